@@ -1,0 +1,66 @@
+"""mixzoo: auto-encoders that mix. The public face for plugins and notebooks; nothing heavy is loaded until used."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mixzoo.errors import ConfigError, DataError, MixzooError, PluginError
+    from mixzoo.hookspecs import API_VERSION, hookimpl
+    from mixzoo.mixing import LinearMixer, MaskMixer
+    from mixzoo.protocols import (
+        AutoEncoder,
+        CodeShape,
+        Dataset,
+        Discriminator,
+        Draw,
+        FinishedRun,
+        Images,
+        Judgement,
+        Mixed,
+        Mixer,
+        Needs,
+        Objective,
+        Resynthesis,
+        Scores,
+        Setting,
+        Split,
+        Terms,
+    )
+
+__all__ = [
+    "API_VERSION",
+    "AutoEncoder",
+    "CodeShape",
+    "ConfigError",
+    "DataError",
+    "Dataset",
+    "Discriminator",
+    "Draw",
+    "FinishedRun",
+    "Images",
+    "Judgement",
+    "LinearMixer",
+    "MaskMixer",
+    "Mixed",
+    "Mixer",
+    "MixzooError",
+    "Needs",
+    "Objective",
+    "PluginError",
+    "Resynthesis",
+    "Scores",
+    "Setting",
+    "Split",
+    "Terms",
+    "hookimpl",
+]
+__version__ = "0.1.0"
+_HOMES = ("mixzoo.errors", "mixzoo.hookspecs", "mixzoo.protocols", "mixzoo.mixing")  # light ones first
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        for home in map(import_module, _HOMES):
+            if hasattr(home, name):
+                return getattr(home, name)
+    raise AttributeError(f"module 'mixzoo' has no attribute {name!r}")

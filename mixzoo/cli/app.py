@@ -1,0 +1,54 @@
+"""The command line. Each command is one file: parse, call, print; anything heavy is imported inside the command."""
+
+import sys
+
+import typer
+
+from mixzoo.cli.interpolate import interpolate
+from mixzoo.cli.list import list_parts
+from mixzoo.cli.plugins import plugins
+from mixzoo.cli.resume import resume
+from mixzoo.cli.show import show
+from mixzoo.cli.train import train
+from mixzoo.errors import MixzooError
+
+app = typer.Typer(
+    name="mixzoo",
+    help="Auto-encoders that mix: encode images, mix their codes, decode the mix, and make it look real.",
+    epilog="First steps: mixzoo train --mixer dirichlet:k=4 --objective amr",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from mixzoo import __version__
+
+        typer.echo(f"mixzoo {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    pass
+
+
+app.command("train")(train)
+app.command("resume")(resume)
+app.command("interpolate")(interpolate)
+app.command("list")(list_parts)
+app.command("show")(show)
+app.command("plugins")(plugins)
+
+
+def main() -> None:
+    """Run the command line; trouble that a user can act on is one line and an exit code of its own."""
+    try:
+        app()
+    except MixzooError as err:
+        print(f"mixzoo: {err}", file=sys.stderr)
+        sys.exit(err.exit_code)

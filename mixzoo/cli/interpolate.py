@@ -1,0 +1,35 @@
+"""mixzoo interpolate: strips between test images, and the triangle of mixes of three."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def interpolate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's directory.")],
+    mixer: Annotated[
+        str | None, typer.Option("--mixer", metavar="NAME[:KEY=VALUE,...]", help="Another mixer than the run's own.")
+    ] = None,
+    pairs: Annotated[int, typer.Option("--pairs", min=1, help="Pairs of test images, a strip each.")] = 8,
+    steps: Annotated[int, typer.Option("--steps", min=2, help="Mixes along a strip, ends included.")] = 9,
+    side: Annotated[int, typer.Option("--side", min=2, help="Mixes along an edge of the triangle.")] = 7,
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda, or auto.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="An object: the files and what they show.")] = False,
+) -> None:
+    """Draw the way from one test image to another through decoded mixes, and the triangle between three.
+
+    The triangle needs a mixer of three or more sources. Example: mixzoo interpolate RUN --mixer bernoulli:k=3
+    """
+    from mixzoo.pictures.draw import draw_interpolations
+    from mixzoo.plugins import load_zoo
+
+    drawn = draw_interpolations(load_zoo(), run, mixer, pairs=pairs, steps=steps, side=side, device=device)
+    if as_json:
+        typer.echo(json.dumps({name: str(path) for name, path in drawn.files.items()}, indent=2))
+    else:
+        for name, path in drawn.files.items():
+            typer.echo(f"{name:8}  {path}")
+    if drawn.note:
+        typer.echo(drawn.note, err=True)

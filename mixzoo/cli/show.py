@@ -1,0 +1,55 @@
+"""mixzoo show: one part, its equation and its options."""
+
+import inspect
+import json
+from typing import Annotated, Any
+
+import typer
+
+
+def show(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="autoencoder, discriminator, mixer, objective, ...")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The part's name, as `mixzoo list` gives it.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One object, its options in a list.")] = False,
+) -> None:
+    """Show what a part does (its equation, its source) and its options with types, ranges and defaults.
+
+    Example: mixzoo show mixer dirichlet
+    """
+    from mixzoo.cli.kinds import kind_named
+    from mixzoo.plugins import load_zoo
+
+    zoo = load_zoo()
+    which = kind_named(kind)
+    offer = zoo.offer(which, name)
+    options = zoo.options(which, name)
+    about = inspect.getdoc(offer.recipe) or ""
+    if as_json:
+        rows = [
+            {
+                "name": o.name,
+                "type": o.type,
+                "required": o.required,
+                "default": None if o.required else o.default,
+                "help": o.help,
+            }
+            for o in options
+        ]
+        found = {"name": offer.name, "kind": which, "plugin": offer.plugin.name, "summary": offer.summary}
+        typer.echo(json.dumps({**found, "about": about, "options": rows}, indent=2, ensure_ascii=False))
+        return
+    typer.echo(f"{which} {offer.name}  [{offer.plugin.distribution}/{offer.plugin.name}]\n\n{about}\n")
+    if not options:
+        typer.echo("It has no options.")
+    for o in options:
+        typer.echo(f"  {o.name}={_default(o)}  {o.type}\n      {o.help}")
+
+
+def _default(option: Any) -> str:
+    if option.required:
+        return "(needed)"
+    return (
+        {None: "(not given)", True: "true", False: "false"}.get(option.default, str(option.default))
+        if isinstance(option.default, bool | None)
+        else str(option.default)
+    )

@@ -1,0 +1,62 @@
+"""mixzoo train: a new run."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mixzoo.cli.schema import with_train_flags
+
+_SPEC = "NAME[:KEY=VALUE,...]"
+
+
+@with_train_flags
+def train(
+    *,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", metavar=_SPEC, help="Data set; see `mixzoo list datasets`. [default: digits]"),
+    ] = None,
+    autoencoder: Annotated[
+        str | None, typer.Option("--autoencoder", metavar=_SPEC, help="Encoder and decoder. [default: amr]")
+    ] = None,
+    discriminator: Annotated[
+        str | None, typer.Option("--discriminator", metavar=_SPEC, help="Discriminator. [default: amr]")
+    ] = None,
+    mixer: Annotated[
+        str | None, typer.Option("--mixer", metavar=_SPEC, help="Mixing function. [default: mixup]")
+    ] = None,
+    objective: Annotated[
+        str | None, typer.Option("--objective", metavar=_SPEC, help="What both players descend on. [default: amr]")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="A run file (TOML); flags go before it.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="The run's directory, a new one. [default: runs/<date>-<parts>]"),
+    ] = None,
+    numbers: Any = None,
+) -> None:
+    """Train a new run, and end with its scores and a picture of decoded mixes.
+
+    Example: mixzoo train --mixer dirichlet:k=4 --objective amr:lam=10 --seed 1
+    """
+    from mixzoo.cli.summary import print_summary
+    from mixzoo.config import resolve
+    from mixzoo.plugins import load_zoo
+
+    zoo = load_zoo()
+    parts = {
+        "dataset": data,
+        "autoencoder": autoencoder,
+        "discriminator": discriminator,
+        "mixer": mixer,
+        "objective": objective,
+    }
+    resolved = resolve(zoo, config, {kind: spec for kind, spec in parts.items() if spec is not None}, numbers)
+
+    from mixzoo.run import start
+    from mixzoo.training.logs import show_for
+
+    print_summary(start(zoo, resolved, out, show_for))

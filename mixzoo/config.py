@@ -1,0 +1,153 @@
+"""The typed run file: one schema, one precedence (flag > file > default), unknown keys refused.
+
+    metrics = ["logistic_regression", "reconstruction"]
+
+    [dataset]                     one table per part: its name, its options
+    name = "digits"
+
+    [train]                       numbers of the run, the fields of `Train`
+    steps = 1000
+
+A run file names registered parts only; it can never cause an import.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from annotated_types import Ge, Gt, Le, Lt
+
+from mixzoo.errors import ConfigError, listing, nearest
+from mixzoo.options import build, options_of, to_table
+from mixzoo.plugins import Zoo
+from mixzoo.spec import Spec, parse_spec
+
+MAX_BYTES = 1_000_000  # of a run file; a larger one is some other file
+DEFAULT_PARTS = {
+    "dataset": Spec("digits"),
+    "autoencoder": Spec("amr"),
+    "discriminator": Spec("amr"),
+    "mixer": Spec("mixup"),
+    "objective": Spec("amr"),
+}
+FLAGS = {kind: "--data" if kind == "dataset" else f"--{kind}" for kind in DEFAULT_PARTS}
+DEFAULT_METRICS = ("logistic_regression", "reconstruction")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """The numbers of a run."""
+
+    seed: Annotated[int, Ge(0), Lt(2**63), "of every random number of the run"] = 0
+    steps: Annotated[int, Ge(1), "optimisation steps, one batch each"] = 800
+    batch_images: Annotated[int, Ge(1), "images of one batch"] = 64
+    d_steps: Annotated[
+        int, Ge(1), "discriminator steps for each step of the auto-encoder (the authors' published runs: 5)"
+    ] = 1
+    lr: Annotated[float, Gt(0), "Adam's rate for the auto-encoder and the discriminator (the paper: 1e-4)"] = 1e-3
+    probe_lr: Annotated[float, Gt(0), "Adam's rate for the probe (the authors: 1e-4)"] = 1e-3
+    beta1: Annotated[float, Ge(0), Lt(1), "Adam's β₁ (the paper: 0.5)"] = 0.5
+    beta2: Annotated[float, Ge(0), Lt(1), "Adam's β₂ (the paper: 0.99)"] = 0.99
+    weight_decay: Annotated[float, Ge(0), "L2 decay added to the gradient, as in the paper"] = 1e-5
+    device: Annotated[str, "cpu, cuda, cuda:1, ..., or auto: a GPU where there is one"] = "auto"
+    threads: Annotated[int, Ge(0), Le(1024), "CPU threads; 0 leaves torch's own choice"] = 0
+    deterministic: Annotated[bool, "refuse operations that differ from run to run"] = True
+    log_every: Annotated[int, Ge(1), "steps between lines of metrics"] = 20
+    evaluate_every: Annotated[int, Ge(1), "steps between evaluations of the probe, each with a picture"] = 100
+    checkpoint_every: Annotated[int, Ge(1), "steps between checkpoints"] = 200
+    keep_checkpoints: Annotated[int, Ge(1), "newest checkpoints kept"] = 2
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One run, whole: a recipe for each part, its metrics and its numbers."""
+
+    names: Mapping[str, str]  # kind of part -> registered name
+    parts: Mapping[str, Any]  # kind of part -> its recipe, options checked and set
+    metrics: tuple[tuple[str, Any], ...]  # (spec, recipe)
+    train: Train = field(default_factory=Train)
+
+    def to_toml(self) -> str:
+        """The complete run file: every option explicit."""
+        import tomli_w
+
+        tables = {kind: {"name": self.names[kind], **to_table(self.parts[kind])} for kind in self.parts}
+        return tomli_w.dumps({"metrics": [spec for spec, _ in self.metrics], **tables, "train": to_table(self.train)})
+
+    @property
+    def slug(self) -> str:
+        """A short name for the run's directory, such as 'digits-amr-dirichlet'."""
+        return "-".join(self.names[kind].split("/")[-1] for kind in ("dataset", "objective", "mixer"))
+
+
+def resolve(zoo: Zoo, file: Path | None, flags: Mapping[str, str], numbers: Mapping[str, object]) -> RunConfig:
+    """The config of a run: `flags` (kind -> spec string, "metrics" -> spec strings) over the file over the defaults.
+
+    A part named by a flag replaces the file's part whole, options included.
+    """
+    table = _read(file) if file else {}
+    where = str(file) if file else "run"
+    _refuse_unknown(table, where)
+    names, parts = {}, {}
+    for kind, default in DEFAULT_PARTS.items():
+        names[kind], parts[kind] = _part(zoo, kind, flags.get(kind), table.get(kind), default, where)
+    metrics = tuple((spec, zoo.recipe("metric", spec, f"{where} metrics")) for spec in _metrics(table, where))
+    train = build(Train, _table(table.get("train", {}), f"{where} [train]"), f"{where} [train]")
+    known = {option.name for option in options_of(Train)}
+    for key, value in numbers.items():
+        assert key in known
+        train = replace(train, **{key: getattr(build(Train, {key: value}, f"--{key.replace('_', '-')}"), key)})
+    return RunConfig(names, parts, metrics, train)
+
+
+def _part(zoo: Zoo, kind: str, flag: str | None, table: object, default: Spec, where: str) -> tuple[str, Any]:
+    if flag is not None:
+        spec = parse_spec(flag)
+        return spec.name, zoo.recipe(kind, spec, f"{FLAGS[kind]} {flag}")
+    if table is None:
+        return default.name, zoo.recipe(kind, default)
+    options = dict(_table(table, f"{where} [{kind}]"))
+    name = options.pop("name", None)
+    if not isinstance(name, str):
+        raise ConfigError(f"{where} [{kind}]: name={name!r} must be the name of a {kind}")
+    return name, zoo.recipe_from(kind, name, options, f"{where} [{kind}]")
+
+
+def _metrics(table: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    metrics = table.get("metrics", DEFAULT_METRICS)
+    if not isinstance(metrics, (list, tuple)) or not all(isinstance(spec, str) for spec in metrics):
+        raise ConfigError(f"{where}: metrics={metrics!r} must be a list of specs, such as {list(DEFAULT_METRICS)}")
+    return tuple(metrics)
+
+
+def _refuse_unknown(table: Mapping[str, Any], where: str) -> None:
+    known = [*DEFAULT_PARTS, "metrics", "train"]
+    for key in table:
+        if key not in known:
+            raise ConfigError(f"{where}: [{key}] is no table of a run file ({listing(known)}).{nearest(key, known)}")
+
+
+def _table(value: object, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{where}: {value!r} must be a table of name and options")
+    return value
+
+
+def _read(file: Path) -> Mapping[str, Any]:
+    """The tables of a TOML file; every way that reading one fails is one line that names the file."""
+    try:
+        if not file.is_file():
+            raise ConfigError(f"{file}: no such run file")
+        if file.stat().st_size > MAX_BYTES:
+            raise ConfigError(f"{file}: {file.stat().st_size} bytes, a run file has at most {MAX_BYTES}")
+        return tomllib.loads(file.read_bytes().decode("utf-8"))
+    except UnicodeDecodeError as err:
+        raise ConfigError(f"{file}: not UTF-8 text (byte {err.start})") from err
+    except tomllib.TOMLDecodeError as err:
+        raise ConfigError(f"{file}: not valid TOML: {err}") from err
+    except RecursionError as err:
+        raise ConfigError(f"{file}: not valid TOML: nested too deeply") from err
+    except OSError as err:
+        raise ConfigError(f"{file}: cannot be read: {err.strerror}") from err

@@ -1,0 +1,78 @@
+"""What may go wrong, and the exit code each kind of trouble ends a command with.
+
+Every message is one line: where, what was given, what is allowed, what to do.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class MixzooError(Exception):
+    """Trouble that a user can act on; the command line prints the message alone and exits with `exit_code`."""
+
+    exit_code = 1
+
+
+class ConfigError(MixzooError):
+    """A flag, a spec string, a run file or an option that is not allowed."""
+
+    exit_code = 2
+
+
+class DataError(MixzooError):
+    """A data set that is missing, damaged or too small."""
+
+    exit_code = 3
+
+
+class CheckpointError(MixzooError):
+    """No usable checkpoint, or a resume that would not continue the same run."""
+
+    exit_code = 4
+
+
+class LockedError(MixzooError):
+    """Another process is writing to this run directory."""
+
+    exit_code = 5
+
+
+class NonFiniteError(MixzooError):
+    """A loss term or a weight is NaN or infinite."""
+
+    exit_code = 6
+
+
+class OutOfMemoryError(MixzooError):
+    """The device or the machine ran out of memory."""
+
+    exit_code = 7
+
+
+class StorageError(MixzooError):
+    """The disk refused: full, read-only or gone."""
+
+    exit_code = 8
+
+
+class PluginError(MixzooError):
+    """A plugin broke the contract of the part it offers."""
+
+    exit_code = 9
+
+
+class Interrupted(MixzooError):
+    """A signal ended the run after its state was committed; `mixzoo resume` goes on from there."""
+
+    exit_code = 75
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """' Did you mean 'x'?' for the known name closest to `name`, or nothing when none is close."""
+    close = get_close_matches(name, list(known), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def listing(names: Iterable[str]) -> str:
+    """Names for the "what is allowed" of a message: sorted, comma-separated, or 'none'."""
+    return ", ".join(sorted(names)) or "none"

@@ -1,0 +1,42 @@
+"""Codes of whole splits, outside training."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from mixzoo.data.batches import to_images
+from mixzoo.protocols import AutoEncoder
+
+EVALUATION_BATCH = 500  # images at a time; no result depends on it where no layer mixes examples
+
+
+@contextmanager
+def evaluating(module: Any) -> Iterator[None]:
+    """The module in evaluation mode and without gradients inside the block, as it was after it."""
+    was_training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        module.train(was_training)
+
+
+def batches(
+    images: UInt8[Tensor, "n channels height width"], device: str
+) -> Iterator[Float[Tensor, "batch channels height width"]]:
+    """The images in order, as network inputs on the device."""
+    for stored in torch.split(images, EVALUATION_BATCH):
+        yield to_images(stored.to(device))
+
+
+def encode(
+    autoencoder: AutoEncoder, images: UInt8[Tensor, "n channels height width"], device: str
+) -> Float[Tensor, "n *latent"]:
+    """f(x) of every image, on the CPU."""
+    with evaluating(autoencoder):
+        return torch.cat([autoencoder.encode(x).cpu() for x in batches(images, device)])

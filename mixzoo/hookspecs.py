@@ -1,0 +1,47 @@
+"""The hooks through which a plugin offers its parts, first-party ones included.
+
+A plugin is a module named in the entry-point group `mixzoo`. Each hook returns a table, name -> recipe, where a recipe
+is a frozen dataclass whose fields are the part's options (mixzoo.protocols says what the part must do, mixzoo.options
+how an option is declared). Import the part inside the hook, so that listing plugins stays quick. A plugin written for a
+later API says so with `MIXZOO_API = 2` in its module.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pluggy
+
+API_VERSION = 1  # raised when a hook or a protocol changes so that an older plugin no longer fits
+
+hookspec = pluggy.HookspecMarker("mixzoo")
+hookimpl = pluggy.HookimplMarker("mixzoo")
+
+
+@hookspec
+def mixzoo_autoencoders() -> Mapping[str, type[Any]]:  # type: ignore[empty-body]
+    """Auto-encoders: recipes with `build(setting) -> AutoEncoder`."""
+
+
+@hookspec
+def mixzoo_discriminators() -> Mapping[str, type[Any]]:  # type: ignore[empty-body]
+    """Discriminators: recipes with `build(setting) -> Discriminator`."""
+
+
+@hookspec
+def mixzoo_mixers() -> Mapping[str, type[Any]]:  # type: ignore[empty-body]
+    """Mixers: recipes that are a Mixer, or with `build(setting) -> Mixer` where it holds weights."""
+
+
+@hookspec
+def mixzoo_objectives() -> Mapping[str, type[Any]]:  # type: ignore[empty-body]
+    """Objectives: recipes that are an Objective."""
+
+
+@hookspec
+def mixzoo_datasets() -> Mapping[str, type[Any]]:  # type: ignore[empty-body]
+    """Data sets: recipes with `load(seed) -> Dataset`."""
+
+
+@hookspec
+def mixzoo_metrics() -> Mapping[str, type[Any]]:  # type: ignore[empty-body]
+    """Metrics: recipes that are a Metric."""

@@ -1,0 +1,43 @@
+"""Bases that turn one method, `draw`, into a whole mixer: h_mix = sum_i share_i * h_i, for any k.
+
+Nearly every mixing function has that form; mixers differ in how the share is drawn: one number per example, one per
+feature map, one-hot per feature map or region, one per position.
+"""
+
+from jaxtyping import Bool, Float
+from torch import Tensor, where
+
+from mixzoo.protocols import CodeShape, Mixed
+
+
+class LinearMixer:
+    """Mixes by weights: `draw` returns the share itself, non-negative, sum 1 over k, [k batch *broadcastable].
+
+    Gives `__call__` for any such share and `at` for mixers whose share is one number per example; one with a finer
+    share writes its own `at`.
+    """
+
+    def __call__(
+        self, h: Float[Tensor, "k batch *latent"], draw: Float[Tensor, "k batch *ones"], labels: Tensor | None = None
+    ) -> Mixed:
+        share = draw.to(h.dtype)  # drawn in float32 whatever the precision of the codes
+        return Mixed(h=(share * h).sum(0), share=share)
+
+    def at(self, point: Float[Tensor, " k"], shape: CodeShape) -> Float[Tensor, "k batch *ones"]:
+        return shape.broadcast(point[:, None].expand(-1, shape.batch))
+
+
+class MaskMixer:
+    """Mixes by picking: `draw` returns a mask, true for exactly one of the k sources, [k batch *broadcastable].
+
+    Picks with `where`, not by multiplying: the source that is picked comes through bit for bit, and what is in the
+    others (an infinity, a NaN) stays out.
+    """
+
+    def __call__(
+        self, h: Float[Tensor, "k batch *latent"], draw: Bool[Tensor, "k batch *ones"], labels: Tensor | None = None
+    ) -> Mixed:
+        mixed = h[-1]
+        for mask, source in zip(draw[:-1], h[:-1]):  # over the k sources, not over examples
+            mixed = where(mask, source, mixed)
+        return Mixed(h=mixed, share=draw.to(h.dtype))

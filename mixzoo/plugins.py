@@ -1,0 +1,172 @@
+"""Plugins: found by entry point, each loaded on its own, and looked up by name.
+
+A broken plugin is kept out and named with its distribution, its version and the reason; it never takes a command that
+does not need it down. `load_zoo()` returns a fresh zoo that is passed on: there is no global registry.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import pluggy
+
+from mixzoo import hookspecs
+from mixzoo.errors import ConfigError, MixzooError, PluginError, listing, nearest
+from mixzoo.options import build, options_of, to_table
+from mixzoo.spec import Spec, parse_spec
+
+GROUP = "mixzoo"
+HOOKS = {
+    "autoencoder": "mixzoo_autoencoders",
+    "discriminator": "mixzoo_discriminators",
+    "mixer": "mixzoo_mixers",
+    "objective": "mixzoo_objectives",
+    "dataset": "mixzoo_datasets",
+    "metric": "mixzoo_metrics",
+}
+KINDS = tuple(HOOKS)
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One entry point: where it comes from, and why it is not in use, if it is not."""
+
+    name: str
+    distribution: str
+    version: str
+    problem: str = ""
+
+    def __str__(self) -> str:
+        return f"plugin {self.name!r} of {self.distribution} {self.version}"
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A recipe that a plugin offers under a name."""
+
+    kind: str
+    name: str
+    plugin: Plugin
+    recipe: type[Any]
+
+    @property
+    def summary(self) -> str:
+        """The first line of the recipe's docstring."""
+        return (self.recipe.__doc__ or "").strip().partition("\n")[0]
+
+
+@dataclass
+class Zoo:
+    """Every plugin found and every part on offer."""
+
+    plugins: list[Plugin] = field(default_factory=list)
+    offers: list[Offer] = field(default_factory=list)
+
+    def of_kind(self, kind: str) -> list[Offer]:
+        """The parts of one kind, by name."""
+        return sorted((offer for offer in self.offers if offer.kind == kind), key=lambda offer: offer.name)
+
+    def offer(self, kind: str, name: str, where: str = "") -> Offer:
+        """The part of that name ('mixup', or 'distribution/mixup'); ConfigError when there is none, or two."""
+        known = self.of_kind(kind)
+        distribution, _, bare = name.rpartition("/")
+        found = [o for o in known if o.name == bare and distribution in ("", o.plugin.distribution)]
+        if len(found) == 1:
+            return found[0]
+        place = where or kind
+        if found:
+            full = listing(f"{o.plugin.distribution}/{o.name}" for o in found)
+            raise ConfigError(f"{place}: {name!r} is offered by {len(found)} plugins; say which: {full}")
+        names = [o.name for o in known]
+        broken = [plugin for plugin in self.plugins if plugin.problem]
+        note = f" ({len(broken)} plugin(s) failed to load: see `mixzoo plugins`)" if broken else ""
+        raise ConfigError(f"{place}: {name!r} is not on offer ({listing(names)}).{nearest(bare, names)}{note}")
+
+    def recipe(self, kind: str, spec: Spec | str, where: str = "") -> Any:
+        """The recipe that a spec names, with its options checked and set."""
+        spec = parse_spec(spec) if isinstance(spec, str) else spec
+        return self.recipe_from(kind, spec.name, spec.options, where)
+
+    def recipe_from(self, kind: str, name: str, options: Mapping[str, object], where: str = "") -> Any:
+        """The same from a name and a table of options, typed (a run file's) or as text (a spec's)."""
+        offer = self.offer(kind, name, where)
+        return build(offer.recipe, options, where or f"{kind} {name!r}")
+
+    def canonical(self, kind: str, spec: Spec | str) -> str:
+        """The spec with every option explicit, defaults included: what a run directory and a report show."""
+        spec = parse_spec(spec) if isinstance(spec, str) else spec
+        table = to_table(self.recipe(kind, spec))
+        return str(Spec(spec.name, {key: _text(value) for key, value in table.items()}))
+
+    def options(self, kind: str, name: str) -> tuple[Any, ...]:
+        """The options of a part, for `mixzoo show`."""
+        return options_of(self.offer(kind, name).recipe)
+
+
+def load_zoo(found: Iterable[EntryPoint] | None = None) -> Zoo:
+    """The zoo of all installed plugins; a broken one is kept out and says why."""
+    zoo = Zoo()
+    for point in entry_points(group=GROUP) if found is None else found:
+        distribution = point.dist.name if point.dist else "unknown distribution"
+        plugin = Plugin(point.name, distribution, point.dist.version if point.dist else "?")
+        add_plugin(zoo, plugin, point.load)
+    return zoo
+
+
+def add_plugin(zoo: Zoo, plugin: Plugin, load: Callable[[], Any]) -> None:
+    """Load one plugin and add what it offers to the zoo, whole or not at all."""
+    try:
+        offers = _offers_of(plugin, load())
+    except KeyboardInterrupt:
+        raise
+    except BaseException as err:  # a plugin may raise anything at import, SystemExit too
+        reason = str(err) if isinstance(err, MixzooError) else f"{type(err).__name__}: {err}"
+        zoo.plugins.append(Plugin(plugin.name, plugin.distribution, plugin.version, problem=reason.replace("\n", " ")))
+        return
+    zoo.plugins.append(plugin)
+    zoo.offers.extend(offers)
+
+
+def _offers_of(plugin: Plugin, module: Any) -> list[Offer]:
+    api = getattr(module, "MIXZOO_API", hookspecs.API_VERSION)
+    if api != hookspecs.API_VERSION:
+        raise PluginError(f"written for plugin API {api}, this mixzoo has {hookspecs.API_VERSION}; change one of them")
+    manager = pluggy.PluginManager("mixzoo")  # one each, so that a half-registered plugin leaves nothing behind
+    manager.add_hookspecs(hookspecs)
+    manager.register(module)
+    _refuse_unknown_hooks(manager, module)
+    return [
+        _offer(kind, name, plugin, recipe)
+        for kind, hook in HOOKS.items()
+        for table in getattr(manager.hook, hook)()
+        for name, recipe in table.items()
+    ]
+
+
+def _refuse_unknown_hooks(manager: pluggy.PluginManager, module: Any) -> None:
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError:
+        unknown = next(hook for hook in _implemented(manager, module) if hook not in HOOKS.values())
+        known = listing(HOOKS.values())
+        raise PluginError(
+            f"no hook is called {unknown!r} (hooks: {known}).{nearest(unknown, HOOKS.values())}"
+        ) from None
+
+
+def _implemented(manager: pluggy.PluginManager, module: Any) -> list[str]:
+    return [name for name in dir(module) if manager.parse_hookimpl_opts(module, name) is not None]
+
+
+def _offer(kind: str, name: str, plugin: Plugin, recipe: Any) -> Offer:
+    spec = parse_spec(name)
+    if spec.options or "/" in name:
+        raise PluginError(f"{name!r} is no name for a {kind}: lower-case letters, digits and '_' only")
+    if not (isinstance(recipe, type) and hasattr(recipe, "__dataclass_fields__")):
+        raise PluginError(f"{kind} {name!r} must be a dataclass of options, not {recipe!r}")
+    return Offer(kind, name, plugin, recipe)
+
+
+def _text(value: object) -> str:
+    return {True: "true", False: "false"}[value] if isinstance(value, bool) else str(value)

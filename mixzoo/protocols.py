@@ -1,0 +1,258 @@
+"""What each kind of part must do. The words are the paper's (Beckham et al. 2019, "AMR"):
+
+    x      images in [-1, 1]       f  encoder      h = f(x)   latent code, a map [channels, height, width] or a vector
+    h_mix  Mix(h_1, ..., h_k)      g  decoder      x_rec = g(f(x))      x_mix = g(h_mix)
+    share  weight of each source at each latent position, sums to 1 over k      D  discriminator, raw scores
+
+A part is named by its *recipe*: a frozen dataclass whose fields are its options. A recipe without weights is the part
+itself (most mixers, every objective); one that must know the data or holds weights has `build(setting)`, which returns
+the part.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
+
+from jaxtyping import Float, Int, Shaped, UInt8
+from torch import Generator, Tensor
+from torch.nn import Parameter
+
+T = TypeVar("T")
+
+Terms: TypeAlias = dict[str, Tensor]  # named scalars, already weighted; a player descends on their sum
+Images: TypeAlias = dict[str, Tensor]  # named batches of images, "real", "rec", "mix", ...
+Draw: TypeAlias = Tensor | Mapping[str, Tensor]  # all the randomness of one mix, as tensors
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a part may know about the run it is built for."""
+
+    image_shape: tuple[int, int, int]  # channels, height, width
+    classes: int  # of the data set's labels
+    latent_shape: tuple[int, ...] = ()  # of h without the batch; () while the auto-encoder itself is being built
+
+
+class CodeShape(NamedTuple):
+    """The shape of a batch of codes: `latent` is (channels, height, width) or (features,)."""
+
+    batch: int
+    latent: tuple[int, ...]
+
+    @property
+    def channels(self) -> int:
+        return self.latent[0]
+
+    @property
+    def is_map(self) -> bool:
+        return len(self.latent) > 1
+
+    def broadcast(self, weights: Shaped[Tensor, "k batch *some"]) -> Shaped[Tensor, "k batch *latent"]:
+        """`weights` with trailing axes of size 1, so that it multiplies codes [k, batch, *latent]."""
+        ones = 2 + len(self.latent) - weights.ndim
+        return weights.reshape(*weights.shape, *[1] * ones)
+
+
+class Mixed(NamedTuple):
+    """A mix and the share of each source that it really used (ACAI's critic regresses it)."""
+
+    h: Float[Tensor, "batch *latent"]
+    share: Float[Tensor, "k batch *latent_or_ones"]
+
+
+class Scores(NamedTuple):
+    """What D says of a batch of images: a raw score each, and attribute logits where it has such a head (AMR eq. 7)."""
+
+    realness: Float[Tensor, " batch"]
+    attributes: Float[Tensor, "batch attributes"] | None = None
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """D's raw scores of everything judged: `D["mix"]` [batch]; `D.attributes["mix"]` where D has an attribute head."""
+
+    realness: Mapping[str, Float[Tensor, " batch"]]
+    attributes: Mapping[str, Float[Tensor, "batch attributes"]] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Float[Tensor, " batch"]:
+        return self.realness[name]
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What an objective reads, so that nothing else is computed."""
+
+    mix: bool = False  # r.h_mix, r.share, r.x_mix
+    discriminator: bool = False  # scores of what it judges
+    reencode: bool = False  # r.h_mix_rec = f(g(h_mix))
+    labels: bool = False  # r.labels
+    posterior: bool = False  # r.mean, r.log_variance
+
+
+@runtime_checkable
+class AutoEncoder(Protocol):
+    """f and g; an `nn.Module`. A variational one adds `posterior(x) -> (mean, log_variance)`."""
+
+    latent_shape: tuple[int, ...]
+
+    def encode(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch *latent"]: ...
+
+    def decode(self, h: Float[Tensor, "batch *latent"]) -> Float[Tensor, "batch channels height width"]: ...
+
+    def parameters(self) -> Iterator[Parameter]: ...
+
+
+@runtime_checkable
+class Discriminator(Protocol):
+    """D; an `nn.Module`. It scores each image alone: no statistic of the batch may enter a score."""
+
+    def __call__(self, x: Float[Tensor, "batch channels height width"]) -> Scores: ...
+
+    def parameters(self) -> Iterator[Parameter]: ...
+
+
+@runtime_checkable
+class Mixer(Protocol):
+    """A random point of the simplex, realised somewhere in the code.
+
+    `draw` makes all its randomness, as tensors, from `rng` alone and never looks at a code or a parameter; the call is
+    then a pure, differentiable function of the k sources. A mixer with weights is an `nn.Module` with the same methods.
+    """
+
+    @property
+    def k(self) -> int:
+        """Sources of one mix, at least 2."""
+        ...
+
+    def draw(self, shape: CodeShape, rng: Generator) -> Draw: ...
+
+    def __call__(self, h: Float[Tensor, "k batch *latent"], draw: Draw, labels: Tensor | None = None) -> Mixed: ...
+
+    def at(self, point: Float[Tensor, " k"], shape: CodeShape) -> Draw:
+        """The draw that puts every example at `point` of the simplex, for pictures."""
+        ...
+
+
+@dataclass(frozen=True)
+class Resynthesis:
+    """One forward pass: the codes, the mixes and the images that every term is a function of.
+
+    Fields that the objective does not need (`Needs`) are None, and reading one is a mistake of the objective.
+    """
+
+    x: Float[Tensor, "batch channels height width"]
+    h: Float[Tensor, "batch *latent"]
+    x_rec: Float[Tensor, "batch channels height width"]
+    _mixed: Mixed | None = None
+    _x_mix: Tensor | None = None
+    _h_mix_rec: Tensor | None = None
+    _labels: Tensor | None = None
+    _posterior: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def h_mix(self) -> Float[Tensor, "batch *latent"]:
+        return _needed(self._mixed, "mix").h
+
+    @property
+    def share(self) -> Float[Tensor, "k batch *latent_or_ones"]:
+        return _needed(self._mixed, "mix").share
+
+    @property
+    def x_mix(self) -> Float[Tensor, "batch channels height width"]:
+        return _needed(self._x_mix, "mix")
+
+    @property
+    def h_mix_rec(self) -> Float[Tensor, "batch *latent"]:
+        """f(g(h_mix)), the code of the decoded mix."""
+        return _needed(self._h_mix_rec, "reencode")
+
+    @property
+    def labels(self) -> Shaped[Tensor, "batch *attributes"]:
+        return _needed(self._labels, "labels")
+
+    @property
+    def mean(self) -> Float[Tensor, "batch *latent"]:
+        return _needed(self._posterior, "posterior")[0]
+
+    @property
+    def log_variance(self) -> Float[Tensor, "batch *latent"]:
+        return _needed(self._posterior, "posterior")[1]
+
+
+def _needed(value: T | None, need: str) -> T:
+    if value is None:
+        raise ValueError(f"the objective reads something that it does not ask for: add {need}=True to its needs")
+    return value
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """The terms of both players, over one shared forward pass. The engine detaches; nothing here does."""
+
+    @property
+    def needs(self) -> Needs: ...
+
+    def judged(self, r: Resynthesis) -> Images:
+        """What D looks at, once, as one batch; {} where there is no discriminator."""
+        ...
+
+    def autoencoder_terms(self, r: Resynthesis, D: Judgement) -> Terms:
+        """The terms that f, g and a learned mixer descend on; `D` holds the raw scores of what was judged."""
+        ...
+
+    def discriminator_terms(self, r: Resynthesis, D: Judgement) -> Terms: ...
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images as stored, and their labels."""
+
+    images: UInt8[Tensor, "n channels height width"]  # 0..255, of height x width as the networks will see them
+    labels: Int[Tensor, " n"]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The three splits of a data set, in memory, and the names of its classes."""
+
+    train: Split
+    validation: Split
+    test: Split
+    class_names: tuple[str, ...]
+    source: str = ""  # one line: where the images come from and how they were split
+    fingerprint: str = field(default="", compare=False)  # hash of what was read, so that a resume sees a change
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        channels, height, width = self.train.images.shape[1:]
+        return (channels, height, width)
+
+
+@runtime_checkable
+class DatasetRecipe(Protocol):
+    """Options of a data set that can `load` itself; raises DataError for what is missing or damaged."""
+
+    def load(self, seed: int) -> Dataset:
+        """The splits. `seed` may choose a subset of the train split and nothing else."""
+        ...
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What a metric is a function of."""
+
+    autoencoder: AutoEncoder
+    mixer: Mixer
+    data: Dataset
+    seed: int
+    device: str
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """Named numbers about a finished run."""
+
+    def __call__(self, run: FinishedRun) -> Mapping[str, float]: ...

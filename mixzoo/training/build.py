@@ -1,0 +1,72 @@
+"""Recipes -> built parts: seeded, checked against their contract, on the device."""
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Adam, Optimizer
+
+from mixzoo.config import RunConfig, Train
+from mixzoo.draws import seed_for
+from mixzoo.errors import ConfigError, PluginError, listing
+from mixzoo.evaluation.probe import build_probe
+from mixzoo.protocols import AutoEncoder, Dataset, Discriminator, Mixer, Objective, Setting
+from mixzoo.training.step import Players, trainable
+
+PROTOCOLS = {"autoencoder": AutoEncoder, "discriminator": Discriminator, "mixer": Mixer, "objective": Objective}
+
+
+def build_players(config: RunConfig, data: Dataset, device: torch.device) -> Players:
+    """Everything the run trains, initialised from its seed."""
+    setting = Setting(image_shape=data.image_shape, classes=len(data.class_names))
+    autoencoder = build_part(config, "autoencoder", setting).to(device)
+    setting = Setting(setting.image_shape, setting.classes, tuple(autoencoder.latent_shape))
+    objective = build_part(config, "objective", setting)
+    mixer = build_part(config, "mixer", setting)
+    if isinstance(mixer, nn.Module):
+        mixer = mixer.to(device)
+    discriminator = build_part(config, "discriminator", setting).to(device) if objective.needs.discriminator else None
+    probe = _seeded(config.train.seed, "probe", lambda: build_probe(setting)).to(device)
+    _refuse_unmet_needs(config, objective, autoencoder)
+    moved = {
+        "autoencoder": trainable([autoencoder, mixer] if objective.needs.mix else [autoencoder]),
+        "discriminator": trainable([discriminator]),
+        "probe": trainable([probe]),
+    }
+    optimisers = {name: _adam(config.train, name, params) for name, params in moved.items() if params}
+    return Players(autoencoder, mixer, discriminator, probe, objective, optimisers)
+
+
+def build_part(config: RunConfig, kind: str, setting: Setting) -> Any:
+    """A part from its recipe; ConfigError where it does not fit the data, PluginError where it is no such part."""
+    recipe, name = config.parts[kind], config.names[kind]
+    try:
+        part = _seeded(config.train.seed, kind, lambda: recipe.build(setting)) if hasattr(recipe, "build") else recipe
+    except ValueError as err:
+        raise ConfigError(f"{kind} {name!r}: {err}") from err
+    if not isinstance(part, PROTOCOLS[kind]):
+        protocol = PROTOCOLS[kind]
+        members = [m for m in (*vars(protocol), *protocol.__annotations__) if not m.startswith("_") or m == "__call__"]
+        missing = listing(m for m in members if not hasattr(part, m))
+        raise PluginError(f"{kind} {name!r} is no {protocol.__name__}: it lacks {missing}")
+    return part
+
+
+def _refuse_unmet_needs(config: RunConfig, objective: Objective, autoencoder: AutoEncoder) -> None:
+    if objective.needs.posterior and not hasattr(autoencoder, "posterior"):
+        raise ConfigError(
+            f"objective {config.names['objective']!r} needs an auto-encoder with a posterior; "
+            f"{config.names['autoencoder']!r} has none"
+        )
+
+
+def _seeded(seed: int, purpose: str, make: Any) -> Any:
+    """What `make` returns with torch's generator seeded for this purpose; the caller's generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_for(seed, f"init/{purpose}"))
+        return make()
+
+
+def _adam(train: Train, player: str, parameters: list[nn.Parameter]) -> Optimizer:
+    rate = train.probe_lr if player == "probe" else train.lr
+    return Adam(parameters, lr=rate, betas=(train.beta1, train.beta2), weight_decay=train.weight_decay)

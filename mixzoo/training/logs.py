@@ -1,0 +1,157 @@
+"""metrics.jsonl and what a person sees while a run goes on.
+
+A line of metrics is a JSON object with "kind" (train or evaluate), "step" and numbers. The clock fields, CLOCK, are the
+only ones that differ between two runs of the same config.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mixzoo.errors import StorageError
+
+CLOCK = ("elapsed_seconds", "images_per_second")
+
+
+class MetricsFile:
+    """Appends lines to metrics.jsonl; continues at a given length, so that a resumed run repeats no line."""
+
+    def __init__(self, path: Path, keep_bytes: int = 0) -> None:
+        self._path = path
+        try:
+            self._file = path.open("ab")
+            self._file.truncate(keep_bytes)
+        except OSError as err:
+            raise StorageError(f"{path}: cannot be written: {err.strerror}") from err
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        try:
+            self._file.write(json.dumps(line, allow_nan=False).encode() + b"\n")
+            self._file.flush()
+        except OSError as err:
+            raise StorageError(f"{self._path}: cannot be written: {err.strerror}") from err
+
+    def settle(self) -> int:
+        """Flush to the disk; the length so far in bytes."""
+        os.fsync(self._file.fileno())
+        return self._path.stat().st_size
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics file; a last line torn by a kill is left out."""
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines[:-1]]
+
+
+class Show:
+    """What a person sees of a run in progress, on standard error; this one shows nothing, for use as a library."""
+
+    def train(self, line: Mapping[str, Any]) -> None:
+        pass
+
+    def evaluate(self, line: Mapping[str, Any]) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class PlainLines(Show):
+    """One line for every evaluation: for logs, pipes and schedulers."""
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+        self._latest: Mapping[str, Any] = {}
+
+    def train(self, line: Mapping[str, Any]) -> None:
+        self._latest = line
+
+    def evaluate(self, line: Mapping[str, Any]) -> None:
+        self.note(f"step {line['step']}/{self._steps}  {_accuracies(line)}  {numbers(self._latest)}")
+
+    def note(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+
+class LiveProgress(Show):
+    """A bar with the time left, and under it every term, D's mean scores and the probe, on a terminal."""
+
+    def __init__(self, steps: int, start: int) -> None:
+        from rich.console import Console
+        from rich.live import Live
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        self._progress = Progress(
+            TextColumn("step"), MofNCompleteColumn(), BarColumn(), TimeElapsedColumn(), TextColumn("left"),
+            TimeRemainingColumn(),
+        )  # fmt: skip
+        self._task = self._progress.add_task("train", total=steps, completed=start)
+        self._console = Console(stderr=True)
+        self._probe = "probe: not evaluated yet"
+        self._terms = ""
+        self._live = Live(self._body(), console=self._console, refresh_per_second=4)
+        self._live.start()
+
+    def train(self, line: Mapping[str, Any]) -> None:
+        self._progress.update(self._task, completed=line["step"])
+        self._terms = numbers(line, separator="\n")
+        self._live.update(self._body())
+
+    def evaluate(self, line: Mapping[str, Any]) -> None:
+        self._probe = _accuracies(line)
+        self._live.update(self._body())
+
+    def note(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False)
+
+    def close(self) -> None:
+        self._live.stop()
+
+    def _body(self) -> Any:
+        from rich.console import Group
+        from rich.text import Text
+
+        return Group(self._progress, Text(self._probe), Text(self._terms))
+
+
+def show_for(steps: int, start: int = 0) -> Show:
+    """A live display where standard error is a terminal, plain lines otherwise."""
+    return LiveProgress(steps, start) if sys.stderr.isatty() else PlainLines(steps)
+
+
+def numbers(line: Mapping[str, Any], separator: str = "  ") -> str:
+    """The numbers of a train line as text: images/s, then each player's terms, then D's mean raw scores."""
+    if not line:
+        return ""
+    parts: dict[str, list[str]] = {}
+    for name, value in line.items():
+        player, slash, term = name.partition("/")
+        if slash:
+            parts.setdefault(player, []).append(f"{term} {value:.3f}")
+        elif name.startswith("D("):
+            parts.setdefault("mean raw score", []).append(f"{name} {value:+.2f}")
+    rows = [f"{line['images_per_second']:.0f} images/s"]
+    return separator.join(rows + [f"{player}: {' '.join(terms)}" for player, terms in parts.items()])
+
+
+def _accuracies(line: Mapping[str, Any]) -> str:
+    return (
+        f"probe: validation {100 * line['validation_accuracy']:.1f} % "
+        f"(best {100 * line['best_validation_accuracy']:.1f} %)  test {100 * line['test_accuracy']:.1f} %"
+    )

@@ -1,0 +1,149 @@
+"""The loop around the step: logs, evaluations, pictures, checkpoints, signals.
+
+What a step computes is a function of its number and the seed alone, so a run that is stopped after any step and resumed
+writes the same metrics and ends at the same weights.
+"""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from types import FrameType
+
+import torch
+from torch import Tensor
+
+from mixzoo.config import Train
+from mixzoo.data.batches import DeviceSplit
+from mixzoo.draws import draw_step, seed_for
+from mixzoo.errors import Interrupted, NonFiniteError
+from mixzoo.evaluation.probe import ProbeRecord, accuracy
+from mixzoo.protocols import CodeShape, Dataset
+from mixzoo.training.checkpoint import Progress, commit, non_finite
+from mixzoo.training.logs import MetricsFile, Show
+from mixzoo.training.step import Players, train_step
+
+
+@dataclass(frozen=True)
+class Loop:
+    """What the loop works on."""
+
+    train: Train
+    players: Players
+    data: Dataset
+    images: DeviceSplit  # the train split on the device
+    metrics: MetricsFile
+    checkpoints: Path
+    show: Show
+    picture: Callable[[int], None]  # draws the fixed rows at this step
+
+    def run(self, progress: Progress) -> Progress:
+        """Train from `progress` to the last step; raises Interrupted, with the state committed, on a signal."""
+        clock = Clock(self.train, progress.step)
+        with torch.random.fork_rng(devices=[]), stop_requested() as stop:
+            for step in range(progress.step, self.train.steps):
+                report = self._step(step)
+                done = step + 1
+                if done % self.train.log_every == 0:
+                    self._log(done, report, clock)
+                if done % self.train.evaluate_every == 0 or done == self.train.steps:
+                    progress = self._evaluate(done, progress)
+                progress = Progress(done, progress.metrics_bytes, progress.probe)
+                if stop() or done % self.train.checkpoint_every == 0 or done == self.train.steps:
+                    progress = self._commit(progress)
+                if stop() and done < self.train.steps:
+                    raise Interrupted(f"stopped by {stop()} after step {done}, which is committed")
+        return progress
+
+    def _step(self, step: int) -> dict[str, Tensor]:
+        latent = tuple(self.players.autoencoder.latent_shape)
+        shape = CodeShape(self.train.batch_images, latent)
+        draws = draw_step(self.train.seed, step, self.players.mixer, shape, len(self.images.images))
+        x, labels = self.images.batch(draws.index)
+        torch.manual_seed(seed_for(self.train.seed, "torch", step))  # for a network that draws its own (dropout)
+        return train_step(self.players, x, labels, draws, autoencoder_moves=step % self.train.d_steps == 0)
+
+    def _log(self, done: int, report: dict[str, Tensor], clock: "Clock") -> None:
+        values = dict(zip(report, torch.stack(list(report.values())).tolist()))  # one read from the device
+        bad = [name for name, value in values.items() if value != value or abs(value) == float("inf")]
+        if bad:
+            raise NonFiniteError(
+                f"step {done}: {', '.join(bad)} is not finite; the last checkpoint is from before. "
+                "Try a lower --lr or a larger lam"
+            )
+        line = {"kind": "train", "step": done, **values, **clock.read(done)}
+        self.metrics.write(line)
+        self.show.train(line)
+
+    def _evaluate(self, done: int, progress: Progress) -> Progress:
+        device = str(self.images.images.device)
+        players = self.players
+        validation = accuracy(players.probe, players.autoencoder, self.data.validation, device)
+        test = accuracy(players.probe, players.autoencoder, self.data.test, device)
+        record = progress.probe.after(done, validation, test)
+        line = {
+            "kind": "evaluate",
+            "step": done,
+            "validation_accuracy": validation,
+            "test_accuracy": test,
+            "best_validation_accuracy": record.best_validation,
+        }
+        self.metrics.write(line)
+        self.show.evaluate(line)
+        self.picture(done)
+        return Progress(done, progress.metrics_bytes, record)
+
+    def _commit(self, progress: Progress) -> Progress:
+        if bad := non_finite(self.players):
+            raise NonFiniteError(
+                f"step {progress.step}: {bad} is not finite; nothing was saved over the last checkpoint"
+            )
+        progress = Progress(progress.step, self.metrics.settle(), progress.probe)
+        commit(self.checkpoints, self.players, progress, keep=self.train.keep_checkpoints)
+        return progress
+
+
+class Clock:
+    """Seconds and images/s since this process began to train; the only fields that two equal runs differ in."""
+
+    def __init__(self, train: Train, start: int) -> None:
+        self._began = monotonic()
+        self._start = start
+        self._batch = train.batch_images
+
+    def read(self, done: int) -> dict[str, float]:
+        elapsed = monotonic() - self._began
+        return {
+            "elapsed_seconds": round(elapsed, 3),
+            "images_per_second": round((done - self._start) * self._batch / max(elapsed, 1e-9), 1),
+        }
+
+
+@contextmanager
+def stop_requested() -> Iterator[Callable[[], str]]:
+    """A function that names the signal that asked the run to stop, or ''; a second SIGINT raises KeyboardInterrupt.
+
+    Handlers are put back at the end, and none are set outside the main thread, where Python allows none.
+    """
+    received: list[str] = []
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if received and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        received.append(signal.Signals(number).name)
+
+    signals = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, ask) for number in signals}
+    try:
+        yield lambda: received[0] if received else ""
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def fresh() -> Progress:
+    """The progress of a run that has not begun."""
+    return Progress(step=0, metrics_bytes=0, probe=ProbeRecord())

@@ -1,0 +1,43 @@
+"""Scores of the code: how much a simple classifier reads off it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+import torch
+from annotated_types import Ge
+from jaxtyping import Float
+
+from mixzoo import FinishedRun, Split
+from mixzoo.draws import rng_for
+from mixzoo.evaluation.codes import encode
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogisticRegression:
+    """Test accuracy of a logistic regression fitted on the final codes of train images (scikit-learn, L2, C = 1).
+
+    Codes are standardised by the mean and deviation of the codes it is fitted on.
+    """
+
+    images: Annotated[int, Ge(2), "train images to fit on, chosen by the run's seed; all where there are fewer"] = 10000
+    iterations: Annotated[int, Ge(1), "of L-BFGS, at most"] = 1000
+
+    def __call__(self, run: FinishedRun) -> Mapping[str, float]:
+        from sklearn.linear_model import LogisticRegression as Classifier
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        train, test = self._subset(run), run.data.test
+        classifier = make_pipeline(StandardScaler(), Classifier(max_iter=self.iterations))
+        classifier.fit(self._codes(run, train), train.labels.numpy())
+        return {"test_accuracy": float(classifier.score(self._codes(run, test), test.labels.numpy()))}
+
+    def _subset(self, run: FinishedRun) -> Split:
+        train = run.data.train
+        kept = torch.randperm(len(train), generator=rng_for(run.seed, "logistic_regression"))[: self.images]
+        return Split(train.images[kept], train.labels[kept])
+
+    def _codes(self, run: FinishedRun, split: Split) -> Float[np.ndarray, "n features"]:
+        return encode(run.autoencoder, split.images, run.device).flatten(1).double().numpy()

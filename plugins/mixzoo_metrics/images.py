@@ -1,0 +1,22 @@
+"""Scores of images: how near a reconstruction is to its input."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mixzoo import FinishedRun
+from mixzoo.evaluation.codes import batches, evaluating
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """Mean absolute (l1) and mean squared (l2) error of reconstructed test images, in [-1, 1] units."""
+
+    def __call__(self, run: FinishedRun) -> Mapping[str, float]:
+        absolute = squared = 0.0
+        with evaluating(run.autoencoder):
+            for x in batches(run.data.test.images, run.device):
+                error = (run.autoencoder.decode(run.autoencoder.encode(x)) - x).double()
+                absolute += error.abs().sum().item()
+                squared += error.square().sum().item()
+        elements = run.data.test.images.numel()
+        return {"l1": absolute / elements, "l2": squared / elements}

@@ -1,0 +1,14 @@
+"""The first metrics, offered through the hook that any plugin uses."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mixzoo import hookimpl
+
+
+@hookimpl
+def mixzoo_metrics() -> Mapping[str, type[Any]]:
+    from mixzoo_metrics.codes import LogisticRegression
+    from mixzoo_metrics.images import Reconstruction
+
+    return {"logistic_regression": LogisticRegression, "reconstruction": Reconstruction}

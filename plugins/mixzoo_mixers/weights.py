@@ -1,0 +1,66 @@
+"""Mixers that weigh their sources: one point of the simplex per example, or one per feature map.
+
+h_mix = sum_i share_i h_i,   share_i >= 0,   sum_i share_i = 1                          (AMR eq. 4 and eq. 6)
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import torch
+from annotated_types import Ge, Le
+from jaxtyping import Float
+from torch import Generator, Tensor
+
+from mixzoo import CodeShape, LinearMixer
+
+
+@dataclass(frozen=True)
+class Mixup(LinearMixer):
+    """Convex combination of two codes, one weight per example (AMR eq. 4; Verma et al. 2018).
+
+    h_mix = α h₁ + (1 - α) h₂,   α ~ U(0, 1)
+    """
+
+    k: ClassVar[int] = 2
+
+    def draw(self, shape: CodeShape, rng: Generator) -> Float[Tensor, "2 batch *ones"]:
+        alpha = torch.rand(shape.batch, generator=rng)
+        return shape.broadcast(torch.stack([alpha, 1 - alpha]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dirichlet(LinearMixer):
+    """Convex combination of k codes, weights uniform on the simplex or gathered at its middle or corners (AMR eq. 6).
+
+    h_mix = Σᵢ αᵢ hᵢ,   α ~ Dirichlet(alpha, …, alpha);   alpha = 1 is uniform, and k = 2 then is mixup
+    """
+
+    k: Annotated[int, Ge(2), Le(64), "sources of one mix"] = 3
+    alpha: Annotated[float, Ge(0.01), Le(1e6), "concentration: below 1 near the sources, above 1 near their mean"] = 1.0
+
+    def draw(self, shape: CodeShape, rng: Generator) -> Float[Tensor, "k batch *ones"]:
+        return shape.broadcast(dirichlet((self.k, shape.batch), self.alpha, rng))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Channel(LinearMixer):
+    """Convex combination of k codes with weights of its own for each feature map (the authors' `mixup2`, any k).
+
+    h_mix[c] = Σᵢ αᵢ[c] hᵢ[c],   α[c] ~ Dirichlet(1, …, 1) independently for each feature map c
+    """
+
+    k: Annotated[int, Ge(2), Le(64), "sources of one mix"] = 2
+
+    def draw(self, shape: CodeShape, rng: Generator) -> Float[Tensor, "k batch channels *ones"]:
+        return shape.broadcast(dirichlet((self.k, shape.batch, shape.channels), 1.0, rng))
+
+
+def dirichlet(shape: tuple[int, ...], alpha: float, rng: Generator) -> Float[Tensor, "k *rest"]:
+    """Points of the simplex over the first axis, symmetric Dirichlet(alpha), float32.
+
+    Normalised Gamma(alpha) variables, as logarithms through Gamma(a) = Gamma(a + 1) U^(1/a): for a small alpha the
+    variables themselves underflow to 0/0. torch.distributions takes no generator.
+    """
+    gamma = torch._standard_gamma(torch.full(shape, alpha + 1, dtype=torch.float64), generator=rng)
+    uniform = torch.rand(shape, dtype=torch.float64, generator=rng)
+    return (gamma.log() + uniform.log() / alpha).softmax(0).float()

@@ -1,0 +1,14 @@
+"""The first objectives, offered through the hook that any plugin uses."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mixzoo import hookimpl
+
+
+@hookimpl
+def mixzoo_objectives() -> Mapping[str, type[Any]]:
+    from mixzoo_objectives.acai import ACAI
+    from mixzoo_objectives.amr import AE, AEGAN, AMR
+
+    return {"ae": AE, "aegan": AEGAN, "amr": AMR, "acai": ACAI}

@@ -1,0 +1,346 @@
+"""Runs: repeated, stopped, resumed, refused."""
+
+import json
+import os
+import signal
+
+import pytest
+import torch
+from toys import TOY_PLUGIN, ToyDiscriminator, ToyNet, toy_config, toy_zoo
+
+from mixzoo.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    Interrupted,
+    LockedError,
+    NonFiniteError,
+    OutOfMemoryError,
+    PluginError,
+    StorageError,
+)
+from mixzoo.plugins import Offer
+from mixzoo.run import _lock, open_run, resume, start
+from mixzoo.training.checkpoint import saved
+from mixzoo.training.logs import CLOCK, Show, read_metrics
+
+FLAGS = {"mixer": "dirichlet:k=3", "objective": "amr:beta=0.1", "autoencoder": "toy_net:dropout=0.2"}
+
+
+def trained(home, **numbers):
+    zoo = toy_zoo()
+    return start(zoo, toy_config(zoo, flags=FLAGS, **numbers), home)
+
+
+def without_clock(home):
+    return [{k: v for k, v in line.items() if k not in CLOCK} for line in read_metrics(home / "metrics.jsonl")]
+
+
+def weights(home):
+    """Every file of the newest checkpoint, bit for bit."""
+    newest = saved(home / "checkpoints")[-1]
+    return {file.name: file.read_bytes() for file in newest.glob("*.safetensors")}
+
+
+class StopAt(Show):
+    """Sends the process a signal once a step has been logged."""
+
+    def __init__(self, step, number=signal.SIGTERM):
+        self.step, self.number, self.notes = step, number, []
+
+    def train(self, line):
+        if line["step"] == self.step:
+            os.kill(os.getpid(), self.number)
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+def stopped(home, step, number=signal.SIGTERM, **numbers):
+    zoo = toy_zoo()
+    with pytest.raises(Interrupted, match=f"stopped by {signal.Signals(number).name} after step {step}"):
+        start(zoo, toy_config(zoo, flags=FLAGS, **numbers), home, lambda *_: StopAt(step, number))
+
+
+def test_same_config_twice_gives_the_same_metrics_and_weights_bit_for_bit(tmp_path):
+    trained(tmp_path / "a")
+    trained(tmp_path / "b")
+    assert without_clock(tmp_path / "a") == without_clock(tmp_path / "b")
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+
+
+def test_another_seed_gives_other_metrics(tmp_path):
+    trained(tmp_path / "a")
+    trained(tmp_path / "b", seed=1)
+    assert without_clock(tmp_path / "a") != without_clock(tmp_path / "b")
+
+
+@pytest.mark.parametrize("step", range(1, 12))
+def test_a_run_stopped_at_any_step_and_resumed_equals_an_uninterrupted_one(tmp_path, step):
+    trained(tmp_path / "whole", log_every=1)
+    stopped(tmp_path / "stopped", step, log_every=1)
+    result = resume(toy_zoo(), tmp_path / "stopped")
+    assert without_clock(tmp_path / "stopped") == without_clock(tmp_path / "whole")
+    assert weights(tmp_path / "stopped") == weights(tmp_path / "whole")
+    whole = json.loads((tmp_path / "whole" / "results.json").read_text())
+    assert result.numbers == whole["numbers"]
+
+
+def test_a_run_stopped_again_and_again_equals_an_uninterrupted_one(tmp_path):
+    trained(tmp_path / "whole", log_every=1)
+    stopped(tmp_path / "stopped", 2, log_every=1)
+    for step in (5, 6, 11):
+        with pytest.raises(Interrupted):
+            resume(toy_zoo(), tmp_path / "stopped", lambda *_, step=step: StopAt(step))
+    resume(toy_zoo(), tmp_path / "stopped")
+    assert without_clock(tmp_path / "stopped") == without_clock(tmp_path / "whole")
+    assert weights(tmp_path / "stopped") == weights(tmp_path / "whole")
+
+
+def test_metrics_written_after_the_last_checkpoint_are_not_repeated(tmp_path):
+    """As after a kill: lines beyond the checkpoint, and a torn one, are cut off on resume."""
+    trained(tmp_path / "whole", log_every=1)
+    stopped(tmp_path / "killed", 7, log_every=1)
+    with (tmp_path / "killed" / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "train", "step": 8}\n{"kind": "tr')
+    resume(toy_zoo(), tmp_path / "killed")
+    assert without_clock(tmp_path / "killed") == without_clock(tmp_path / "whole")
+
+
+def test_a_first_ctrl_c_commits_and_handlers_are_put_back(tmp_path):
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    stopped(tmp_path / "run", 4, signal.SIGINT, log_every=1)
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    status = json.loads((tmp_path / "run" / "status.json").read_text())
+    assert (status["state"], status["exit"], status["last_committed"]) == ("interrupted", 75, 4)
+
+
+def test_resuming_a_completed_run_changes_nothing(tmp_path):
+    result = trained(tmp_path / "run")
+    before = {file: file.stat().st_mtime_ns for file in (tmp_path / "run").rglob("*") if file.is_file()}
+    assert resume(toy_zoo(), tmp_path / "run") == result
+    assert {file: file.stat().st_mtime_ns for file in (tmp_path / "run").rglob("*") if file.is_file()} == before
+
+
+def test_a_run_directory_holds_all_that_later_commands_need(tmp_path):
+    result = trained(tmp_path / "run")
+    home = tmp_path / "run"
+    assert {p.name for p in home.iterdir()} == {
+        *("run.toml", "environment.json", "status.json", "metrics.jsonl", "results.json"),
+        *("pictures", "checkpoints", ".lock"),
+    }
+    assert json.loads((home / "status.json").read_text())["state"] == "completed"
+    assert result.picture.read_bytes().startswith(b"\x89PNG")
+    assert [p.name for p in sorted((home / "pictures").iterdir())] == [f"step-{n:08d}.png" for n in (4, 8, 12)]
+    assert [p.name for p in saved(home / "checkpoints")] == ["step-00000010", "step-00000012"]
+
+
+def test_its_run_toml_repeats_a_run(tmp_path):
+    trained(tmp_path / "a")
+    zoo = toy_zoo()
+    from mixzoo.config import resolve
+
+    start(zoo, resolve(zoo, tmp_path / "a" / "run.toml", {}, {}), tmp_path / "b")
+    assert without_clock(tmp_path / "a") == without_clock(tmp_path / "b")
+    assert (tmp_path / "a" / "run.toml").read_text() == (tmp_path / "b" / "run.toml").read_text()
+
+
+def test_the_best_validation_is_reported_with_the_test_accuracy_of_that_evaluation(tmp_path):
+    numbers = trained(tmp_path / "run", probe_lr=0.05).numbers
+    evaluations = [line for line in read_metrics(tmp_path / "run" / "metrics.jsonl") if line["kind"] == "evaluate"]
+    best = max(evaluations, key=lambda line: line["validation_accuracy"])
+    assert numbers["probe.best_validation_accuracy"] == best["validation_accuracy"]
+    assert numbers["probe.test_accuracy_at_best_validation"] == best["test_accuracy"]
+    assert numbers["probe.last_test_accuracy"] == evaluations[-1]["test_accuracy"]
+
+
+def test_more_discriminator_steps_move_the_autoencoder_less(tmp_path):
+    trained(tmp_path / "five", d_steps=5, log_every=1)
+    lines = [line for line in read_metrics(tmp_path / "five" / "metrics.jsonl") if line["kind"] == "train"]
+    assert all("autoencoder/reconstruct" in line for line in lines)
+    assert "d_steps = 5" in (tmp_path / "five" / "run.toml").read_text()
+    assert weights(tmp_path / "five") != {}
+
+
+def test_training_leaves_the_callers_generator_threads_and_flags_alone(tmp_path):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    threads = torch.get_num_threads()
+    trained(tmp_path / "run", threads=1)
+    assert torch.equal(torch.rand(3), expected)
+    assert torch.get_num_threads() == threads
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_an_existing_directory_is_refused_and_untouched(tmp_path):
+    (tmp_path / "run").mkdir()
+    with pytest.raises(ConfigError, match="exists already; --out is for new runs, or choose another directory"):
+        trained(tmp_path / "run")
+    assert list((tmp_path / "run").iterdir()) == []
+    trained(tmp_path / "other")
+    with pytest.raises(ConfigError, match="`mixzoo resume .*other` continues a run"):
+        trained(tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("nothing", "no such directory"), ("empty", "has no run.toml, so it is no run")]
+)
+def test_resume_of_what_is_no_run_says_so(tmp_path, name, reason):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CheckpointError, match=reason):
+        resume(toy_zoo(), tmp_path / name)
+
+
+def test_a_run_in_use_is_refused_by_name_of_its_holder(tmp_path):
+    stopped(tmp_path / "run", 4, log_every=1)
+    with _lock(tmp_path / "run"), pytest.raises(LockedError, match=f"process {os.getpid()} on .* is writing to it"):
+        resume(toy_zoo(), tmp_path / "run")
+
+
+def test_resume_refuses_data_that_has_changed(tmp_path):
+    stopped(tmp_path / "run", 4, log_every=1)
+    file = tmp_path / "run" / "run.toml"
+    file.write_text(file.read_text().replace("salt = 0", "salt = 1"))
+    with pytest.raises(CheckpointError, match="the data set has changed since the run began"):
+        resume(toy_zoo(), tmp_path / "run")
+
+
+def test_resume_says_what_differs_in_the_environment(tmp_path):
+    stopped(tmp_path / "run", 4, log_every=1)
+    file = tmp_path / "run" / "environment.json"
+    recorded = json.loads(file.read_text())
+    recorded["packages"]["torch"] = "0.1"
+    file.write_text(json.dumps(recorded))
+    show = StopAt(step=None)
+    resume(toy_zoo(), tmp_path / "run", lambda *_: show)
+    assert any("torch was 0.1 and is" in note for note in show.notes)
+
+
+def test_resume_takes_the_recorded_number_of_threads(tmp_path):
+    stopped(tmp_path / "run", 4, log_every=1, threads=0)
+    file = tmp_path / "run" / "environment.json"
+    recorded = json.loads(file.read_text())
+    recorded["threads"] = 1
+    file.write_text(json.dumps(recorded))
+    seen = []
+
+    class Watch(Show):
+        def train(self, line):
+            seen.append(torch.get_num_threads())
+
+    resume(toy_zoo(), tmp_path / "run", lambda *_: Watch())
+    assert set(seen) == {1}
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path):
+    trained(tmp_path / "whole", log_every=1)
+    stopped(tmp_path / "run", 7, log_every=1)
+    newest = saved(tmp_path / "run" / "checkpoints")[-1] / "autoencoder.safetensors"
+    content = bytearray(newest.read_bytes())
+    content[-1] ^= 1
+    newest.write_bytes(content)
+    show = StopAt(step=None)
+    resume(toy_zoo(), tmp_path / "run", lambda *_: show)
+    assert any("damaged (its SHA-256 is not the manifest's)" in note for note in show.notes)
+    assert weights(tmp_path / "run") == weights(tmp_path / "whole")
+    assert without_clock(tmp_path / "run") == without_clock(tmp_path / "whole")
+
+
+def test_a_run_with_no_whole_checkpoint_is_refused(tmp_path):
+    stopped(tmp_path / "run", 2, log_every=1)
+    for checkpoint in saved(tmp_path / "run" / "checkpoints"):
+        (checkpoint / "manifest.json").unlink()
+    with pytest.raises(CheckpointError, match="no usable checkpoint .*; start again with `mixzoo train`"):
+        resume(toy_zoo(), tmp_path / "run")
+
+
+def test_a_batch_larger_than_the_training_set_is_refused_before_a_directory_is_made(tmp_path):
+    with pytest.raises(DataError, match="a batch of 97 images from 96 train images makes 0 batches.*--batch-images 96"):
+        trained(tmp_path / "run", batch_images=97)
+    assert not (tmp_path / "run").exists()
+
+
+def test_more_sources_than_images_in_a_batch_is_legal_with_one_warning(tmp_path):
+    zoo, show = toy_zoo(), StopAt(step=None)
+    start(zoo, toy_config(zoo, flags={"mixer": "dirichlet:k=5"}, batch_images=4), tmp_path / "run", lambda *_: show)
+    assert [note for note in show.notes if "k=5 sources from batches of 4 images" in note] == show.notes
+    assert len(show.notes) == 1
+
+
+def test_a_run_that_diverges_stops_and_names_the_step(tmp_path):
+    with pytest.raises(NonFiniteError, match=r"step \d+: .* is not finite"):
+        trained(tmp_path / "run", lr=1e30)
+    status = json.loads((tmp_path / "run" / "status.json").read_text())
+    assert (status["state"], status["exit"]) == ("failed", 6)
+
+
+def test_running_out_of_memory_names_the_batch(tmp_path, monkeypatch):
+    def full(self, x):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(ToyDiscriminator, "forward", full)
+    with pytest.raises(OutOfMemoryError, match="out of memory with batches of 16 images; use a smaller --batch-images"):
+        trained(tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["exit"] == 7
+
+
+def test_a_disk_that_refuses_a_checkpoint_is_a_storage_error_and_keeps_the_last(tmp_path, monkeypatch):
+    import mixzoo.training.checkpoint as checkpoint
+
+    written = []
+
+    def full(path, content):
+        written.append(path)
+        if len(written) > 10:
+            raise OSError(28, "No space left on device")
+        path.write_bytes(content)
+
+    monkeypatch.setattr(checkpoint, "_write", full)
+    with pytest.raises(StorageError, match="the checkpoint could not be written: No space left on device"):
+        trained(tmp_path / "run")
+    kept = saved(tmp_path / "run" / "checkpoints")
+    assert [path.name for path in kept] == ["step-00000005"]
+    assert not list((tmp_path / "run" / "checkpoints").glob(".tmp*"))
+
+
+def test_a_part_that_breaks_its_contract_is_named(tmp_path):
+    zoo = toy_zoo()
+
+    class Half(ToyNet):
+        """No decoder."""
+
+        def build(self, setting):
+            part = super().build(setting)
+            return torch.nn.Linear(1, 1) if setting else part
+
+    zoo.offers.append(Offer("autoencoder", "half", TOY_PLUGIN, Half))
+    with pytest.raises(
+        PluginError, match="autoencoder 'half' is no AutoEncoder: it lacks decode, encode, latent_shape"
+    ):
+        start(zoo, toy_config(zoo, flags={"autoencoder": "half"}), tmp_path / "run")
+
+
+def test_an_unusable_device_is_one_line(tmp_path):
+    with pytest.raises(ConfigError, match="--device 'gpu' cannot be used here"):
+        trained(tmp_path / "run", device="gpu")
+
+
+def test_a_run_opens_with_the_weights_of_its_newest_checkpoint(tmp_path):
+    trained(tmp_path / "run")
+    a, b = (open_run(toy_zoo(), tmp_path / "run", "cpu") for _ in range(2))
+    assert a.step == 12
+    for one, other in zip(a.players.autoencoder.parameters(), b.players.autoencoder.parameters()):
+        assert torch.equal(one, other)
+
+
+def test_a_checkpoint_of_another_network_names_what_does_not_fit(tmp_path, monkeypatch):
+    stopped(tmp_path / "run", 4, log_every=1)
+
+    def wider(self, channels):
+        torch.nn.Module.__init__(self)
+        self.net = torch.nn.Conv2d(channels, 5, 3)
+
+    monkeypatch.setattr(ToyDiscriminator, "__init__", wider)
+    with pytest.raises(CheckpointError, match="does not fit this network: .*is missing"):
+        resume(toy_zoo(), tmp_path / "run")

@@ -1,0 +1,144 @@
+"""One optimisation step: who moves, on what, and that nothing leaks from one player to the other."""
+
+import pytest
+import torch
+from toys import ToyAutoEncoder, toy_config, toy_zoo
+
+from mixzoo import CodeShape
+from mixzoo.data.batches import on_device
+from mixzoo.draws import draw_step
+from mixzoo.training.build import build_players
+from mixzoo.training.step import train_step
+
+OBJECTIVES = ["ae", "aegan", "amr", "amr:beta=0.5", "amr:gan=hinge", "acai", "acai:variant=amr"]
+
+
+def players_and_batch(objective="amr", mixer="mixup", **numbers):
+    zoo = toy_zoo()
+    config = toy_config(zoo, flags={"objective": objective, "mixer": mixer}, **numbers)
+    data = config.parts["dataset"].load(0)
+    players = build_players(config, data, torch.device("cpu"))
+    images = on_device(data.train, torch.device("cpu"), config.train.batch_images)
+    draws = draw_step(0, 0, players.mixer, CodeShape(config.train.batch_images, (2, 4, 4)), len(images.images))
+    x, labels = images.batch(draws.index)
+    return players, x, labels, draws
+
+
+def weights(module):
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def same(before, module):
+    return all(torch.equal(before[name], value) for name, value in module.state_dict().items())
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_every_player_with_terms_moves(objective):
+    players, x, labels, draws = players_and_batch(objective)
+    f, probe = weights(players.autoencoder), weights(players.probe)
+    d = weights(players.discriminator) if players.discriminator else None
+    train_step(players, x, labels, draws)
+    assert not same(f, players.autoencoder)
+    assert not same(probe, players.probe)
+    assert (players.discriminator is None) == (objective == "ae")
+    if d is not None:
+        assert not same(d, players.discriminator)
+
+
+@pytest.mark.parametrize("objective", [o for o in OBJECTIVES if o != "ae"])
+def test_a_discriminator_step_leaves_the_autoencoder_alone(objective):
+    players, x, labels, draws = players_and_batch(objective)
+    f, d = weights(players.autoencoder), weights(players.discriminator)
+    report = train_step(players, x, labels, draws, autoencoder_moves=False)
+    assert same(f, players.autoencoder)
+    assert not same(d, players.discriminator)
+    assert all(p.grad is None for p in players.autoencoder.parameters())
+    assert "autoencoder/reconstruct" in report
+
+
+@pytest.mark.parametrize("objective", [o for o in OBJECTIVES if o != "ae"])
+def test_gradients_are_each_players_own_at_the_same_parameters(objective):
+    """The reference: two plain phases with detach and requires_grad_, in float64, before anything has moved."""
+    players, x, labels, draws = players_and_batch(objective)
+    for module in (players.autoencoder, players.discriminator, players.probe):
+        module.double()
+    x = x.double()
+    f_plain, d_plain = two_plain_phases(players, x, draws)
+    train_step(players, x, labels, draws)
+    for parameter, plain in zip(players.autoencoder.parameters(), f_plain):
+        torch.testing.assert_close(parameter.grad, plain, rtol=1e-10, atol=1e-14)
+    for parameter, plain in zip(players.discriminator.parameters(), d_plain):
+        torch.testing.assert_close(parameter.grad, plain, rtol=1e-10, atol=1e-14)
+
+
+def two_plain_phases(players, x, draws):
+    from dataclasses import replace
+
+    from mixzoo import Judgement
+    from mixzoo.protocols import Mixed
+    from mixzoo.resynthesis import resynthesise
+
+    def scored(images):
+        return Judgement({name: players.discriminator(image).realness for name, image in images.items()})
+
+    objective = players.objective
+    r = resynthesise(
+        x,
+        autoencoder=players.autoencoder,
+        mixer=players.mixer,
+        partners=draws.partners,
+        draw=draws.mix,
+        needs=objective.needs,
+    )
+    players.discriminator.requires_grad_(False)
+    sum(objective.autoencoder_terms(r, scored(objective.judged(r))).values()).backward(retain_graph=True)
+    players.discriminator.requires_grad_(True)
+    f_grads = [p.grad.clone() for p in players.autoencoder.parameters()]
+    players.autoencoder.zero_grad()
+    detached = replace(r, x_rec=r.x_rec.detach(), h=r.h.detach())
+    if objective.needs.mix:
+        detached = replace(detached, _x_mix=r.x_mix.detach(), _mixed=Mixed(r.h_mix.detach(), r.share))
+    sum(objective.discriminator_terms(detached, scored(objective.judged(detached))).values()).backward()
+    assert all(p.grad is None for p in players.autoencoder.parameters())
+    d_grads = [p.grad.clone() for p in players.discriminator.parameters()]
+    players.discriminator.zero_grad()
+    return f_grads, d_grads
+
+
+def test_the_probe_never_teaches_the_encoder():
+    players, x, labels, draws = players_and_batch("ae")
+    other = (labels + 1) % 3
+    train_step(players, x, labels, draws)
+    moved = weights(players.autoencoder)
+    players, x, _, draws = players_and_batch("ae")
+    train_step(players, x, other, draws)
+    assert same(moved, players.autoencoder)
+
+
+def test_nothing_is_mixed_or_judged_that_no_term_needs(monkeypatch):
+    decoded = []
+    plain = ToyAutoEncoder.decode
+    monkeypatch.setattr(ToyAutoEncoder, "decode", lambda self, h: decoded.append(len(h)) or plain(self, h))
+    for objective, images in {"ae": 16, "aegan": 16, "amr": 32}.items():
+        decoded.clear()
+        train_step(*players_and_batch(objective))
+        assert decoded == [images], objective
+
+
+def test_each_image_is_encoded_once(monkeypatch):
+    encoded = []
+    plain = ToyAutoEncoder.encode
+    monkeypatch.setattr(ToyAutoEncoder, "encode", lambda self, x: encoded.append(len(x)) or plain(self, x))
+    train_step(*players_and_batch("amr", "dirichlet:k=5"))
+    assert encoded == [16]
+
+
+def test_the_report_holds_every_term_and_mean_score():
+    players, x, labels, draws = players_and_batch("amr")
+    report = train_step(players, x, labels, draws)
+    assert set(report) == {
+        *("autoencoder/reconstruct", "autoencoder/fool_rec", "autoencoder/fool_mix"),
+        *("discriminator/real", "discriminator/fake_rec", "discriminator/fake_mix"),
+        *("probe/loss", "D(real)", "D(rec)", "D(mix)"),
+    }
+    assert not any(value.requires_grad for value in report.values())

@@ -1,0 +1,97 @@
+"""Toy parts that train in a second on one core, offered beside the real ones in `toy_zoo()`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from mixzoo import Dataset, Scores, Setting, Split
+from mixzoo.config import RunConfig, resolve
+from mixzoo.plugins import Offer, Plugin, Zoo, load_zoo
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToyData:
+    """Bars of 8x8 pixels: the class says which third of the image is bright."""
+
+    images: int = 96
+    salt: int = 0
+
+    def load(self, seed: int) -> Dataset:
+        rng = torch.Generator().manual_seed(self.salt)
+        splits = [self._split(count, rng) for count in (self.images, 48, 48)]
+        fingerprint = f"toy-{self.images}-{self.salt}"
+        return Dataset(*splits, class_names=("top", "middle", "bottom"), source="toy bars", fingerprint=fingerprint)
+
+    def _split(self, count: int, rng: torch.Generator) -> Split:
+        labels = torch.arange(count) % 3
+        images = torch.randint(0, 60, (count, 1, 8, 8), generator=rng)
+        for i, label in enumerate(labels.tolist()):
+            images[i, :, 2 * label + 1 : 2 * label + 3] += 180
+        return Split(images.to(torch.uint8), labels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToyNet:
+    """One strided convolution each way; the code is [2, 4, 4]."""
+
+    dropout: float = 0.0
+
+    def build(self, setting: Setting) -> nn.Module:
+        return ToyAutoEncoder(setting.image_shape[0], self.dropout)
+
+
+class ToyAutoEncoder(nn.Module):
+    latent_shape = (2, 4, 4)
+
+    def __init__(self, channels: int, dropout: float) -> None:
+        super().__init__()
+        self.f = nn.Sequential(nn.Conv2d(channels, 2, 4, stride=2, padding=1), nn.Tanh(), nn.Dropout(dropout))
+        self.g = nn.ConvTranspose2d(2, channels, 4, stride=2, padding=1)
+
+    def encode(self, x):
+        return self.f(x)
+
+    def decode(self, h):
+        return self.g(h)
+
+
+@dataclass(frozen=True)
+class ToyJudge:
+    """A convolution and a mean."""
+
+    def build(self, setting: Setting) -> nn.Module:
+        return ToyDiscriminator(setting.image_shape[0])
+
+
+class ToyDiscriminator(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Conv2d(channels, 4, 3), nn.Tanh(), nn.Conv2d(4, 1, 3))
+
+    def forward(self, x):
+        return Scores(self.net(x).flatten(1).mean(1))
+
+
+TOY_PLUGIN = Plugin("toys", "toys", "1")
+TOY_FLAGS = {"dataset": "toy_data", "autoencoder": "toy_net", "discriminator": "toy_judge"}
+TOY_NUMBERS = {"steps": 12, "batch_images": 16, "log_every": 3, "evaluate_every": 4, "checkpoint_every": 5}
+
+
+def toy_zoo() -> Zoo:
+    """The installed plugins and the toys."""
+    zoo = load_zoo()
+    toys = {
+        ("dataset", "toy_data"): ToyData,
+        ("autoencoder", "toy_net"): ToyNet,
+        ("discriminator", "toy_judge"): ToyJudge,
+    }
+    zoo.plugins.append(TOY_PLUGIN)
+    zoo.offers += [Offer(kind, name, TOY_PLUGIN, recipe) for (kind, name), recipe in toys.items()]
+    return zoo
+
+
+def toy_config(zoo: Zoo, file: Path | None = None, *, flags: dict | None = None, **numbers: object) -> RunConfig:
+    """A run on toy parts; flags and numbers as a user would give them."""
+    return resolve(zoo, file, TOY_FLAGS | (flags or {}), TOY_NUMBERS | numbers)
