@@ -147,14 +147,17 @@ def settings(train: Train, recorded_threads: int = 0) -> Iterator[None]:
     Sums depend on the number of threads in their last bits, so a resumed run takes the number it began with.
     """
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministic cuBLAS asks for
     torch.use_deterministic_algorithms(train.deterministic)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # slow; it only finds bugs
     if train.threads or recorded_threads:
         torch.set_num_threads(train.threads or recorded_threads)
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(deterministic)
+        torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
         torch.set_num_threads(threads)
 
 

@@ -4,12 +4,12 @@ from math import exp, log
 
 import pytest
 import torch
-from toys import ToyAutoEncoder, ToyDiscriminator
 
 from mixzoo import Judgement, Needs, Resynthesis, Setting
 from mixzoo.plugins import load_zoo
 from mixzoo.protocols import Mixed
 from mixzoo.training.step import gradient, judge
+from toys import ToyAutoEncoder, ToyDiscriminator
 
 LOG2 = log(2)
 SETTING = Setting(image_shape=(1, 1, 2), classes=2, latent_shape=(2,))

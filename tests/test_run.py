@@ -6,7 +6,6 @@ import signal
 
 import pytest
 import torch
-from toys import TOY_PLUGIN, ToyDiscriminator, ToyNet, toy_config, toy_zoo
 
 from mixzoo.errors import (
     CheckpointError,
@@ -23,6 +22,7 @@ from mixzoo.plugins import Offer
 from mixzoo.run import _lock, open_run, resume, start
 from mixzoo.training.checkpoint import saved
 from mixzoo.training.logs import CLOCK, Show, read_metrics
+from toys import TOY_PLUGIN, ToyDiscriminator, ToyNet, toy_config, toy_zoo
 
 FLAGS = {"mixer": "dirichlet:k=3", "objective": "amr:beta=0.1", "autoencoder": "toy_net:dropout=0.2"}
 
@@ -179,7 +179,7 @@ def test_an_existing_directory_is_refused_and_untouched(tmp_path):
         trained(tmp_path / "run")
     assert list((tmp_path / "run").iterdir()) == []
     trained(tmp_path / "other")
-    with pytest.raises(ConfigError, match="`mixzoo resume .*other` continues a run"):
+    with pytest.raises(ConfigError, match=r"`mixzoo resume .*other` continues a run"):
         trained(tmp_path / "other")
 
 
@@ -251,12 +251,14 @@ def test_a_run_with_no_whole_checkpoint_is_refused(tmp_path):
     stopped(tmp_path / "run", 2, log_every=1)
     for checkpoint in saved(tmp_path / "run" / "checkpoints"):
         (checkpoint / "manifest.json").unlink()
-    with pytest.raises(CheckpointError, match="no usable checkpoint .*; start again with `mixzoo train`"):
+    with pytest.raises(CheckpointError, match=r"no usable checkpoint .*; start again with `mixzoo train`"):
         resume(toy_zoo(), tmp_path / "run")
 
 
 def test_a_batch_larger_than_the_training_set_is_refused_before_a_directory_is_made(tmp_path):
-    with pytest.raises(DataError, match="a batch of 97 images from 96 train images makes 0 batches.*--batch-images 96"):
+    with pytest.raises(
+        DataError, match=r"a batch of 97 images from 96 train images makes 0 batches.*--batch-images 96"
+    ):
         trained(tmp_path / "run", batch_images=97)
     assert not (tmp_path / "run").exists()
 
@@ -342,5 +344,5 @@ def test_a_checkpoint_of_another_network_names_what_does_not_fit(tmp_path, monke
         self.net = torch.nn.Conv2d(channels, 5, 3)
 
     monkeypatch.setattr(ToyDiscriminator, "__init__", wider)
-    with pytest.raises(CheckpointError, match="does not fit this network: .*is missing"):
+    with pytest.raises(CheckpointError, match=r"does not fit this network: .*is missing"):
         resume(toy_zoo(), tmp_path / "run")

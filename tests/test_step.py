@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from toys import ToyAutoEncoder, toy_config, toy_zoo
 
 from mixzoo import CodeShape
 from mixzoo.data.batches import on_device
 from mixzoo.draws import draw_step
 from mixzoo.training.build import build_players
 from mixzoo.training.step import train_step
+from toys import ToyAutoEncoder, toy_config, toy_zoo
 
 OBJECTIVES = ["ae", "aegan", "amr", "amr:beta=0.5", "amr:gan=hinge", "acai", "acai:variant=amr"]
 

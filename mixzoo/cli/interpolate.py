@@ -22,7 +22,7 @@ def interpolate(
 
     The triangle needs a mixer of three or more sources. Example: mixzoo interpolate RUN --mixer bernoulli:k=3
     """
-    from mixzoo.pictures.draw import draw_interpolations
+    from mixzoo.interpolate import draw_interpolations
     from mixzoo.plugins import load_zoo
 
     drawn = draw_interpolations(load_zoo(), run, mixer, pairs=pairs, steps=steps, side=side, device=device)

@@ -17,5 +17,7 @@ def resume(
     from mixzoo.plugins import load_zoo
     from mixzoo.run import resume as resume_run
     from mixzoo.training.logs import show_for
+    from mixzoo.training.memory import keep_freed_memory
 
+    keep_freed_memory()
     print_summary(resume_run(load_zoo(), run, show_for))

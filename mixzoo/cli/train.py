@@ -58,5 +58,7 @@ def train(
 
     from mixzoo.run import start
     from mixzoo.training.logs import show_for
+    from mixzoo.training.memory import keep_freed_memory
 
+    keep_freed_memory()
     print_summary(start(zoo, resolved, out, show_for))

@@ -1,0 +1,72 @@
+"""Discriminator D: an encoder without norm whose whole output, averaged, is one raw score per image."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Ge
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mixzoo import Scores, Setting
+from mixzoo_convnets.layers import Border, Depth, Init, Latent, Scales, Slope, Style, halvings
+
+PowerIterations = Annotated[
+    int, Ge(0), "of spectral norm on 3x3 convolutions, at each pass in training; 0 leaves it out"
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ACAI:
+    """Critic of Berthelot et al. 2019: an encoder's layers, no norm, slope 0.2; its score is the mean of its output.
+
+    `latent`, the maps of the last layer, is the auto-encoder's when not given.
+    """
+
+    latent: Latent | None = None
+    depth: Depth = 16
+    scales: Scales | None = None
+    slope: Slope = 0.2
+    border: Border = 0
+    init: Init = "fan_in"
+    power_iterations: PowerIterations = 0
+
+    def build(self, setting: Setting) -> "ConvDiscriminator":
+        return ConvDiscriminator(self, setting)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AMR:
+    """Discriminator of AMR's authors: spectral norm on its 3x3 convolutions (not the first 1x1), slope 0.01, a border.
+
+    It scores all images of a step in one pass where the authors made five, each with one power iteration; hence 5 here.
+    `latent`, the maps of the last layer, is the auto-encoder's when not given. `init=authors` is as for the
+    auto-encoder, on the first convolution alone.
+    """
+
+    latent: Latent | None = None
+    depth: Depth = 16
+    scales: Scales | None = None
+    slope: Slope = 0.01
+    border: Border = 1
+    init: Init = "fan_in"
+    power_iterations: PowerIterations = 5
+
+    def build(self, setting: Setting) -> "ConvDiscriminator":
+        return ConvDiscriminator(self, setting)
+
+
+class ConvDiscriminator(nn.Module):
+    """The layers and their mean."""
+
+    def __init__(self, options: ACAI | AMR, setting: Setting) -> None:
+        super().__init__()
+        self.layers = Style("none", options.slope, options.init, options.power_iterations).encoder(
+            channels=setting.image_shape[0],
+            depth=options.depth,
+            latent=setting.latent_shape[0] if options.latent is None else options.latent,
+            scales=halvings(setting.image_shape, options.scales, options.border),
+            border=options.border,
+        )
+
+    def forward(self, x: Float[Tensor, "batch channels height width"]) -> Scores:
+        return Scores(realness=self.layers(x).flatten(1).mean(1))

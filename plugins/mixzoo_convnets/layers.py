@@ -1,0 +1,110 @@
+"""What encoder, decoder and discriminator are made of, and how their weights begin.
+
+    encoder  1x1 conv · per scale [3x3 conv, 3x3 conv, average pool /2] · two 3x3 convs to the code
+    decoder  per scale [3x3 conv, 3x3 conv, nearest upsampling x2] · two 3x3 convs to the image
+
+Every convolution but the first and the last is followed by a norm (or none) and a leaky ReLU. The layout is that of
+Berthelot et al. 2019, whose sizes AMR's networks keep.
+"""
+
+from dataclasses import dataclass
+from math import prod, sqrt
+from typing import Annotated, Literal, TypeAlias, TypeVar
+
+from annotated_types import Ge, Le
+from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+L = TypeVar("L", nn.Conv2d, nn.InstanceNorm2d)
+
+# Options that more than one recipe has; each recipe gives its own default.
+Latent: TypeAlias = Annotated[int, Ge(1), "feature maps of the code; dh = latent x 4 x 4 for images of 32x32"]
+Depth: TypeAlias = Annotated[int, Ge(1), "feature maps of the first scale; each further scale has twice as many"]
+Scales: TypeAlias = Annotated[int, Ge(1), Le(8), "times the image is halved; down to a side of 4 when not given"]
+Norm: TypeAlias = Annotated[Literal["none", "instance"], "after each hidden convolution"]
+Slope: TypeAlias = Annotated[float, Ge(0), Le(1), "of the leaky ReLU below 0"]
+Border: TypeAlias = Annotated[int, Ge(0), Le(1), "pixels that the first 1x1 convolution pads the image with"]
+Init: TypeAlias = Annotated[
+    Literal["fan_in", "authors"], "fan_in, or AMR's code, which took the axes of the weights for another library's"
+]
+
+CODE_SIDE = 4  # positions along the smaller side of the code, when the number of scales is not given
+
+
+@dataclass(frozen=True)
+class Style:
+    """What all layers of one network have in common."""
+
+    norm: Literal["none", "instance"]
+    slope: float
+    init: Literal["fan_in", "authors"]
+    power_iterations: int = 0  # of spectral norm on 3x3 convolutions; 0 for none
+
+    def first(self, channels_in: int, channels_out: int, border: int) -> nn.Module:
+        """The 1x1 convolution of the image; a border holds its bias alone."""
+        return begun(nn.Conv2d(channels_in, channels_out, 1, padding=border), self.init)
+
+    def conv(self, channels_in: int, channels_out: int) -> nn.Module:
+        """A 3x3 convolution that keeps height and width."""
+        conv = nn.Conv2d(channels_in, channels_out, 3, padding=1)
+        if not self.power_iterations:
+            return begun(conv, self.init)
+        if self.init == "fan_in":  # the authors' loop missed the layers under spectral norm: torch's own weights stayed
+            begun(conv, self.init)
+        return spectral_norm(conv, n_power_iterations=self.power_iterations)
+
+    def block(self, channels_in: int, channels_out: int) -> list[nn.Module]:
+        """3x3 convolution, norm, leaky ReLU."""
+        norm = [begun(nn.InstanceNorm2d(channels_out, affine=True), self.init)] if self.norm == "instance" else []
+        return [self.conv(channels_in, channels_out), *norm, nn.LeakyReLU(self.slope)]
+
+    def encoder(self, *, channels: int, depth: int, latent: int, scales: int, border: int) -> nn.Sequential:
+        """Image [channels, height, width] -> code [latent, height / 2^scales, width / 2^scales]."""
+        layers = [self.first(channels, depth, border)]
+        width = depth
+        for scale in range(scales):
+            narrow, width = width, depth << scale
+            layers += [*self.block(narrow, width), *self.block(width, width), nn.AvgPool2d(2)]
+        layers += [*self.block(width, 2 * width), self.conv(2 * width, latent)]
+        return nn.Sequential(*layers)
+
+    def decoder(self, *, channels: int, depth: int, latent: int, scales: int) -> nn.Sequential:
+        """Code -> image. The last layer is linear: the image is not confined to [-1, 1]."""
+        layers: list[nn.Module] = []
+        width = latent
+        for scale in reversed(range(scales)):
+            wide, width = width, depth << scale
+            layers += [*self.block(wide, width), *self.block(width, width), nn.Upsample(scale_factor=2, mode="nearest")]
+        layers += [*self.block(width, width), self.conv(width, channels)]
+        return nn.Sequential(*layers)
+
+
+def begun(layer: L, init: Literal["fan_in", "authors"]) -> L:
+    """The layer with its weights at their beginning and its bias at 0.
+
+    fan_in:   convolutions ~ N(0, 1 / (1.04 fan_in)) as in Berthelot et al. 2019; a norm's scale is 1
+    authors:  N(0, 1 / (1.04 prod(shape[:-1]))), right for weights [height, width, in, out], on weights
+              [out, in, height, width]; a norm's scale comes out as N(0, 1 / 1.04) with it, of either sign
+    """
+    weight = layer.weight
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    if init == "authors":
+        nn.init.normal_(weight, std=1 / sqrt(1.04 * prod(weight.shape[:-1])))
+    elif isinstance(layer, nn.Conv2d):
+        nn.init.normal_(weight, std=1 / sqrt(1.04 * prod(weight.shape[1:])))
+    return layer
+
+
+def halvings(image_shape: tuple[int, int, int], scales: int | None, border: int) -> int:
+    """How often the image is halved; ValueError for one that cannot be, or a border that pooling would not remove."""
+    _, height, width = image_shape
+    times = scales if scales is not None else max(1, (min(height, width) // CODE_SIDE).bit_length() - 1)
+    multiple = 2**times
+    if height % multiple or width % multiple:
+        raise ValueError(
+            f"images of {height}x{width} cannot be halved {times} times: both sides must be multiples of {multiple}; "
+            "use another size= of the data set or fewer scales="
+        )
+    if border and times < 2:
+        raise ValueError(f"border={border} with scales={times} leaves a code one position too large; use border=0")
+    return times

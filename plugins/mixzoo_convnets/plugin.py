@@ -1,0 +1,20 @@
+"""The convolutional networks of ACAI and AMR, offered through the hooks that any plugin uses."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mixzoo import hookimpl
+
+
+@hookimpl
+def mixzoo_autoencoders() -> Mapping[str, type[Any]]:
+    from mixzoo_convnets.autoencoder import ACAI, AMR
+
+    return {"acai": ACAI, "amr": AMR}
+
+
+@hookimpl
+def mixzoo_discriminators() -> Mapping[str, type[Any]]:
+    from mixzoo_convnets.discriminator import ACAI, AMR
+
+    return {"acai": ACAI, "amr": AMR}
