@@ -41,13 +41,13 @@ class Train:
     """The numbers of a run."""
 
     seed: Annotated[int, Ge(0), Lt(2**63), "of every random number of the run"] = 0
-    steps: Annotated[int, Ge(1), "optimisation steps, one batch each"] = 800
+    steps: Annotated[int, Ge(1), "optimisation steps, one batch each"] = 400
     batch_images: Annotated[int, Ge(1), "images of one batch"] = 64
     d_steps: Annotated[
         int, Ge(1), "discriminator steps for each step of the auto-encoder (the authors' published runs: 5)"
     ] = 1
     lr: Annotated[float, Gt(0), "Adam's rate for the auto-encoder and the discriminator (the paper: 1e-4)"] = 1e-3
-    probe_lr: Annotated[float, Gt(0), "Adam's rate for the probe (the authors: 1e-4)"] = 1e-3
+    probe_lr: Annotated[float, Gt(0), "Adam's rate for the probe (the authors: 1e-4)"] = 3e-3
     beta1: Annotated[float, Ge(0), Lt(1), "Adam's β₁ (the paper: 0.5)"] = 0.5
     beta2: Annotated[float, Ge(0), Lt(1), "Adam's β₂ (the paper: 0.99)"] = 0.99
     weight_decay: Annotated[float, Ge(0), "L2 decay added to the gradient, as in the paper"] = 1e-5
@@ -55,8 +55,8 @@ class Train:
     threads: Annotated[int, Ge(0), Le(1024), "CPU threads; 0 leaves torch's own choice"] = 0
     deterministic: Annotated[bool, "refuse operations that differ from run to run"] = True
     log_every: Annotated[int, Ge(1), "steps between lines of metrics"] = 20
-    evaluate_every: Annotated[int, Ge(1), "steps between evaluations of the probe, each with a picture"] = 100
-    checkpoint_every: Annotated[int, Ge(1), "steps between checkpoints"] = 200
+    evaluate_every: Annotated[int, Ge(1), "steps between evaluations of the probe, each with a picture"] = 50
+    checkpoint_every: Annotated[int, Ge(1), "steps between checkpoints"] = 100
     keep_checkpoints: Annotated[int, Ge(1), "newest checkpoints kept"] = 2
 
 

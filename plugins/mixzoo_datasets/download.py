@@ -1,0 +1,33 @@
+"""Files fetched from the network, only when asked to, and kept only if they are the right ones."""
+
+import hashlib
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from mixzoo import DataError
+
+TIMEOUT_SECONDS = 60
+
+
+def fetch(url: str, target: Path, md5: str) -> None:
+    """Fetch the file unless it is there; DataError where the network or the checksum fails, and nothing is left."""
+    if target.exists():
+        return
+    partial = target.with_name(f".partial-{target.name}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        digest = hashlib.md5(usedforsecurity=False)  # what the publishers list
+        with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer, partial.open("wb") as file:
+            while block := answer.read(1 << 20):
+                digest.update(block)
+                file.write(block)
+        if digest.hexdigest() != md5:
+            raise DataError(f"{url}: MD5 {digest.hexdigest()}, expected {md5}; nothing was kept, try again later")
+        os.replace(partial, target)
+    except (urllib.error.URLError, OSError) as err:
+        reason = getattr(err, "reason", None) or getattr(err, "strerror", None) or err
+        raise DataError(f"{url}: cannot be fetched into {target.parent}: {reason}") from err
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,25 @@
+"""The first data sets, offered through the hook that any plugin uses."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mixzoo import hookimpl
+
+
+@hookimpl
+def mixzoo_datasets() -> Mapping[str, type[Any]]:
+    from mixzoo_datasets.cifar import CIFAR10
+    from mixzoo_datasets.digits import Digits
+    from mixzoo_datasets.folder import Folder
+    from mixzoo_datasets.idx import KMNIST, MNIST, FashionMNIST
+    from mixzoo_datasets.svhn import SVHN
+
+    return {
+        "digits": Digits,
+        "mnist": MNIST,
+        "kmnist": KMNIST,
+        "fashion_mnist": FashionMNIST,
+        "cifar10": CIFAR10,
+        "svhn": SVHN,
+        "folder": Folder,
+    }

@@ -1,0 +1,86 @@
+"""Splits as AMR made them: one fixed shuffle, then the first images train and the rest validate.
+
+The shuffle is numpy's RandomState(0).shuffle over the image numbers, whose stream numpy has frozen, so everybody gets
+the same splits whatever the seed of the run. Only `train_images`, a subset of the train split, depends on that seed: the
+authors' own subsets were the same images every time, against what their text says.
+"""
+
+import hashlib
+from typing import Annotated, TypeAlias
+
+import numpy as np
+import torch
+from annotated_types import Ge
+from jaxtyping import Int, UInt8
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from mixzoo import DataError, Dataset, Split
+from mixzoo.draws import rng_for
+
+TrainImages: TypeAlias = Annotated[int, Ge(1), "train images to keep, a subset that depends on the seed"]
+Root: TypeAlias = Annotated[str, "folder with the data, laid out as torchvision does"]
+Download: TypeAlias = Annotated[bool, "fetch what is missing into root"]
+
+SIDE = 32  # pixels; the side of the paper's images
+
+
+def shuffled(images: int) -> Int[Tensor, " images"]:
+    """The image numbers in the fixed order of the paper's splits."""
+    order = np.arange(images)
+    np.random.RandomState(0).shuffle(order)
+    return torch.from_numpy(order)
+
+
+def taken(whole: Split, numbers: Int[Tensor, " n"]) -> Split:
+    """The images of those numbers."""
+    return Split(whole.images[numbers], whole.labels[numbers])
+
+
+def cut(whole: Split, *counts: int) -> list[Split]:
+    """The shuffled images as splits of `counts` images, then one of those that are left."""
+    order = shuffled(len(whole))
+    sizes = [*counts, len(whole) - sum(counts)]
+    return [taken(whole, numbers) for numbers in torch.split(order, sizes)]
+
+
+def assembled(
+    splits: list[Split], *, class_names: tuple[str, ...], source: str, train_images: int | None, seed: int
+) -> Dataset:
+    """The data set of train, validation and test, with its subset and its fingerprint; DataError for an empty split."""
+    train, validation, test = splits
+    for name, split in zip(("train", "validation", "test"), splits):
+        if not len(split):
+            total = sum(map(len, splits))
+            raise DataError(f"{source}: the {name} split would be empty ({total} images in all); use more images")
+    if train_images is not None:
+        if train_images > len(train):
+            raise DataError(f"{source}: train_images={train_images}, but the train split has {len(train)}")
+        train = taken(train, torch.randperm(len(train), generator=rng_for(seed, "train_images"))[:train_images])
+        source = f"{source}; {train_images} train images chosen by seed {seed}"
+    return Dataset(train, validation, test, class_names, source, fingerprint([train, validation, test]))
+
+
+def fingerprint(splits: list[Split]) -> str:
+    """A hash of every pixel and label."""
+    digest = hashlib.blake2b(digest_size=16)
+    for split in splits:
+        for tensor in (split.images, split.labels):
+            digest.update(tensor.contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def resized(
+    images: UInt8[Tensor, "n channels height width"], side: int = SIDE
+) -> UInt8[Tensor, "n channels side side"]:
+    """The images at side x side, bilinear; equal to Pillow's resize, pixel for pixel, and many at a time."""
+    return interpolate(images, size=(side, side), mode="bilinear", antialias=True)
+
+
+def checked_labels(labels: Int[Tensor, " n"], classes: int, where: str) -> Int[Tensor, " n"]:
+    """The labels, all in 0 .. classes-1; DataError names the first that is not."""
+    wrong = ((labels < 0) | (labels >= classes)).nonzero().flatten()
+    if len(wrong):
+        first = int(wrong[0])
+        raise DataError(f"{where}: label {int(labels[first])} of image {first} is not in 0..{classes - 1}")
+    return labels
