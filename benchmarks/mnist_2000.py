@@ -49,8 +49,13 @@ def main() -> None:
     print(f"# MNIST, 2,000 steps, {date.today()}\n")
     print(f"{platform.machine()}, {platform.system()}, 2 CPU cores; python {platform.python_version()},", end=" ")
     print(f"torch {version('torch')}, mixzoo {version('mixzoo')}. Printed by `benchmarks/mnist_2000.py`.\n")
-    print("In-unison probe: test accuracy at the last step, as in the reference column. L1: mean over all test images.\n")
-    print("| run | seed | probe, last % | probe at best validation % | logistic regression % | test L1 | seconds |", end="")
+    print(
+        "In-unison probe: test accuracy at the last step, as in the reference column. L1: mean over all test images.\n"
+    )
+    print(
+        "| run | seed | probe, last % | probe at best validation % | logistic regression % | test L1 | seconds |",
+        end="",
+    )
     print(" authors' classes, seed 1: probe / regression / L1 |\n|" + "---|" * 8)
     for name, (objective, mixer, reference) in ROWS.items():
         for seed in given.seeds:

@@ -31,9 +31,7 @@ class Folder:
     """
 
     path: Annotated[str, "the folder"]
-    size: Annotated[int, Ge(4), Le(1024), "side in pixels; images must be of one size when it is not given"] | None = (
-        None
-    )
+    size: Annotated[int, Ge(4), Le(1024), "side in pixels; when not given, all images must have one size"] | None = None
     mode: Annotated[Literal["auto", "grey", "rgb"], "channels"] = "auto"
     train_images: TrainImages | None = None
 
@@ -90,9 +88,16 @@ def pixels(file: Path, size: int | None, mode: str) -> np.ndarray:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image.convert("RGBA"))
     image = image.convert("L" if grey else "RGB")
     if size is not None:
-        image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+        image = square(image).resize((size, size), Image.Resampling.BILINEAR)
     array = np.asarray(image)
     return array[:, :, None] if array.ndim == 2 else array
+
+
+def square(image: Image.Image) -> Image.Image:
+    """The largest square in the middle. (Pillow's own fit() lets pixels from beside it bleed in.)"""
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return image.crop((left, top, left + side, top + side))
 
 
 def stacked(arrays: list[np.ndarray], root: Path) -> UInt8[Tensor, "n channels height width"]:

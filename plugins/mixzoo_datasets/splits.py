@@ -1,7 +1,7 @@
 """Splits as AMR made them: one fixed shuffle, then the first images train and the rest validate.
 
-The shuffle is numpy's RandomState(0).shuffle over the image numbers, whose stream numpy has frozen, so everybody gets
-the same splits whatever the seed of the run. Only `train_images`, a subset of the train split, depends on that seed: the
+The shuffle is numpy's RandomState(0).shuffle over the image numbers, whose stream numpy has frozen: everybody gets the
+same splits whatever the seed of the run. Only `train_images`, a subset of the train split, depends on that seed; the
 authors' own subsets were the same images every time, against what their text says.
 """
 
