@@ -1,10 +1,10 @@
 """2,000 steps on MNIST with AMR's networks (dh = 32, batch 64, one D-step per G-step): a row per objective.
 
-    python benchmarks/mnist_2000.py --root DATA [--seeds 1] [--runs runs/mnist_2000] > benchmarks/results/mnist_2000.md
+    python benchmarks/mnist_2000.py --root DATA [--seeds 1] [--runs DIR] > benchmarks/results/mnist_2000.md
 
-The settings are those of the table it is held against, which the authors' own classes gave on two CPU cores with seed 1:
-Adam 1e-4, betas (0.5, 0.99), decay 1e-5 for auto-encoder, discriminator and probe. A run that is there already is read,
-not repeated; one that was stopped is resumed.
+The settings are those of the reference column, which the authors' own classes gave on two CPU cores with seed 1: Adam
+1e-4, betas (0.5, 0.99), decay 1e-5 for auto-encoder, discriminator and probe. A run that is there already is read, not
+repeated; one that was stopped is resumed.
 """
 
 import argparse

@@ -1,6 +1,7 @@
 """The command line. Each command is one file: parse, call, print; anything heavy is imported inside the command."""
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -22,7 +23,7 @@ app = typer.Typer(
 )
 
 
-def _version(asked: bool) -> None:
+def _version(asked: bool | None) -> None:
     if asked:
         from mixzoo import __version__
 
@@ -32,7 +33,9 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def options(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    version: Annotated[
+        bool | None, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = None,
 ) -> None:
     pass
 

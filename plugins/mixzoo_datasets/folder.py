@@ -25,13 +25,13 @@ NAMED = 5  # bad files named in one message
 class Folder:
     """Images under a folder; each sub-folder is a class, a folder without sub-folders is one class.
 
-    80 % train, 10 % validation, 10 % test by the fixed shuffle of the files in alphabetical order. With `size` each image
-    is cropped to the square in its middle and resized. 16-bit images are scaled to 8 bits, transparency is laid on
-    black, rotation tags are followed; images are grey where every file is, colour otherwise, or as `mode` says.
+    80 % train, 10 % validation, 10 % test, by the fixed shuffle of the files in alphabetical order. With `size` an
+    image is cropped to the square in its middle and resized. 16-bit images are scaled to 8 bits, transparency is laid
+    on black, rotation tags are followed; images are grey where every file is, colour otherwise, or as `mode` says.
     """
 
     path: Annotated[str, "the folder"]
-    size: Annotated[int, Ge(4), Le(1024), "side in pixels; when not given, all images must have one size"] | None = None
+    size: Annotated[int, Ge(4), Le(1024), "side in pixels; without it all must be of one size"] | None = None
     mode: Annotated[Literal["auto", "grey", "rgb"], "channels"] = "auto"
     train_images: TrainImages | None = None
 

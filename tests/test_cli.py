@@ -1,0 +1,286 @@
+"""The command line, as a user types it: what is printed, where, and with which exit code."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mixzoo.cli import app as cli
+from mixzoo.plugins import load_zoo
+from toys import TOY_FLAGS, toy_zoo
+
+SMALL = ["--steps", "4", "--batch-images", "8", "--log-every", "2", "--evaluate-every", "2", "--checkpoint-every", "2"]
+TOYS = [arg for kind, name in TOY_FLAGS.items() for arg in (f"--{'data' if kind == 'dataset' else kind}", name)]
+
+
+@pytest.fixture
+def mixzoo(monkeypatch, tmp_path, capsys):
+    """Runs a command in this process, in an empty folder, with the toy parts installed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("mixzoo.plugins.load_zoo", toy_zoo)
+    monkeypatch.setattr("mixzoo.training.memory.keep_freed_memory", lambda: False)  # for the life of a process
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["mixzoo", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capsys.readouterr()
+        return ended.value.code or 0, out, err
+
+    return run
+
+
+def trained(mixzoo, *arguments, home="run"):
+    code, out, err = mixzoo("train", *TOYS, *SMALL, "--out", home, *arguments)
+    assert code == 0, err
+    return out, err
+
+
+def test_train_prints_the_scores_the_picture_and_what_to_do_next(mixzoo, tmp_path):
+    out, err = trained(mixzoo)
+    assert "probe: test accuracy at best validation" in out
+    assert "logistic regression: test accuracy" in out
+    assert "reconstruction: l1" in out
+    picture = next(line for line in out.split("\n") if line.startswith("picture")).split()[1]
+    assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
+    assert "more     mixzoo interpolate run" in out
+    assert "step 4/4  probe: validation" in err
+    assert "D(mix)" in err
+    assert "images/s" in err
+
+
+def test_train_without_out_makes_a_dated_directory_for_each_run(mixzoo, tmp_path):
+    for _ in range(2):
+        assert mixzoo("train", *TOYS, *SMALL)[0] == 0
+    names = [path.name for path in (tmp_path / "runs").iterdir()]
+    assert len(names) == 2
+    assert all("toy_data-amr-mixup" in name for name in names)
+
+
+def test_flags_of_every_kind_reach_the_run_file(mixzoo, tmp_path):
+    trained(mixzoo, "--mixer", "dirichlet:k=3,alpha=0.5", "--objective", "aegan:lam=5", "--d-steps", "2", "--seed", "7")
+    text = (tmp_path / "run" / "run.toml").read_text()
+    for line in (
+        'name = "dirichlet"',
+        "k = 3",
+        "alpha = 0.5",
+        'name = "aegan"',
+        "lam = 5.0",
+        "d_steps = 2",
+        "seed = 7",
+    ):
+        assert line in text
+
+
+def test_a_run_file_repeats_a_run_and_flags_go_before_it(mixzoo, tmp_path):
+    trained(mixzoo)
+    code, _, err = mixzoo("train", "--config", "run/run.toml", "--seed", "5", "--out", "again")
+    assert code == 0, err
+    before, after = ((tmp_path / name / "run.toml").read_text() for name in ("run", "again"))
+    assert before.replace("seed = 0", "seed = 5") == after
+
+
+def test_resume_of_a_finished_run_shows_its_scores_again(mixzoo):
+    out, _ = trained(mixzoo)
+    code, again, _ = mixzoo("resume", "run")
+    assert (code, again) == (0, out)
+
+
+REFUSED = {
+    "unknown mixer": (["--mixer", "mixpu"], 2, "--mixer mixpu: 'mixpu' is not on offer"),
+    "unknown option": (
+        ["--mixer", "dirichlet:kk=3"],
+        2,
+        "'kk' is no option here (allowed: alpha, k). Did you mean 'k'?",
+    ),
+    "wrong type": (["--mixer", "dirichlet:k=two"], 2, "k='two' must be an integer >= 2 and <= 64"),
+    "out of range": (["--objective", "amr:lam=0"], 2, "lam='0' must be a number > 0"),
+    "malformed spec": (["--mixer", "dirichlet:k=="], 2, "spec: expected a value"),
+    "ignored setting": (["--objective", "acai:lam=3"], 2, "lam= has no meaning with variant='official'"),
+    "bad number": (["--steps", "0"], 2, "--steps: steps=0 must be an integer >= 1"),
+    "no number": (["--lr", "nan"], 2, "--lr: lr=nan must be a number > 0"),
+    "missing run file": (["--config", "nothing.toml"], 2, "nothing.toml: no such run file"),
+    "bad device": (["--device", "toaster"], 2, "--device 'toaster' cannot be used here"),
+    "missing data": (["--data", "mnist:root=nowhere"], 3, "no such file; give root=FOLDER, or download=true"),
+    "missing folder": (["--data", "folder:path=nowhere"], 3, "nowhere: no such folder; give path=FOLDER"),
+    "small data": (["--batch-images", "97"], 3, "a batch of 97 images from 96 train images makes 0 batches per epoch"),
+    "odd size": (["--autoencoder", "amr:scales=4"], 2, "autoencoder 'amr': images of 8x8 cannot be halved 4 times"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_bad_input_is_one_line_with_its_exit_code_and_leaves_nothing(mixzoo, tmp_path, kind):
+    arguments, expected, message = REFUSED[kind]
+    code, out, err = mixzoo("train", *TOYS, *SMALL, "--out", "run", *arguments)
+    assert code == expected
+    assert message in err
+    assert err.startswith("mixzoo: ")
+    assert err.count("\n") == (3 if kind == "malformed spec" else 1)  # a spec is shown with a caret under the fault
+    assert (out, list(tmp_path.iterdir())) == ("", [])
+
+
+def test_a_directory_that_exists_is_refused(mixzoo):
+    trained(mixzoo)
+    code, _, err = mixzoo("train", *TOYS, "--out", "run")
+    assert code == 2
+    assert "--out run: exists already; `mixzoo resume run` continues a run, or choose another directory" in err
+
+
+@pytest.mark.parametrize("command", ["resume", "interpolate"])
+def test_what_is_no_run_is_refused(mixzoo, command):
+    code, _, err = mixzoo(command, "nothing")
+    assert (code, err) == (4, "mixzoo: nothing: no such directory; `mixzoo train` makes one\n")
+
+
+def test_more_sources_than_images_is_one_warning(mixzoo):
+    _, err = trained(mixzoo, "--mixer", "bernoulli:k=9")
+    assert err.count("warning:") == 1
+    assert "warning: the mixer takes k=9 sources from batches of 8 images" in err
+
+
+def test_list_names_each_part_its_plugin_and_a_line_about_it(mixzoo):
+    code, out, _ = mixzoo("list", "mixers")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == ["bernoulli", "channel", "dirichlet", "mixup"]
+    assert "Convex combination of two codes" in out
+    assert "[mixzoo/mixers]" in out
+
+
+@pytest.mark.parametrize("kind", ["autoencoders", "discriminators", "mixers", "objectives", "datasets", "metrics"])
+def test_list_as_json_is_a_list_of_objects(mixzoo, kind):
+    code, out, _ = mixzoo("list", kind, "--json")
+    assert code == 0
+    rows = json.loads(out)
+    assert rows
+    assert all({"name", "plugin", "summary"} <= set(row) and row["summary"] for row in rows)
+
+
+def test_an_unknown_kind_names_the_nearest(mixzoo):
+    code, _, err = mixzoo("list", "mixxers")
+    assert code == 2
+    assert "'mixxers' is no kind of part" in err
+    assert "Did you mean 'mixers'?" in err
+
+
+def test_show_gives_the_equation_and_every_option(mixzoo):
+    code, out, _ = mixzoo("show", "mixer", "bernoulli")
+    assert code == 0
+    assert "m ~ Bernoulli(p)" in out
+    assert "k=2  integer >= 2 <= 64" in out
+    assert "p=(not given)  number >= 0 <= 1" in out
+    assert "share=example  'unit', 'example', 'batch'" in out
+    found = json.loads(mixzoo("show", "mixers", "bernoulli", "--json")[1])
+    assert [option["name"] for option in found["options"]] == ["k", "p", "share"]
+    assert found["options"][0]["default"] == 2
+    assert "It has no options." in mixzoo("show", "mixer", "mixup")[1]
+
+
+def test_every_part_can_be_shown(mixzoo):
+    for offer in load_zoo().offers:
+        code, out, _ = mixzoo("show", offer.kind, offer.name)
+        assert code == 0
+        assert offer.summary in out
+        json.loads(mixzoo("show", offer.kind, offer.name, "--json")[1])
+
+
+def test_plugins_lists_what_is_installed_and_what_is_broken(mixzoo, monkeypatch):
+    from mixzoo.plugins import Plugin
+
+    zoo = toy_zoo()
+    zoo.plugins.append(Plugin("bad", "acme-bad", "2.1", problem="ImportError: no"))
+    monkeypatch.setattr("mixzoo.plugins.load_zoo", lambda: zoo)
+    code, out, _ = mixzoo("plugins")
+    assert code == 0
+    assert "bad  (acme-bad 2.1)  BROKEN, left out: ImportError: no" in out
+    assert "mixer bernoulli" in out
+    rows = {row["name"]: row for row in json.loads(mixzoo("plugins", "--json")[1])}
+    assert rows["bad"]["problem"] == "ImportError: no"
+    assert "mixer mixup" in rows["mixers"]["parts"]
+
+
+def test_interpolate_draws_strips_and_a_triangle_and_prints_where(mixzoo, tmp_path):
+    trained(mixzoo, "--mixer", "dirichlet:k=4")
+    code, out, _ = mixzoo("interpolate", "run")
+    assert code == 0
+    assert out.split() == [
+        "strips",
+        "run/pictures/strips-dirichlet.png",
+        "triangle",
+        "run/pictures/triangle-dirichlet.png",
+    ]
+    code, out, err = mixzoo("interpolate", "run", "--mixer", "bernoulli", "--json")
+    assert json.loads(out) == {"strips": "run/pictures/strips-bernoulli.png"}
+    assert "no triangle: bernoulli mixes 2 sources; try --mixer dirichlet:k=3" in err
+    assert (tmp_path / "run/pictures/strips-bernoulli.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_interpolate_refuses_a_mixer_that_is_not_there(mixzoo):
+    trained(mixzoo)
+    code, _, err = mixzoo("interpolate", "run", "--mixer", "cutmixx")
+    assert code == 2
+    assert "--mixer cutmixx: 'cutmixx' is not on offer" in err
+
+
+def test_a_run_interrupted_by_a_signal_exits_75_and_resumes(tmp_path):
+    """A process of its own, stopped once its first metrics are there."""
+    from mixzoo.training.logs import read_metrics
+
+    home = tmp_path / "run"
+    small = ["--steps", "100000", "--batch-images", "16", "--log-every", "1", "--evaluate-every", "100000"]
+    parts = ["--autoencoder", "acai:depth=1", "--discriminator", "acai:depth=1", "--threads", "1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mixzoo", "train", *small, *parts, "--out", str(home)], stderr=subprocess.PIPE, text=True
+    )
+    while (process.poll() is None and not (home / "metrics.jsonl").exists()) or not read_metrics(
+        home / "metrics.jsonl"
+    ):
+        pass
+    process.terminate()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 75, err
+    assert "stopped by SIGTERM after step" in err
+    status = json.loads((home / "status.json").read_text())
+    assert status["state"] == "interrupted"
+    assert status["last_committed"] == read_metrics(home / "metrics.jsonl")[-1]["step"]
+
+
+def test_every_command_shows_an_example_in_its_help(mixzoo):
+    for command in ("train", "resume", "interpolate", "list", "show", "plugins"):
+        code, out, _ = mixzoo(command, "--help")
+        assert code == 0
+        assert "Example: mixzoo" in " ".join(out.split()), command
+
+
+def test_version_is_the_distributions(mixzoo):
+    from importlib.metadata import version
+
+    assert mixzoo("--version") == (0, f"mixzoo {version('mixzoo')}\n", "")
+
+
+def test_progress_goes_to_a_terminal_live_and_elsewhere_as_lines(tmp_path):
+    """A pseudo-terminal sees a bar with the time left; data stay on standard output."""
+    import os
+    import pty
+
+    master, slave = pty.openpty()
+    parts = ["--autoencoder", "acai:depth=1", "--discriminator", "acai:depth=1", "--threads", "1"]
+    run = [sys.executable, "-m", "mixzoo", "train", *SMALL, *parts, "--out", str(tmp_path / "run")]
+    env = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "40"}
+    process = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=slave, text=True, env=env)
+    os.close(slave)
+    shown = b""
+    while True:
+        try:
+            block = os.read(master, 65536)
+        except OSError:  # the other end has closed
+            break
+        shown += block
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    text = shown.decode()
+    for expected in ("4/4", "left", "images/s", "reconstruct", "D(mix)", "probe: validation"):
+        assert expected in text
+    assert "logistic regression" in out
+    assert Path(tmp_path / "run" / "results.json").exists()

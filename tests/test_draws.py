@@ -1,0 +1,81 @@
+"""Randomness as data: a function of (seed, purpose, step), never of what was drawn before."""
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mixzoo import CodeShape
+from mixzoo.draws import draw_step, order, partners, rng_for, seed_for
+from mixzoo.plugins import load_zoo
+
+SHAPE = CodeShape(8, (2, 4, 4))
+
+
+def test_seeds_are_the_same_for_ever():
+    assert seed_for(0, "mix", 0) == 750409540796733493
+    assert seed_for(1, "order", 12) == 5628438685438016974
+
+
+def test_neighbouring_seeds_purposes_and_steps_share_nothing():
+    triples = [(seed, purpose, step) for seed in range(20) for purpose in ("mix", "order") for step in range(20)]
+    assert len({seed_for(*triple) for triple in triples}) == len(triples)
+    first = torch.stack([torch.rand(50, generator=rng_for(*triple)) for triple in triples])
+    correlations = torch.corrcoef(first).fill_diagonal_(0)
+    assert correlations.abs().max() < 0.8
+
+
+@given(st.integers(1, 30), st.integers(0, 100), st.integers(1, 60), st.integers(1, 59))
+def test_the_order_is_one_endless_sequence_however_it_is_cut(images, start, count, cut):
+    cut = min(cut, count - 1)
+    whole = order(7, images, start, count)
+    if cut:
+        assert torch.equal(whole, torch.cat([order(7, images, start, cut), order(7, images, start + cut, count - cut)]))
+    assert len(whole) == count
+
+
+@given(st.integers(1, 30), st.integers(0, 5))
+def test_every_epoch_shows_every_image_once(images, epoch):
+    assert order(3, images, epoch * images, images).sort().values.tolist() == list(range(images))
+
+
+def test_epochs_and_seeds_are_shuffled_each_in_its_own_way():
+    assert not torch.equal(order(0, 50, 0, 50), order(0, 50, 50, 50))
+    assert not torch.equal(order(0, 50, 0, 50), order(1, 50, 0, 50))
+
+
+def test_partners_are_permutations_each_its_own():
+    rows = partners(4, 9, rng_for(0, "partners", 1))
+    assert rows.shape == (3, 9)
+    assert all(row.sort().values.tolist() == list(range(9)) for row in rows)
+    assert not torch.equal(rows[0], rows[1])
+
+
+def test_partner_permutations_are_uniform():
+    """Chi-square over the 24 permutations of four; 23 degrees of freedom, 1e-9 at 92."""
+    drawn = torch.cat([partners(101, 4, rng_for(0, "partners", step)) for step in range(120)])
+    codes = (drawn * torch.tensor([64, 16, 4, 1])).sum(1)
+    counts = codes.unique(return_counts=True)[1].double()
+    assert len(counts) == 24
+    assert ((counts - 500) ** 2 / 500).sum() < 92
+
+
+def test_a_step_draws_the_same_whatever_was_drawn_before():
+    mixer = load_zoo().recipe("mixer", "bernoulli:k=3")
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    alone = draw_step(5, 17, mixer, SHAPE, 100)
+    for step in range(17):
+        draw_step(5, step, mixer, SHAPE, 100)
+    after_others = draw_step(5, 17, mixer, SHAPE, 100)
+    assert torch.equal(alone.index, after_others.index)
+    assert torch.equal(alone.partners, after_others.partners)
+    assert torch.equal(alone.mix, after_others.mix)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_another_seed_or_step_draws_something_else():
+    mixer = load_zoo().recipe("mixer", "mixup")
+    draws = [draw_step(seed, step, mixer, SHAPE, 100) for seed, step in ((0, 0), (0, 1), (1, 0))]
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        assert not torch.equal(draws[a].mix, draws[b].mix)
+        assert not torch.equal(draws[a].index, draws[b].index)

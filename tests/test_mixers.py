@@ -1,0 +1,219 @@
+"""What every mixer promises, and the law of each."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mixzoo import CodeShape
+from mixzoo.draws import rng_for
+from mixzoo.plugins import load_zoo
+
+ZOO = load_zoo()
+SPECS = [
+    *("mixup", "dirichlet:k=2", "dirichlet:k=5,alpha=0.3", "channel", "channel:k=3"),
+    *("bernoulli", "bernoulli:k=4", "bernoulli:p=0.3", "bernoulli:k=3,p=0.8"),
+    *("bernoulli:share=unit", "bernoulli:k=3,share=batch"),
+]
+MASKS = [spec for spec in SPECS if spec.startswith("bernoulli")]
+SHAPES = [CodeShape(b, latent) for b in (1, 2, 5) for latent in ((6,), (3, 2, 4), (1, 1, 1))]
+
+mixers = st.sampled_from([ZOO.recipe("mixer", spec) for spec in SPECS])
+shapes = st.sampled_from(SHAPES)
+seeds = st.integers(0, 2**32)
+
+
+def codes(mixer, shape, seed, dtype=torch.float64):
+    h = torch.randn(mixer.k, shape.batch, *shape.latent, generator=torch.Generator().manual_seed(seed + 1))
+    return h.to(dtype)
+
+
+def drawn(mixer, shape, seed):
+    return mixer.draw(shape, rng_for(seed, "mix"))
+
+
+@given(mixers, shapes, seeds, st.sampled_from([torch.float64, torch.float32, torch.bfloat16, torch.float16]))
+def test_a_mix_keeps_shape_and_dtype(mixer, shape, seed, dtype):
+    h = codes(mixer, shape, seed, dtype)
+    mixed = mixer(h, drawn(mixer, shape, seed))
+    assert (mixed.h.shape, mixed.h.dtype) == (h.shape[1:], dtype)
+
+
+@given(mixers, shapes, seeds)
+def test_shares_are_a_point_of_the_simplex_at_every_position(mixer, shape, seed):
+    share = mixer(codes(mixer, shape, seed), drawn(mixer, shape, seed)).share
+    assert share.min() >= 0
+    torch.testing.assert_close(share.sum(0), torch.ones_like(share[0]), rtol=0, atol=1e-6)
+
+
+@given(mixers, shapes, seeds)
+def test_the_share_that_is_reported_is_the_share_that_was_used(mixer, shape, seed):
+    h = codes(mixer, shape, seed)
+    mixed = mixer(h, drawn(mixer, shape, seed))
+    torch.testing.assert_close(mixed.h, (mixed.share * h).sum(0))
+
+
+@given(mixers, shapes, seeds)
+def test_equal_sources_come_back(mixer, shape, seed):
+    h = codes(mixer, shape, seed)[:1].expand(mixer.k, *[-1] * (1 + len(shape.latent)))
+    torch.testing.assert_close(mixer(h, drawn(mixer, shape, seed)).h, h[0], rtol=1e-6, atol=1e-6)
+
+
+@given(mixers, shapes, seeds)
+def test_a_mix_stays_between_its_sources(mixer, shape, seed):
+    h = codes(mixer, shape, seed)
+    mixed = mixer(h, drawn(mixer, shape, seed)).h
+    assert (mixed >= h.amin(0) - 1e-6).all()
+    assert (mixed <= h.amax(0) + 1e-6).all()
+
+
+@given(mixers, shapes, seeds)
+def test_one_seed_gives_one_mix_and_leaves_the_default_generator_and_the_sources_alone(mixer, shape, seed):
+    h = codes(mixer, shape, seed)
+    before, state = h.clone(), torch.get_rng_state()
+    a, b = (mixer(h, drawn(mixer, shape, seed)).h for _ in range(2))
+    assert torch.equal(a, b)
+    assert torch.equal(h, before)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert a.data_ptr() != h.data_ptr()
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_other_seeds_give_other_draws(spec):
+    mixer, shape = ZOO.recipe("mixer", spec), CodeShape(16, (8, 2, 2))
+    draws = [drawn(mixer, shape, seed) for seed in range(5)]
+    assert all(not torch.equal(draws[0], other) for other in draws[1:])
+
+
+@given(mixers, st.sampled_from([s for s in SHAPES if s.batch > 1]), seeds)
+def test_examples_do_not_leak_into_one_another(mixer, shape, seed):
+    h, draw = codes(mixer, shape, seed), drawn(mixer, shape, seed)
+    changed = h.clone()
+    changed[:, 0] += 100
+    a, b = mixer(h, draw).h, mixer(changed, draw).h
+    assert torch.equal(a[1:], b[1:])
+
+
+@given(mixers, shapes, seeds)
+def test_the_gradient_of_each_source_is_its_share(mixer, shape, seed):
+    h = codes(mixer, shape, seed).requires_grad_()
+    mixed = mixer(h, drawn(mixer, shape, seed))
+    (gradient,) = torch.autograd.grad(mixed.h.sum(), h)
+    torch.testing.assert_close(gradient, mixed.share.expand_as(h))
+
+
+@pytest.mark.parametrize("spec", MASKS)
+def test_what_is_picked_comes_through_bit_for_bit_whatever_is_in_the_others(spec):
+    mixer, shape = ZOO.recipe("mixer", spec), CodeShape(4, (8, 2, 2))
+    draw = drawn(mixer, shape, 3)
+    h = torch.full((mixer.k, 4, 8, 2, 2), float("nan"))
+    mask = draw.expand_as(h)
+    special = torch.tensor([-0.0, 1e-45, float("inf"), 3.1]).repeat(int(mask.sum()) // 4)
+    h[mask] = special
+    mixed = mixer(h, draw).h
+    assert not mixed.isnan().any()
+    expected = torch.where(mask, h, 0).nan_to_num(posinf=9).sum(0)
+    assert torch.equal(mixed.nan_to_num(posinf=9), expected)
+    assert torch.equal(mixed.signbit().sum(), special.signbit().sum())
+
+
+@pytest.mark.parametrize("spec", MASKS)
+def test_masks_take_whole_feature_maps_of_the_same_example(spec):
+    mixer, shape = ZOO.recipe("mixer", spec), CodeShape(5, (6, 3, 2))
+    ids = torch.arange(mixer.k * 5 * 6).reshape(mixer.k, 5, 6, 1, 1).expand(-1, -1, -1, 3, 2).double()
+    mixed = mixer(ids, drawn(mixer, shape, 1)).h
+    for example in range(5):
+        for channel in range(6):
+            (number,) = mixed[example, channel].unique().tolist()
+            assert number % 30 == example * 6 + channel
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_a_corner_of_the_simplex_is_that_source(spec):
+    mixer, shape = ZOO.recipe("mixer", spec), CodeShape(2, (4, 2, 2))
+    h = codes(mixer, shape, 0)
+    for source in range(mixer.k):
+        corner = torch.nn.functional.one_hot(torch.tensor(source), mixer.k).float()
+        assert torch.equal(mixer(h, mixer.at(corner, shape)).h, h[source])
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_the_middle_of_the_simplex_takes_as_much_of_each_source(spec):
+    mixer = ZOO.recipe("mixer", spec)
+    shape = CodeShape(2, (mixer.k * 3, 2, 2))
+    share = mixer(codes(mixer, shape, 0), mixer.at(torch.full((mixer.k,), 1 / mixer.k), shape)).share
+    means = share.expand(-1, 2, mixer.k * 3, 2, 2).flatten(1).mean(1)
+    torch.testing.assert_close(means, torch.full_like(means, 1 / mixer.k))
+
+
+# --- laws: fixed seeds, limits of six standard deviations (p about 1e-9)
+
+N = 200_000
+
+
+def test_mixup_weighs_uniformly():
+    alpha = drawn(ZOO.recipe("mixer", "mixup"), CodeShape(N, (1,)), 0)[0].flatten().sort().values
+    distance = (alpha - (torch.arange(N) + 0.5) / N).abs().max()
+    assert distance < 3.27 / N**0.5
+
+
+@pytest.mark.parametrize("alpha", [0.01, 0.1, 1.0, 10.0, 1e6])
+@pytest.mark.parametrize("k", [2, 5])
+def test_dirichlet_has_its_mean_variance_and_covariance(alpha, k):
+    share = drawn(ZOO.recipe("mixer", f"dirichlet:k={k},alpha={alpha}"), CodeShape(N, (1,)), 0).flatten(1).double()
+    assert share.isfinite().all()
+    variance = (k - 1) / (k * k * (k * alpha + 1))
+    covariance = torch.cov(share)
+    assert (share.mean(1) - 1 / k).abs().max() < 6 * (variance / N) ** 0.5 + 1e-7
+    assert covariance.diagonal().tolist() == pytest.approx([variance] * k, rel=0.06)
+    assert covariance[0, 1].item() == pytest.approx(-variance / (k - 1), rel=0.1)
+
+
+def test_dirichlet_of_a_small_alpha_is_near_the_corners_and_never_exactly_even():
+    share = drawn(ZOO.recipe("mixer", "dirichlet:k=2,alpha=0.01"), CodeShape(N, (1,)), 0).flatten(1)
+    assert (share.amax(0) > 0.99).double().mean() > 0.9
+    assert not (share[0] == share[1]).any()
+
+
+def test_dirichlet_of_one_uniform_over_two_is_mixup_in_law():
+    share = drawn(ZOO.recipe("mixer", "dirichlet:k=2"), CodeShape(N, (1,)), 0)[0].flatten().sort().values
+    assert (share - (torch.arange(N) + 0.5) / N).abs().max() < 3.27 / N**0.5
+
+
+def correlation(a, b):
+    return torch.corrcoef(torch.stack([a.double(), b.double()]))[0, 1].item()
+
+
+def test_channel_weights_are_independent_between_feature_maps():
+    share = drawn(ZOO.recipe("mixer", "channel"), CodeShape(N, (2,)), 0)[0]
+    assert abs(correlation(share[:, 0], share[:, 1])) < 6 / N**0.5
+    assert share.mean().item() == pytest.approx(0.5, abs=0.004)
+
+
+@pytest.mark.parametrize("k", [2, 3, 5])
+@pytest.mark.parametrize("share", ["unit", "example"])
+def test_bernoulli_picks_each_source_as_often(k, share):
+    mask = drawn(ZOO.recipe("mixer", f"bernoulli:k={k},share={share}"), CodeShape(N, (1,)), 0).flatten(1)
+    spread = 6 * (1 / k * (1 - 1 / k) / N) ** 0.5
+    assert (mask.double().mean(1) - 1 / k).abs().max() < spread
+
+
+def test_bernoulli_with_a_given_p_keeps_that_much_of_the_first_and_shares_the_rest():
+    mask = drawn(ZOO.recipe("mixer", "bernoulli:k=3,p=0.8"), CodeShape(N, (1,)), 0).flatten(1).double()
+    assert mask.mean(1).tolist() == pytest.approx([0.8, 0.1, 0.1], abs=0.006)
+    for p, first in ((0.0, 0.0), (1.0, 1.0)):
+        exact = drawn(ZOO.recipe("mixer", f"bernoulli:p={p}"), CodeShape(1000, (4,)), 0)
+        assert exact[0].double().mean() == first
+
+
+def test_what_shares_one_p_is_correlated_by_a_third_and_nothing_else_is():
+    """p ~ U(0, 1): two picks with one p have correlation Var(p) / (1/4) = 1/3."""
+    spread = 6 / N**0.5
+    by_example = drawn(ZOO.recipe("mixer", "bernoulli:share=example"), CodeShape(N, (2,)), 0)[0]
+    assert correlation(by_example[:, 0], by_example[:, 1]) == pytest.approx(1 / 3, abs=spread)
+    assert abs(correlation(by_example[:-1, 0], by_example[1:, 0])) < spread
+    by_unit = drawn(ZOO.recipe("mixer", "bernoulli:share=unit"), CodeShape(N, (2,)), 0)[0]
+    assert abs(correlation(by_unit[:, 0], by_unit[:, 1])) < spread
+    mixer, few = ZOO.recipe("mixer", "bernoulli:share=batch"), 20_000
+    by_batch = torch.stack([drawn(mixer, CodeShape(2, (1,)), step)[0, :, 0] for step in range(few)])
+    assert correlation(by_batch[:, 0], by_batch[:, 1]) == pytest.approx(1 / 3, abs=6 / few**0.5)

@@ -1,0 +1,113 @@
+"""Options: declared once as a dataclass, told to a person, checked at the edge."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import pytest
+from annotated_types import Ge, Gt, Le, Lt, MultipleOf
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mixzoo.errors import ConfigError
+from mixzoo.options import REQUIRED, build, options_of, to_table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    path: Annotated[str, "a folder"]
+    k: Annotated[int, Ge(2), Le(64), "sources"] = 2
+    even: Annotated[int, MultipleOf(2)] = 4
+    lam: Annotated[float, Gt(0), Lt(100), "weight"] = 10.0
+    kind: Annotated[Literal["l1", "l2"], "which"] = "l1"
+    flag: bool = False
+    p: Annotated[float, Ge(0), Le(1), "chance"] | None = None
+
+    def __post_init__(self):
+        if self.flag and self.p is None:
+            raise ValueError("flag=true needs p=")
+
+
+def part(**given_options):
+    return build(Part, {"path": "here"} | given_options, "part 'toy'")
+
+
+def test_text_and_typed_values_build_the_same_part():
+    assert part(k="4", lam="1e-3", kind="l2", flag="true", p="0.5") == part(k=4, lam=1e-3, kind="l2", flag=True, p=0.5)
+
+
+def test_a_whole_number_serves_as_a_float_and_none_as_nothing():
+    assert part(lam="2").lam == part(lam=2).lam == 2.0
+    assert part(p="none").p is None
+
+
+def test_text_options_keep_text_that_looks_like_a_number():
+    assert build(Part, {"path": "007"}, "x").path == "007"
+    assert build(Part, {"path": "true"}, "x").path == "true"
+
+
+REFUSED = [
+    ("k", "1", "k='1' must be an integer >= 2 and <= 64"),
+    ("k", 65, "k=65 must be an integer >= 2 and <= 64"),
+    ("k", "2.5", "must be an integer"),
+    ("k", 2.5, "must be an integer"),
+    ("k", True, "k=True must be an integer"),
+    ("k", "４", "must be an integer"),
+    ("k", "1_0", "must be an integer"),
+    ("k", " 4", "must be an integer"),
+    ("k", "9" * 5000, "must be an integer"),
+    ("even", "3", "a multiple of 2"),
+    ("lam", "0", "lam='0' must be a number > 0 and < 100"),
+    ("lam", "nan", "must be a number"),
+    ("lam", float("nan"), "must be a number"),
+    ("lam", "inf", "must be a number"),
+    ("lam", "1e400", "must be a number"),
+    ("lam", float("inf"), "must be a number"),
+    ("kind", "l3", "kind='l3' must be one of 'l1', 'l2'"),
+    ("flag", "yes", "flag='yes' must be true or false"),
+    ("flag", 1, "must be true or false"),
+    ("p", "1.5", r"p='1.5' must be a number >= 0 and <= 1 \(or not given\)"),
+    ("path", 3, "path=3 must be text"),
+    ("kk", "3", r"'kk' is no option here \(allowed: even, flag, k, kind, lam, p, path\). Did you mean 'k'\?"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "message"), REFUSED)
+def test_a_value_that_is_not_allowed_names_the_place_the_value_and_what_is(key, value, message):
+    with pytest.raises(ConfigError, match=f"^part 'toy': .*{message}"):
+        part(**{key: value})
+
+
+def test_an_option_that_is_needed_is_asked_for():
+    with pytest.raises(ConfigError, match=r"^part 'toy': path= is needed, text: a folder$"):
+        build(Part, {}, "part 'toy'")
+
+
+def test_what_the_part_itself_refuses_gets_the_place():
+    with pytest.raises(ConfigError, match=r"^part 'toy': flag=true needs p=$"):
+        part(flag="true")
+
+
+@given(st.text(max_size=12), st.sampled_from(["k", "lam", "kind", "flag", "p", "even"]))
+def test_any_text_builds_or_is_a_config_error(text, key):
+    try:
+        built = part(**{key: text})
+    except ConfigError:
+        return
+    assert 2 <= built.k <= 64
+    assert 0 < built.lam < 100
+    assert built.p is None or 0 <= built.p <= 1
+
+
+def test_options_are_told_with_type_range_default_and_help():
+    told = {o.name: (o.type, o.allowed, o.default, o.help) for o in options_of(Part)}
+    assert told["path"] == ("text", "text", REQUIRED, "a folder")
+    assert told["k"] == ("integer >= 2 <= 64", "an integer >= 2 and <= 64", 2, "sources")
+    assert told["lam"] == ("number > 0 < 100", "a number > 0 and < 100", 10.0, "weight")
+    assert told["kind"] == ("'l1', 'l2'", "one of 'l1', 'l2'", "l1", "which")
+    assert told["flag"] == ("true|false", "true or false", False, "")
+    assert told["p"] == ("number >= 0 <= 1", "a number >= 0 and <= 1 (or not given)", None, "chance")
+
+
+def test_a_table_holds_every_option_but_those_not_given():
+    assert to_table(part()) == {"path": "here", "k": 2, "even": 4, "lam": 10.0, "kind": "l1", "flag": False}
+    assert build(Part, to_table(part(k="5", p="0.1")), "x") == part(k=5, p=0.1)

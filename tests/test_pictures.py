@@ -1,0 +1,112 @@
+"""Pictures: the right images in the right places, the same ones every time."""
+
+import pytest
+import torch
+
+from mixzoo import Setting, Split
+from mixzoo.errors import StorageError
+from mixzoo.pictures.grid import Row, save_png, sheet, to_pixels
+from mixzoo.pictures.interpolation import strips, triangle
+from mixzoo.pictures.mixes import fixed_examples, mix_rows, points
+from mixzoo.plugins import load_zoo
+from toys import ToyData
+
+ZOO = load_zoo()
+DATA = ToyData().load(0)
+
+
+class Identity(torch.nn.Module):
+    """Codes are the images themselves, so a decoded mix can be told by hand."""
+
+    latent_shape = (1, 8, 8)
+
+    def encode(self, x):
+        return x
+
+    def decode(self, h):
+        return h
+
+
+def test_pixels_are_clipped_and_grey_is_equal_rgb():
+    pixels = to_pixels(torch.tensor([-3.0, -1.0, 0.0, 1.0, 2.0]).reshape(1, 1, 1, 5))
+    assert pixels[0, 0, :, 0].tolist() == [0, 0, 128, 255, 255]
+    assert torch.equal(pixels[..., 0], pixels[..., 2])
+
+
+def test_a_sheet_has_a_row_per_label_and_sharp_square_pixels():
+    black, white = torch.full((2, 1, 8, 8), -1.0), torch.full((2, 1, 8, 8), 1.0)
+    paper = sheet([Row("a", black), Row("a much longer label", white)])
+    right, bottom = paper.width - 7 - 2, paper.height - 7 - 2  # inside the last image
+    assert paper.getpixel((right, bottom)) == (255, 255, 255)
+    assert paper.getpixel((right, bottom - 66)) == (0, 0, 0)
+    colours = {colour for _, colour in paper.crop((paper.width - 140, 0, paper.width, paper.height)).getcolors()}
+    assert colours == {(0, 0, 0), (255, 255, 255)}
+
+
+def test_the_examples_shown_are_the_first_of_each_class_in_turn():
+    labels = torch.tensor([2, 2, 0, 1, 0, 2, 1])
+    split = Split(torch.zeros(7, 1, 8, 8, dtype=torch.uint8), labels)
+    assert fixed_examples(split, 5).tolist() == [2, 3, 0, 4, 6]
+    assert fixed_examples(split, 99).tolist() == [2, 3, 0, 4, 6, 1, 5]
+
+
+@pytest.mark.parametrize("spec", ["mixup", "dirichlet:k=4", "bernoulli:k=3", "channel:k=6"])
+def test_the_rows_are_input_reconstruction_partners_and_mixes(spec):
+    mixer = ZOO.recipe("mixer", spec)
+    rows = {row.label: row.images for row in mix_rows(Identity(), mixer, DATA.test, "cpu")}
+    assert list(rows)[:3] == ["input", "reconstruction", "partner" if mixer.k == 2 else "partner 1"]
+    x = rows["input"]
+    torch.testing.assert_close(rows["reconstruction"], x)
+    torch.testing.assert_close(rows[list(rows)[2]], x.roll(-1, 0))
+    if not spec.startswith("bernoulli"):
+        torch.testing.assert_close(rows["mix, 0.75 : 0.25"], 0.75 * x + 0.25 * x.roll(-1, 0))
+    again = {row.label: row.images for row in mix_rows(Identity(), mixer, DATA.test, "cpu")}
+    assert all(torch.equal(rows[label], again[label]) for label in rows)
+
+
+def test_the_points_shown_lie_on_the_simplex():
+    for k in (2, 3, 8):
+        assert all(point.sum().item() == pytest.approx(1) and len(point) == k for point in points(k))
+    assert points(3)[-1].tolist() == pytest.approx([1 / 3] * 3)
+
+
+@pytest.mark.parametrize("spec", ["mixup", "dirichlet:k=5", "bernoulli:k=3"])
+def test_a_strip_leads_from_one_image_to_the_other(spec):
+    mixer = ZOO.recipe("mixer", spec)
+    for row in strips(Identity(), mixer, DATA.test, pairs=3, steps=5, device="cpu"):
+        assert len(row.images) == 7
+        torch.testing.assert_close(row.images[1], row.images[0])
+        torch.testing.assert_close(row.images[-2], row.images[-1])
+        if spec != "bernoulli:k=3":
+            torch.testing.assert_close(row.images[3], (row.images[0] + row.images[-1]) / 2)
+
+
+def test_a_triangle_has_the_three_images_at_its_corners():
+    mixer = ZOO.recipe("mixer", "dirichlet:k=3")
+    side, cell = 4, 64 + 2
+    paper = triangle(Identity(), mixer, DATA.test, side=side, device="cpu")
+    shown = fixed_examples(DATA.test, 3)
+    corners = [(6 + int(1.5 * cell), 6), (6, 6 + 3 * cell), (6 + 3 * cell, 6 + 3 * cell)]
+    for number, (left, top) in zip(shown.tolist(), corners):
+        stored = DATA.test.images[number, 0]
+        for i, j in ((0, 0), (3, 4), (7, 7)):
+            grey = paper.getpixel((left + 8 * j + 4, top + 8 * i + 4))[0]
+            assert abs(grey - int(stored[i, j])) <= 1
+
+
+def test_a_triangle_of_two_sources_is_refused():
+    with pytest.raises(ValueError, match="a triangle needs a mixer of three sources, this one mixes 2"):
+        triangle(Identity(), ZOO.recipe("mixer", "mixup"), DATA.test, side=3, device="cpu")
+
+
+def test_a_picture_that_cannot_be_written_is_a_storage_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="the picture could not be written"):
+        save_png(sheet([Row("a", torch.zeros(1, 1, 8, 8))]), tmp_path / "file" / "x.png")
+
+
+def test_drawing_leaves_a_network_in_the_mode_it_was_in():
+    net = ZOO.recipe("autoencoder", "amr:scales=2").build(Setting((1, 8, 8), 3))
+    net.train()
+    mix_rows(net, ZOO.recipe("mixer", "mixup"), DATA.test, "cpu")
+    assert net.training

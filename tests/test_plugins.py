@@ -1,0 +1,139 @@
+"""Plugins: a broken one is left out and named, and takes nothing down with it."""
+
+import sys
+from importlib.metadata import distribution, distributions
+
+import pytest
+
+from mixzoo.errors import ConfigError
+from mixzoo.plugins import load_zoo
+
+GOOD = """
+from dataclasses import dataclass
+from mixzoo import LinearMixer, hookimpl
+
+@dataclass(frozen=True)
+class Halves(LinearMixer):
+    '''Half of each.'''
+    k: int = 2
+    def draw(self, shape, rng):
+        import torch
+        return shape.broadcast(torch.full((2, shape.batch), 0.5))
+
+@hookimpl
+def mixzoo_mixers():
+    return {"halves": Halves}
+"""
+
+
+@pytest.fixture
+def zoo_of(tmp_path, monkeypatch):
+    """A zoo of plugins given by their source."""
+    monkeypatch.syspath_prepend(tmp_path)
+    before = set(sys.modules)
+
+    def make(**sources):
+        for name, source in sources.items():
+            (tmp_path / f"{name}_plugin.py").write_text(source)
+            installed = tmp_path / f"acme_{name}-2.1.dist-info"
+            installed.mkdir()
+            (installed / "METADATA").write_text(f"Metadata-Version: 2.1\nName: acme-{name}\nVersion: 2.1\n")
+            (installed / "entry_points.txt").write_text(f"[mixzoo]\n{name} = {name}_plugin\n")
+        found = {d.name: d for d in distributions(path=[str(tmp_path)])}
+        return load_zoo([point for _, d in sorted(found.items()) for point in d.entry_points])
+
+    yield make
+    for name in set(sys.modules) - before:
+        if name.endswith("_plugin"):
+            del sys.modules[name]
+
+
+BROKEN = {
+    "ImportError": ("import not_there_at_all", "ModuleNotFoundError: No module named 'not_there_at_all'"),
+    "SyntaxError": ("def (", "SyntaxError: invalid syntax"),
+    "RecursionError": ("def f(): f()\nf()", "RecursionError: maximum recursion depth exceeded"),
+    "sys.exit": ("import sys; sys.exit(7)", "SystemExit: 7"),
+    "misspelt hook": (
+        GOOD.replace("def mixzoo_mixers", "def mixzoo_mixer"),
+        "no hook is called 'mixzoo_mixer' (hooks: mixzoo_autoencoders,",
+    ),
+    "extra argument": (GOOD.replace("def mixzoo_mixers()", "def mixzoo_mixers(zoo)"), "PluginValidationError"),
+    "later API": ("MIXZOO_API = 2" + GOOD, "written for plugin API 2, this mixzoo has 1; change one of them"),
+    "illegal name": (GOOD.replace('"halves"', '"Half Measures"'), "expected a name"),
+    "name with options": (GOOD.replace('"halves"', '"halves:k=2"'), "'halves:k=2' is no name for a mixer"),
+    "no dataclass": (GOOD.replace("@dataclass(frozen=True)", ""), "mixer 'halves' must be a dataclass of options"),
+    "raises in its hook": (GOOD.replace("return {", "1/0; return {"), "ZeroDivisionError: division by zero"),
+    "no table": (GOOD.replace('return {"halves": Halves}', "return 3"), "AttributeError"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_plugin_is_left_out_and_named_and_the_others_work(zoo_of, kind):
+    source, reason = BROKEN[kind]
+    zoo = zoo_of(broken=source, good=GOOD)
+    broken, good = zoo.plugins
+    assert (broken.distribution, broken.version) == ("acme-broken", "2.1")
+    assert reason in broken.problem
+    assert "\n" not in broken.problem
+    assert good.problem == ""
+    assert [offer.plugin for offer in zoo.offers] == [good]
+    assert zoo.recipe("mixer", "halves").k == 2
+
+
+def test_ctrl_c_while_a_plugin_loads_is_not_swallowed(zoo_of):
+    with pytest.raises(KeyboardInterrupt):
+        zoo_of(slow="raise KeyboardInterrupt")
+
+
+def test_two_claimants_of_a_name_are_refused_by_it_and_reached_in_full(zoo_of):
+    zoo = zoo_of(one=GOOD, two=GOOD)
+    with pytest.raises(
+        ConfigError, match="'halves' is offered by 2 plugins; say which: acme-one/halves, acme-two/halves"
+    ):
+        zoo.recipe("mixer", "halves")
+    assert zoo.offer("mixer", "acme-two/halves").plugin.distribution == "acme-two"
+    assert zoo.recipe("mixer", "acme-one/halves:k=3").k == 3
+
+
+def test_an_unknown_name_gives_the_nearest_and_counts_broken_plugins(zoo_of):
+    zoo = zoo_of(broken="import not_there_at_all", good=GOOD)
+    with pytest.raises(
+        ConfigError, match=r"mixer: 'halfes' is not on offer \(halves\). Did you mean 'halves'\? \(1 plugin"
+    ):
+        zoo.recipe("mixer", "halfes")
+    with pytest.raises(ConfigError, match=r"objective: 'amr' is not on offer \(none\)"):
+        zoo.recipe("objective", "amr")
+
+
+def test_a_hook_that_offers_nothing_is_no_fault(zoo_of):
+    (plugin,) = zoo_of(shy=GOOD.replace('return {"halves": Halves}', "return None")).plugins
+    assert plugin.problem == ""
+
+
+def test_first_party_parts_come_through_the_hooks_of_the_distribution():
+    zoo = load_zoo()
+    assert {p.distribution for p in zoo.plugins if p.name in ("convnets", "mixers", "objectives")} == {"mixzoo"}
+    assert {p.version for p in zoo.plugins if p.distribution == "mixzoo"} == {distribution("mixzoo").version}
+    assert [p for p in zoo.plugins if p.problem] == []
+
+
+@pytest.mark.parametrize("kind", ["autoencoder", "discriminator", "mixer", "objective", "dataset", "metric"])
+def test_every_first_party_part_is_documented(kind):
+    offers = [offer for offer in load_zoo().of_kind(kind) if offer.plugin.distribution == "mixzoo"]
+    assert offers
+    for offer in offers:
+        assert offer.summary.endswith("."), offer.name
+        assert not offer.summary.startswith(f"{offer.recipe.__name__}("), offer.name  # dataclass's own docstring
+        for option in load_zoo().options(kind, offer.name):
+            assert option.help, (offer.name, option.name)
+
+
+def test_canonical_specs_show_every_option():
+    zoo = load_zoo()
+    assert zoo.canonical("mixer", "dirichlet:k=4") == "dirichlet:alpha=1.0,k=4"
+    assert zoo.canonical("objective", "amr:lam=5") == "amr:beta=0.0,gan=js,lam=5.0,recon=l1"
+    assert zoo.canonical("dataset", "mnist") == "mnist:download=false,root=data"
+    for offer in zoo.of_kind("mixer"):
+        full = zoo.canonical("mixer", offer.name)
+        assert zoo.recipe("mixer", full) == zoo.recipe("mixer", offer.name)
+        assert zoo.canonical("mixer", full) == full

@@ -1,0 +1,89 @@
+"""Spec strings: a strict grammar, a canonical form, and errors that point at the character."""
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from mixzoo.errors import ConfigError
+from mixzoo.spec import MAX_LENGTH, Spec, parse_spec
+
+names = st.from_regex(r"([A-Za-z0-9][A-Za-z0-9._-]{0,5}/)?[a-z][a-z0-9_]{0,8}", fullmatch=True)
+keys = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
+values = st.text(max_size=20).filter(str.isprintable)
+specs = st.builds(Spec, names, st.dictionaries(keys, values, max_size=4))
+
+
+@given(specs)
+@example(Spec("folder", {"path": 'a "quoted" \\ path, with = and (brackets)', "empty": ""}))
+def test_what_is_written_is_read_back(spec):
+    assert parse_spec(str(spec)) == spec
+
+
+@given(specs)
+def test_the_written_form_is_canonical(spec):
+    assert str(parse_spec(str(spec))) == str(spec)
+
+
+@given(st.text(max_size=60) | st.text(alphabet='abk=:,"\\4 ()é\0\n', max_size=30))
+def test_only_a_config_error_ever_escapes(text):
+    with suppress(ConfigError):
+        parse_spec(text)
+
+
+def test_options_are_written_in_alphabetical_order_with_quotes_where_needed():
+    assert str(parse_spec('dirichlet:k=4,alpha="0.5"')) == "dirichlet:alpha=0.5,k=4"
+    assert str(parse_spec('folder:path="/my photos"')) == 'folder:path="/my photos"'
+    assert parse_spec("acme-mixers/stripes:k=2") == Spec("acme-mixers/stripes", {"k": "2"})
+
+
+REFUSED = {  # text: (what was expected, the character at fault, from 1)
+    "": ("a name", 1),
+    ":k=2": ("a name", 1),
+    "Dirichlet": ("a name", 1),
+    "дирихле": ("a name", 1),
+    "dirichlet:": ("an option", 11),
+    "dirichlet k=4": ("':' and options", 10),
+    "dirichlet:k": ("'=' after 'k'", 12),
+    "dirichlet:k=": ("a value", 13),
+    "dirichlet:k==2": ("a value", 13),
+    "dirichlet:k=2,,": ("an option", 15),
+    "dirichlet:k=2,": ("an option", 15),
+    "dirichlet:k=2,k=3": ("each option once", 15),
+    "dirichlet:K=2": ("an option", 11),
+    "dirichlet:k=２": ("a value", 13),
+    "dirichlet:k=2 ": ("',' or the end", 14),
+    "dirichlet:k=(2)": ("a value", 13),
+    "dirichlet:k=[2": ("a value", 13),
+    'dirichlet:k="2': ("a value", 13),
+    'dirichlet:k="2"3': ("',' or the end", 16),
+    'dirichlet:k="\x00"': ("printable characters", 13),
+    'dirichlet:k="\u202e4"': ("printable characters", 13),
+    "dirichlet:k=\x00": ("a value", 13),
+    "dirichlet\n": ("':' and options", 10),
+}
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_a_malformed_spec_is_refused_with_a_caret_under_the_fault(text):
+    expected, character = REFUSED[text]
+    with pytest.raises(ConfigError) as caught:
+        parse_spec(text)
+    first, shown, caret = str(caught.value).split("\n")
+    assert first.startswith(f"spec: expected {expected}")
+    assert first.endswith(f"at character {character}")
+    assert caret == " " * (2 + character - 1) + "^"
+    assert len(shown) == 2 + len(text)
+
+
+def test_an_endless_spec_is_refused():
+    with pytest.raises(ConfigError, match=rf"4097 characters, at most {MAX_LENGTH} are allowed; use a run file"):
+        parse_spec("a" * 4097)
+
+
+def test_a_fault_far_into_a_long_spec_is_still_in_view():
+    with pytest.raises(ConfigError) as caught:
+        parse_spec("a:k=" + "x" * 500 + "(")
+    _, shown, caret = str(caught.value).split("\n")
+    assert shown[len(caret) - 1] == "("
