@@ -1,45 +1,36 @@
-"""A run is a directory: made from a config, trained, resumed, opened again.
-
-runs/<date>-<slug>/  run.toml  environment.json  status.json  metrics.jsonl  pictures/  checkpoints/  results.json
-"""
+"""A run: started from a config, trained, resumed, opened again."""
 
 import contextlib
-import fcntl
-import json
 import os
-import platform
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any
 
 import torch
 
 from mixzoo.config import RunConfig, Train, resolve
 from mixzoo.data.batches import on_device
-from mixzoo.errors import (
-    CheckpointError,
-    ConfigError,
-    Interrupted,
-    LockedError,
-    MixzooError,
-    OutOfMemoryError,
-    StorageError,
+from mixzoo.directory import (
+    differences,
+    environment,
+    lock,
+    new_directory,
+    read_json,
+    refuse_existing,
+    write_json,
+    write_status,
+    write_text,
 )
+from mixzoo.errors import CheckpointError, ConfigError, Interrupted, MixzooError, OutOfMemoryError
 from mixzoo.pictures.grid import save_png, sheet
 from mixzoo.pictures.mixes import mix_rows
 from mixzoo.plugins import Zoo
 from mixzoo.protocols import Dataset, FinishedRun
 from mixzoo.training.build import build_players
-from mixzoo.training.checkpoint import Progress, load_modules, modules_of, read, restore, saved
+from mixzoo.training.checkpoint import Progress, load_modules, modules_of, newest, restore, saved
 from mixzoo.training.logs import MetricsFile, Show
 from mixzoo.training.loop import Loop, fresh
 from mixzoo.training.step import Players
-
-ROOT = Path("runs")
 
 
 @dataclass(frozen=True)
@@ -67,38 +58,39 @@ def start(
     zoo: Zoo, config: RunConfig, directory: Path | None = None, show_for: Callable[..., Show] | None = None
 ) -> Result:
     """Make a new run directory and train in it to the end."""
-    _refuse_existing(directory)
+    refuse_existing(directory)
     data = _load(config)
     device = pick_device(config.train.device)
     on_device(data.train, torch.device("cpu"), config.train.batch_images)
     with settings(config.train), contextlib.ExitStack() as stack:
         players = build_players(config, data, device)
-        home = stack.enter_context(_new_directory(directory, config))  # only now that nothing more can be refused
+        home = stack.enter_context(new_directory(directory, config.slug))  # only now that nothing more can be refused
         show = show_for(config.train.steps) if show_for else Show()
         if players.mixer.k > config.train.batch_images:
             show.note(
                 f"warning: the mixer takes k={players.mixer.k} sources from batches of {config.train.batch_images} "
                 "images, so every mix holds some image twice"
             )
-        _write(home / "run.toml", config.to_toml())
-        _write(home / "environment.json", _json(_environment(zoo, data, device)))
+        write_text(home / "run.toml", config.to_toml())
+        write_json(home / "environment.json", environment(zoo, data, device))
         return _train(home, config, data, players, fresh(), show, device)
 
 
 def resume(zoo: Zoo, home: Path, show_for: Callable[..., Show] | None = None) -> Result:
     """Continue a run from its newest checkpoint, bit for bit as if it had never stopped."""
     config = open_config(zoo, home)
-    before = _recorded_environment(home)
-    status = json.loads((home / "status.json").read_text()) if (home / "status.json").exists() else {}
-    if status.get("state") == "completed":
-        done = json.loads((home / "results.json").read_text())
+    before = read_json(home / "environment.json")
+    if read_json(home / "status.json").get("state") == "completed":
+        done = read_json(home / "results.json")
         return Result(home, done["steps"], done["numbers"], home / done["picture"])
     data = _load(config)
     device = pick_device(config.train.device)
-    with settings(config.train, before["threads"]), _lock(home):
-        warnings = _differences(before, _environment(zoo, data, device), home)
+    with settings(config.train, before.get("threads", 0)), lock(home):
+        warnings = differences(before, environment(zoo, data, device), home)
         players = build_players(config, data, device)
-        progress, damaged = restore(home / "checkpoints", players)
+        progress, damaged = fresh(), list[str]()
+        if saved(home / "checkpoints"):  # one killed before its first checkpoint begins again, to the same end
+            progress, damaged = restore(home / "checkpoints", players)
         show = show_for(config.train.steps, progress.step) if show_for else Show()
         for line in (*damaged, *warnings):
             show.note(f"warning: {line}")
@@ -109,13 +101,12 @@ def open_run(zoo: Zoo, home: Path, device: str = "auto") -> Opened:
     """A run's parts with the weights of its newest checkpoint."""
     config = open_config(zoo, home)
     where = pick_device(device)
-    found = saved(home / "checkpoints")
-    if not found:
-        raise CheckpointError(f"{home}: no checkpoint yet; train it first, or `mixzoo resume {home}`")
-    state, progress = read(found[-1])
+    if not saved(home / "checkpoints"):
+        raise CheckpointError(f"{home}: no checkpoint yet; train it further with `mixzoo resume {home}`")
+    checkpoint, state, progress, _ = newest(home / "checkpoints")
     data = _load(config)
     players = build_players(config, data, where)
-    load_modules(state, modules_of(players), found[-1])
+    load_modules(state, modules_of(players), checkpoint)
     return Opened(config, data, players, str(where), progress.step)
 
 
@@ -174,25 +165,25 @@ def _train(
 
     images = on_device(data.train, device, config.train.batch_images)
     loop = Loop(config.train, players, data, images, metrics, home / "checkpoints", show, picture)
-    _status(home, "running")
+    write_status(home, "running")
     try:
         progress = loop.run(progress)
         show.close()
         result = _finish(home, config, data, players, progress, device)
     except MixzooError as err:
-        _status(home, "interrupted" if isinstance(err, Interrupted) else "failed", err.exit_code, str(err))
+        write_status(home, "interrupted" if isinstance(err, Interrupted) else "failed", err.exit_code, str(err))
         raise
     except (torch.OutOfMemoryError, MemoryError) as err:
         message = f"out of memory with batches of {config.train.batch_images} images; use a smaller --batch-images"
-        _status(home, "failed", OutOfMemoryError.exit_code, message)
+        write_status(home, "failed", OutOfMemoryError.exit_code, message)
         raise OutOfMemoryError(message) from err
     except BaseException as err:
-        _status(home, "failed", 130 if isinstance(err, KeyboardInterrupt) else 1, f"{type(err).__name__}: {err}")
+        write_status(home, "failed", 130 if isinstance(err, KeyboardInterrupt) else 1, f"{type(err).__name__}: {err}")
         raise
     finally:
         show.close()
         metrics.close()
-    _status(home, "completed")
+    write_status(home, "completed")
     return result
 
 
@@ -211,122 +202,10 @@ def _finish(
     for spec, metric in config.metrics:
         numbers |= {f"{spec}.{name}": value for name, value in metric(finished).items()}
     picture = Path("pictures") / f"step-{progress.step:08d}.png"
-    _write(home / "results.json", _json({"steps": progress.step, "numbers": numbers, "picture": str(picture)}))
+    write_json(home / "results.json", {"steps": progress.step, "numbers": numbers, "picture": str(picture)})
     return Result(home, progress.step, numbers, home / picture)
 
 
 def _load(config: RunConfig) -> Dataset:
     data: Dataset = config.parts["dataset"].load(config.train.seed)
     return data
-
-
-def _refuse_existing(directory: Path | None) -> None:
-    if directory is None or not directory.exists():
-        return
-    is_run = (directory / "run.toml").exists()
-    hint = f"`mixzoo resume {directory}` continues a run" if is_run else "--out is for new runs"
-    raise ConfigError(f"--out {directory}: exists already; {hint}, or choose another directory")
-
-
-@contextlib.contextmanager
-def _new_directory(directory: Path | None, config: RunConfig) -> Iterator[Path]:
-    """A fresh, locked directory: the one asked for, or runs/<date>-<slug> with a number where that is taken."""
-    stem = ROOT / f"{datetime.now():%Y%m%d-%H%M%S}-{config.slug}"
-    candidates = [directory] if directory else [stem, *(stem.with_name(f"{stem.name}-{i}") for i in range(2, 1000))]
-    for home in candidates:
-        try:
-            home.mkdir(parents=True)
-        except FileExistsError:
-            _refuse_existing(directory)  # made by another process meanwhile
-            continue
-        except OSError as err:
-            raise StorageError(f"{home}: the run directory could not be made: {err.strerror}") from err
-        with _lock(home):
-            yield home
-        return
-    raise StorageError(f"{stem}: every name for a run directory is taken")
-
-
-@contextlib.contextmanager
-def _lock(home: Path) -> Iterator[None]:
-    """Hold the run directory for writing; the kernel lets go of it when the process ends, however it ends."""
-    path = home / ".lock"
-    with _opened(path) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as err:
-            holder = path.read_text().strip() or "another process"
-            raise LockedError(f"{home}: {holder} is writing to it; wait for it to end, or stop it") from err
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {platform.node()}")
-        file.flush()
-        yield
-
-
-def _opened(path: Path) -> IO[str]:
-    try:
-        return path.open("a+")
-    except OSError as err:
-        raise StorageError(f"{path}: cannot be written: {err.strerror}") from err
-
-
-def _environment(zoo: Zoo, data: Dataset, device: torch.device) -> dict[str, Any]:
-    """What a result may depend on beside the config."""
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": {name: version(name) for name in ("mixzoo", "torch", "numpy", "scikit-learn", "pillow")},
-        "plugins": {f"{p.distribution}/{p.name}": p.version for p in zoo.plugins if not p.problem},
-        "device": str(device),
-        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor(),
-        "threads": torch.get_num_threads(),
-        "data": data.source,
-        "data_fingerprint": data.fingerprint,
-        "command": sys.argv[1:],
-    }
-
-
-def _recorded_environment(home: Path) -> dict[str, Any]:
-    path = home / "environment.json"
-    try:
-        recorded: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError) as err:
-        raise CheckpointError(f"{path}: cannot be read ({err})") from err
-    return recorded
-
-
-def _differences(before: dict[str, Any], now: dict[str, Any], home: Path) -> list[str]:
-    """A line for all that differs since the run began: bit-equality is then not promised; other data is refused."""
-    if before["data_fingerprint"] != now["data_fingerprint"]:
-        raise CheckpointError(f"{home}: the data set has changed since the run began ({now['data']}); start a new run")
-    compared = {"threads", "device", "device_name", "python"}
-    differing = [key for key in sorted(compared) if before.get(key) != now[key]]
-    lines = [
-        f"{key} was {before.get(key)!r} and is {now[key]!r}; results may differ in the last bits" for key in differing
-    ]
-    for name, was in before.get("packages", {}).items():
-        if now["packages"].get(name) != was:
-            lines.append(f"{name} was {was} and is {now['packages'].get(name)}; results may differ in the last bits")
-    return lines
-
-
-def _status(home: Path, state: str, exit_code: int = 0, reason: str = "") -> None:
-    last = saved(home / "checkpoints")
-    committed = int(last[-1].name[5:]) if last else None
-    _write(
-        home / "status.json", _json({"state": state, "exit": exit_code, "last_committed": committed, "reason": reason})
-    )
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=2, allow_nan=False) + "\n"
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a small file whole or not at all."""
-    temporary = path.with_name(f".tmp-{path.name}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as err:
-        raise StorageError(f"{path}: cannot be written: {err.strerror}") from err

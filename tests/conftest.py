@@ -2,6 +2,8 @@
 
 import os
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: toy sizes gain nothing from more, and cores are shared
+
 from hypothesis import settings
 from jaxtyping import install_import_hook
 

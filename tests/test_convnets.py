@@ -137,8 +137,17 @@ def test_the_authors_initialisation_is_their_slip_to_the_digit():
     assert inner.std().item() == pytest.approx(1 / (3 * 16 * 9) ** 0.5, rel=0.05)
 
 
+def test_the_first_convolution_of_amrs_discriminator_begins_at_a_gain_near_one():
+    gains = []
+    for init in ("authors", "fan_in"):
+        D = networks(discriminator_options={"init": init})[1]
+        gains.append(torch.linalg.matrix_norm(D.layers[0].weight.flatten(1), 2).item())
+    assert gains[0] == pytest.approx(1, abs=0.35)
+    assert gains[1] == pytest.approx(4, abs=1.4)
+
+
 def test_no_bias_but_those_under_spectral_norm_of_the_authors_begins_off_zero():
-    nets, D = networks()
+    nets, D = networks(discriminator_options={"init": "fan_in"})
     assert all((m.bias == 0).all() for m in [*nets.modules(), *D.modules()] if isinstance(m, nn.Conv2d))
 
 
@@ -147,6 +156,7 @@ def test_the_presets_differ_as_their_papers_do():
     assert (a.norm, a.slope, a.border) == ("none", 0.2, 0)
     assert (b.norm, b.slope, b.border) == ("instance", 0.01, 1)
     assert (discriminator.ACAI().power_iterations, discriminator.AMR().power_iterations) == (0, 5)
+    assert (discriminator.ACAI().init, discriminator.AMR().init) == ("fan_in", "authors")
     same = {"latent", "depth", "scales", "init"}
     assert {name: getattr(a, name) for name in same} == {name: getattr(b, name) for name in same}
 

@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 
 import pytest
 import torch
 
+from mixzoo.directory import lock
 from mixzoo.errors import (
     CheckpointError,
     ConfigError,
@@ -19,7 +21,7 @@ from mixzoo.errors import (
     StorageError,
 )
 from mixzoo.plugins import Offer
-from mixzoo.run import _lock, open_run, resume, start
+from mixzoo.run import open_run, resume, start
 from mixzoo.training.checkpoint import saved
 from mixzoo.training.logs import CLOCK, Show, read_metrics
 from toys import TOY_PLUGIN, ToyDiscriminator, ToyNet, toy_config, toy_zoo
@@ -97,6 +99,30 @@ def test_a_run_stopped_again_and_again_equals_an_uninterrupted_one(tmp_path):
     assert weights(tmp_path / "stopped") == weights(tmp_path / "whole")
 
 
+def test_a_run_killed_before_its_first_checkpoint_begins_again_to_the_same_end(tmp_path):
+    trained(tmp_path / "whole", log_every=1)
+    stopped(tmp_path / "killed", 2, log_every=1)
+    shutil.rmtree(tmp_path / "killed" / "checkpoints")
+    resume(toy_zoo(), tmp_path / "killed")
+    assert without_clock(tmp_path / "killed") == without_clock(tmp_path / "whole")
+    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("name", ["environment.json", "status.json"])
+def test_a_damaged_file_of_a_run_is_named(tmp_path, name):
+    stopped(tmp_path / "run", 2, log_every=1)
+    (tmp_path / "run" / name).write_text("{")
+    with pytest.raises(CheckpointError, match=f"{name}: cannot be read"):
+        resume(toy_zoo(), tmp_path / "run")
+
+
+def test_a_run_without_a_checkpoint_cannot_be_opened(tmp_path):
+    stopped(tmp_path / "run", 2, log_every=1)
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    with pytest.raises(CheckpointError, match="no checkpoint yet; train it further with `mixzoo resume"):
+        open_run(toy_zoo(), tmp_path / "run", "cpu")
+
+
 def test_metrics_written_after_the_last_checkpoint_are_not_repeated(tmp_path):
     """As after a kill: lines beyond the checkpoint, and a torn one, are cut off on resume."""
     trained(tmp_path / "whole", log_every=1)
@@ -167,7 +193,7 @@ def test_training_leaves_the_callers_generator_threads_and_flags_alone(tmp_path)
     expected = torch.rand(3)
     torch.manual_seed(5)
     threads = torch.get_num_threads()
-    trained(tmp_path / "run", threads=1)
+    trained(tmp_path / "run", threads=threads + 1)
     assert torch.equal(torch.rand(3), expected)
     assert torch.get_num_threads() == threads
     assert not torch.are_deterministic_algorithms_enabled()
@@ -194,7 +220,7 @@ def test_resume_of_what_is_no_run_says_so(tmp_path, name, reason):
 
 def test_a_run_in_use_is_refused_by_name_of_its_holder(tmp_path):
     stopped(tmp_path / "run", 4, log_every=1)
-    with _lock(tmp_path / "run"), pytest.raises(LockedError, match=f"process {os.getpid()} on .* is writing to it"):
+    with lock(tmp_path / "run"), pytest.raises(LockedError, match=f"process {os.getpid()} on .* is writing to it"):
         resume(toy_zoo(), tmp_path / "run")
 
 
@@ -221,7 +247,7 @@ def test_resume_takes_the_recorded_number_of_threads(tmp_path):
     stopped(tmp_path / "run", 4, log_every=1, threads=0)
     file = tmp_path / "run" / "environment.json"
     recorded = json.loads(file.read_text())
-    recorded["threads"] = 1
+    recorded["threads"] += 1
     file.write_text(json.dumps(recorded))
     seen = []
 
@@ -230,7 +256,7 @@ def test_resume_takes_the_recorded_number_of_threads(tmp_path):
             seen.append(torch.get_num_threads())
 
     resume(toy_zoo(), tmp_path / "run", lambda *_: Watch())
-    assert set(seen) == {1}
+    assert set(seen) == {recorded["threads"]}
 
 
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path):

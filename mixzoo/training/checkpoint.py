@@ -70,15 +70,19 @@ def saved(directory: Path) -> list[Path]:
 
 def restore(directory: Path, players: Players) -> tuple[Progress, list[str]]:
     """Put the newest whole checkpoint into the players; what it knows, and a line for each newer damaged one."""
-    damaged = []
+    checkpoint, state, progress, damaged = newest(directory)
+    _load(state, players, checkpoint)
+    return progress, damaged
+
+
+def newest(directory: Path) -> tuple[Path, State, Progress, list[str]]:
+    """The newest whole checkpoint, and a line for each newer damaged one; CheckpointError where none is whole."""
+    damaged: list[str] = []
     for checkpoint in reversed(saved(directory)):
         try:
-            state, progress = read(checkpoint)
+            return (checkpoint, *read(checkpoint), damaged)
         except CheckpointError as err:
             damaged.append(str(err))
-            continue
-        _load(state, players, checkpoint)
-        return progress, damaged
     detail = f" ({'; '.join(damaged)})" if damaged else ""
     raise CheckpointError(f"{directory}: no usable checkpoint{detail}; start again with `mixzoo train`")
 

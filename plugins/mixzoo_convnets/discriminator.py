@@ -39,8 +39,11 @@ class AMR:
     """Discriminator of AMR's authors: spectral norm on its 3x3 convolutions (not the first 1x1), slope 0.01, a border.
 
     It scores all images of a step in one pass where the authors made five, each with one power iteration; hence 5 here.
-    `latent`, the maps of the last layer, is the auto-encoder's when not given. `init=authors` is as for the
-    auto-encoder, on the first convolution alone.
+    `latent`, the maps of the last layer, is the auto-encoder's when not given.
+
+    Weights begin as the authors' did: those under spectral norm with torch's own, the first convolution, which is not
+    under it, at a gain near 1. `init=fan_in` gives that one a gain near 4, which multiplies every score from the first
+    step; D then wins (benchmarks/results/initialisation.md).
     """
 
     latent: Latent | None = None
@@ -48,7 +51,7 @@ class AMR:
     scales: Scales | None = None
     slope: Slope = 0.01
     border: Border = 1
-    init: Init = "fan_in"
+    init: Init = "authors"
     power_iterations: PowerIterations = 5
 
     def build(self, setting: Setting) -> "ConvDiscriminator":

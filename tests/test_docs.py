@@ -1,0 +1,131 @@
+"""What the documents say is so: snippets install and run, commands parse, names exist."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import version
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+import mixzoo
+from mixzoo import errors
+from mixzoo.plugins import KINDS, load_zoo
+from mixzoo.spec import parse_spec
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+
+
+def blocks(text, language):
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+def commands(text):
+    """Every mixzoo command in a shell block, without what a shell would do with it."""
+    lines = [line for block in blocks(text, "sh") for line in block.splitlines()]
+    found = [part.strip() for line in lines for part in line.split("#")[0].split("&&")]
+    return [shlex.split(part)[1:] for part in found if part.startswith("mixzoo ")]
+
+
+@pytest.fixture(scope="module")
+def plugin_home(tmp_path_factory):
+    """The plugin of CONTRIBUTING.md, built and installed as its text says, into a folder of its own."""
+    source, home = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("site")
+    (module,) = [block for block in blocks(CONTRIBUTING, "python") if "@hookimpl" in block]
+    (project,) = blocks(CONTRIBUTING, "toml")
+    (source / "poles.py").write_text(module)
+    (source / "pyproject.toml").write_text(project)
+    install = ["install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--target", home, source]
+    subprocess.run([sys.executable, "-m", "pip", *install], check=True)
+    return home
+
+
+def run_with(plugin_home, *arguments):
+    env = {**os.environ, "PYTHONPATH": str(plugin_home)}
+    done = subprocess.run([sys.executable, "-m", "mixzoo", *arguments], capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_plugin_of_contributing_is_short():
+    (module,) = [block for block in blocks(CONTRIBUTING, "python") if "@hookimpl" in block]
+    assert len([line for line in module.splitlines() if line.strip()]) <= 15
+
+
+def test_the_plugin_of_contributing_is_found_and_shown(plugin_home):
+    assert "poles" in run_with(plugin_home, "list", "mixers")
+    assert "mixzoo-poles" in run_with(plugin_home, "plugins")
+    assert "arcsine" in run_with(plugin_home, "show", "mixer", "poles")
+
+
+def test_a_strangers_mixer_trains_through_the_command_line(plugin_home, tmp_path):
+    small = ["--steps", "2", "--batch-images", "8", "--autoencoder", "amr:depth=2", "--discriminator", "amr:depth=2"]
+    out = run_with(plugin_home, "train", "--mixer", "poles", *small, "--out", str(tmp_path / "run"))
+    assert "probe: test accuracy" in out
+    assert 'name = "poles"' in (tmp_path / "run" / "run.toml").read_text()
+    assert '"mixzoo-poles/poles": "0.1"' in (tmp_path / "run" / "environment.json").read_text()
+
+
+@pytest.mark.parametrize("arguments", commands(README) + commands(CONTRIBUTING), ids=" ".join)
+def test_every_command_in_the_documents_names_real_commands_flags_and_parts(arguments):
+    command, *rest = arguments
+    printed = subprocess.run([sys.executable, "-m", "mixzoo", command, "--help"], capture_output=True, text=True)
+    assert printed.returncode == 0
+    for flag in (part for part in rest if part.startswith("--")):
+        assert flag in printed.stdout
+    zoo = load_zoo()
+    for flag, value in pairwise(rest):
+        kind = {"--data": "dataset"}.get(flag, flag[2:])
+        if kind in KINDS and value != "poles":
+            zoo.recipe(kind, parse_spec(value))
+
+
+def test_the_readme_lists_every_part_on_offer():
+    table = README[README.index("`mixzoo list ...`") :]
+    for offer in load_zoo().offers:
+        assert f"`{offer.name}`" in table, offer.name
+
+
+def test_the_readme_lists_every_exit_code():
+    stated = {int(n) for n in re.findall(r"\b(\d+) [a-z]", README[README.index("Exit codes:") :].partition("\n\n")[0])}
+    defined = {c.exit_code for c in vars(errors).values() if isinstance(c, type) and issubclass(c, errors.MixzooError)}
+    assert stated == defined - {1} | {0}
+
+
+def test_the_pictures_of_the_readme_are_there():
+    for path in re.findall(r"!\[.*?\]\((.*?)\)", README):
+        assert (ROOT / path).read_bytes().startswith(b"\x89PNG")
+
+
+def test_links_between_documents_lead_somewhere():
+    for text in (README, CONTRIBUTING):
+        for path in re.findall(r"\]\((?!http)(.*?)\)", text):
+            assert (ROOT / path).exists()
+
+
+def test_files_that_contributing_names_exist():
+    for path in re.findall(r"`((?:mixzoo|plugins|tests)/[\w/.]+)`", CONTRIBUTING):
+        assert (ROOT / path).exists(), path
+
+
+def test_one_version_everywhere():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == mixzoo.__version__ == version("mixzoo")
+
+
+def test_constraints_meet_the_lower_bounds_and_name_no_host():
+    text = (ROOT / "constraints.txt").read_text()
+    assert "://" not in text
+    pinned = dict(line.split("==") for line in text.splitlines() if line and not line.startswith("#"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    for name, _, least in (need.partition(">=") for need in wanted):
+        assert name in pinned, name
+        numbers = [tuple(int(n) for n in v.split(".")[:2]) for v in (pinned[name] + ".0", least + ".0")]
+        assert numbers[0] >= numbers[1], name
