@@ -53,7 +53,9 @@ class Train:
     weight_decay: Annotated[float, Ge(0), "L2 decay added to the gradient, as in the paper"] = 1e-5
     device: Annotated[str, "cpu, cuda, cuda:1, ..., or auto: a GPU where there is one"] = "auto"
     threads: Annotated[int, Ge(0), Le(1024), "CPU threads; 0 leaves torch's own choice"] = 0
-    deterministic: Annotated[bool, "refuse operations that differ from run to run"] = True
+    deterministic: (
+        Annotated[bool, "refuse operations that differ from run to run; on for a CPU, off for a GPU"] | None
+    ) = None
     log_every: Annotated[int, Ge(1), "steps between lines of metrics"] = 20
     evaluate_every: Annotated[int, Ge(1), "steps between evaluations of the probe, each with a picture"] = 50
     checkpoint_every: Annotated[int, Ge(1), "steps between checkpoints"] = 100
@@ -104,7 +106,7 @@ def resolve(zoo: Zoo, file: Path | None, flags: Mapping[str, str], numbers: Mapp
 
 def _part(zoo: Zoo, kind: str, flag: str | None, table: object, default: Spec, where: str) -> tuple[str, Any]:
     if flag is not None:
-        spec = parse_spec(flag)
+        spec = parse_spec(flag, FLAGS[kind])
         return spec.name, zoo.recipe(kind, spec, f"{FLAGS[kind]} {flag}")
     if table is None:
         return default.name, zoo.recipe(kind, default)

@@ -83,6 +83,7 @@ def environment(zoo: Zoo, data: Dataset, device: torch.device) -> dict[str, Any]
         "device": str(device),
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor(),
         "threads": torch.get_num_threads(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
         "data": data.source,
         "data_fingerprint": data.fingerprint,
         "command": sys.argv[1:],

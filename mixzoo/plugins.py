@@ -85,7 +85,7 @@ class Zoo:
 
     def recipe(self, kind: str, spec: Spec | str, where: str = "") -> Any:
         """The recipe that a spec names, with its options checked and set."""
-        spec = parse_spec(spec) if isinstance(spec, str) else spec
+        spec = parse_spec(spec, where or kind) if isinstance(spec, str) else spec
         return self.recipe_from(kind, spec.name, spec.options, where)
 
     def recipe_from(self, kind: str, name: str, options: Mapping[str, object], where: str = "") -> Any:

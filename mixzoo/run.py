@@ -62,7 +62,7 @@ def start(
     data = _load(config)
     device = pick_device(config.train.device)
     on_device(data.train, torch.device("cpu"), config.train.batch_images)
-    with settings(config.train), contextlib.ExitStack() as stack:
+    with settings(config.train, device), contextlib.ExitStack() as stack:
         players = build_players(config, data, device)
         home = stack.enter_context(new_directory(directory, config.slug))  # only now that nothing more can be refused
         show = show_for(config.train.steps) if show_for else Show()
@@ -85,7 +85,7 @@ def resume(zoo: Zoo, home: Path, show_for: Callable[..., Show] | None = None) ->
         return Result(home, done["steps"], done["numbers"], home / done["picture"])
     data = _load(config)
     device = pick_device(config.train.device)
-    with settings(config.train, before.get("threads", 0)), lock(home):
+    with settings(config.train, device, before.get("threads", 0)), lock(home):
         warnings = differences(before, environment(zoo, data, device), home)
         players = build_players(config, data, device)
         progress, damaged = fresh(), list[str]()
@@ -132,7 +132,7 @@ def pick_device(name: str) -> torch.device:
 
 
 @contextlib.contextmanager
-def settings(train: Train, recorded_threads: int = 0) -> Iterator[None]:
+def settings(train: Train, device: torch.device, recorded_threads: int = 0) -> Iterator[None]:
     """torch's threads and determinism as the run asks, and as they were afterwards.
 
     Sums depend on the number of threads in their last bits, so a resumed run takes the number it began with.
@@ -140,7 +140,8 @@ def settings(train: Train, recorded_threads: int = 0) -> Iterator[None]:
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministic cuBLAS asks for
-    torch.use_deterministic_algorithms(train.deterministic)
+    on_cpu = device.type == "cpu"  # where it costs nothing
+    torch.use_deterministic_algorithms(on_cpu if train.deterministic is None else train.deterministic)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # slow; it only finds bugs
     if train.threads or recorded_threads:
         torch.set_num_threads(train.threads or recorded_threads)
@@ -177,8 +178,11 @@ def _train(
         message = f"out of memory with batches of {config.train.batch_images} images; use a smaller --batch-images"
         write_status(home, "failed", OutOfMemoryError.exit_code, message)
         raise OutOfMemoryError(message) from err
+    except KeyboardInterrupt:
+        write_status(home, "interrupted", 130, "stopped at once by a second signal; nothing more was committed")
+        raise
     except BaseException as err:
-        write_status(home, "failed", 130 if isinstance(err, KeyboardInterrupt) else 1, f"{type(err).__name__}: {err}")
+        write_status(home, "failed", 1, f"{type(err).__name__}: {err}")
         raise
     finally:
         show.close()

@@ -45,33 +45,42 @@ def _written(value: str) -> str:
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def parse_spec(text: str) -> Spec:
-    """The spec that `text` spells; a ConfigError with a caret under the first character that does not fit."""
+def parse_spec(text: str, where: str = "spec") -> Spec:
+    """The spec that `text` spells; a ConfigError, beginning with `where`, points a caret at the first misfit."""
     if len(text) > MAX_LENGTH:
-        raise ConfigError(f"spec: {len(text)} characters, at most {MAX_LENGTH} are allowed; use a run file (--config)")
+        raise ConfigError(
+            f"{where}: {len(text)} characters, at most {MAX_LENGTH} are allowed; use a run file (--config)"
+        )
+    try:
+        return _parsed(text)
+    except _Misfit as misfit:
+        raise ConfigError(f"{where}: {misfit}") from None
+
+
+def _parsed(text: str) -> Spec:
     name = _NAME.match(text)
     if name is None:
-        raise _misfit(text, 0, "a name such as 'mixup' (lower-case letters, digits, '_')")
+        raise _Misfit(text, 0, "a name such as 'mixup' (lower-case letters, digits, '_')")
     at = name.end()
     if at == len(text):
         return Spec(name.group())
     if text[at] != ":":
-        raise _misfit(text, at, "':' and options, or the end")
+        raise _Misfit(text, at, "':' and options, or the end")
     options: dict[str, str] = {}
     while at < len(text):  # at a ':' or ',' here
         at += 1
         key = _KEY.match(text, at)
         if key is None:
-            raise _misfit(text, at, "an option such as 'k=4'")
+            raise _Misfit(text, at, "an option such as 'k=4'")
         if key.group() in options:
-            raise _misfit(text, at, f"each option once ({key.group()!r} is given twice)")
+            raise _Misfit(text, at, f"each option once ({key.group()!r} is given twice)")
         at = key.end()
         if not text.startswith("=", at):
-            raise _misfit(text, at, f"'=' after {key.group()!r}")
+            raise _Misfit(text, at, f"'=' after {key.group()!r}")
         value, at = _value(text, at + 1)
         options[key.group()] = value
         if at < len(text) and text[at] != ",":
-            raise _misfit(text, at, "',' or the end; put a value with other characters in double quotes")
+            raise _Misfit(text, at, "',' or the end; put a value with other characters in double quotes")
     return Spec(name.group(), options)
 
 
@@ -79,16 +88,18 @@ def _value(text: str, at: int) -> tuple[str, int]:
     if quoted := _QUOTED.match(text, at):
         value = re.sub(r'\\(["\\])', r"\1", quoted.group()[1:-1])
         if not value.isprintable():
-            raise _misfit(text, at, "printable characters only")
+            raise _Misfit(text, at, "printable characters only")
         return value, quoted.end()
     if bare := _BARE.match(text, at):
         return bare.group(), bare.end()
-    raise _misfit(text, at, "a value, in double quotes if it holds spaces, commas, brackets or '='")
+    raise _Misfit(text, at, "a value, in double quotes if it holds spaces, commas, brackets or '='")
 
 
-def _misfit(text: str, at: int, expected: str) -> ConfigError:
-    """One line that says what was expected, then the text with a caret under the character at fault."""
-    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-    start = max(0, at - 60)  # a long spec is shown around the fault
-    window = shown[start : at + 20]
-    return ConfigError(f"spec: expected {expected} at character {at + 1}\n  {window}\n  {' ' * (at - start)}^")
+class _Misfit(Exception):
+    """What was expected and where, then the text with a caret under the character at fault."""
+
+    def __init__(self, text: str, at: int, expected: str) -> None:
+        shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+        start = max(0, at - 60)  # a long spec is shown around the fault
+        window = shown[start : at + 20]
+        super().__init__(f"expected {expected} at character {at + 1}\n  {window}\n  {' ' * (at - start)}^")

@@ -97,7 +97,7 @@ REFUSED = {
     ),
     "wrong type": (["--mixer", "dirichlet:k=two"], 2, "k='two' must be an integer >= 2 and <= 64"),
     "out of range": (["--objective", "amr:lam=0"], 2, "lam='0' must be a number > 0"),
-    "malformed spec": (["--mixer", "dirichlet:k=="], 2, "spec: expected a value"),
+    "malformed spec": (["--mixer", "dirichlet:k=="], 2, "mixzoo: --mixer: expected a value"),
     "ignored setting": (["--objective", "acai:lam=3"], 2, "lam= has no meaning with variant='official'"),
     "bad number": (["--steps", "0"], 2, "--steps: steps=0 must be an integer >= 1"),
     "no number": (["--lr", "nan"], 2, "--lr: lr=nan must be a number > 0"),

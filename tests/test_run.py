@@ -372,3 +372,38 @@ def test_a_checkpoint_of_another_network_names_what_does_not_fit(tmp_path, monke
     monkeypatch.setattr(ToyDiscriminator, "__init__", wider)
     with pytest.raises(CheckpointError, match=r"does not fit this network: .*is missing"):
         resume(toy_zoo(), tmp_path / "run")
+
+
+def test_a_second_ctrl_c_stops_at_once_and_says_that_nothing_more_was_committed(tmp_path):
+    class TwiceAt(StopAt):
+        def train(self, line):
+            super().train(line)
+            super().train(line)
+
+    zoo = toy_zoo()
+    with pytest.raises(KeyboardInterrupt):
+        start(zoo, toy_config(zoo, flags=FLAGS, log_every=1), tmp_path / "run", lambda *_: TwiceAt(7, signal.SIGINT))
+    status = json.loads((tmp_path / "run" / "status.json").read_text())
+    assert (status["state"], status["exit"], status["last_committed"]) == ("interrupted", 130, 5)
+
+
+def test_determinism_is_on_for_a_cpu_unless_refused(tmp_path):
+    for name, given, expected in (("a", {}, True), ("b", {"deterministic": False}, False)):
+        trained(tmp_path / name, **given)
+        assert json.loads((tmp_path / name / "environment.json").read_text())["deterministic"] is expected
+
+
+def test_freed_memory_is_kept_where_the_libc_can_be_told(monkeypatch):
+    """In a process of its own, since it is for the life of one."""
+    import subprocess
+    import sys
+
+    code = "from mixzoo.training.memory import keep_freed_memory; print(keep_freed_memory())"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    assert said in ("True", "False")
+    if sys.platform.startswith("linux") and "gnu" in os.confstr("CS_GNU_LIBC_VERSION").replace("glibc", "gnu"):
+        assert said == "True"
+    from mixzoo.training.memory import keep_freed_memory
+
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert keep_freed_memory() is False

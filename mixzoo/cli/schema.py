@@ -34,7 +34,7 @@ def _flag(option: Any) -> inspect.Parameter:
     kind = _TYPES[option.type.split()[0]]
     name = f"--{option.name.replace('_', '-')}"
     declaration = f"{name}/--no-{name[2:]}" if kind is bool else name
-    default = str(option.default).lower() if kind is bool else option.default
-    shown = typer.Option(declaration, help=f"{option.help[0].upper()}{option.help[1:]}. [default: {default}]")
+    default = "" if option.default is None else f" [default: {option.default}]"
+    shown = typer.Option(declaration, help=f"{option.help[0].upper()}{option.help[1:]}.{default}")
     hint = Annotated[Optional[kind], shown]  # type: ignore[valid-type]  # noqa: UP045
     return inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=hint)
