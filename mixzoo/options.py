@@ -75,6 +75,11 @@ def to_table(instance: object) -> dict[str, Any]:
     return {key: value for key, value in pairs.items() if value is not None}
 
 
+def as_text(value: object) -> str:
+    """The value as a spec string has it: true and false in lower case."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def _checked(cls: type, option: Option, value: object, where: str) -> object:
     from pydantic import ValidationError
 
@@ -120,10 +125,11 @@ def _option(name: str, hint: Any, default: Any) -> Option:
     bounds = [text for extra in extras if (text := _bound(extra))]
     helps = [extra for extra in extras if isinstance(extra, str)]
     article = {"integer": "an integer", "number": "a number", "text": "text", "true|false": "true or false"}
-    allowed = " ".join([article.get(kind, f"one of {kind}"), *([" and ".join(bounds)] if bounds else [])])
+    bounded = f" {' and '.join(bounds)}" if bounds else ""
+    allowed = article.get(kind, f"one of {kind}") + bounded
     if NoneType in get_args(bare):
         allowed += " (or not given)"
-    return Option(name, " ".join([kind, *bounds]), allowed, default, helps[0] if helps else "")
+    return Option(name, kind + bounded, allowed, default, helps[0] if helps else "")
 
 
 def _unwrapped(hint: Any) -> tuple[Any, tuple[Any, ...]]:

@@ -13,7 +13,7 @@ import pluggy
 
 from mixzoo import hookspecs
 from mixzoo.errors import ConfigError, MixzooError, PluginError, listing, nearest
-from mixzoo.options import build, options_of, to_table
+from mixzoo.options import Option, as_text, build, options_of, to_table
 from mixzoo.spec import Spec, parse_spec
 
 GROUP = "mixzoo"
@@ -97,9 +97,9 @@ class Zoo:
         """The spec with every option explicit, defaults included: what a run directory and a report show."""
         spec = parse_spec(spec) if isinstance(spec, str) else spec
         table = to_table(self.recipe(kind, spec))
-        return str(Spec(spec.name, {key: _text(value) for key, value in table.items()}))
+        return str(Spec(spec.name, {key: as_text(value) for key, value in table.items()}))
 
-    def options(self, kind: str, name: str) -> tuple[Any, ...]:
+    def options(self, kind: str, name: str) -> tuple[Option, ...]:
         """The options of a part, for `mixzoo show`."""
         return options_of(self.offer(kind, name).recipe)
 
@@ -166,7 +166,3 @@ def _offer(kind: str, name: str, plugin: Plugin, recipe: Any) -> Offer:
     if not (isinstance(recipe, type) and hasattr(recipe, "__dataclass_fields__")):
         raise PluginError(f"{kind} {name!r} must be a dataclass of options, not {recipe!r}")
     return Offer(kind, name, plugin, recipe)
-
-
-def _text(value: object) -> str:
-    return {True: "true", False: "false"}[value] if isinstance(value, bool) else str(value)

@@ -168,8 +168,8 @@ def test_show_gives_the_equation_and_every_option(mixzoo):
     code, out, _ = mixzoo("show", "mixer", "bernoulli")
     assert code == 0
     assert "m ~ Bernoulli(p)" in out
-    assert "k=2  integer >= 2 <= 64" in out
-    assert "p=(not given)  number >= 0 <= 1" in out
+    assert "k=2  integer >= 2 and <= 64" in out
+    assert "p=(not given)  number >= 0 and <= 1" in out
     assert "share=example  'unit', 'example', 'batch'" in out
     found = json.loads(mixzoo("show", "mixers", "bernoulli", "--json")[1])
     assert [option["name"] for option in found["options"]] == ["k", "p", "share"]

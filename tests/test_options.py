@@ -101,11 +101,11 @@ def test_any_text_builds_or_is_a_config_error(text, key):
 def test_options_are_told_with_type_range_default_and_help():
     told = {o.name: (o.type, o.allowed, o.default, o.help) for o in options_of(Part)}
     assert told["path"] == ("text", "text", REQUIRED, "a folder")
-    assert told["k"] == ("integer >= 2 <= 64", "an integer >= 2 and <= 64", 2, "sources")
-    assert told["lam"] == ("number > 0 < 100", "a number > 0 and < 100", 10.0, "weight")
+    assert told["k"] == ("integer >= 2 and <= 64", "an integer >= 2 and <= 64", 2, "sources")
+    assert told["lam"] == ("number > 0 and < 100", "a number > 0 and < 100", 10.0, "weight")
     assert told["kind"] == ("'l1', 'l2'", "one of 'l1', 'l2'", "l1", "which")
     assert told["flag"] == ("true|false", "true or false", False, "")
-    assert told["p"] == ("number >= 0 <= 1", "a number >= 0 and <= 1 (or not given)", None, "chance")
+    assert told["p"] == ("number >= 0 and <= 1", "a number >= 0 and <= 1 (or not given)", None, "chance")
 
 
 def test_a_table_holds_every_option_but_those_not_given():

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from mixzoo.config import Train
-from mixzoo.options import options_of
+from mixzoo.options import Option, as_text, options_of
 
 _TYPES = {"integer": int, "number": float, "text": str, "true|false": bool}
 
@@ -30,11 +30,11 @@ def with_train_flags(command: Callable[..., None]) -> Callable[..., None]:
     return called
 
 
-def _flag(option: Any) -> inspect.Parameter:
+def _flag(option: Option) -> inspect.Parameter:
     kind = _TYPES[option.type.split()[0]]
     name = f"--{option.name.replace('_', '-')}"
     declaration = f"{name}/--no-{name[2:]}" if kind is bool else name
-    default = "" if option.default is None else f" [default: {option.default}]"
+    default = "" if option.default is None else f" [default: {as_text(option.default)}]"
     shown = typer.Option(declaration, help=f"{option.help[0].upper()}{option.help[1:]}.{default}")
     hint = Annotated[Optional[kind], shown]  # type: ignore[valid-type]  # noqa: UP045
     return inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=hint)

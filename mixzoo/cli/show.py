@@ -2,9 +2,11 @@
 
 import inspect
 import json
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+
+from mixzoo.options import Option, as_text
 
 
 def show(
@@ -45,11 +47,7 @@ def show(
         typer.echo(f"  {o.name}={_default(o)}  {o.type}\n      {o.help}")
 
 
-def _default(option: Any) -> str:
+def _default(option: Option) -> str:
     if option.required:
         return "(needed)"
-    return (
-        {None: "(not given)", True: "true", False: "false"}.get(option.default, str(option.default))
-        if isinstance(option.default, bool | None)
-        else str(option.default)
-    )
+    return "(not given)" if option.default is None else as_text(option.default)

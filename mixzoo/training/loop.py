@@ -52,10 +52,11 @@ class Loop:
                 if done % self.train.evaluate_every == 0 or done == self.train.steps:
                     progress = self._evaluate(done, progress)
                 progress = Progress(done, progress.metrics_bytes, progress.probe)
-                if stop() or done % self.train.checkpoint_every == 0 or done == self.train.steps:
+                signalled = stop()  # asked once: one that comes during the commit waits for the next step
+                if signalled or done % self.train.checkpoint_every == 0 or done == self.train.steps:
                     progress = self._commit(progress)
-                if stop() and done < self.train.steps:
-                    raise Interrupted(f"stopped by {stop()} after step {done}, which is committed")
+                if signalled and done < self.train.steps:
+                    raise Interrupted(f"stopped by {signalled} after step {done}, which is committed")
         return progress
 
     def _step(self, step: int) -> dict[str, Tensor]:
