@@ -62,7 +62,7 @@ class PluginError(MixzooError):
 
 
 class Interrupted(MixzooError):
-    """A signal ended the run after its state was committed; `mixzoo resume` goes on from there."""
+    """A signal ended the run after its state was committed."""
 
     exit_code = 75
 

@@ -85,7 +85,7 @@ class Needs:
     mix: bool = False  # r.h_mix, r.share, r.x_mix
     discriminator: bool = False  # scores of what it judges
     reencode: bool = False  # r.h_mix_rec = f(g(h_mix))
-    labels: bool = False  # r.labels
+    labels: bool = False  # r.labels; a mixer gets labels wherever the data have them
     posterior: bool = False  # r.mean, r.log_variance
 
 

@@ -1,16 +1,16 @@
 """The forward pass, once: x -> h -> h_mix -> x_rec, x_mix."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from mixzoo.protocols import AutoEncoder, Draw, Mixer, Needs, Resynthesis
 
 
 def sources(
-    h: Float[Tensor, "batch *latent"], partners: Int[Tensor, "others batch"]
-) -> Float[Tensor, "k batch *latent"]:
-    """The k sources of each mix: the batch itself, then its partners."""
+    h: Shaped[Tensor, "batch *latent"], partners: Int[Tensor, "others batch"]
+) -> Shaped[Tensor, "k batch *latent"]:
+    """The k sources of each mix, or their labels: the batch itself, then its partners."""
     return torch.stack([h, *(h[row] for row in partners)])
 
 

@@ -60,7 +60,9 @@ class StopAt(Show):
 
 def stopped(home, step, number=signal.SIGTERM, **numbers):
     zoo = toy_zoo()
-    with pytest.raises(Interrupted, match=f"stopped by {signal.Signals(number).name} after step {step}"):
+    with pytest.raises(
+        Interrupted, match=f"stopped by {signal.Signals(number).name} after step {step}; `mixzoo resume"
+    ):
         start(zoo, toy_config(zoo, flags=FLAGS, **numbers), home, lambda *_: StopAt(step, number))
 
 

@@ -1,20 +1,24 @@
 """One optimisation step: who moves, on what, and that nothing leaks from one player to the other."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 
 from mixzoo import CodeShape
 from mixzoo.data.batches import on_device
 from mixzoo.draws import draw_step
+from mixzoo.plugins import Offer
+from mixzoo.protocols import Mixed
 from mixzoo.training.build import build_players
 from mixzoo.training.step import train_step
-from toys import ToyAutoEncoder, toy_config, toy_zoo
+from toys import TOY_PLUGIN, ToyAutoEncoder, toy_config, toy_zoo
 
 OBJECTIVES = ["ae", "aegan", "amr", "amr:beta=0.5", "amr:gan=hinge", "acai", "acai:variant=amr"]
 
 
-def players_and_batch(objective="amr", mixer="mixup", **numbers):
-    zoo = toy_zoo()
+def players_and_batch(objective="amr", mixer="mixup", zoo=None, **numbers):
+    zoo = zoo or toy_zoo()
     config = toy_config(zoo, flags={"objective": objective, "mixer": mixer}, **numbers)
     data = config.parts["dataset"].load(0)
     players = build_players(config, data, torch.device("cpu"))
@@ -75,7 +79,6 @@ def two_plain_phases(players, x, draws):
     from dataclasses import replace
 
     from mixzoo import Judgement
-    from mixzoo.protocols import Mixed
     from mixzoo.resynthesis import resynthesise
 
     def scored(images):
@@ -131,6 +134,48 @@ def test_each_image_is_encoded_once(monkeypatch):
     monkeypatch.setattr(ToyAutoEncoder, "encode", lambda self, x: encoded.append(len(x)) or plain(self, x))
     train_step(*players_and_batch("amr", "dirichlet:k=5"))
     assert encoded == [16]
+
+
+class ByLabel(torch.nn.Module):
+    """A learned mixer that reads labels and weighs every position: what the contract has to carry."""
+
+    k = 3
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.randn(3, 3))
+        self.seen = None
+
+    def draw(self, shape, rng):
+        return {"noise": torch.rand(self.k, shape.batch, 1, *shape.latent[1:], generator=rng)}
+
+    def __call__(self, h, draw, labels=None):
+        self.seen = labels
+        logits = self.weight[labels].mean(-1)[:, :, None, None, None] + draw["noise"]
+        share = logits.softmax(0)
+        return Mixed((share * h).sum(0), share)
+
+    def at(self, point, shape):
+        return {"noise": point.log()[:, None, None, None, None].expand(-1, shape.batch, 1, *shape.latent[1:])}
+
+
+@dataclass(frozen=True)
+class ByLabelRecipe:
+    """A mixer that must be built."""
+
+    def build(self, setting):
+        return ByLabel()
+
+
+def test_a_learned_spatial_mixer_conditioned_on_labels_trains():
+    zoo = toy_zoo()
+    zoo.offers.append(Offer("mixer", "by_label", TOY_PLUGIN, ByLabelRecipe))
+    players, x, labels, draws = players_and_batch("amr", "by_label", zoo=zoo)
+    before = players.mixer.weight.clone()
+    train_step(players, x, labels, draws)
+    assert not torch.equal(before, players.mixer.weight)
+    assert torch.equal(players.mixer.seen[0], labels)
+    assert torch.equal(players.mixer.seen[2], labels[draws.partners[1]])
 
 
 def test_the_report_holds_every_term_and_mean_score():

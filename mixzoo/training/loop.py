@@ -56,7 +56,10 @@ class Loop:
                 if signalled or done % self.train.checkpoint_every == 0 or done == self.train.steps:
                     progress = self._commit(progress)
                 if signalled and done < self.train.steps:
-                    raise Interrupted(f"stopped by {signalled} after step {done}, which is committed")
+                    home = self.checkpoints.parent
+                    raise Interrupted(
+                        f"stopped by {signalled} after step {done}; `mixzoo resume {home}` goes on from there"
+                    )
         return progress
 
     def _step(self, step: int) -> dict[str, Tensor]:

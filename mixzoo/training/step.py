@@ -43,7 +43,6 @@ def train_step(
     Without `autoencoder_moves` it is a step of the discriminator (and the probe) alone: f and g keep no graph, and
     their terms are only for the log.
     """
-    needs = players.objective.needs
     with torch.set_grad_enabled(autoencoder_moves):
         r = resynthesise(
             x,
@@ -51,8 +50,8 @@ def train_step(
             mixer=players.mixer,
             partners=draws.partners.to(x.device, non_blocking=True),
             draw=to_device(draws.mix, x.device),
-            needs=needs,
-            labels=labels if needs.labels else None,
+            needs=players.objective.needs,
+            labels=labels,
         )
     D = judge(players.discriminator, players.objective.judged(r))  # one forward of D for both players
 
