@@ -5,8 +5,10 @@ and the pixels and labels are taken from that list.
 """
 
 import io
+import os
 import pickletools
 import tarfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import torch
 
 from mixzoo import DataError, Dataset, Split
 from mixzoo_datasets.download import fetch
-from mixzoo_datasets.splits import Download, Root, TrainImages, assembled, checked_labels, cut
+from mixzoo_datasets.splits import Download, Root, TrainImages, assembled, checked_labels, cut, located
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 MD5 = "c58f30108f718f92721af3b95e74349a"
@@ -22,6 +24,7 @@ PICKLED, BINARY = "cifar-10-batches-py", "cifar-10-batches-bin"
 TRAIN, TEST = [f"data_batch_{i}" for i in range(1, 6)], ["test_batch"]
 PIXELS = 3 * 32 * 32
 VALIDATION = 10_000  # of the 50,000
+NUMBERS = {"BININT", "BININT1", "BININT2"}  # opcodes of a label; other opcodes carry integers too
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
@@ -38,20 +41,27 @@ class CIFAR10:
     train_images: TrainImages | None = None
 
     def load(self, seed: int) -> Dataset:
-        root = Path(self.root).expanduser()
-        if self.download and not (root / PICKLED).is_dir():
+        root = located(self.root)
+        if self.download and not _is_binary(root) and not all((root / PICKLED / n).is_file() for n in TRAIN + TEST):
             archive = root / URL.rpartition("/")[2]
             fetch(URL, archive, MD5)
             unpack(archive, root)
         train, test = read_batches(root, TRAIN), read_batches(root, TEST)
         splits = [*cut(train, max(0, len(train) - VALIDATION)), test]
         source = f"CIFAR-10 under {root}"
-        return assembled(splits, class_names=CLASSES, source=source, train_images=self.train_images, seed=seed)
+        return assembled(
+            splits,
+            class_names=CLASSES,
+            source=source,
+            needed=f"more than {VALIDATION:,} train images and a test image",
+            train_images=self.train_images,
+            seed=seed,
+        )
 
 
 def read_batches(root: Path, names: list[str]) -> Split:
     """The images of those batch files, one after another."""
-    binary = (root / BINARY).is_dir() and not (root / PICKLED).is_dir()
+    binary = _is_binary(root)
     folder = root / (BINARY if binary else PICKLED)
     splits = []
     for name in names:
@@ -66,9 +76,20 @@ def read_batches(root: Path, names: list[str]) -> Split:
     return Split(torch.cat([s.images for s in splits]), torch.cat([s.labels for s in splits]))
 
 
+def _is_binary(root: Path) -> bool:
+    return (root / BINARY).is_dir() and not (root / PICKLED).is_dir()
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as err:
+        raise DataError(f"{path}: cannot be read ({err.strerror})") from err
+
+
 def _binary(path: Path) -> tuple[bytes, list[int]]:
     """Records of one byte of label and 3,072 of pixels."""
-    content = path.read_bytes()
+    content = _content(path)
     record = 1 + PIXELS
     if len(content) % record:
         raise DataError(f"{path}: {len(content)} bytes, no multiple of {record}; damaged")
@@ -80,12 +101,12 @@ def _pickled(path: Path) -> tuple[bytes, list[int]]:
     """The longest string of the file (the pixels) and the numbers of the list that follows the key "labels"."""
     pixels, labels, in_labels = b"", list[int](), False
     try:
-        for opcode, argument, _ in pickletools.genops(io.BytesIO(path.read_bytes())):
-            if isinstance(argument, str | bytes):
-                text = argument.encode("latin-1") if isinstance(argument, str) else argument
+        for opcode, argument, _ in pickletools.genops(io.BytesIO(_content(path))):
+            if isinstance(argument, str | bytes | bytearray):
+                text = argument.encode("latin-1") if isinstance(argument, str) else bytes(argument)
                 in_labels = text == b"labels"
                 pixels = max(pixels, text, key=len)
-            elif in_labels and isinstance(argument, int) and not opcode.name.endswith(("PUT", "GET")):
+            elif in_labels and opcode.name in NUMBERS and isinstance(argument, int):
                 labels.append(argument)
     except (ValueError, UnicodeError) as err:  # what pickletools raises for bytes that are no pickle
         raise DataError(f"{path}: no batch file of CIFAR-10 ({err}); damaged") from err
@@ -101,6 +122,8 @@ def unpack(archive: Path, root: Path) -> None:
                 content = tar.extractfile(member) if member.name in wanted and member.isreg() else None
                 if content is not None:
                     (root / PICKLED).mkdir(exist_ok=True)
-                    (root / member.name).write_bytes(content.read())
-    except (OSError, tarfile.TarError) as err:
+                    partial = root / PICKLED / f".partial-{os.getpid()}"  # a batch file is there whole or not at all
+                    partial.write_bytes(content.read())
+                    os.replace(partial, root / member.name)
+    except (OSError, EOFError, zlib.error, tarfile.TarError) as err:
         raise DataError(f"{archive}: cannot be unpacked ({err})") from err

@@ -29,6 +29,7 @@ class Digits:
         return assembled(
             cut(whole, TRAIN, VALIDATION),
             class_names=tuple("0123456789"),
+            needed="1,797 images",
             source="digits (scikit-learn), 8x8 enlarged to 32x32",
             train_images=self.train_images,
             seed=seed,

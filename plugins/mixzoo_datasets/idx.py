@@ -16,9 +16,10 @@ from torch import Tensor
 
 from mixzoo import DataError, Dataset, Split
 from mixzoo_datasets.download import fetch
-from mixzoo_datasets.splits import Download, Root, TrainImages, assembled, checked_labels, cut, resized
+from mixzoo_datasets.splits import Download, Root, TrainImages, assembled, checked_labels, cut, located, resized
 
 VALIDATION = 10_000  # of the 60,000
+PIXELS = (28, 28)
 IMAGES, LABELS = "images-idx3-ubyte", "labels-idx1-ubyte"
 
 
@@ -33,18 +34,29 @@ class Archive:
 
     def load(self, root: str, *, download: bool, train_images: int | None, seed: int) -> Dataset:
         """50,000 train and 10,000 validation images of the 60,000 (AMR's split), and the 10,000 of the test split."""
-        raw = Path(root).expanduser() / self.folder / "raw"
+        raw = located(root) / self.folder / "raw"
         if download:
             for stem, md5 in self.md5.items():
-                fetch(f"{self.url}{stem}.gz", raw / f"{stem}.gz", md5)
+                if not (raw / stem).is_file():
+                    fetch(f"{self.url}{stem}.gz", raw / f"{stem}.gz", md5)
         train, test = self._read(raw, "train"), self._read(raw, "t10k")
         splits = [*cut(train, max(0, len(train) - VALIDATION)), test]
         source = f"{self.folder} under {raw}, 28x28 resized to 32x32"
-        return assembled(splits, class_names=self.class_names, source=source, train_images=train_images, seed=seed)
+        return assembled(
+            splits,
+            class_names=self.class_names,
+            source=source,
+            needed=f"more than {VALIDATION:,} train images and a test image",
+            train_images=train_images,
+            seed=seed,
+        )
 
     def _read(self, raw: Path, split: str) -> Split:
         images = read_idx(raw / f"{split}-{IMAGES}", axes=3)
         labels = read_idx(raw / f"{split}-{LABELS}", axes=1)
+        if images.shape[1:] != PIXELS:
+            shape = "x".join(map(str, images.shape[1:]))
+            raise DataError(f"{raw}/{split}-{IMAGES}: images of {shape} pixels, expected 28x28")
         if len(images) != len(labels):
             raise DataError(f"{raw}: {len(images)} {split} images and {len(labels)} labels; the files do not match")
         checked = checked_labels(labels.long(), len(self.class_names), f"{raw}/{split}-{LABELS}")
@@ -66,6 +78,8 @@ def read_idx(path: Path, axes: int) -> UInt8[Tensor, "..."]:
     if len(content) != start + prod(lengths):
         shape = "x".join(map(str, lengths))
         raise DataError(f"{found}: {len(content)} bytes, but {shape} entries need {start + prod(lengths)}; damaged")
+    if len(content) == start:
+        raise DataError(f"{found}: {'x'.join(map(str, lengths))} entries, so nothing is in it")
     return torch.frombuffer(bytearray(content[start:]), dtype=torch.uint8).reshape(lengths)
 
 
@@ -80,17 +94,26 @@ def _content(found: Path) -> bytes:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MNIST:
-    """MNIST (LeCun, Cortes, Burges): handwritten digits, 50,000 / 10,000 / 10,000, resized from 28x28 to 32x32.
-
-    Reads root/MNIST/raw/*-ubyte[.gz].
-    """
+class Archived:
+    """The options that all of the family have."""
 
     root: Root = "data"
     download: Download = False
     train_images: TrainImages | None = None
 
-    archive: ClassVar = Archive(
+    archive: ClassVar[Archive]
+
+    def load(self, seed: int) -> Dataset:
+        return self.archive.load(self.root, download=self.download, train_images=self.train_images, seed=seed)
+
+
+class MNIST(Archived):
+    """MNIST (LeCun, Cortes, Burges): handwritten digits, 50,000 / 10,000 / 10,000, resized from 28x28 to 32x32.
+
+    Reads root/MNIST/raw/*-ubyte[.gz].
+    """
+
+    archive = Archive(
         folder="MNIST",
         url="https://ossci-datasets.s3.amazonaws.com/mnist/",
         class_names=tuple("0123456789"),
@@ -102,22 +125,14 @@ class MNIST:
         },
     )
 
-    def load(self, seed: int) -> Dataset:
-        return self.archive.load(self.root, download=self.download, train_images=self.train_images, seed=seed)
 
-
-@dataclass(frozen=True, kw_only=True)
-class KMNIST:
+class KMNIST(Archived):
     """KMNIST (Clanuwat et al. 2018): cursive Japanese letters, 50,000 / 10,000 / 10,000, resized to 32x32.
 
     Reads root/KMNIST/raw/*-ubyte[.gz]. CC BY-SA 4.0.
     """
 
-    root: Root = "data"
-    download: Download = False
-    train_images: TrainImages | None = None
-
-    archive: ClassVar = Archive(
+    archive = Archive(
         folder="KMNIST",
         url="http://codh.rois.ac.jp/kmnist/dataset/kmnist/",
         class_names=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
@@ -129,22 +144,14 @@ class KMNIST:
         },
     )
 
-    def load(self, seed: int) -> Dataset:
-        return self.archive.load(self.root, download=self.download, train_images=self.train_images, seed=seed)
 
-
-@dataclass(frozen=True, kw_only=True)
-class FashionMNIST:
+class FashionMNIST(Archived):
     """Fashion-MNIST (Xiao et al. 2017): clothes, 50,000 / 10,000 / 10,000, resized from 28x28 to 32x32.
 
     Reads root/FashionMNIST/raw/*-ubyte[.gz]. MIT. Not a data set of the paper: of the same size and shape as KMNIST.
     """
 
-    root: Root = "data"
-    download: Download = False
-    train_images: TrainImages | None = None
-
-    archive: ClassVar = Archive(
+    archive = Archive(
         folder="FashionMNIST",
         url="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
         class_names=(
@@ -158,6 +165,3 @@ class FashionMNIST:
             f"t10k-{LABELS}": "bb300cfdad3c16e7a12a480ee83cd310",
         },
     )
-
-    def load(self, seed: int) -> Dataset:
-        return self.archive.load(self.root, download=self.download, train_images=self.train_images, seed=seed)

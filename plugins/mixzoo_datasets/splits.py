@@ -6,6 +6,7 @@ authors' own subsets were the same images every time, against what their text sa
 """
 
 import hashlib
+from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import numpy as np
@@ -23,6 +24,14 @@ Root: TypeAlias = Annotated[str, "folder with the data, laid out as torchvision 
 Download: TypeAlias = Annotated[bool, "fetch what is missing into root"]
 
 SIDE = 32  # pixels; the side of the paper's images
+
+
+def located(folder: str) -> Path:
+    """The folder as a path, ~ meaning home."""
+    try:
+        return Path(folder).expanduser()
+    except RuntimeError as err:  # ~name of nobody
+        raise DataError(f"{folder}: no such folder ({err})") from err
 
 
 def shuffled(images: int) -> Int[Tensor, " images"]:
@@ -45,14 +54,17 @@ def cut(whole: Split, *counts: int) -> list[Split]:
 
 
 def assembled(
-    splits: list[Split], *, class_names: tuple[str, ...], source: str, train_images: int | None, seed: int
+    splits: list[Split], *, class_names: tuple[str, ...], source: str, needed: str, train_images: int | None, seed: int
 ) -> Dataset:
-    """The data set of train, validation and test, with its subset and its fingerprint; DataError for an empty split."""
+    """The data set of train, validation and test, with its subset and its fingerprint.
+
+    DataError for an empty split; `needed` says how many images it takes to have none.
+    """
     train, validation, test = splits
     for name, split in zip(("train", "validation", "test"), splits):
         if not len(split):
             total = sum(map(len, splits))
-            raise DataError(f"{source}: the {name} split would be empty ({total} images in all); use more images")
+            raise DataError(f"{source}: the {name} split would be empty ({total} images in all); needed: {needed}")
     if train_images is not None:
         if train_images > len(train):
             raise DataError(f"{source}: train_images={train_images}, but the train split has {len(train)}")

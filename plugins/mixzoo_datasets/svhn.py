@@ -48,7 +48,7 @@ def read_mat(path: Path) -> Split:
     try:
         content = loadmat(path, variable_names=["X", "y"])
         images, labels = content["X"], content["y"].ravel()
-    except (OSError, ValueError, TypeError, KeyError, EOFError, MatReadError, NotImplementedError) as err:
+    except (OSError, ValueError, TypeError, KeyError, EOFError, MatReadError, NotImplementedError) as err:  # HDF5: last
         raise DataError(f"{path}: no MATLAB file with X and y ({err}); damaged") from err
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[:3] != (32, 32, 3):
         raise DataError(f"{path}: X is {images.dtype} {list(images.shape)}, expected uint8 [32, 32, 3, n]")
