@@ -169,13 +169,26 @@ def test_a_border_holds_the_bias_of_the_first_convolution_alone():
     torch.testing.assert_close(out[0, :, 0], first.bias[:, None].expand(-1, 34))
 
 
-@pytest.mark.parametrize("size", [30, 33])
-def test_an_image_that_cannot_be_halved_is_refused_with_what_to_do(size):
-    message = (
-        f"images of {size}x{size} cannot be halved [23] times: both sides must be multiples of [48]; use another size="
-    )
-    with pytest.raises(ValueError, match=message):
-        networks((1, size, size))
+@pytest.mark.parametrize(
+    ("preset", "sides", "scales", "message"),
+    [
+        ("ACAI", (30, 30), 3, "30x30 cannot be halved 3 times.* of 8; use .*size=.* such as 32x32, or scales=1$"),
+        ("AMR", (30, 30), None, "30x30 cannot be halved 2 times.* of 4; use .* 32x32, or scales=1 with border=0$"),
+        ("AMR", (28, 40), 3, "28x40 cannot be halved 3 times.* of 8; use .* such as 32x40, or scales=2$"),
+        ("AMR", (33, 33), None, "33x33 cannot be halved 3 times.* of 8; use .* such as 40x40$"),
+        ("ACAI", (7, 7), None, "7x7 cannot be halved 1 time: .* of 2; use .* such as 8x8$"),
+    ],
+)
+def test_an_image_that_cannot_be_halved_is_refused_with_what_would_work(preset, sides, scales, message):
+    with pytest.raises(ValueError, match=f"^images of {message}"):
+        networks((1, *sides), preset, {"scales": scales})
+
+
+def test_instance_norm_of_maps_with_one_position_is_refused_before_training():
+    with pytest.raises(ValueError, match="scales=5 leaves 1x1 of images of 32x32; use fewer scales= or norm=none"):
+        networks(autoencoder_options={"scales": 5})
+    nets, _ = networks(autoencoder_options={"scales": 5, "norm": "none"})
+    assert nets.encode(torch.rand(1, 1, 32, 32)).shape == (1, 2, 1, 1)
 
 
 def test_a_border_that_pooling_would_not_remove_is_refused():

@@ -58,6 +58,11 @@ class ConvAutoEncoder(nn.Module):
         scales = halvings(setting.image_shape, options.scales, border)
         style = Style(options.norm, options.slope, options.init)
         self.latent_shape = (latent, height >> scales, width >> scales)
+        if options.norm == "instance" and self.latent_shape[1:] == (1, 1):  # the variance of one position is 0
+            raise ValueError(
+                f"norm='instance' needs more than one position in a map, and scales={scales} leaves 1x1 of images of "
+                f"{height}x{width}; use fewer scales= or norm=none"
+            )
         self.f = style.encoder(channels=channels, depth=depth, latent=latent, scales=scales, border=border)
         self.g = style.decoder(channels=channels, depth=depth, latent=latent, scales=scales)
 

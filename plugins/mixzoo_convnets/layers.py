@@ -102,9 +102,20 @@ def halvings(image_shape: tuple[int, int, int], scales: int | None, border: int)
     multiple = 2**times
     if height % multiple or width % multiple:
         raise ValueError(
-            f"images of {height}x{width} cannot be halved {times} times: both sides must be multiples of {multiple}; "
-            "use another size= of the data set or fewer scales="
+            f"images of {height}x{width} cannot be halved {times} time{'s' * (times > 1)}: "
+            f"both sides must be multiples of {multiple}; {_remedy(height, width, multiple, border)}"
         )
     if border and times < 2:
         raise ValueError(f"border={border} with scales={times} leaves a code one position too large; use border=0")
     return times
+
+
+def _remedy(height: int, width: int, multiple: int, border: int) -> str:
+    """The next size up that can be halved, and the number of scales that this size allows, if any."""
+    up_height, up_width = (-(-side // multiple) * multiple for side in (height, width))
+    remedy = f"use another size= of the data set, such as {up_height}x{up_width}"
+    sides = height | width
+    times = (sides & -sides).bit_length() - 1  # factors of two that both sides have
+    if times:
+        remedy += f", or scales={times}" + (" with border=0" if border and times == 1 else "")
+    return remedy

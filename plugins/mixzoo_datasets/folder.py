@@ -1,5 +1,7 @@
 """Any folder of images, classes from its sub-folders."""
 
+import os
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,25 +11,36 @@ from typing import Annotated, Literal
 import numpy as np
 import torch
 from annotated_types import Ge, Le
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from mixzoo import DataError, Dataset, Split
-from mixzoo_datasets.splits import TrainImages, assembled, cut
+from mixzoo_datasets.splits import TrainImages, assembled, cut, located
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 MAX_PIXELS = 50_000_000  # of one file, read from its header before it is decoded
 NAMED = 5  # bad files named in one message
+SPLITS = {
+    "train": "train",
+    "valid": "validation",
+    "validation": "validation",
+    "val": "validation",
+    "test": "test",
+}  # sub-folders that are splits, not classes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Folder:
     """Images under a folder; each sub-folder is a class, a folder without sub-folders is one class.
 
-    80 % train, 10 % validation, 10 % test, by the fixed shuffle of the files in alphabetical order. With `size` an
-    image is cropped to the square in its middle and resized. 16-bit images are scaled to 8 bits, transparency is laid
-    on black, rotation tags are followed; images are grey where every file is, colour otherwise, or as `mode` says.
+    80 % train, 10 % validation, 10 % test, by the fixed shuffle of the files in alphabetical order. Sub-folders train/,
+    valid/ (or validation/, val/) and test/ are splits that hold the classes; a split without its folder is a tenth of
+    train/. Hidden files and folders are skipped.
+
+    With `size` an image is cropped to the square in its middle and resized. 16-bit images are scaled to 8 bits,
+    floating-point ones refused, transparency is laid on black, rotation tags are followed, of an animation the first
+    frame is taken; images are grey where every file is, colour otherwise, or as `mode` says.
     """
 
     path: Annotated[str, "the folder"]
@@ -36,29 +49,82 @@ class Folder:
     train_images: TrainImages | None = None
 
     def load(self, seed: int) -> Dataset:
-        root = Path(self.path).expanduser()
-        files, class_names = listed(root)
+        root = located(self.path)
+        found = {split: listed(folder, root) for split, folder in split_folders(root).items()}
+        files = [file for pairs in found.values() for file, _ in pairs]
         images = stacked(list(decoded(files, root, self.size, self.mode)), root)
-        names = [file.relative_to(root).parts[0] if len(class_names) > 1 else class_names[0] for file in files]
-        whole = Split(images, torch.tensor([class_names.index(name) for name in names]))
-        tenth = len(whole) // 10
-        splits = cut(whole, len(whole) - 2 * tenth, tenth)
-        source = f"folder {root}"
-        return assembled(splits, class_names=class_names, source=source, train_images=self.train_images, seed=seed)
+        class_names = tuple(sorted({name for _, name in found["train"]}))
+        whole = Split(images, labelled(found, class_names, root))
+        return assembled(
+            divided(whole, {split: len(pairs) for split, pairs in found.items()}),
+            class_names=class_names,
+            source=f"folder {root}",
+            needed="at least 10 to give away a tenth",
+            train_images=self.train_images,
+            seed=seed,
+        )
 
 
-def listed(root: Path) -> tuple[list[Path], tuple[str, ...]]:
-    """The image files in alphabetical order, and the class names."""
+def split_folders(root: Path) -> dict[str, Path]:
+    """The folder of each split, train first; the whole folder is "train" where its sub-folders are classes."""
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; give path=FOLDER")
-    files = sorted(p for p in root.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
-    if not files:
-        raise DataError(f"{root}: no images in it (looked for {', '.join(sorted(ENDINGS))})")
-    loose = [file for file in files if file.parent == root]
-    folders = sorted({file.relative_to(root).parts[0] for file in files if file.parent != root})
-    if folders and loose:
-        raise DataError(f"{root}: {len(loose)} images beside the class folders, such as {loose[0].name}; move them")
-    return files, tuple(folders) or (root.name,)
+    names = sorted(p.name for p in root.iterdir() if p.is_dir() and not _hidden(p.name))
+    given = [name for name in names if name in SPLITS]
+    if "train" not in given or (len(given) == 1 < len(names)):  # a class may be called "train", beside "car"
+        return {"train": root}
+    if len(given) < len(names):
+        others = ", ".join(shown(name) for name in names if name not in SPLITS)
+        raise DataError(f"{root}: folders of splits ({', '.join(given)}) beside others ({others}); move those")
+    if len({SPLITS[name] for name in given}) < len(given):
+        raise DataError(f"{root}: more than one folder of validation images ({', '.join(given)}); keep one")
+    return {split: root / name for split in ("train", "validation", "test") for name in given if SPLITS[name] == split}
+
+
+def listed(folder: Path, root: Path) -> list[tuple[Path, str]]:
+    """The image files in alphabetical order, each with the name of its class."""
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
+    inside = [(file, file.relative_to(folder).parts) for file in files]
+    inside = [(file, parts) for file, parts in inside if not any(map(_hidden, parts))]
+    if not inside:
+        raise DataError(f"{folder}: no images in it (looked for {', '.join(sorted(ENDINGS))})")
+    loose = [file for file, parts in inside if len(parts) == 1]
+    if 0 < len(loose) < len(inside):
+        raise DataError(
+            f"{folder}: {len(loose)} images beside the class folders, such as {shown(loose[0].name)}; move them"
+        )
+    return [(file, shown(root.absolute().name if loose else parts[0])) for file, parts in inside]
+
+
+def labelled(found: dict[str, list[tuple[Path, str]]], class_names: tuple[str, ...], root: Path) -> Int[Tensor, " n"]:
+    """The number of each file's class, which must be one of the train split."""
+    for split, pairs in found.items():
+        if unknown := sorted({name for _, name in pairs} - set(class_names)):
+            raise DataError(
+                f"{root}: class {unknown[0]!r} of {split} has no images in train ({', '.join(class_names)})"
+            )
+    numbers = {name: i for i, name in enumerate(class_names)}
+    return torch.tensor([numbers[name] for pairs in found.values() for _, name in pairs])
+
+
+def divided(whole: Split, counts: dict[str, int]) -> list[Split]:
+    """Train, validation and test; one that is not counted is a tenth of the train images, by the fixed shuffle."""
+    pieces = zip(whole.images.split(list(counts.values())), whole.labels.split(list(counts.values())))
+    parts = {name: Split(*piece) for name, piece in zip(counts, pieces)}
+    train, missing = parts["train"], [name for name in ("validation", "test") if name not in parts]
+    tenth = len(train) // 10
+    parts["train"], *held, _ = cut(train, len(train) - tenth * len(missing), *[tenth] * len(missing))
+    parts |= dict(zip(missing, held))
+    return [parts["train"], parts["validation"], parts["test"]]
+
+
+def shown(name: str) -> str:
+    """A file name that can be printed, whatever its bytes."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
 
 
 def decoded(files: list[Path], root: Path, size: int | None, mode: str) -> Iterator[np.ndarray]:
@@ -67,8 +133,10 @@ def decoded(files: list[Path], root: Path, size: int | None, mode: str) -> Itera
     for file in files:
         try:
             yield pixels(file, size, mode)
-        except (OSError, ValueError, SyntaxError, UnidentifiedImageError) as err:
-            bad.append(f"{file.relative_to(root)} ({str(err).partition(':')[0]})")
+        except UnidentifiedImageError:  # its message repeats the path
+            bad.append(f"{shown(str(file.relative_to(root)))} (no image)")
+        except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as err:
+            bad.append(f"{shown(str(file.relative_to(root)))} ({str(err).partition(':')[0]})")
     if bad:
         more = f" and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
         raise DataError(f"{root}: {len(bad)} of {len(files)} images cannot be read: {', '.join(bad[:NAMED])}{more}")
@@ -76,15 +144,20 @@ def decoded(files: list[Path], root: Path, size: int | None, mode: str) -> Itera
 
 def pixels(file: Path, size: int | None, mode: str) -> np.ndarray:
     """One image as bytes [height, width, 1 or 3]."""
-    with Image.open(file) as opened:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the cap below is a lower one
+        opened = Image.open(file)
+    with opened:
         if opened.width * opened.height > MAX_PIXELS:
             raise ValueError(f"{opened.width}x{opened.height} pixels, at most {MAX_PIXELS} are read")
         image = ImageOps.exif_transpose(opened)
         assert image is not None
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no known range, save it with 8 or 16 bits")
     if image.mode.startswith("I;16") or image.mode == "I":
         image = Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
     grey = mode == "grey" or (mode == "auto" and image.mode in ("1", "L", "LA"))
-    if "A" in image.mode or "transparency" in image.info:
+    if image.has_transparency_data:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image.convert("RGBA"))
     image = image.convert("L" if grey else "RGB")
     if size is not None:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Int, Shaped
 
 from mixzoo import DataError, Dataset, Split
 from mixzoo_datasets.download import fetch
-from mixzoo_datasets.splits import Download, Root, TrainImages, assembled, checked_labels, cut
+from mixzoo_datasets.splits import Download, Root, TrainImages, assembled, cut, located
 
 URL = "http://ufldl.stanford.edu/housenumbers/"
 MD5 = {"train": "e26dedcc434d2e4c54c9b2d4a06d8373", "test": "eb5a983be6a315427106f1b164d9cef3"}
@@ -27,7 +28,7 @@ class SVHN:
     train_images: TrainImages | None = None
 
     def load(self, seed: int) -> Dataset:
-        root = Path(self.root).expanduser()
+        root = located(self.root)
         if self.download:
             for split, md5 in MD5.items():
                 fetch(f"{URL}{split}_32x32.mat", root / f"{split}_32x32.mat", md5)
@@ -35,25 +36,41 @@ class SVHN:
         splits = [*cut(train, int(0.9 * len(train))), test]
         digits = tuple("0123456789")
         source = f"SVHN under {root}"
-        return assembled(splits, class_names=digits, source=source, train_images=self.train_images, seed=seed)
+        return assembled(
+            splits,
+            class_names=digits,
+            source=source,
+            needed="at least 2 train images and a test image",
+            train_images=self.train_images,
+            seed=seed,
+        )
 
 
 def read_mat(path: Path) -> Split:
     """The images X [32, 32, 3, n] and labels y of one file; its label 10 is the digit 0."""
     from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
 
     if not path.is_file():
         raise DataError(f"{path}: no such file; give root=FOLDER, or download=true to fetch it")
     try:
         content = loadmat(path, variable_names=["X", "y"])
         images, labels = content["X"], content["y"].ravel()
-    except (OSError, ValueError, TypeError, KeyError, EOFError, MatReadError, NotImplementedError) as err:  # HDF5: last
+    except Exception as err:  # scipy raises nearly anything for damaged bytes: zlib.error, UnboundLocalError, ...
         raise DataError(f"{path}: no MATLAB file with X and y ({err}); damaged") from err
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[:3] != (32, 32, 3):
         raise DataError(f"{path}: X is {images.dtype} {list(images.shape)}, expected uint8 [32, 32, 3, n]")
     if images.shape[3] != len(labels):
         raise DataError(f"{path}: {images.shape[3]} images and {len(labels)} labels; the file is damaged")
     pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(3, 2, 0, 1)))
-    numbers = torch.from_numpy(labels.astype(np.int64))
-    return Split(pixels, checked_labels(torch.where(numbers == 10, 0, numbers), 10, str(path)))
+    return Split(pixels, torch.from_numpy(_digits(labels, path)))
+
+
+def _digits(labels: Shaped[np.ndarray, " n"], path: Path) -> Int[np.ndarray, " n"]:
+    """The labels as digits; DataError for one that is no whole number in 0..10 (MATLAB may have saved floats)."""
+    if labels.dtype.kind not in "uif":
+        raise DataError(f"{path}: y is {labels.dtype}, expected numbers")
+    wrong = ~((labels >= 0) & (labels <= 10) & (labels == np.rint(labels)))
+    if wrong.any():
+        first = int(wrong.argmax())
+        raise DataError(f"{path}: label {labels[first]} of image {first} is no whole number in 0..10")
+    return labels.astype(np.int64) % 10
