@@ -1,6 +1,6 @@
 """The typed run file: one schema, one precedence (flag > file > default), unknown keys refused.
 
-    metrics = ["logistic_regression", "reconstruction"]
+    metrics = ["logistic_regression", "reconstruction"]     specs, as on the command line
 
     [dataset]                     one table per part: its name, its options
     name = "digits"
@@ -19,12 +19,12 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from mixzoo.errors import ConfigError, listing, nearest
+from mixzoo.errors import ConfigError, listing, nearest, shown
 from mixzoo.options import build, options_of, to_table
 from mixzoo.plugins import Zoo
 from mixzoo.spec import Spec, parse_spec
 
-MAX_BYTES = 1_000_000  # of a run file; a larger one is some other file
+MAX_BYTES = 64_000  # of a run file; a larger one is some other file, and could take the parser minutes
 DEFAULT_PARTS = {
     "dataset": Spec("digits"),
     "autoencoder": Spec("amr"),
@@ -68,7 +68,7 @@ class RunConfig:
 
     names: Mapping[str, str]  # kind of part -> registered name
     parts: Mapping[str, Any]  # kind of part -> its recipe, options checked and set
-    metrics: tuple[tuple[str, Any], ...]  # (spec, recipe)
+    metrics: tuple[tuple[str, Any], ...]  # (canonical spec, recipe)
     train: Train = field(default_factory=Train)
 
     def to_toml(self) -> str:
@@ -85,17 +85,18 @@ class RunConfig:
 
 
 def resolve(zoo: Zoo, file: Path | None, flags: Mapping[str, str], numbers: Mapping[str, object]) -> RunConfig:
-    """The config of a run: `flags` (kind -> spec string, "metrics" -> spec strings) over the file over the defaults.
+    """The config of a run: `flags` (kind -> spec string) over the file over the defaults.
 
     A part named by a flag replaces the file's part whole, options included.
     """
+    assert flags.keys() <= DEFAULT_PARTS.keys(), flags.keys() - DEFAULT_PARTS.keys()
     table = _read(file) if file else {}
     where = str(file) if file else "run"
     _refuse_unknown(table, where)
     names, parts = {}, {}
     for kind, default in DEFAULT_PARTS.items():
         names[kind], parts[kind] = _part(zoo, kind, flags.get(kind), table.get(kind), default, where)
-    metrics = tuple((spec, zoo.recipe("metric", spec, f"{where} metrics")) for spec in _metrics(table, where))
+    metrics = tuple(_metric(zoo, spec, f"{where} metrics") for spec in _metrics(table, where))
     train = build(Train, _table(table.get("train", {}), f"{where} [train]"), f"{where} [train]")
     known = {option.name for option in options_of(Train)}
     for key, value in numbers.items():
@@ -113,14 +114,21 @@ def _part(zoo: Zoo, kind: str, flag: str | None, table: object, default: Spec, w
     options = dict(_table(table, f"{where} [{kind}]"))
     name = options.pop("name", None)
     if not isinstance(name, str):
-        raise ConfigError(f"{where} [{kind}]: name={name!r} must be the name of a {kind}")
+        raise ConfigError(f"{where} [{kind}]: name={shown(name)} must be the name of a {kind}")
     return name, zoo.recipe_from(kind, name, options, f"{where} [{kind}]")
+
+
+def _metric(zoo: Zoo, spec: str, where: str) -> tuple[str, Any]:
+    recipe = zoo.recipe("metric", spec, where)
+    return zoo.canonical("metric", spec), recipe
 
 
 def _metrics(table: Mapping[str, Any], where: str) -> tuple[str, ...]:
     metrics = table.get("metrics", DEFAULT_METRICS)
     if not isinstance(metrics, (list, tuple)) or not all(isinstance(spec, str) for spec in metrics):
-        raise ConfigError(f"{where}: metrics={metrics!r} must be a list of specs, such as {list(DEFAULT_METRICS)}")
+        raise ConfigError(f"{where}: metrics={shown(metrics)} must be a list of specs, such as {list(DEFAULT_METRICS)}")
+    if twice := [spec for spec in metrics if metrics.count(spec) > 1]:
+        raise ConfigError(f"{where}: metrics has {shown(twice[0])} twice; once is enough")
     return tuple(metrics)
 
 
@@ -128,12 +136,14 @@ def _refuse_unknown(table: Mapping[str, Any], where: str) -> None:
     known = [*DEFAULT_PARTS, "metrics", "train"]
     for key in table:
         if key not in known:
-            raise ConfigError(f"{where}: [{key}] is no table of a run file ({listing(known)}).{nearest(key, known)}")
+            raise ConfigError(
+                f"{where}: [{shown(key)[1:-1]}] is no table of a run file ({listing(known)}).{nearest(key, known)}"
+            )
 
 
 def _table(value: object, where: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise ConfigError(f"{where}: {value!r} must be a table of name and options")
+        raise ConfigError(f"{where}: {shown(value)} must be a table of name and options")
     return value
 
 
@@ -148,6 +158,8 @@ def _read(file: Path) -> Mapping[str, Any]:
     except UnicodeDecodeError as err:
         raise ConfigError(f"{file}: not UTF-8 text (byte {err.start})") from err
     except tomllib.TOMLDecodeError as err:
+        raise ConfigError(f"{file}: not valid TOML: {err}") from err
+    except ValueError as err:  # a number of thousands of digits
         raise ConfigError(f"{file}: not valid TOML: {err}") from err
     except RecursionError as err:
         raise ConfigError(f"{file}: not valid TOML: nested too deeply") from err

@@ -67,6 +67,23 @@ class Interrupted(MixzooError):
     exit_code = 75
 
 
+LONGEST_SHOWN = 80  # characters of a value in a message
+
+
+def shown(value: object) -> str:
+    """The value for a message: its repr, printable and of a length that a person reads."""
+    try:
+        text = printable(repr(value))
+    except RecursionError:
+        return f"a {type(value).__name__} nested too deeply"
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}... ({len(text)} characters)"
+
+
+def printable(text: str) -> str:
+    """The text as a terminal can show it on one line, whatever is in it."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """' Did you mean 'x'?' for the known name closest to `name`, or nothing when none is close."""
     close = get_close_matches(name, list(known), n=1)

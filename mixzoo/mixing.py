@@ -38,6 +38,6 @@ class MaskMixer:
         self, h: Float[Tensor, "k batch *latent"], draw: Bool[Tensor, "k batch *ones"], labels: Tensor | None = None
     ) -> Mixed:
         mixed = h[-1]
-        for mask, source in zip(draw[:-1], h[:-1]):  # over the k sources, not over examples
+        for mask, source in zip(draw[:-1], h[:-1], strict=True):  # over the k sources, not over examples
             mixed = where(mask, source, mixed)
         return Mixed(h=mixed, share=draw.to(h.dtype))

@@ -17,12 +17,12 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import annotated_types
 
-from mixzoo.errors import ConfigError, listing, nearest
+from mixzoo.errors import ConfigError, listing, nearest, shown
 
 T = TypeVar("T")
 
 REQUIRED = MISSING
-_INT = re.compile(r"-?[0-9]{1,18}")  # ASCII only: int() would take '٤', '1_0' and ' 4'
+_INT = re.compile(r"-?[0-9]{1,19}")  # ASCII only: int() would take '٤', '1_0' and ' 4'
 _FLOAT = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?")
 
 
@@ -57,7 +57,7 @@ def build(cls: type[T], given: Mapping[str, object], where: str) -> T:
     for key, value in given.items():
         if key not in declared:
             raise ConfigError(
-                f"{where}: {key!r} is no option here (allowed: {listing(declared)}).{nearest(key, declared)}"
+                f"{where}: {shown(key)} is no option here (allowed: {listing(declared)}).{nearest(key, declared)}"
             )
         values[key] = _checked(cls, declared[key], value, where)
     for option in declared.values():
@@ -92,7 +92,7 @@ def _checked(cls: type, option: Option, value: object, where: str) -> object:
             continue
     choices = re.findall(r"'([^']*)'", option.type)
     hint = nearest(value, choices) if isinstance(value, str) else ""
-    raise ConfigError(f"{where}: {option.name}={value!r} must be {option.allowed}.{hint}")
+    raise ConfigError(f"{where}: {option.name}={shown(value)} must be {option.allowed}.{hint}")
 
 
 @cache

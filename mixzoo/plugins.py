@@ -12,11 +12,13 @@ from typing import Any
 import pluggy
 
 from mixzoo import hookspecs
-from mixzoo.errors import ConfigError, MixzooError, PluginError, listing, nearest
+from mixzoo.errors import ConfigError, MixzooError, PluginError, listing, nearest, printable, shown
 from mixzoo.options import Option, as_text, build, options_of, to_table
-from mixzoo.spec import Spec, parse_spec
+from mixzoo.spec import KEY, Spec, parse_spec
 
 GROUP = "mixzoo"
+UNKNOWN = "unknown distribution"
+LONGEST_PROBLEM = 500  # characters shown of what a plugin raises
 HOOKS = {
     "autoencoder": "mixzoo_autoencoders",
     "discriminator": "mixzoo_discriminators",
@@ -77,11 +79,11 @@ class Zoo:
         place = where or kind
         if found:
             full = listing(f"{o.plugin.distribution}/{o.name}" for o in found)
-            raise ConfigError(f"{place}: {name!r} is offered by {len(found)} plugins; say which: {full}")
+            raise ConfigError(f"{place}: {shown(name)} is offered by {len(found)} plugins; say which: {full}")
         names = [o.name for o in known]
         broken = [plugin for plugin in self.plugins if plugin.problem]
         note = f" ({len(broken)} plugin(s) failed to load: see `mixzoo plugins`)" if broken else ""
-        raise ConfigError(f"{place}: {name!r} is not on offer ({listing(names)}).{nearest(bare, names)}{note}")
+        raise ConfigError(f"{place}: {shown(name)} is not on offer ({listing(names)}).{nearest(bare, names)}{note}")
 
     def recipe(self, kind: str, spec: Spec | str, where: str = "") -> Any:
         """The recipe that a spec names, with its options checked and set."""
@@ -108,30 +110,56 @@ def load_zoo(found: Iterable[EntryPoint] | None = None) -> Zoo:
     """The zoo of all installed plugins; a broken one is kept out and says why."""
     zoo = Zoo()
     for point in entry_points(group=GROUP) if found is None else found:
-        distribution = point.dist.name if point.dist else "unknown distribution"
-        plugin = Plugin(point.name, distribution, point.dist.version if point.dist else "?")
-        add_plugin(zoo, plugin, point.load)
+        add_plugin(zoo, _plugin_at(point), point.load)
     return zoo
+
+
+def _plugin_at(point: EntryPoint) -> Plugin:
+    """Whose entry point it is, as far as its distribution's metadata say."""
+    try:
+        metadata: Any = point.dist.metadata if point.dist else {"Name": None, "Version": None}
+        return Plugin(point.name, metadata["Name"] or UNKNOWN, metadata["Version"] or "?")
+    except Exception:  # damaged in any way: the plugin itself may still work
+        return Plugin(point.name, UNKNOWN, "?")
 
 
 def add_plugin(zoo: Zoo, plugin: Plugin, load: Callable[[], Any]) -> None:
     """Load one plugin and add what it offers to the zoo, whole or not at all."""
     try:
         offers = _offers_of(plugin, load())
+        _refuse_taken(zoo, offers)
     except KeyboardInterrupt:
         raise
     except BaseException as err:  # a plugin may raise anything at import, SystemExit too
-        reason = str(err) if isinstance(err, MixzooError) else f"{type(err).__name__}: {err}"
-        zoo.plugins.append(Plugin(plugin.name, plugin.distribution, plugin.version, problem=reason.replace("\n", " ")))
+        zoo.plugins.append(Plugin(plugin.name, plugin.distribution, plugin.version, problem=_reason(err)))
         return
     zoo.plugins.append(plugin)
     zoo.offers.extend(offers)
 
 
+def _refuse_taken(zoo: Zoo, offers: list[Offer]) -> None:
+    """Two distributions may claim one name and are told apart by it; two plugins of one distribution could not be."""
+    for offer in offers:
+        for other in zoo.of_kind(offer.kind):
+            if (other.name, other.plugin.distribution) == (offer.name, offer.plugin.distribution):
+                raise PluginError(f"{offer.kind} {offer.name!r} is offered by plugin {other.plugin.name!r} already")
+
+
+def _reason(err: BaseException) -> str:
+    """Why a plugin is left out, on one line, whatever its exception does."""
+    try:
+        said = printable(str(err).replace("\n", " "))[:LONGEST_PROBLEM]
+    except Exception:
+        said = ""
+    return said if said and isinstance(err, MixzooError) else f"{type(err).__name__}: {said}"
+
+
 def _offers_of(plugin: Plugin, module: Any) -> list[Offer]:
     api = getattr(module, "MIXZOO_API", hookspecs.API_VERSION)
     if api != hookspecs.API_VERSION:
-        raise PluginError(f"written for plugin API {api}, this mixzoo has {hookspecs.API_VERSION}; change one of them")
+        raise PluginError(
+            f"written for plugin API {api!r}, this mixzoo has {hookspecs.API_VERSION}; change one of them"
+        )
     manager = pluggy.PluginManager("mixzoo")  # one each, so that a half-registered plugin leaves nothing behind
     manager.add_hookspecs(hookspecs)
     manager.register(module)
@@ -160,9 +188,15 @@ def _implemented(manager: pluggy.PluginManager, module: Any) -> list[str]:
 
 
 def _offer(kind: str, name: str, plugin: Plugin, recipe: Any) -> Offer:
-    spec = parse_spec(name)
+    spec = parse_spec(name, f"{kind} {name!r}")
     if spec.options or "/" in name:
         raise PluginError(f"{name!r} is no name for a {kind}: lower-case letters, digits and '_' only")
     if not (isinstance(recipe, type) and hasattr(recipe, "__dataclass_fields__")):
         raise PluginError(f"{kind} {name!r} must be a dataclass of options, not {recipe!r}")
+    for option in options_of(recipe):
+        if not KEY.fullmatch(option.name) or option.name == "name":  # `name` is the part's own key in a run file
+            raise PluginError(
+                f"{kind} {name!r}: an option cannot be called {option.name!r}; "
+                "lower-case letters, digits and '_' only, and not 'name'"
+            )
     return Offer(kind, name, plugin, recipe)

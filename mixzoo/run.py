@@ -26,6 +26,7 @@ from mixzoo.pictures.grid import save_png, sheet
 from mixzoo.pictures.mixes import mix_rows
 from mixzoo.plugins import Zoo
 from mixzoo.protocols import Dataset, FinishedRun
+from mixzoo.spec import parse_spec
 from mixzoo.training.build import build_players
 from mixzoo.training.checkpoint import Progress, load_modules, modules_of, newest, restore, saved
 from mixzoo.training.logs import MetricsFile, Show
@@ -203,8 +204,10 @@ def _finish(
         "probe.last_test_accuracy": probe.last_test,
     }
     finished = FinishedRun(players.autoencoder, players.mixer, data, config.train.seed, str(device))
-    for spec, metric in config.metrics:
-        numbers |= {f"{spec}.{name}": value for name, value in metric(finished).items()}
+    names = [parse_spec(spec).name for spec, _ in config.metrics]
+    for (spec, metric), name in zip(config.metrics, names):
+        label = name if names.count(name) == 1 else spec
+        numbers |= {f"{label}.{score}": value for score, value in metric(finished).items()}
     picture = Path("pictures") / f"step-{progress.step:08d}.png"
     write_json(home / "results.json", {"steps": progress.step, "numbers": numbers, "picture": str(picture)})
     return Result(home, progress.step, numbers, home / picture)

@@ -16,12 +16,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mixzoo.errors import ConfigError
+from mixzoo.errors import ConfigError, printable
 
 MAX_LENGTH = 4096  # characters; anything longer is no option list typed by a person
 
 _NAME = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]*/)?[a-z][a-z0-9_]*")
-_KEY = re.compile(r"[a-z][a-z0-9_]*")
+KEY = re.compile(r"[a-z][a-z0-9_]*")
 _BARE = re.compile(r"[!#-'*+\-./0-9:;<>?@A-Z\\^_`a-z|~$%&]+")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\["\\])*"')
 
@@ -69,7 +69,7 @@ def _parsed(text: str) -> Spec:
     options: dict[str, str] = {}
     while at < len(text):  # at a ':' or ',' here
         at += 1
-        key = _KEY.match(text, at)
+        key = KEY.match(text, at)
         if key is None:
             raise _Misfit(text, at, "an option such as 'k=4'")
         if key.group() in options:
@@ -99,7 +99,7 @@ class _Misfit(Exception):
     """What was expected and where, then the text with a caret under the character at fault."""
 
     def __init__(self, text: str, at: int, expected: str) -> None:
-        shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+        shown = printable(text)
         start = max(0, at - 60)  # a long spec is shown around the fault
         window = shown[start : at + 20]
         super().__init__(f"expected {expected} at character {at + 1}\n  {window}\n  {' ' * (at - start)}^")

@@ -1,13 +1,17 @@
 """The run file: one schema, flag over file over default, and nothing unknown."""
 
+import os
 import tomllib
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from mixzoo.config import DEFAULT_PARTS, Train, resolve
+from mixzoo.config import DEFAULT_METRICS, DEFAULT_PARTS, Train, resolve
 from mixzoo.errors import ConfigError
-from mixzoo.options import options_of
+from mixzoo.options import as_text, options_of, to_table
 from mixzoo.plugins import load_zoo
+from mixzoo.spec import parse_spec
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +37,7 @@ def test_without_file_or_flags_everything_is_the_default(zoo):
     config = resolved(zoo)
     assert config.names == {kind: spec.name for kind, spec in DEFAULT_PARTS.items()}
     assert config.train == Train()
-    assert [spec for spec, _ in config.metrics] == ["logistic_regression", "reconstruction"]
+    assert [parse_spec(spec).name for spec, _ in config.metrics] == list(DEFAULT_METRICS)
 
 
 def test_a_flag_goes_before_the_file_and_the_file_before_the_default(zoo, file):
@@ -62,6 +66,34 @@ def test_the_written_file_is_complete_and_gives_the_same_run(zoo, file):
         given = {option.name for option in options_of(type(part)) if getattr(part, option.name) is not None}
         assert set(written[table]) - {"name"} == given
     assert set(written["train"]) == {option.name for option in options_of(Train)} - {"deterministic"}
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    mixer=st.builds("dirichlet:k={},alpha={}".format, st.integers(2, 64), st.floats(0.01, 1e6)) | st.just("mixup"),
+    lr=st.floats(0, exclude_min=True, allow_infinity=False),
+    seed=st.integers(0, 2**63 - 1),
+    device=st.text(max_size=10),
+)
+def test_any_config_survives_its_own_run_file(zoo, file, mixer, lr, seed, device):
+    config = resolved(zoo, flags={"mixer": mixer}, lr=lr, seed=seed, device=device)
+    assert resolved(zoo, file(config.to_toml())) == config
+
+
+def test_a_number_on_the_command_line_goes_before_the_same_number_in_the_file(zoo, file):
+    path = file("[train]\nsteps = 7\nlr = 0.5\ndeterministic = true")
+    train = resolved(zoo, path, steps=8).train
+    assert (train.steps, train.lr, train.deterministic) == (8, 0.5, True)
+    assert resolved(zoo, path, deterministic=False).train.deterministic is False
+
+
+def test_a_bad_file_is_refused_even_where_a_flag_would_replace_its_fault(zoo, file):
+    with pytest.raises(ConfigError, match=r"\[train\]: steps=0 must be an integer >= 1"):
+        resolved(zoo, file("[train]\nsteps = 0"), steps=3)
+
+
+def test_windows_line_ends_are_fine(zoo, file):
+    assert resolved(zoo, file("[train]\r\nsteps = 3\r\n")).train.steps == 3
 
 
 def test_metrics_are_specs_in_a_list(zoo, file):
@@ -96,20 +128,81 @@ REFUSED = {
     b"\xef\xbb\xbf[train]": r"not valid TOML: .*line 1, column 1",
     b"name = '\xe9'": r"not UTF-8 text \(byte 8\)",
     b"[train]\0": r"not valid TOML",
-    b"#" * 1_000_001: r"1000001 bytes, a run file has at most 1000000",
+    "[train]\nsteps = " + "9" * 5000: r"not valid TOML: Exceeds the limit",
+    "[train]\nsteps" + ".a" * 3_000 + " = 1": r"\[train\]: steps=.* must be an integer >= 1",
+    "metrics" + ".a" * 3_000 + " = 1": r"metrics=.* must be a list of specs",
+    "mixer = " + "[" * 300 + "]" * 300: r"\[mixer\]: .* must be a table of name and options",
+    '[train]\nsteps = "' + "9" * 60_000 + '"': r"\[train\]: steps='9999.* must be an integer >= 1",
+    '[train]\n"' + "x" * 60_000 + '" = 1': r"\[train\]: 'xxx.* is no option here",
+    '"a\\nb\\u001b[2J" = 1': r"\[a.*b.* is no table of a run file",
+    b"#" * 64_001: r"64001 bytes, a run file has at most 64000",
+    "[train]\nsteps = 3\nsteps = 4\n": r"not valid TOML: .*line 3, column 10",
+    "[train]\nsteps = ": r"not valid TOML: Invalid value \(at end of document\)",
+    "[train]\nsteps = 3\n[train]": r"not valid TOML: .*line 3, column 7",
+    '[mixer]\nname = "mixup': r"not valid TOML: .*at end of document",
+    "[train]\nsteps = 007": r"not valid TOML: .*line 2, column 10",
+    "[train]\nsteps = -3": r"steps=-3 must be an integer >= 1",
+    "[train]\nlr = true": r"lr=True must be a number > 0",
+    "[train]\nseed = 9223372036854775808": r"seed=9223372036854775808 must be .* < 9223372036854775808",
+    "[train]\ndevice = 0": r"device=0 must be text",
+    "[train]\ndeterministic = 1": r"deterministic=1 must be true or false \(or not given\)",
+    "[train.steps]\nx = 3": r"steps=\{'x': 3\} must be an integer",
+    "[[mixer]]\nname = 'mixup'": r"\[mixer\]: \[\{'name': 'mixup'\}\] must be a table",
+    "[mixer]\nname = 3": r"\[mixer\]: name=3 must be the name of a mixer",
+    '[mixer]\nname = "dirichlet:k=3"': r"\[mixer\]: 'dirichlet:k=3' is not on offer",
+    '[mixer]\nname = "dirichlet"\nalhpa = 1': r"\[mixer\]: 'alhpa' is no option here .* Did you mean 'alpha'\?",
+    "metrics = [3]": r"metrics=\[3\] must be a list of specs",
 }
 
 
 @pytest.mark.parametrize("text", REFUSED, ids=lambda text: repr(text[:24]))
 def test_a_bad_run_file_is_one_line_that_names_it(zoo, file, text):
-    with pytest.raises(ConfigError, match=REFUSED[text]) as caught:
-        resolved(zoo, file(text))
-    assert str(caught.value).count("\n") == 0
+    refuses(zoo, file(text), REFUSED[text])
+
+
+def refuses(zoo, path, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        resolved(zoo, path)
+    assert str(caught.value).isprintable()
     assert "run.toml" in str(caught.value)
+    assert len(str(caught.value)) < 1000
 
 
-def test_a_missing_file_and_a_folder_are_no_run_files(zoo, tmp_path):
-    for path in (tmp_path, tmp_path / "nothing.toml"):
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[mixer]\nname = "{}"', r"\[mixer\]: .*xxx.* is not on offer"),
+        ('"{}" = 1', r"\[.*xxx.*\] is no table of a run file"),
+    ],
+)
+def test_an_endless_name_is_not_shown_whole(zoo, file, text, message):
+    refuses(zoo, file(text.format("x" * 60_000)), message)
+
+
+def test_the_written_file_pins_the_options_of_metrics_too(zoo):
+    config = resolved(zoo)
+    written = tomllib.loads(config.to_toml())["metrics"]
+    assert [parse_spec(spec).options for spec in written] == [
+        {key: as_text(value) for key, value in to_table(metric).items()} for _, metric in config.metrics
+    ]
+
+
+@pytest.mark.parametrize("kind", ["mixr", "metrics"])
+def test_a_flag_that_would_be_ignored_is_refused(zoo, kind):
+    with pytest.raises(AssertionError, match=kind):  # only our own command line could pass one
+        resolved(zoo, flags={kind: "nonsense"})
+
+
+def test_a_malformed_metric_shows_the_caret(zoo, file):
+    with pytest.raises(
+        ConfigError, match=r"run.toml metrics: expected an option .* at character 16\n  recon.*:\n {17}\^$"
+    ):
+        resolved(zoo, file('metrics = ["reconstruction:"]'))
+
+
+def test_a_missing_file_a_folder_and_a_pipe_are_no_run_files(zoo, tmp_path):
+    os.mkfifo(tmp_path / "pipe.toml")
+    for path in (tmp_path, tmp_path / "nothing.toml", tmp_path / "pipe.toml"):
         with pytest.raises(ConfigError, match="no such run file"):
             resolved(zoo, path)
 
@@ -130,3 +223,8 @@ def test_more_than_64_sources_are_refused_before_any_data_is_read(zoo):
 
 def test_a_slug_names_data_objective_and_mixer(zoo):
     assert resolved(zoo, flags={"mixer": "mixzoo/dirichlet"}).slug == "digits-amr-dirichlet"
+
+
+def test_a_metric_named_twice_is_refused(zoo, file):
+    with pytest.raises(ConfigError, match="metrics has 'reconstruction' twice; once is enough"):
+        resolved(zoo, file('metrics = ["reconstruction", "reconstruction"]'))

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixzoo import CodeShape
-from mixzoo.draws import draw_step, order, partners, rng_for, seed_for
+from mixzoo.draws import draw_step, order, partners, rng_for, seed_for, to_device
 from mixzoo.plugins import load_zoo
 
 SHAPE = CodeShape(8, (2, 4, 4))
@@ -79,3 +79,61 @@ def test_another_seed_or_step_draws_something_else():
     for a, b in ((0, 1), (0, 2), (1, 2)):
         assert not torch.equal(draws[a].mix, draws[b].mix)
         assert not torch.equal(draws[a].index, draws[b].index)
+
+
+@given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 20))
+def test_batches_straddle_epochs_and_are_all_of_one_size(images, batch, steps):
+    sequence = torch.cat([order(1, images, step * batch, batch) for step in range(steps)])
+    assert len(sequence) == steps * batch
+    counts = sequence.bincount(minlength=images)
+    assert counts.max() - counts.min() <= 1  # an image is seen again only when all have been seen
+
+
+def test_a_caller_that_writes_into_the_order_changes_nobody_elses():
+    first = order(11, 10, 0, 10)
+    kept = first.clone()
+    first.fill_(0)
+    assert torch.equal(order(11, 10, 0, 10), kept)
+
+
+def test_each_purpose_has_numbers_of_its_own():
+    mix, pair = (torch.rand(20_000, generator=rng_for(0, purpose)) for purpose in ("mix", "partners"))
+    assert abs(torch.corrcoef(torch.stack([mix, pair]))[0, 1]) < 6 / 20_000**0.5
+
+
+def test_one_step_and_the_next_are_uncorrelated():
+    first, second = (torch.rand(20_000, generator=rng_for(0, "mix", step)) for step in (0, 1))
+    assert abs(torch.corrcoef(torch.stack([first, second]))[0, 1]) < 6 / 20_000**0.5
+
+
+def test_another_mixer_meets_the_same_images_and_partners():
+    zoo = load_zoo()
+    a, b, more = (
+        draw_step(0, 3, zoo.recipe("mixer", spec), SHAPE, 100) for spec in ("mixup", "bernoulli", "dirichlet:k=5")
+    )
+    assert torch.equal(a.index, b.index)
+    assert torch.equal(a.partners, b.partners)
+    assert torch.equal(a.index, more.index)
+    assert torch.equal(a.partners[0], more.partners[0])
+    assert more.partners.shape == (4, SHAPE.batch)
+
+
+def test_draws_do_not_hear_the_default_generator():
+    mixer = load_zoo().recipe("mixer", "channel:k=3")
+    with torch.random.fork_rng():
+        draws = []
+        for seed in (1, 2):
+            torch.manual_seed(seed)
+            draws.append(draw_step(5, 17, mixer, SHAPE, 100))
+    assert torch.equal(draws[0].mix, draws[1].mix)
+    assert torch.equal(draws[0].partners, draws[1].partners)
+    assert torch.equal(draws[0].index, draws[1].index)
+
+
+def test_a_draw_comes_whole_to_its_device():
+    draw = {"mask": torch.ones(2, 3, dtype=torch.bool), "share": torch.rand(2, 3)}
+    moved = to_device(draw, torch.device("cpu"))
+    assert moved.keys() == draw.keys()
+    assert all(torch.equal(moved[name], draw[name]) for name in draw)
+    assert {tensor.device.type for tensor in to_device(draw, torch.device("meta")).values()} == {"meta"}
+    assert to_device(draw["share"], torch.device("meta")).device.type == "meta"

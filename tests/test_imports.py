@@ -23,7 +23,7 @@ def loaded_by(code):
 
 def test_importing_mixzoo_loads_nothing_heavy_and_no_plugin():
     modules = loaded_by("import mixzoo")
-    assert not modules & HEAVY
+    assert not modules & (HEAVY | {"pydantic", "typer", "rich", "pluggy"})
     assert not [name for name in modules if name.startswith("mixzoo_")]
 
 
@@ -49,9 +49,21 @@ def test_listing_plugins_loads_none_of_their_parts():
     assert not modules & HEAVY
 
 
+def test_a_light_public_name_loads_nothing_heavy():
+    assert not loaded_by("from mixzoo import hookimpl, API_VERSION, ConfigError, PluginError") & HEAVY
+
+
+def test_importing_the_lookup_of_plugins_loads_no_plugin():
+    modules = loaded_by("import mixzoo.plugins")
+    assert not modules & HEAVY
+    assert not [name for name in modules if name.startswith("mixzoo_")]
+
+
 def test_every_public_name_is_there_and_documented():
     for name in mixzoo.__all__:
         assert getattr(mixzoo, name) is not None
+    assert sorted(mixzoo.__all__) == mixzoo.__all__
+    assert {name for name in mixzoo.__all__ if getattr(mixzoo, name).__doc__ is None} == set()
     with pytest.raises(AttributeError, match="module 'mixzoo' has no attribute 'Mixup'"):
         _ = mixzoo.Mixup
 

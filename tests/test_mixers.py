@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mixzoo import CodeShape
+from mixzoo import CodeShape, MaskMixer
 from mixzoo.draws import rng_for
 from mixzoo.plugins import load_zoo
 
@@ -14,13 +14,16 @@ SPECS = [
     *("mixup", "dirichlet:k=2", "dirichlet:k=5,alpha=0.3", "channel", "channel:k=3"),
     *("bernoulli", "bernoulli:k=4", "bernoulli:p=0.3", "bernoulli:k=3,p=0.8"),
     *("bernoulli:share=unit", "bernoulli:k=3,share=batch"),
+    *("dirichlet:k=8,alpha=0.01", "dirichlet:k=3,alpha=10", "channel:k=8", "bernoulli:k=8,share=unit"),
 ]
+LINEAR = [spec for spec in SPECS if not spec.startswith("bernoulli")]
 MASKS = [spec for spec in SPECS if spec.startswith("bernoulli")]
 SHAPES = [CodeShape(b, latent) for b in (1, 2, 5) for latent in ((6,), (3, 2, 4), (1, 1, 1))]
 
 mixers = st.sampled_from([ZOO.recipe("mixer", spec) for spec in SPECS])
 shapes = st.sampled_from(SHAPES)
 seeds = st.integers(0, 2**32)
+dtypes = st.sampled_from([torch.float64, torch.float32, torch.bfloat16, torch.float16])
 
 
 def codes(mixer, shape, seed, dtype=torch.float64):
@@ -32,11 +35,77 @@ def drawn(mixer, shape, seed):
     return mixer.draw(shape, rng_for(seed, "mix"))
 
 
-@given(mixers, shapes, seeds, st.sampled_from([torch.float64, torch.float32, torch.bfloat16, torch.float16]))
+@given(mixers, shapes, seeds, dtypes)
 def test_a_mix_keeps_shape_and_dtype(mixer, shape, seed, dtype):
     h = codes(mixer, shape, seed, dtype)
     mixed = mixer(h, drawn(mixer, shape, seed))
     assert (mixed.h.shape, mixed.h.dtype) == (h.shape[1:], dtype)
+
+
+def tolerance(mixer, dtype):
+    """2 k eps, of the codes' dtype or of the float32 that shares are drawn in, whichever is coarser."""
+    return 2 * mixer.k * max(torch.finfo(dtype).eps, torch.finfo(torch.float32).eps)
+
+
+@given(mixers, shapes, seeds, dtypes)
+def test_in_every_precision_a_mix_stays_between_its_sources_and_reports_its_share(mixer, shape, seed, dtype):
+    h = codes(mixer, shape, seed, dtype)
+    mixed = mixer(h, drawn(mixer, shape, seed))
+    assert mixed.share.dtype == dtype
+    room = tolerance(mixer, dtype) * h.abs().max().double()
+    assert (mixed.h.double() >= h.double().amin(0) - room).all()
+    assert (mixed.h.double() <= h.double().amax(0) + room).all()
+    assert (mixed.share.double().sum(0) - 1).abs().max() <= tolerance(mixer, dtype)
+    assert ((mixed.share.double() * h.double()).sum(0) - mixed.h.double()).abs().max() <= room
+
+
+@given(mixers, shapes, seeds, dtypes)
+def test_an_example_that_meets_only_itself_stays_itself_in_every_precision(mixer, shape, seed, dtype):
+    h = codes(mixer, shape, seed, dtype)[:1].expand(mixer.k, *[-1] * (1 + len(shape.latent)))
+    mixed = mixer(h, drawn(mixer, shape, seed)).h
+    off = (mixed.double() - h[0].double()).abs()
+    assert (off <= (0 if isinstance(mixer, MaskMixer) else tolerance(mixer, dtype)) * h[0].double().abs()).all()
+
+
+@given(mixers, shapes, seeds, st.randoms(use_true_random=False))
+def test_sources_and_their_shares_may_change_places(mixer, shape, seed, random):
+    h, draw = codes(mixer, shape, seed), drawn(mixer, shape, seed)
+    places = random.sample(range(mixer.k), mixer.k)
+    torch.testing.assert_close(mixer(h[places], draw[places]).h, mixer(h, draw).h)
+
+
+@given(mixers, shapes, seeds)
+def test_moving_all_codes_moves_the_mix_as_far(mixer, shape, seed):
+    h, draw = codes(mixer, shape, seed), drawn(mixer, shape, seed)
+    torch.testing.assert_close(mixer(2 * h + 3, draw).h, 2 * mixer(h, draw).h + 3, rtol=1e-5, atol=2e-6)
+
+
+@given(mixers, shapes, seeds)
+def test_labels_change_nothing_in_a_mixer_that_does_not_read_them(mixer, shape, seed):
+    h, draw = codes(mixer, shape, seed), drawn(mixer, shape, seed)
+    labels = torch.arange(mixer.k * shape.batch).reshape(mixer.k, shape.batch)
+    assert torch.equal(mixer(h, draw, labels).h, mixer(h, draw).h)
+
+
+@given(mixers, shapes)
+def test_a_generator_moves_on_with_each_draw(mixer, shape):
+    rng = rng_for(0, "mix")
+    states = [rng.get_state()]
+    for _ in range(2):
+        mixer.draw(shape, rng)
+        states.append(rng.get_state())
+    assert not torch.equal(states[0], states[1])
+    assert not torch.equal(states[1], states[2])
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_codes_in_another_memory_order_give_the_same_mix(spec):
+    mixer, shape = ZOO.recipe("mixer", spec), CodeShape(4, (6, 3, 2))
+    h, draw = codes(mixer, shape, 0), drawn(mixer, shape, 0)
+    shuffled = h.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
+    assert not shuffled.is_contiguous()
+    exact = {"rtol": 0, "atol": 0} if isinstance(mixer, MaskMixer) else {}
+    torch.testing.assert_close(mixer(shuffled, draw).h, mixer(h, draw).h, **exact)
 
 
 @given(mixers, shapes, seeds)
@@ -137,6 +206,27 @@ def test_a_corner_of_the_simplex_is_that_source(spec):
         assert torch.equal(mixer(h, mixer.at(corner, shape)).h, h[source])
 
 
+@pytest.mark.parametrize("spec", LINEAR)
+@pytest.mark.parametrize("latent", [(6,), (3, 2, 4)])
+def test_any_point_of_the_simplex_gives_just_those_shares(spec, latent):
+    mixer, shape = ZOO.recipe("mixer", spec), CodeShape(2, latent)
+    point = torch.arange(1.0, mixer.k + 1) / sum(range(1, mixer.k + 1))
+    h = codes(mixer, shape, 0)
+    mixed = mixer(h, mixer.at(point, shape))
+    torch.testing.assert_close(mixed.h, torch.einsum("k,k...->...", point.double(), h))
+    assert torch.equal(mixed.share.expand_as(h)[:, 0].flatten(1)[:, 0], point.double())
+
+
+@pytest.mark.parametrize("spec", MASKS)
+def test_a_point_of_the_simplex_is_always_the_same_mask_for_every_example(spec):
+    mixer, shape = ZOO.recipe("mixer", spec), CodeShape(3, (12, 2, 1))
+    point = torch.full((mixer.k,), 1 / mixer.k)
+    mask = mixer.at(point, shape)
+    assert torch.equal(mask, mixer.at(point, shape))
+    assert (mask == mask[:, :1]).all()
+    assert (mask.sum(0) == 1).all()
+
+
 @pytest.mark.parametrize("spec", SPECS)
 def test_the_middle_of_the_simplex_takes_as_much_of_each_source(spec):
     mixer = ZOO.recipe("mixer", spec)
@@ -217,3 +307,45 @@ def test_what_shares_one_p_is_correlated_by_a_third_and_nothing_else_is():
     mixer, few = ZOO.recipe("mixer", "bernoulli:share=batch"), 20_000
     by_batch = torch.stack([drawn(mixer, CodeShape(2, (1,)), step)[0, :, 0] for step in range(few)])
     assert correlation(by_batch[:, 0], by_batch[:, 1]) == pytest.approx(1 / 3, abs=6 / few**0.5)
+
+
+@pytest.mark.parametrize("k", [3, 5])
+def test_one_weight_of_a_uniform_point_of_the_simplex_follows_beta(k):
+    """Dirichlet(1, ..., 1) has marginals Beta(1, k - 1): P(share < s) = 1 - (1 - s)^(k - 1)."""
+    shares = drawn(ZOO.recipe("mixer", f"dirichlet:k={k}"), CodeShape(N, (1,)), 0).flatten(1).double()
+    for share in shares:
+        chance = 1 - (1 - share.sort().values) ** (k - 1)
+        assert (chance - (torch.arange(N) + 0.5) / N).abs().max() < 3.27 / N**0.5
+
+
+def test_a_large_alpha_keeps_to_the_middle():
+    share = drawn(ZOO.recipe("mixer", "dirichlet:k=4,alpha=1e6"), CodeShape(N, (1,)), 0)
+    assert (share - 0.25).abs().max() < 0.01
+
+
+def test_one_p_for_the_batch_still_picks_each_source_as_often():
+    mixer, batches = ZOO.recipe("mixer", "bernoulli:k=3,share=batch"), 5000
+    picked = torch.stack([drawn(mixer, CodeShape(1, (1,)), step).flatten() for step in range(batches)])
+    assert (picked.double().mean(0) - 1 / 3).abs().max() < 6 * (2 / 9 / batches) ** 0.5
+
+
+@pytest.mark.parametrize("share", ["unit", "example", "batch"])
+def test_a_given_p_makes_all_picks_independent(share):
+    mask = drawn(ZOO.recipe("mixer", f"bernoulli:p=0.3,share={share}"), CodeShape(N, (2,)), 0)[0]
+    assert (mask.double().mean(0) - 0.3).abs().max() < 6 * (0.3 * 0.7 / N) ** 0.5
+    assert abs(correlation(mask[:, 0], mask[:, 1])) < 6 / N**0.5
+    assert abs(correlation(mask[:-1, 0], mask[1:, 0])) < 6 / N**0.5
+
+
+def test_one_p_for_an_example_is_not_shared_by_the_whole_batch():
+    """The spread of a batch's mean tells: independent examples give 1/n, one p for all would give 1/12."""
+    mask = drawn(ZOO.recipe("mixer", "bernoulli:share=example"), CodeShape(N, (1,)), 0)[0]
+    assert abs(mask.double().mean().item() - 0.5) < 6 * (0.25 / N) ** 0.5
+    together = drawn(ZOO.recipe("mixer", "bernoulli:share=batch"), CodeShape(N, (1,)), 0)[0]
+    assert abs(together.double().mean().item() - 0.5) > 6 * (0.25 / N) ** 0.5
+
+
+def test_a_mask_for_another_number_of_sources_is_refused():
+    mask = drawn(ZOO.recipe("mixer", "bernoulli:k=3"), CodeShape(2, (4,)), 0)
+    with pytest.raises(Exception, match=r"k|argument"):
+        ZOO.recipe("mixer", "bernoulli:k=2")(torch.zeros(2, 2, 4), mask)

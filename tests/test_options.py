@@ -1,15 +1,15 @@
 """Options: declared once as a dataclass, told to a person, checked at the edge."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import pytest
 from annotated_types import Ge, Gt, Le, Lt, MultipleOf
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mixzoo.errors import ConfigError
-from mixzoo.options import REQUIRED, build, options_of, to_table
+from mixzoo.options import REQUIRED, as_text, build, options_of, to_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +55,12 @@ REFUSED = [
     ("k", "1_0", "must be an integer"),
     ("k", " 4", "must be an integer"),
     ("k", "9" * 5000, "must be an integer"),
+    ("k", "4.0", "must be an integer"),
+    ("k", "+4", "must be an integer"),
+    ("k", "", "k='' must be an integer"),
+    ("k", None, "k=None must be an integer"),
+    ("k", [4], r"k=\[4\] must be an integer"),
+    ("k", {"k": 4}, "must be an integer"),
     ("even", "3", "a multiple of 2"),
     ("lam", "0", "lam='0' must be a number > 0 and < 100"),
     ("lam", "nan", "must be a number"),
@@ -62,11 +68,23 @@ REFUSED = [
     ("lam", "inf", "must be a number"),
     ("lam", "1e400", "must be a number"),
     ("lam", float("inf"), "must be a number"),
-    ("kind", "l3", "kind='l3' must be one of 'l1', 'l2'"),
+    ("lam", "-inf", "must be a number"),
+    ("lam", "NaN", "must be a number"),
+    ("lam", "1_0", "must be a number"),
+    ("lam", "1e", "must be a number"),
+    ("lam", ".5", "must be a number"),
+    ("lam", "100", "lam='100' must be a number > 0 and < 100"),
+    ("lam", True, "lam=True must be a number"),
+    ("lam", 10**400, "must be a number"),
+    ("kind", "l3", r"kind='l3' must be one of 'l1', 'l2'\.$"),
+    ("kind", "L2l2", r"kind='L2l2' must be one of 'l1', 'l2'\. Did you mean 'l2'\?$"),
+    ("kind", "huber", r"kind='huber' must be one of 'l1', 'l2'\.$"),
     ("flag", "yes", "flag='yes' must be true or false"),
     ("flag", 1, "must be true or false"),
     ("p", "1.5", r"p='1.5' must be a number >= 0 and <= 1 \(or not given\)"),
+    ("p", float("nan"), "p=nan must be a number"),
     ("path", 3, "path=3 must be text"),
+    ("path", None, "path=None must be text"),
     ("kk", "3", r"'kk' is no option here \(allowed: even, flag, k, kind, lam, p, path\). Did you mean 'k'\?"),
 ]
 
@@ -111,3 +129,54 @@ def test_options_are_told_with_type_range_default_and_help():
 def test_a_table_holds_every_option_but_those_not_given():
     assert to_table(part()) == {"path": "here", "k": 2, "even": 4, "lam": 10.0, "kind": "l1", "flag": False}
     assert build(Part, to_table(part(k="5", p="0.1")), "x") == part(k=5, p=0.1)
+
+
+@given(st.floats(0, 100, exclude_min=True, exclude_max=True), st.integers(2, 64), st.booleans())
+def test_every_allowed_value_survives_being_written_as_text(lam, k, flag):
+    built = part(lam=lam, k=k, flag=flag, p=0.5)
+    assert build(Part, {key: as_text(value) for key, value in to_table(built).items()}, "x") == built
+
+
+def test_bounds_belong_to_the_range_or_not_as_declared():
+    assert (part(k=2).k, part(k="64").k, part(p=0).p, part(p="1").p) == (2, 64, 0.0, 1.0)
+    for lam in (0, 100):
+        with pytest.raises(ConfigError, match=f"lam={lam} must be a number > 0 and < 100"):
+            part(lam=lam)
+
+
+def test_a_field_outside_the_constructor_is_no_option():
+    @dataclass(frozen=True)
+    class Inner:
+        k: int = 2
+        sizes: str = field(default_factory=lambda: "8x8")
+        hidden: int = field(init=False, default=1)
+
+    assert [(option.name, option.default) for option in options_of(Inner)] == [("k", 2), ("sizes", "8x8")]
+    with pytest.raises(ConfigError, match=r"'hidden' is no option here \(allowed: k, sizes\)"):
+        build(Inner, {"hidden": 3}, "x")
+
+
+def test_the_largest_seed_may_be_given_as_text():
+    @dataclass(frozen=True)
+    class Seeded:
+        seed: Annotated[int, Ge(0), Lt(2**63)] = 0
+
+    assert build(Seeded, {"seed": str(2**63 - 1)}, "x").seed == 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Unbounded:
+    rate: float = 1.0
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+@example(1e22)
+@example(5e-324)
+def test_any_finite_number_survives_being_written_as_text(rate):
+    assert build(Unbounded, {"rate": as_text(rate)}, "x").rate == rate
+
+
+@pytest.mark.parametrize("rate", ["nan", "inf", "-inf", "1e400", float("nan"), float("inf"), float("-inf")])
+def test_what_is_not_finite_is_refused_even_without_a_range(rate):
+    with pytest.raises(ConfigError, match=r"^x: rate=.* must be a number\.$"):
+        build(Unbounded, {"rate": rate}, "x")

@@ -1,7 +1,7 @@
 """Plugins: a broken one is left out and named, and takes nothing down with it."""
 
 import sys
-from importlib.metadata import distribution, distributions
+from importlib.metadata import EntryPoint, distribution, distributions
 
 import pytest
 
@@ -57,6 +57,18 @@ BROKEN = {
         GOOD.replace("def mixzoo_mixers", "def mixzoo_mixer"),
         "no hook is called 'mixzoo_mixer' (hooks: mixzoo_autoencoders,",
     ),
+    "the nearest hook": (GOOD.replace("def mixzoo_mixers", "def mixzoo_mixer"), "Did you mean 'mixzoo_mixers'?"),
+    "a good hook and a misspelt one": (
+        GOOD + "@hookimpl\ndef mixzoo_metric(): return {}",
+        "no hook is called 'mixzoo_metric' (hooks: ",
+    ),
+    "a good part and a bad one": (
+        GOOD + "@hookimpl\ndef mixzoo_metrics(): return {'fid': 3}",
+        "metric 'fid' must be a dataclass of options, not 3",
+    ),
+    "an instance": (GOOD.replace(": Halves}", ": Halves()}"), "must be a dataclass of options, not Halves(k=2)"),
+    "somebody else's name": (GOOD.replace('"halves"', '"mixzoo/halves"'), "'mixzoo/halves' is no name for a mixer"),
+    "an error over several lines": ("raise ImportError('first\\nsecond')", "ImportError: first second"),
     "extra argument": (GOOD.replace("def mixzoo_mixers()", "def mixzoo_mixers(zoo)"), "PluginValidationError"),
     "later API": ("MIXZOO_API = 2" + GOOD, "written for plugin API 2, this mixzoo has 1; change one of them"),
     "illegal name": (GOOD.replace('"halves"', '"Half Measures"'), "expected a name"),
@@ -64,6 +76,16 @@ BROKEN = {
     "no dataclass": (GOOD.replace("@dataclass(frozen=True)", ""), "mixer 'halves' must be a dataclass of options"),
     "raises in its hook": (GOOD.replace("return {", "1/0; return {"), "ZeroDivisionError: division by zero"),
     "no table": (GOOD.replace('return {"halves": Halves}', "return 3"), "AttributeError"),
+    "message that raises": (
+        "class Silent(Exception):\n    def __str__(self): raise RuntimeError\nraise Silent",
+        "Silent",
+    ),
+    "error without a message": ("from mixzoo import PluginError\nraise PluginError", "PluginError"),
+    "terminal escapes": ("raise ImportError('a\\r\\x1b[2Jb')", "ImportError: a"),
+    "endless message": ("raise ImportError('x' * 100_000)", "ImportError: xxx"),
+    "an annotation of nothing": (GOOD.replace("k: int = 2", "k: 'NotThere' = 2"), "NameError: name 'NotThere'"),
+    "an option called name": (GOOD.replace("k: int = 2", "k: int = 2; name: str = 'x'"), "'name'"),
+    "an option that no spec can spell": (GOOD.replace("k: int = 2", "k: int = 2; K: int = 2"), "'K'"),
 }
 
 
@@ -74,7 +96,8 @@ def test_a_broken_plugin_is_left_out_and_named_and_the_others_work(zoo_of, kind)
     broken, good = zoo.plugins
     assert (broken.distribution, broken.version) == ("acme-broken", "2.1")
     assert reason in broken.problem
-    assert "\n" not in broken.problem
+    assert broken.problem.isprintable()
+    assert len(broken.problem) < 1000
     assert good.problem == ""
     assert [offer.plugin for offer in zoo.offers] == [good]
     assert zoo.recipe("mixer", "halves").k == 2
@@ -137,3 +160,57 @@ def test_canonical_specs_show_every_option():
         full = zoo.canonical("mixer", offer.name)
         assert zoo.recipe("mixer", full) == zoo.recipe("mixer", offer.name)
         assert zoo.canonical("mixer", full) == full
+
+
+def test_a_hook_that_is_not_marked_offers_nothing(zoo_of):
+    zoo = zoo_of(bare=GOOD.replace("@hookimpl", ""))
+    assert zoo.offers == []
+
+
+def test_a_plugin_whose_module_is_gone_is_named(zoo_of, tmp_path):
+    zoo_of(good=GOOD)
+    (tmp_path / "acme_good-2.1.dist-info" / "entry_points.txt").write_text("[mixzoo]\ngood = gone_plugin\n")
+    (found,) = distributions(path=[str(tmp_path)])
+    (plugin,) = load_zoo(list(found.entry_points)).plugins
+    assert str(plugin) == "plugin 'good' of acme-good 2.1"
+    assert plugin.problem == "ModuleNotFoundError: No module named 'gone_plugin'"
+
+
+def test_an_entry_point_of_no_distribution_is_told_apart():
+    (plugin,) = load_zoo([EntryPoint("loose", "not_there_at_all", "mixzoo")]).plugins
+    assert (plugin.distribution, plugin.version) == ("unknown distribution", "?")
+    assert "No module named 'not_there_at_all'" in plugin.problem
+
+
+def test_a_full_name_of_another_distribution_is_not_on_offer(zoo_of):
+    zoo = zoo_of(good=GOOD)
+    assert zoo.recipe("mixer", "acme-good/halves").k == 2
+    with pytest.raises(ConfigError, match=r"'acme/halves' is not on offer \(halves\)\. Did you mean 'halves'\?$"):
+        zoo.recipe("mixer", "acme/halves")
+    with pytest.raises(ConfigError, match=r"^objective: 'halves' is not on offer \(none\)\.$"):
+        zoo.offer("objective", "halves")
+
+
+def test_each_zoo_is_its_own():
+    zoo = load_zoo()
+    zoo.offers.clear()
+    zoo.plugins.clear()
+    assert load_zoo().recipe("mixer", "mixup").k == 2
+
+
+def test_a_distribution_without_metadata_is_still_told_by_a_word(zoo_of, tmp_path):
+    zoo_of(good=GOOD)
+    (tmp_path / "acme_good-2.1.dist-info" / "METADATA").unlink()
+    (found,) = distributions(path=[str(tmp_path)])
+    (plugin,) = load_zoo(list(found.entry_points)).plugins
+    assert (plugin.distribution, plugin.version) == ("unknown distribution", "?")
+
+
+def test_two_plugins_of_one_distribution_cannot_both_have_a_name(zoo_of, tmp_path):
+    zoo_of(good=GOOD)
+    entries = "[mixzoo]\none = good_plugin\ntwo = good_plugin\n"
+    (tmp_path / "acme_good-2.1.dist-info" / "entry_points.txt").write_text(entries)
+    (found,) = distributions(path=[str(tmp_path)])
+    zoo = load_zoo(list(found.entry_points))
+    assert zoo.recipe("mixer", "halves").k == 2
+    assert [bool(plugin.problem) for plugin in zoo.plugins] == [False, True]

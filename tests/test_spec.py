@@ -32,6 +32,25 @@ def test_only_a_config_error_ever_escapes(text):
         parse_spec(text)
 
 
+@given(st.text(max_size=60) | st.text(alphabet='abk=:,"\\4 ()é\0\n\r\x1b\u202e', max_size=100))
+def test_an_error_is_three_lines_that_a_terminal_shows_as_they_are(text):
+    try:
+        parse_spec(text)
+    except ConfigError as err:
+        first, shown, caret = str(err).split("\n")
+        assert (first + shown + caret).isprintable()
+        assert 2 < len(caret) <= len(shown) + 1
+
+
+@given(specs, st.integers(0, 200))
+def test_a_spec_cut_short_is_refused_or_still_canonical(spec, cut):
+    try:
+        parsed = parse_spec(str(spec)[:cut])
+    except ConfigError:
+        return
+    assert parse_spec(str(parsed)) == parsed
+
+
 def test_options_are_written_in_alphabetical_order_with_quotes_where_needed():
     assert str(parse_spec('dirichlet:k=4,alpha="0.5"')) == "dirichlet:alpha=0.5,k=4"
     assert str(parse_spec('folder:path="/my photos"')) == 'folder:path="/my photos"'
@@ -62,6 +81,19 @@ REFUSED = {  # text: (what was expected, the character at fault, from 1)
     'dirichlet:k="\u202e4"': ("printable characters", 13),
     "dirichlet:k=\x00": ("a value", 13),
     "dirichlet\n": ("':' and options", 10),
+    "dirichlet:k=2=3": ("',' or the end", 14),
+    "dirichlet:k={2": ("a value", 13),
+    "dirichlet:k=2]": ("',' or the end", 14),
+    "dirichlet:k=mixup(k=2)": ("',' or the end", 18),
+    'dirichlet:k=2"': ("',' or the end", 14),
+    'dirichlet:k="2\\"': ("a value", 13),
+    'dirichlet:k="\\n"': ("a value", 13),
+    "dirichlet:k=\u202e4": ("a value", 13),
+    "dirichlet:k=٤": ("a value", 13),
+    "dirichlet:\x1b[2J": ("an option", 11),
+    "acme/": ("':' and options", 5),
+    "acme//mixup": ("':' and options", 5),
+    " mixup": ("a name", 1),
 }
 
 
@@ -78,8 +110,12 @@ def test_a_malformed_spec_is_refused_with_a_caret_under_the_fault(text):
 
 
 def test_an_endless_spec_is_refused():
-    with pytest.raises(ConfigError, match=rf"4097 characters, at most {MAX_LENGTH} are allowed; use a run file"):
-        parse_spec("a" * 4097)
+    assert parse_spec("a" * MAX_LENGTH).name == "a" * MAX_LENGTH
+    for length in (MAX_LENGTH + 1, 10_000):
+        with pytest.raises(
+            ConfigError, match=rf"^--mixer: {length} characters, at most {MAX_LENGTH} are allowed; use a run file"
+        ):
+            parse_spec("a:k=".ljust(length, "("), "--mixer")
 
 
 def test_a_fault_far_into_a_long_spec_is_still_in_view():
