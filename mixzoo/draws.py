@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Int
 from torch import Generator, Tensor
 
+from mixzoo.mixing import drawn
 from mixzoo.protocols import CodeShape, Draw, Mixer
 
 
@@ -62,12 +63,14 @@ def partners(k: int, batch: int, rng: Generator) -> Int[Tensor, "others batch"]:
     return torch.stack([torch.randperm(batch, generator=rng) for _ in range(k - 1)])
 
 
-def draw_step(seed: int, step: int, mixer: Mixer, shape: CodeShape, images: int) -> StepDraws:
-    """The draws of step number `step` (from 0) of a run over `images` train images."""
+def draw_step(
+    seed: int, step: int, mixer: Mixer, shape: CodeShape, images: int, progress: float = 1.0
+) -> StepDraws:
+    """The draws of step number `step` (from 0) of a run over `images` train images, `progress` of it done."""
     return StepDraws(
         index=order(seed, images, step * shape.batch, shape.batch),
         partners=partners(mixer.k, shape.batch, rng_for(seed, "partners", step)),
-        mix=mixer.draw(shape, rng_for(seed, "mix", step)),
+        mix=drawn(mixer, shape, rng_for(seed, "mix", step), progress),
     )
 
 

@@ -4,10 +4,24 @@ Nearly every mixing function has that form; mixers differ in how the share is dr
 feature map, one-hot per feature map or region, one per position.
 """
 
-from jaxtyping import Bool, Float
-from torch import Tensor, where
+from collections.abc import Mapping
+from typing import ClassVar
 
-from mixzoo.protocols import CodeShape, Mixed
+from jaxtyping import Bool, Float
+from torch import Generator, Tensor, where
+
+from mixzoo.protocols import CodeShape, Draw, Mixed, Mixer
+
+
+def drawn(mixer: Mixer, shape: CodeShape, rng: Generator, progress: float = 1.0) -> Draw:
+    """The mixer's draw at this progress of the training, from 0 to 1; most laws do not depend on it."""
+    draw_at = getattr(mixer, "draw_at", None)
+    return draw_at(shape, rng, progress) if draw_at else mixer.draw(shape, rng)
+
+
+def needs_map(mixer: object) -> bool:
+    """Whether the mixer mixes positions of a map, so that vector codes have nothing for it to mix."""
+    return bool(getattr(mixer, "needs_map", False))
 
 
 class LinearMixer:
@@ -16,6 +30,9 @@ class LinearMixer:
     Gives `__call__` for any such share and `at` for mixers whose share is one number per example; one with a finer
     share writes its own `at`.
     """
+
+    needs_map: ClassVar[bool] = False
+    checks_left_out: ClassVar[Mapping[str, str]] = {}
 
     def __call__(
         self, h: Float[Tensor, "k batch *latent"], draw: Float[Tensor, "k batch *ones"], labels: Tensor | None = None
@@ -33,6 +50,9 @@ class MaskMixer:
     Picks with `where`, not by multiplying: the source that is picked comes through bit for bit, and what is in the
     others (an infinity, a NaN) stays out.
     """
+
+    needs_map: ClassVar[bool] = False
+    checks_left_out: ClassVar[Mapping[str, str]] = {}
 
     def __call__(
         self, h: Float[Tensor, "k batch *latent"], draw: Bool[Tensor, "k batch *ones"], labels: Tensor | None = None

@@ -58,6 +58,7 @@ class Mixed(NamedTuple):
 
     h: Float[Tensor, "batch *latent"]
     share: Float[Tensor, "k batch *latent_or_ones"]
+    labels: Float[Tensor, "batch classes"] | None = None  # y_mix, what a label-conditioned mixer aimed at (AMR eq. 7)
 
 
 class Scores(NamedTuple):
@@ -117,6 +118,11 @@ class Mixer(Protocol):
 
     `draw` makes all its randomness, as tensors, from `rng` alone and never looks at a code or a parameter; the call is
     then a pure, differentiable function of the k sources. A mixer with weights is an `nn.Module` with the same methods.
+
+    What a mixer may say beside, and is taken to be as in brackets when it does not:
+      needs_map         True where it mixes positions of a map and cannot take vector codes  [False]
+      draw_at(shape, rng, progress)   in place of `draw`, for a law that changes over training, progress in [0, 1]
+      checks_left_out   conformance checks that it breaks on purpose: name -> reason  [none]
     """
 
     @property

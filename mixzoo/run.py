@@ -64,7 +64,7 @@ def start(
     device = pick_device(config.train.device)
     on_device(data.train, torch.device("cpu"), config.train.batch_images)
     with settings(config.train, device), contextlib.ExitStack() as stack:
-        players = build_players(config, data, device)
+        players = build_players(zoo, config, data, device)
         home = stack.enter_context(new_directory(directory, config.slug))  # only now that nothing more can be refused
         show = show_for(config.train.steps) if show_for else Show()
         if players.mixer.k > config.train.batch_images:
@@ -88,7 +88,7 @@ def resume(zoo: Zoo, home: Path, show_for: Callable[..., Show] | None = None) ->
     device = pick_device(config.train.device)
     with settings(config.train, device, before.get("threads", 0)), lock(home):
         warnings = differences(before, environment(zoo, data, device), home)
-        players = build_players(config, data, device)
+        players = build_players(zoo, config, data, device)
         progress, damaged = fresh(), list[str]()
         if saved(home / "checkpoints"):  # one killed before its first checkpoint begins again, to the same end
             progress, damaged = restore(home / "checkpoints", players)
@@ -106,7 +106,7 @@ def open_run(zoo: Zoo, home: Path, device: str = "auto") -> Opened:
         raise CheckpointError(f"{home}: no checkpoint yet; train it further with `mixzoo resume {home}`")
     checkpoint, state, progress, _ = newest(home / "checkpoints")
     data = _load(config)
-    players = build_players(config, data, where)
+    players = build_players(zoo, config, data, where)
     load_modules(state, modules_of(players), checkpoint)
     return Opened(config, data, players, str(where), progress.step)
 

@@ -21,7 +21,7 @@ def players_and_batch(objective="amr", mixer="mixup", zoo=None, **numbers):
     zoo = zoo or toy_zoo()
     config = toy_config(zoo, flags={"objective": objective, "mixer": mixer}, **numbers)
     data = config.parts["dataset"].load(0)
-    players = build_players(config, data, torch.device("cpu"))
+    players = build_players(zoo, config, data, torch.device("cpu"))
     images = on_device(data.train, torch.device("cpu"), config.train.batch_images)
     draws = draw_step(0, 0, players.mixer, CodeShape(config.train.batch_images, (2, 4, 4)), len(images.images))
     x, labels = images.batch(draws.index)

@@ -10,19 +10,22 @@ from mixzoo.config import RunConfig, Train
 from mixzoo.draws import seed_for
 from mixzoo.errors import ConfigError, PluginError, listing
 from mixzoo.evaluation.probe import build_probe
+from mixzoo.mixing import needs_map
+from mixzoo.plugins import Zoo
 from mixzoo.protocols import AutoEncoder, Dataset, Discriminator, Mixer, Objective, Setting
 from mixzoo.training.step import Players, trainable
 
 PROTOCOLS = {"autoencoder": AutoEncoder, "discriminator": Discriminator, "mixer": Mixer, "objective": Objective}
 
 
-def build_players(config: RunConfig, data: Dataset, device: torch.device) -> Players:
+def build_players(zoo: Zoo, config: RunConfig, data: Dataset, device: torch.device) -> Players:
     """Everything the run trains, initialised from its seed."""
     setting = Setting(image_shape=data.image_shape, classes=len(data.class_names))
     autoencoder = build_part(config, "autoencoder", setting).to(device)
     setting = Setting(setting.image_shape, setting.classes, tuple(autoencoder.latent_shape))
     objective = build_part(config, "objective", setting)
     mixer = build_part(config, "mixer", setting)
+    refuse_vector_codes(zoo, config.names["mixer"], mixer, setting.latent_shape)
     if isinstance(mixer, nn.Module):
         mixer = mixer.to(device)
     discriminator = build_part(config, "discriminator", setting).to(device) if objective.needs.discriminator else None
@@ -38,10 +41,14 @@ def build_players(config: RunConfig, data: Dataset, device: torch.device) -> Pla
 
 
 def build_part(config: RunConfig, kind: str, setting: Setting) -> Any:
+    """The run's part of that kind, initialised from the run's seed."""
+    return built(config.parts[kind], kind, config.names[kind], setting, config.train.seed)
+
+
+def built(recipe: Any, kind: str, name: str, setting: Setting, seed: int) -> Any:
     """A part from its recipe; ConfigError where it does not fit the data, PluginError where it is no such part."""
-    recipe, name = config.parts[kind], config.names[kind]
     try:
-        part = _seeded(config.train.seed, kind, lambda: recipe.build(setting)) if hasattr(recipe, "build") else recipe
+        part = _seeded(seed, kind, lambda: recipe.build(setting)) if hasattr(recipe, "build") else recipe
     except ValueError as err:
         raise ConfigError(f"{kind} {name!r}: {err}") from err
     if not isinstance(part, PROTOCOLS[kind]):
@@ -50,6 +57,16 @@ def build_part(config: RunConfig, kind: str, setting: Setting) -> Any:
         missing = listing(m for m in members if not hasattr(part, m))
         raise PluginError(f"{kind} {name!r} is no {protocol.__name__}: it lacks {missing}")
     return part
+
+
+def refuse_vector_codes(zoo: Zoo, name: str, mixer: Mixer, latent: tuple[int, ...]) -> None:
+    """ConfigError, with the mixers that fit, for one that mixes positions of a map where codes are vectors."""
+    if needs_map(mixer) and len(latent) == 1:
+        fit = listing(offer.name for offer in zoo.of_kind("mixer") if not needs_map(offer.recipe))
+        raise ConfigError(
+            f"mixer {name!r} mixes positions of a map [channels, height, width], and codes here are vectors of "
+            f"{latent[0]}; use an auto-encoder whose code is a map, or a mixer that takes vectors ({fit})"
+        )
 
 
 def _refuse_unmet_needs(config: RunConfig, objective: Objective, autoencoder: AutoEncoder) -> None:

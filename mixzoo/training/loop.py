@@ -65,7 +65,8 @@ class Loop:
     def _step(self, step: int) -> dict[str, Tensor]:
         latent = tuple(self.players.autoencoder.latent_shape)
         shape = CodeShape(self.train.batch_images, latent)
-        draws = draw_step(self.train.seed, step, self.players.mixer, shape, len(self.images.images))
+        images, progress = len(self.images.images), step / self.train.steps
+        draws = draw_step(self.train.seed, step, self.players.mixer, shape, images, progress)
         x, labels = self.images.batch(draws.index)
         torch.manual_seed(seed_for(self.train.seed, "torch", step))  # for a network that draws its own (dropout)
         return train_step(self.players, x, labels, draws, autoencoder_moves=step % self.train.d_steps == 0)
