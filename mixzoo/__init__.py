@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mixzoo.errors import ConfigError, DataError, MixzooError, PluginError
+    from mixzoo.functional import MixedBatch, create, mix
     from mixzoo.hookspecs import API_VERSION, hookimpl
     from mixzoo.mixing import LinearMixer, MaskMixer
     from mixzoo.protocols import (
@@ -42,6 +43,7 @@ __all__ = [
     "LinearMixer",
     "MaskMixer",
     "Mixed",
+    "MixedBatch",
     "Mixer",
     "MixzooError",
     "Needs",
@@ -52,10 +54,12 @@ __all__ = [
     "Setting",
     "Split",
     "Terms",
+    "create",
     "hookimpl",
+    "mix",
 ]
 __version__ = "0.1.0"
-_HOMES = ("mixzoo.errors", "mixzoo.hookspecs", "mixzoo.protocols", "mixzoo.mixing")  # light ones first
+_HOMES = ("mixzoo.errors", "mixzoo.hookspecs", "mixzoo.protocols", "mixzoo.mixing", "mixzoo.functional")  # light first
 
 
 def __getattr__(name: str) -> Any:

@@ -12,10 +12,26 @@ from mixzoo.errors import ConfigError, PluginError, listing
 from mixzoo.evaluation.probe import build_probe
 from mixzoo.mixing import needs_map
 from mixzoo.plugins import Zoo
-from mixzoo.protocols import AutoEncoder, Dataset, Discriminator, Mixer, Objective, Setting
+from mixzoo.protocols import (
+    AutoEncoder,
+    Dataset,
+    DatasetRecipe,
+    Discriminator,
+    Metric,
+    Mixer,
+    Objective,
+    Setting,
+)
 from mixzoo.training.step import Players, trainable
 
-PROTOCOLS = {"autoencoder": AutoEncoder, "discriminator": Discriminator, "mixer": Mixer, "objective": Objective}
+PROTOCOLS = {
+    "autoencoder": AutoEncoder,
+    "discriminator": Discriminator,
+    "mixer": Mixer,
+    "objective": Objective,
+    "dataset": DatasetRecipe,
+    "metric": Metric,
+}
 
 
 def build_players(zoo: Zoo, config: RunConfig, data: Dataset, device: torch.device) -> Players:
