@@ -5,6 +5,7 @@ import torch
 
 from mixzoo import Setting, Split
 from mixzoo.errors import StorageError
+from mixzoo.pictures import catalogue
 from mixzoo.pictures.grid import Row, save_png, sheet, to_pixels
 from mixzoo.pictures.interpolation import strips, triangle
 from mixzoo.pictures.mixes import fixed_examples, mix_rows, points
@@ -110,3 +111,23 @@ def test_drawing_leaves_a_network_in_the_mode_it_was_in():
     net.train()
     mix_rows(net, ZOO.recipe("mixer", "mixup"), DATA.test, "cpu")
     assert net.training
+
+
+def test_every_mixer_walks_the_same_path_between_the_same_three_images():
+    mixers = {spec: ZOO.recipe("mixer", spec) for spec in ("mixup", "dirichlet:k=3", "channel:k=5", "bernoulli:k=3")}
+    found = {row.label: row.images for row in catalogue.rows(Identity(), mixers, DATA.test, steps=5, device="cpu")}
+    blended = found.pop("pixels, mixup")
+    assert len(blended) == 10  # two legs of five with one corner in common, and the middle
+    torch.testing.assert_close(blended[2], (blended[0] + blended[4]) / 2)
+    torch.testing.assert_close(blended[-1], (blended[0] + blended[4] + blended[8]) / 3)
+    assert list(found) == list(mixers)
+    for name, images in found.items():
+        assert len(images) == (9 if name == "mixup" else 10)
+        torch.testing.assert_close(images[[0, 4, 8]], blended[[0, 4, 8]])
+    for name in ("mixup", "dirichlet:k=3", "channel:k=5"):
+        torch.testing.assert_close(found[name], blended[: len(found[name])])
+
+
+def test_a_leg_has_two_ends():
+    with pytest.raises(ValueError, match="a leg of 1 mixes has no two ends; steps must be at least 2"):
+        catalogue.rows(Identity(), {}, DATA.test, steps=1, device="cpu")
