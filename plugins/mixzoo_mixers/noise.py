@@ -7,7 +7,6 @@ import torch
 from annotated_types import Ge, Le
 from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
-from torch.nn.functional import max_pool2d_with_indices
 
 from mixzoo import CodeShape
 from mixzoo.draws import rng_for
@@ -23,12 +22,12 @@ class DropBlock(RegionMixer):
 
     h_mix[y, x] = h_i[y, x],   i the partner of the block over (y, x), or the first source where there is none
 
-    The combination that AMR's discussion proposes. Expected shares a = (1-p, p/(k-1), …) for a given p, else
-    a ~ Dirichlet(1, …, 1) and p = 1 - a_1: E[share_i | a] = a_i exactly at every position. A block stands at each place
-    with chance γ = 1 - (1-p)^(1/b²), its partner is i with chance a_i / p, and where blocks overlap the one with the
-    smallest of their uniform numbers wins. Places reach b-1 beyond the edges, so that b² blocks may cover each
-    position, in the corners too: P(covered) = 1 - (1-γ)^(b²) = p. (In the original blocks lie inside the map, corners
-    are dropped less, and γ is right to first order.) A block may be larger than the map; the law is the same.
+    The combination that AMR's discussion proposes. Expected shares are a = (1-p, p/(k-1), …) for a given p, else
+    a ~ Dirichlet(1, …, 1) and p = 1 - a_1. A block stands at each place with chance γ = 1 - (1-p)^(1/b²); it belongs to
+    partner i with chance a_i / p. Places reach b-1 beyond the edges, so that b² blocks may cover each position, in the
+    corners too: P(covered) = 1 - (1-γ)^(b²) = p and E[share_i | a] = a_i exactly, everywhere. (In the original blocks
+    lie inside the map, corners are dropped less, and γ is right to first order.) A block may be larger than the map;
+    the law is the same. Each source has 1/k on average where p is not given.
     """
 
     k: Annotated[int, Ge(2), Le(64), "sources of one mix"] = 2
@@ -40,27 +39,33 @@ class DropBlock(RegionMixer):
 
     def draw(self, shape: CodeShape, rng: Generator) -> Bool[Tensor, "k batch #channels height width"]:
         height, width = map_size(self, shape)
-        expected = self._expected(shape.batch, rng)[..., None, None, None]  # a, [k #batch 1 1 1]
+        expected = self._expected(shape.batch, rng)
+        others, place = in_random_order(expected[1:], rng)
         channels = shape.channels if self.share == "channel" else 1
-        places = (shape.batch, channels, height + self.block - 1, width + self.block - 1)
-        uniform, partner = torch.rand(places, generator=rng), torch.rand(places, generator=rng)
-        least, winner = max_pool2d_with_indices(-uniform, [self.block, self.block], [1, 1])
-        partner = partner.flatten(2).gather(2, winner.flatten(2)).reshape(least.shape)
-        gamma = -torch.expm1(expected[0].double().log() / self.block**2)
-        first = expected[0]
-        pick = torch.where(
-            -least < gamma, first + (1 - first) * partner, 0
-        )  # where covered, beyond the first's stretch
-        return picked(pick, expected)
+        number = self._numbers((shape.batch, channels, height, width), rng)
+        mask = picked(number, torch.cat([expected[:1], others])[..., None, None, None])
+        return torch.cat([mask[:1], by_source(mask[1:], place)])
+
+    def _numbers(self, size: tuple[int, int, int, int], rng: Generator) -> Float[Tensor, "batch channels height width"]:
+        """A number ~ U(0, 1) at each position, the same wherever one block lies on top.
+
+        Each place holds a uniform number and the largest over a position is on top; to the power of b², as many as
+        there are, it is uniform again. So γ is the chance that one place alone gets beyond a_1, the first's stretch.
+        """
+        *lead, height, width = size
+        places = torch.rand(*lead, height + self.block - 1, width + self.block - 1, dtype=torch.float64, generator=rng)
+        top = places.unfold(2, self.block, 1).amax(-1).unfold(3, self.block, 1).amax(-1)
+        return top ** (self.block**2)
 
     def order(self, height: int, width: int) -> Int[Tensor, "height width"]:
         """Block after block, in an order that is shuffled but always the same."""
         row, column = torch.arange(height) // self.block, torch.arange(width) // self.block
         return shuffled(row[:, None] * (int(column[-1]) + 1) + column, "dropblock.at")
 
-    def _expected(self, batch: int, rng: Generator) -> Float[Tensor, "k #batch"]:
+    def _expected(self, batch: int, rng: Generator) -> Float[Tensor, "k batch"]:
+        """a, the expected share of each source."""
         if self.p is not None:
-            return one_against_others(1 - self.p, self.k)[:, None]
+            return one_against_others(1 - self.p, self.k)[:, None].expand(-1, batch)
         return dirichlet((self.k, batch), 1.0, rng)
 
 

@@ -78,9 +78,8 @@ class Grid(RegionMixer):
     h_mix[patch] = h_i[patch],   i ~ Categorical(q)
 
     q = (p, (1-p)/(k-1), …) for a given p, else q ~ Dirichlet(1, …, 1), and each source has 1/k of every position on
-    average. Patches of one side differ by one position at most; a side with
-    fewer positions than `cells` has a patch for each. `share` says which patches have one q in common: with share=unit
-    they are independent.
+    average. Patches of one side differ by one position at most; a side with fewer positions than `cells` has a patch
+    for each. `share` says which patches have one q in common: with share=unit they are independent.
     """
 
     k: Annotated[int, Ge(2), Le(64), "sources of one mix"] = 2
