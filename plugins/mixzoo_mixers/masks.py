@@ -4,7 +4,7 @@ h_mix = sum_i m_i h_i,   m_i in {0, 1},   sum_i m_i = 1                         
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal
 
 import torch
 from annotated_types import Ge, Le
@@ -33,7 +33,7 @@ class Bernoulli(MaskMixer):
     share: Annotated[Literal["unit", "example", "batch"], "what has one drawn p in common"] = "example"
 
     def draw(self, shape: CodeShape, rng: Generator) -> Bool[Tensor, "k batch channels *ones"]:
-        return shape.broadcast(crossover(self, shape.batch, shape.channels, rng))
+        return shape.broadcast(crossover(self.k, self.p, self.share, (shape.batch, shape.channels), rng))
 
     def at(self, point: Float[Tensor, " k"], shape: CodeShape) -> Bool[Tensor, "k batch channels *ones"]:
         """Each source gets its part of the feature maps, in an order that is shuffled but always the same."""
@@ -42,24 +42,19 @@ class Bernoulli(MaskMixer):
         return shape.broadcast(picked(pick, point.cpu()[:, None, None])).to(point.device)
 
 
-class Crossover(Protocol):
-    """The options of a mixer that picks a source for each unit by itself: a feature map, or a patch of all maps."""
+def crossover(
+    k: int, p: float | None, share: Literal["unit", "example", "batch"], size: tuple[int, int], rng: Generator
+) -> Bool[Tensor, "k batch units"]:
+    """One-hot over k: each unit (a feature map, or a patch of all maps) picks its source, i ~ Categorical(q).
 
-    @property
-    def k(self) -> int: ...
-    @property
-    def p(self) -> float | None: ...
-    @property
-    def share(self) -> Literal["unit", "example", "batch"]: ...
-
-
-def crossover(mixer: Crossover, batch: int, units: int, rng: Generator) -> Bool[Tensor, "k batch units"]:
-    """One-hot over k: the source of each unit, i ~ Categorical(q) with q as the mixer's `p` and `share` say."""
+    `size` is (batch, units); q is (p, (1-p)/(k-1), …), or drawn for each unit, example or batch as `share` says.
+    """
+    batch, units = size
     pick = torch.rand(batch, units, generator=rng)
-    if mixer.p is not None:
-        return picked(pick, one_against_others(mixer.p, mixer.k)[:, None, None])
-    own = {"unit": (batch, units), "example": (batch, 1), "batch": (1, 1)}[mixer.share]
-    return picked(pick, dirichlet((mixer.k, *own), 1.0, rng))
+    if p is not None:
+        return picked(pick, one_against_others(p, k)[:, None, None])
+    own = {"unit": (batch, units), "example": (batch, 1), "batch": (1, 1)}[share]
+    return picked(pick, dirichlet((k, *own), 1.0, rng))
 
 
 def one_against_others(first: float, k: int) -> Float[Tensor, " k"]:

@@ -89,7 +89,7 @@ class Grid(RegionMixer):
 
     def draw(self, shape: CodeShape, rng: Generator) -> Bool[Tensor, "k batch 1 height width"]:
         patch = self._patches(*map_size(self, shape))
-        mask = crossover(self, shape.batch, int(patch.max()) + 1, rng)
+        mask = crossover(self.k, self.p, self.share, (shape.batch, int(patch.max()) + 1), rng)
         return mask[:, :, patch][:, :, None]
 
     def order(self, height: int, width: int) -> Int[Tensor, "height width"]:
