@@ -1,5 +1,8 @@
 """What every mixer promises, and the law of each."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import given
@@ -179,6 +182,39 @@ def test_one_seed_gives_one_mix_and_leaves_the_default_generator_and_the_sources
 
 
 @pytest.mark.parametrize("spec", SPECS)
+def test_mixes_of_a_whole_fleet_are_those_of_each_run(spec):
+    mixer, shape = ZOO.recipe("mixer", spec), CodeShape(4, (6, 5, 3))
+    h = torch.stack([codes(mixer, shape, seed, torch.float32) for seed in range(3)])
+    draws = torch.stack([drawn(mixer, shape, seed) for seed in range(3)])
+    together = torch.func.vmap(lambda h, draw: mixer(h, draw).h)(h, draws)
+    for mixed, sources, draw in zip(together, h, draws):
+        torch.testing.assert_close(mixed, mixer(sources, draw).h, rtol=1e-6, atol=1e-6)
+
+
+COMPILED = """
+import sys, torch
+from mixzoo import CodeShape
+from mixzoo.draws import rng_for
+from mixzoo.plugins import load_zoo
+zoo = load_zoo()
+for spec in sys.argv[1:]:
+    mixer, shape = zoo.recipe("mixer", spec), CodeShape(4, (6, 5, 3))
+    h = torch.randn(mixer.k, 4, 6, 5, 3, generator=rng_for(0, "codes"))
+    draw = mixer.draw(shape, rng_for(0, "mix"))
+    eager, compiled = mixer(h, draw), torch.compile(lambda h, draw: mixer(h, draw), fullgraph=True)(h, draw)
+    torch.testing.assert_close(compiled.h, eager.h, rtol=1e-6, atol=1e-6, msg=spec)
+    assert torch.equal(compiled.share, eager.share), spec
+    torch._dynamo.reset()
+"""
+
+
+@pytest.mark.slow
+def test_a_compiled_mix_is_one_graph_and_the_same_mix():
+    """In a process without the checks of shapes, which dynamo cannot trace."""
+    subprocess.run([sys.executable, "-c", COMPILED, *SPECS], check=True)
+
+
+@pytest.mark.parametrize("spec", SPECS)
 def test_other_seeds_give_other_draws(spec):
     mixer, shape = ZOO.recipe("mixer", spec), CodeShape(16, (8, 2, 2))
     draws = [drawn(mixer, shape, seed) for seed in range(5)]
@@ -278,6 +314,17 @@ def test_mixup_weighs_uniformly():
     alpha = drawn(ZOO.recipe("mixer", "mixup"), CodeShape(N, (1,)), 0)[0].flatten().sort().values
     distance = (alpha - (torch.arange(N) + 0.5) / N).abs().max()
     assert distance < 3.27 / N**0.5
+
+
+def test_gaias_weight_is_normal_but_for_what_lies_beyond_the_ends():
+    """N(1/2, 1/4²): 4.55 % of it is beyond two standard deviations, where shares end."""
+    alpha = drawn(ZOO.recipe("mixer", "mixup:law=gaia"), CodeShape(N, (1,)), 0)[0].flatten().double()
+    for end in (0, 1):
+        assert (alpha == end).double().mean().item() == pytest.approx(0.02275, abs=6 * (0.02275 / N) ** 0.5)
+    z = ((alpha - 0.5) / 0.25).sort().values
+    within = z.abs() < 2
+    chance = torch.special.ndtr(z)
+    assert (chance - (torch.arange(N) + 0.5) / N)[within].abs().max() < 3.27 / N**0.5
 
 
 @pytest.mark.parametrize("alpha", [0.01, 0.1, 1.0, 10.0, 1e6])

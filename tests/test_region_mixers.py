@@ -52,13 +52,14 @@ def test_just_the_mixers_of_positions_say_that_they_need_a_map():
 
 
 @pytest.mark.parametrize("spec", [*REGIONS, "spatial", "grid:cells=64", "dropblock:block=32", "fmix:decay=100"])
-@pytest.mark.parametrize("k", [2, 3, 64])
-@pytest.mark.parametrize("latent", [(3, 1, 1), (2, 1, 5), (1, 7, 1), (2, 3, 4)])
-def test_one_position_one_example_and_64_sources_are_mixed_too(spec, k, latent):
+@pytest.mark.parametrize("k", [2, 64])
+def test_one_position_one_example_and_64_sources_are_mixed_too(spec, k):
     mixer = ZOO.recipe("mixer", spec + (":" if ":" not in spec else ",") + f"k={k}")
-    shape = CodeShape(1, latent)
-    h = torch.randn(k, 1, *latent, generator=rng_for(0, "codes"))
-    for draw in (mixer.draw(shape, rng_for(0, "mix")), mixer.at(torch.full((k,), 1 / k), shape)):
+    shapes = [CodeShape(1, latent) for latent in ((3, 1, 1), (2, 1, 5), (1, 7, 1), (2, 3, 4))]
+    draws = [(shape, mixer.draw(shape, rng_for(0, "mix"))) for shape in shapes]
+    draws += [(shape, mixer.at(torch.full((k,), 1 / k), shape)) for shape in shapes]
+    for shape, draw in draws:
+        h = torch.randn(k, 1, *shape.latent, generator=rng_for(0, "codes"))
         mixed = mixer(h, draw)
         torch.testing.assert_close(mixed.h, (mixed.share * h).sum(0))
         torch.testing.assert_close(mixed.share.sum(0), torch.ones_like(mixed.share[0]))

@@ -72,15 +72,15 @@ def test_parallel_codes_are_mixed_along_the_line():
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("t", [0.0, 0.3, 1.0])
-@pytest.mark.parametrize("second", [1, 2, -1, -3, 0, 1e-30, 1 + 1e-6, -1 - 1e-6])
 @pytest.mark.parametrize("first", [1, 0, 1e-10, 1e-25, 1e3])
-def test_values_and_gradients_are_finite_wherever_the_codes_are(dtype, t, first, second):
+def test_values_and_gradients_are_finite_wherever_the_codes_are(dtype, t, first):
     a = normal(3, 2, 2, 2)
-    h = torch.stack([first * a, second * a]).to(dtype).requires_grad_()
-    mixed = SLERP(h, share_at(t, 3, 3)).h
-    (gradient,) = torch.autograd.grad(mixed.sum(), h)
-    assert mixed.isfinite().all()
-    assert gradient.isfinite().all()
+    for second in (1, 2, -1, -3, 0, 1e-30, 1 + 1e-6, -1 - 1e-6):
+        h = torch.stack([first * a, second * a]).to(dtype).requires_grad_()
+        mixed = SLERP(h, share_at(t, 3, 3)).h
+        (gradient,) = torch.autograd.grad(mixed.sum(), h)
+        assert mixed.isfinite().all(), second
+        assert gradient.isfinite().all(), second
 
 
 def test_gradients_are_right_to_second_order():
