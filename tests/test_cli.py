@@ -143,7 +143,9 @@ def test_more_sources_than_images_is_one_warning(mixzoo):
 def test_list_names_each_part_its_plugin_and_a_line_about_it(mixzoo):
     code, out, _ = mixzoo("list", "mixers")
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()] == ["bernoulli", "channel", "dirichlet", "mixup"]
+    names = [line.split()[0] for line in out.splitlines()]
+    assert names == sorted(names)
+    assert {"bernoulli", "channel", "dirichlet", "mixup"} <= set(names)
     assert "Convex combination of two codes" in out
     assert "[mixzoo/mixers]" in out
 
@@ -174,7 +176,7 @@ def test_show_gives_the_equation_and_every_option(mixzoo):
     found = json.loads(mixzoo("show", "mixers", "bernoulli", "--json")[1])
     assert [option["name"] for option in found["options"]] == ["k", "p", "share"]
     assert found["options"][0]["default"] == 2
-    assert "It has no options." in mixzoo("show", "mixer", "mixup")[1]
+    assert "It has no options." in mixzoo("show", "mixer", "slerp")[1]
 
 
 def test_every_part_can_be_shown(mixzoo):

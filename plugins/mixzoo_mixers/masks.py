@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import torch
 from annotated_types import Ge, Le
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
 from mixzoo import CodeShape, MaskMixer
@@ -33,26 +33,43 @@ class Bernoulli(MaskMixer):
     share: Annotated[Literal["unit", "example", "batch"], "what has one drawn p in common"] = "example"
 
     def draw(self, shape: CodeShape, rng: Generator) -> Bool[Tensor, "k batch channels *ones"]:
-        pick = torch.rand(shape.batch, shape.channels, generator=rng)
-        return shape.broadcast(_picked(pick, self._chances(shape, rng)))
+        return shape.broadcast(crossover(self.k, self.p, self.share, (shape.batch, shape.channels), rng))
 
     def at(self, point: Float[Tensor, " k"], shape: CodeShape) -> Bool[Tensor, "k batch channels *ones"]:
         """Each source gets its part of the feature maps, in an order that is shuffled but always the same."""
         rank = torch.randperm(shape.channels, generator=rng_for(0, "bernoulli.at"))
         pick = ((rank + 0.5) / shape.channels).expand(shape.batch, -1)
-        return shape.broadcast(_picked(pick, point.cpu()[:, None, None])).to(point.device)
-
-    def _chances(self, shape: CodeShape, rng: Generator) -> Float[Tensor, "k #batch #channels"]:
-        """q, the chance of each source at each feature map."""
-        if self.p is not None:
-            return torch.tensor([self.p] + [(1 - self.p) / (self.k - 1)] * (self.k - 1))[:, None, None]
-        own = {"unit": (shape.batch, shape.channels), "example": (shape.batch, 1), "batch": (1, 1)}[self.share]
-        return dirichlet((self.k, *own), 1.0, rng)
+        return shape.broadcast(picked(pick, point.cpu()[:, None, None])).to(point.device)
 
 
-def _picked(
-    pick: Float[Tensor, "batch channels"], chances: Float[Tensor, "k #batch #channels"]
-) -> Bool[Tensor, "k batch channels"]:
-    """One-hot over k: the source in whose stretch of [0, 1) `pick` falls."""
-    source = (pick >= chances.cumsum(0)[:-1]).sum(0)  # [batch channels]
-    return source == torch.arange(len(chances))[:, None, None]
+def crossover(
+    k: int, p: float | None, share: Literal["unit", "example", "batch"], size: tuple[int, int], rng: Generator
+) -> Bool[Tensor, "k batch units"]:
+    """One-hot over k: each unit (a feature map, or a patch of all maps) picks its source, i ~ Categorical(q).
+
+    `size` is (batch, units); q is (p, (1-p)/(k-1), …), or drawn for each unit, example or batch as `share` says.
+    """
+    batch, units = size
+    pick = torch.rand(batch, units, generator=rng)
+    if p is not None:
+        return picked(pick, one_against_others(p, k)[:, None, None])
+    own = {"unit": (batch, units), "example": (batch, 1), "batch": (1, 1)}[share]
+    return picked(pick, dirichlet((k, *own), 1.0, rng))
+
+
+def one_against_others(first: float, k: int) -> Float[Tensor, " k"]:
+    """Chances of k sources: `first` for the first, the rest in equal parts for the others."""
+    return torch.tensor([first] + [(1 - first) / (k - 1)] * (k - 1))
+
+
+def picked(
+    pick: Float[Tensor, "batch *units"], chances: Float[Tensor, "k #batch *#units"]
+) -> Bool[Tensor, "k batch *units"]:
+    """One-hot over k: the source in whose stretch of [0, 1) `pick` falls, stretches as long as the chances."""
+    source = (pick >= chances.cumsum(0)[:-1]).sum(0)  # [batch *units]
+    return one_hot(source, len(chances))
+
+
+def one_hot(source: Int[Tensor, "batch *units"], k: int) -> Bool[Tensor, "k batch *units"]:
+    """The mask that takes source number `source` at each place."""
+    return source == torch.arange(k).reshape(k, *[1] * source.ndim)

@@ -1,10 +1,10 @@
-"""Mixers that weigh their sources: one point of the simplex per example, or one per feature map.
+"""Mixers that weigh their sources: one point of the simplex per example, feature map or position.
 
 h_mix = sum_i share_i h_i,   share_i >= 0,   sum_i share_i = 1                          (AMR eq. 4 and eq. 6)
 """
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, Le
@@ -12,19 +12,27 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from mixzoo import CodeShape, LinearMixer
+from mixzoo_mixers.maps import map_size
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Mixup(LinearMixer):
     """Convex combination of two codes, one weight per example (AMR eq. 4; Verma et al. 2018).
 
-    h_mix = α h₁ + (1 - α) h₂,   α ~ U(0, 1)
+    h_mix = α h₁ + (1 - α) h₂,   α ~ U(0, 1);   law=gaia is α ~ N(1/2, 1/4²) (Sainburg et al. 2018)
+
+    1/2 of each on average, with both laws. GAIA's weight leaves [0, 1] in 4.6 % of its draws and is clamped here, so
+    that shares stay on the simplex: 2.3 % of the mixes are the first code, 2.3 % the second.
     """
 
     k: ClassVar[int] = 2
+    law: Annotated[Literal["uniform", "gaia"], "of the weight: even, or gathered at 1/2"] = "uniform"
 
     def draw(self, shape: CodeShape, rng: Generator) -> Float[Tensor, "2 batch *ones"]:
-        alpha = torch.rand(shape.batch, generator=rng)
+        if self.law == "gaia":
+            alpha = (0.5 + 0.25 * torch.randn(shape.batch, generator=rng)).clamp(0, 1)
+        else:
+            alpha = torch.rand(shape.batch, generator=rng)
         return shape.broadcast(torch.stack([alpha, 1 - alpha]))
 
 
@@ -53,6 +61,23 @@ class Channel(LinearMixer):
 
     def draw(self, shape: CodeShape, rng: Generator) -> Float[Tensor, "k batch channels *ones"]:
         return shape.broadcast(dirichlet((self.k, shape.batch, shape.channels), 1.0, rng))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spatial(LinearMixer):
+    """Convex combination of k codes with weights of its own for each position, the same in all feature maps.
+
+    h_mix[y, x] = Σᵢ αᵢ[y, x] hᵢ[y, x],   α[y, x] ~ Dirichlet(alpha, …, alpha) independently for each position
+
+    Each source has 1/k on average; `channel` (the authors' `mixup2`) turned from feature maps to positions.
+    """
+
+    needs_map: ClassVar[bool] = True
+    k: Annotated[int, Ge(2), Le(64), "sources of one mix"] = 2
+    alpha: Annotated[float, Ge(0.01), Le(1e6), "concentration: below 1 near the sources, above 1 near their mean"] = 1.0
+
+    def draw(self, shape: CodeShape, rng: Generator) -> Float[Tensor, "k batch 1 height width"]:
+        return dirichlet((self.k, shape.batch, 1, *map_size(self, shape)), self.alpha, rng)
 
 
 def dirichlet(shape: tuple[int, ...], alpha: float, rng: Generator) -> Float[Tensor, "k *rest"]:
