@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from mixzoo.errors import ConfigError, DataError, MixzooError, PluginError
     from mixzoo.hookspecs import API_VERSION, hookimpl
     from mixzoo.mixing import LinearMixer, MaskMixer
+    from mixzoo.options import Part
     from mixzoo.protocols import (
         AutoEncoder,
         CodeShape,
@@ -46,6 +47,7 @@ __all__ = [
     "MixzooError",
     "Needs",
     "Objective",
+    "Part",
     "PluginError",
     "Resynthesis",
     "Scores",
@@ -55,7 +57,13 @@ __all__ = [
     "hookimpl",
 ]
 __version__ = "0.1.0"
-_HOMES = ("mixzoo.errors", "mixzoo.hookspecs", "mixzoo.protocols", "mixzoo.mixing")  # light ones first
+_HOMES = (  # light ones first
+    "mixzoo.errors",
+    "mixzoo.hookspecs",
+    "mixzoo.options",
+    "mixzoo.protocols",
+    "mixzoo.mixing",
+)
 
 
 def __getattr__(name: str) -> Any:
