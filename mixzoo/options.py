@@ -57,7 +57,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Part(Generic[T]):
-    """A part that is an option of another: `Part[Mixer]` takes a mixer. As text it is its spec, every option explicit."""
+    """A part that is an option of another; `Part[Mixer]` takes a mixer. As text: its spec, every option explicit."""
 
     kind: str
     name: str
