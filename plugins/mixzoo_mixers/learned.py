@@ -22,7 +22,7 @@ Weight = Literal["position", "channel", "example"]
 class Label:
     """Each feature map from one of k codes, chosen by a network from the label that the mix should have (AMR eq. 7).
 
-    h_mix[c] = h_i[c],   i ~ Categorical(softmax(ℓ[c])),   ℓ = embed(y_mix),   y_mix = Σᵢ αᵢ yᵢ,   α ~ Dirichlet(1, …, 1)
+    h_mix[c] = h_i[c],  i ~ Categorical(softmax(ℓ[c])),  ℓ = embed(y_mix),  y_mix = Σᵢ αᵢ yᵢ,  α ~ Dirichlet(1, …, 1)
 
     y is one-hot over classes, or a vector of attributes; embed is an MLP of one hidden layer. For k = 2 the chance of
     the first source is the paper's p = sigmoid(ℓ₁ - ℓ₂), and α ~ U(0, 1) (section 2.2, Figure 4). The class mixer in an
@@ -105,8 +105,8 @@ class LabelMixer(nn.Module):
 
     def logits(self, y_mix: Float[Tensor, "batch classes"]) -> Float[Tensor, "k batch channels"]:
         """ℓ: softmax over k is the chance of each source at each feature map."""
-        logits: Tensor = self.embed(y_mix)
-        return logits.unflatten(1, (self.k, self.channels)).movedim(1, 0)
+        flat: Tensor = self.embed(y_mix)
+        return flat.reshape(-1, self.k, self.channels).movedim(1, 0)
 
     def at(self, point: Float[Tensor, " k"], shape: CodeShape) -> dict[str, Tensor]:
         """α at the point, for every example with one Gumbel noise, always the same. It aims at a label: a corner is the
