@@ -13,9 +13,11 @@ from annotated_types import Ge, Le
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor, nn, where
 
-from mixzoo import CodeShape, Draw, Mixed, Mixer, Part, Setting
+from mixzoo import CodeShape, Draw, LinearMixer, Mixed, Mixer, Part, Setting
 from mixzoo.mixing import drawn, needs_map
 from mixzoo_mixers.labels import label_vectors, mixed_labels
+
+UNEVEN = {"mean_share_is_one_over_k": "its mixers take different numbers of sources, so the first have more share"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +36,25 @@ class OneOf:
     d: Annotated[Part[Mixer], "the fourth"] | None = None
     p: Annotated[float, Ge(0), Le(1), "chance of the first; equal chances when not given"] | None = None
 
-    def build(self, setting: Setting) -> "ForEachExample":
+    @property
+    def parts(self) -> dict[str, Part[Mixer]]:
         given = {"a": self.a, "b": self.b, "c": self.c, "d": self.d}
-        parts = {name: part.build(setting) for name, part in given.items() if part is not None}
-        p = 1 / len(parts) if self.p is None else self.p
-        chances = [p] + [(1 - p) / (len(parts) - 1)] * (len(parts) - 1)
-        return ForEachExample(parts, lambda progress: chances, setting.classes)
+        return {name: part for name, part in given.items() if part is not None}
+
+    @property
+    def k(self) -> int:
+        return max(map(_k, self.parts.values()))
+
+    @property
+    def checks_left_out(self) -> Mapping[str, str]:
+        uneven = len(set(map(_k, self.parts.values()))) > 1
+        return _left_out(self.parts) | (UNEVEN if uneven else {})
+
+    def build(self, setting: Setting) -> "ForEachExample":
+        others = len(self.parts) - 1
+        p = 1 / (others + 1) if self.p is None else self.p
+        chances = [p] + [(1 - p) / others] * others
+        return ForEachExample(_built(self.parts, setting), lambda progress: chances, self.checks_left_out, setting)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,14 +76,28 @@ class Schedule:
         if self.start >= self.end:
             raise ValueError(f"start={self.start} must be below end={self.end}")
 
-    def build(self, setting: Setting) -> "ForEachExample":
-        parts = {"b": self.b.build(setting), "a": self.a.build(setting)}
+    @property
+    def parts(self) -> dict[str, Part[Mixer]]:
+        return {"b": self.b, "a": self.a}
 
+    @property
+    def k(self) -> int:
+        return max(_k(self.a), _k(self.b))
+
+    @property
+    def checks_left_out(self) -> Mapping[str, str]:
+        never = {
+            "every_position_can_come_from_every_source": "at the end b alone mixes, and it takes fewer sources than a"
+        }
+        fewer = UNEVEN | never if _k(self.b) < _k(self.a) else {}
+        return _left_out(self.parts) | fewer
+
+    def build(self, setting: Setting) -> "ForEachExample":
         def chances(progress: float) -> tuple[float, float]:
             t = min(max((progress - self.start) / (self.end - self.start), 0.0), 1.0)
             return t, 1 - t
 
-        return ForEachExample(parts, chances, setting.classes)
+        return ForEachExample(_built(self.parts, setting), chances, self.checks_left_out, setting)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +112,25 @@ class Chain:
     a: Annotated[Part[Mixer], "the mixer of the first sources"]
     b: Annotated[Part[Mixer], "the mixer of that mix with the other sources"]
 
+    @property
+    def parts(self) -> dict[str, Part[Mixer]]:
+        return {"a": self.a, "b": self.b}
+
+    @property
+    def k(self) -> int:
+        return _k(self.a) + _k(self.b) - 1
+
+    @property
+    def checks_left_out(self) -> Mapping[str, str]:
+        own = {"mean_share_is_one_over_k": "a's sources have one share of b's mix between them"}
+        if not any(isinstance(part.recipe, LinearMixer) for part in self.parts.values()):
+            own["at_is_a_point_of_the_simplex"] = (
+                "a's mask and b's may lie on one another, so their shares do not multiply"
+            )
+        return _left_out(self.parts) | own
+
     def build(self, setting: Setting) -> "Chained":
-        return Chained(self.a.build(setting), self.b.build(setting), setting.classes)
+        return Chained(**_built(self.parts, setting), left_out=self.checks_left_out, setting=setting)
 
 
 class ForEachExample(nn.Module):
@@ -94,15 +140,21 @@ class ForEachExample(nn.Module):
     mixer in it aims at one; for an example of the others it then is the sources' labels weighted by their shares.
     """
 
-    def __init__(self, parts: Mapping[str, Mixer], chances: Callable[[float], Sequence[float]], classes: int) -> None:
+    def __init__(
+        self,
+        parts: Mapping[str, Mixer],
+        chances: Callable[[float], Sequence[float]],  # of each part, at this progress of the training
+        left_out: Mapping[str, str],
+        setting: Setting,
+    ) -> None:
         super().__init__()
-        self.parts, self.chances, self.classes = dict(parts), chances, classes
+        self.parts, self.chances, self.classes = dict(parts), chances, setting.classes
         for name, part in parts.items():
             if isinstance(part, nn.Module):
                 self.add_module(name, part)
         self.k = max(part.k for part in parts.values())
         self.needs_map = any(map(needs_map, parts.values()))
-        self.checks_left_out = _left_out(parts)
+        self.checks_left_out = left_out
 
     def draw(self, shape: CodeShape, rng: Generator) -> dict[str, Tensor]:
         return self.draw_at(shape, rng, 1.0)
@@ -116,6 +168,7 @@ class ForEachExample(nn.Module):
     def forward(
         self, h: Float[Tensor, "k batch *latent"], draw: Mapping[str, Tensor], labels: Tensor | None = None
     ) -> Mixed:
+        _refuse_count(h, self.k)
         masks = [draw["choice"] == i for i in range(len(self.parts))]
         mixes = [self._mix(name, mask, h, draw, labels) for name, mask in zip(self.parts, masks)]
         share = _chosen(masks, [_padded(mixed.share, self.k, h.ndim) for mixed in mixes], axis=1)
@@ -158,12 +211,12 @@ class ForEachExample(nn.Module):
 class Chained(nn.Module):
     """Two mixers, one after the other. y_mix is b's, or follows from a's by b's shares, where either aims at one."""
 
-    def __init__(self, a: Mixer, b: Mixer, classes: int) -> None:
+    def __init__(self, a: Mixer, b: Mixer, left_out: Mapping[str, str], setting: Setting) -> None:
         super().__init__()
-        self.a, self.b, self.classes = a, b, classes
+        self.a, self.b, self.classes = a, b, setting.classes
         self.k = a.k + b.k - 1
         self.needs_map = needs_map(a) or needs_map(b)
-        self.checks_left_out = _left_out({"a": a, "b": b})
+        self.checks_left_out = left_out
 
     def draw(self, shape: CodeShape, rng: Generator) -> dict[str, Tensor]:
         return self.draw_at(shape, rng, 1.0)
@@ -175,6 +228,7 @@ class Chained(nn.Module):
     def forward(
         self, h: Float[Tensor, "k batch *latent"], draw: Mapping[str, Tensor], labels: Tensor | None = None
     ) -> Mixed:
+        _refuse_count(h, self.k)
         m = self.a.k
         first = self.a(h[:m], _unpacked(draw, "a"), None if labels is None else labels[:m])
         y = None
@@ -209,13 +263,26 @@ def _unpacked(draw: Mapping[str, Tensor], name: str) -> Draw:
     return {key.removeprefix(f"{name}/"): draw[key] for key in draw if key.startswith(f"{name}/")}
 
 
-def _left_out(parts: Mapping[str, Mixer]) -> dict[str, str]:
+def _k(part: Part[Mixer]) -> int:
+    return int(getattr(part.recipe, "k", 0))  # 0 where only the mixer itself knows
+
+
+def _built(parts: Mapping[str, Part[Mixer]], setting: Setting) -> dict[str, Mixer]:
+    return {name: part.build(setting) for name, part in parts.items()}
+
+
+def _left_out(parts: Mapping[str, Part[Mixer]]) -> dict[str, str]:
     """The checks that any part leaves out: what one breaks, the whole breaks."""
     return {
         check: f"{name} leaves it out: {reason}"
         for name, part in parts.items()
-        for check, reason in getattr(part, "checks_left_out", {}).items()
+        for check, reason in getattr(part.recipe, "checks_left_out", {}).items()
     }
+
+
+def _refuse_count(h: Float[Tensor, "sources batch *latent"], k: int) -> None:
+    if len(h) != k:
+        raise ValueError(f"a mixer of k={k} sources got {len(h)}")
 
 
 def _along(mask: Bool[Tensor, " batch"], like: Tensor, axis: int) -> Bool[Tensor, "..."]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, Gt, Le
@@ -34,6 +34,13 @@ class Label:
     they see in use, and no temperature has to be lowered for that. The second has the exact gradient of what it mixes.
     """
 
+    checks_left_out: ClassVar[Mapping[str, str]] = {
+        "labels_do_not_matter": "it mixes by them",
+        "corner_is_that_source": "a point is a label to aim at; what has a source's label may come from others",
+        "at_is_a_point_of_the_simplex": "a point is a label to aim at, not a share",
+        "mean_share_is_one_over_k": "the chance of a source is what embed says of the label",
+    }
+
     k: Annotated[int, Ge(2), Le(64), "sources of one mix"] = 2
     gradient: Annotated[Gradient, "how the gradient passes the sampled mask"] = "straight_through"
     temperature: Annotated[float, Gt(0), Le(100), "of the relaxed mask: near 0 as good as one-hot, above 1 soft"] = 1.0
@@ -57,6 +64,12 @@ class Network:
     Its last layer begins at zero, so that the mixer begins as dirichlet. An α of 1 gives that source whatever net says.
     """
 
+    checks_left_out: ClassVar[Mapping[str, str]] = {
+        "gradient_is_share": "the share depends on the codes too",
+        "moves_with_shift_and_scale": "the share depends on the codes",
+        "gradient_reaches_every_weight": "the last layer begins at zero, so the first learns from the second step on",
+    }
+
     k: Annotated[int, Ge(2), Le(64), "sources of one mix"] = 2
     share: Annotated[Weight, "what has a weight of its own: a position of a feature map, a map, or an example"] = (
         "position"
@@ -76,6 +89,7 @@ class LabelMixer(nn.Module):
 
     def __init__(self, options: Label, channels: int, classes: int) -> None:
         super().__init__()
+        self.checks_left_out = options.checks_left_out
         self.k, self.channels, self.classes = options.k, channels, classes
         self.gradient, self.temperature = options.gradient, options.temperature
         hidden = options.hidden or channels
@@ -105,7 +119,8 @@ class LabelMixer(nn.Module):
 
     def logits(self, y_mix: Float[Tensor, "batch classes"]) -> Float[Tensor, "k batch channels"]:
         """ℓ: softmax over k is the chance of each source at each feature map."""
-        flat: Tensor = self.embed(y_mix)
+        with torch.autocast(y_mix.device.type, enabled=False):  # which source is picked must not hang on rounding
+            flat: Tensor = self.embed(y_mix.to(next(self.embed.parameters()).dtype))
         return flat.reshape(-1, self.k, self.channels).movedim(1, 0)
 
     def at(self, point: Float[Tensor, " k"], shape: CodeShape) -> dict[str, Tensor]:
@@ -122,6 +137,7 @@ class NetworkMixer(nn.Module):
 
     def __init__(self, options: Network, channels: int) -> None:
         super().__init__()
+        self.checks_left_out = options.checks_left_out
         self.k, self.share = options.k, options.share
         hidden = options.hidden or channels
         last = nn.Linear(hidden, channels)
