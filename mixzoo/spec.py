@@ -82,7 +82,8 @@ class _Reader:
         self._option(options)
         while not self._ended():
             if not self._take(","):
-                raise self._misfit(f"',' or {self._end()}; put a value with other characters in double quotes")
+                rest = "a part with options goes in brackets, text with other characters in double quotes"
+                raise self._misfit(f"',' or {self._end()}; {rest}")
             self._option(options)
         return Spec(name, options)
 
