@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from mixzoo.functional import MixedBatch, create, mix
     from mixzoo.hookspecs import API_VERSION, hookimpl
     from mixzoo.mixing import LinearMixer, MaskMixer
+    from mixzoo.options import Part
     from mixzoo.protocols import (
         AutoEncoder,
         CodeShape,
@@ -48,6 +49,7 @@ __all__ = [
     "MixzooError",
     "Needs",
     "Objective",
+    "Part",
     "PluginError",
     "Resynthesis",
     "Scores",
@@ -59,7 +61,14 @@ __all__ = [
     "mix",
 ]
 __version__ = "0.1.0"
-_HOMES = ("mixzoo.errors", "mixzoo.hookspecs", "mixzoo.protocols", "mixzoo.mixing", "mixzoo.functional")  # light first
+_HOMES = (  # light ones first
+    "mixzoo.errors",
+    "mixzoo.hookspecs",
+    "mixzoo.options",
+    "mixzoo.protocols",
+    "mixzoo.mixing",
+    "mixzoo.functional",
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -3,12 +3,19 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from zlib import crc32
 
 from mixzoo.errors import ConfigError
 from mixzoo.pictures.grid import save_png, sheet
 from mixzoo.pictures.interpolation import strips, triangle
 from mixzoo.plugins import Zoo
-from mixzoo.run import open_run
+from mixzoo.protocols import Mixer, Setting
+from mixzoo.run import Opened, open_run
+from mixzoo.spec import parse_spec
+from mixzoo.training.build import built, refuse_vector_codes
+from mixzoo.training.step import trainable
+
+LONGEST_SLUG = 80  # characters of a mixer's spec in a file name
 
 
 @dataclass(frozen=True)
@@ -26,10 +33,8 @@ def draw_interpolations(
     run = open_run(zoo, home, device)
     mixer, spec = run.players.mixer, run.config.names["mixer"]
     if mixer_spec is not None:
-        mixer, spec = zoo.recipe("mixer", mixer_spec, f"--mixer {mixer_spec}"), mixer_spec
-        if hasattr(mixer, "build"):
-            raise ConfigError(f"--mixer {mixer_spec}: it is a learned mixer, and only the run's own has learned here")
-    slug = re.sub(r"[^a-z0-9]+", "-", spec.lower()).strip("-")
+        mixer, spec = _other_mixer(zoo, run, mixer_spec), mixer_spec
+    slug = _slug(spec)
     pictures, autoencoder, test = home / "pictures", run.players.autoencoder, run.data.test
     rows = strips(autoencoder, mixer, test, pairs=pairs, steps=steps, device=run.device)
     files = {"strips": save_png(sheet(rows), pictures / f"strips-{slug}.png")}
@@ -39,3 +44,22 @@ def draw_interpolations(
         triangle(autoencoder, mixer, test, side=side, device=run.device), pictures / f"triangle-{slug}.png"
     )
     return Drawn(files)
+
+
+def _other_mixer(zoo: Zoo, run: Opened, text: str) -> Mixer:
+    """The mixer of that spec, for this run's codes; ConfigError where it would have to learn first."""
+    spec, where = parse_spec(text, "--mixer"), f"--mixer {text}"
+    recipe = zoo.recipe("mixer", spec, where)
+    latent = tuple(run.players.autoencoder.latent_shape)
+    setting = Setting(run.data.image_shape, len(run.data.class_names), latent)
+    mixer: Mixer = built(recipe, "mixer", spec.name, setting, run.config.train.seed)
+    if trainable([mixer]):
+        raise ConfigError(f"{where}: it is a learned mixer, and only the run's own has learned here")
+    refuse_vector_codes(zoo, spec.name, mixer, latent)
+    return mixer
+
+
+def _slug(spec: str) -> str:
+    """The spec as part of a file name; a long one is cut, with a number that tells it from others."""
+    slug = re.sub(r"[^a-z0-9]+", "-", spec.lower()).strip("-")
+    return slug if len(slug) <= LONGEST_SLUG else f"{slug[:LONGEST_SLUG]}-{crc32(spec.encode()):08x}"

@@ -5,21 +5,34 @@ one-line help (a string):
 
     k: Annotated[int, Ge(2), Le(64), "sources of one mix"] = 2
 
+An option may take another part. Its type says of what kind:
+
+    a: Annotated[Part[Mixer], "the first"]            one_of:a=(dirichlet:k=3), or a table [mixer.a] of a run file
+
 Nothing of a validation library shows in a part: pydantic checks types and ranges here, from those annotations alone.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import annotated_types
 
-from mixzoo.errors import ConfigError, listing, nearest, shown
+from mixzoo.errors import ConfigError, PluginError, listing, nearest, printable, shown
+from mixzoo.spec import Spec, parse_spec
 
 T = TypeVar("T")
+PROTOCOLS = {  # what a `Part[...]` may be a part of, and its kind; by name, as the protocols load torch
+    "AutoEncoder": "autoencoder",
+    "Discriminator": "discriminator",
+    "Mixer": "mixer",
+    "Objective": "objective",
+    "DatasetRecipe": "dataset",
+    "Metric": "metric",
+}
 
 REQUIRED = MISSING
 _INT = re.compile(r"-?[0-9]{1,19}")  # ASCII only: int() would take '٤', '1_0' and ' 4'
@@ -35,10 +48,39 @@ class Option:
     allowed: str  # 'an integer >= 2', the words of an error message
     default: Any  # REQUIRED where there is none
     help: str
+    part: str = ""  # the kind of part it takes, where it takes one
 
     @property
     def required(self) -> bool:
         return self.default is REQUIRED
+
+
+@dataclass(frozen=True)
+class Part(Generic[T]):
+    """A part that is an option of another; `Part[Mixer]` takes a mixer. As text: its spec, every option explicit."""
+
+    kind: str
+    name: str
+    recipe: Any
+
+    def __str__(self) -> str:
+        return str(spec_of(self.name, self.recipe))
+
+    def build(self, setting: Any) -> T:
+        """The part itself; ValueError where it does not fit the setting, PluginError where it is no such part."""
+        from mixzoo import protocols
+
+        try:
+            part: T = self.recipe.build(setting) if hasattr(self.recipe, "build") else self.recipe
+        except ValueError as err:
+            raise ValueError(f"{self.name}: {err}") from err
+        protocol = next(name for name, kind in PROTOCOLS.items() if kind == self.kind)
+        if not isinstance(part, getattr(protocols, protocol)):
+            raise PluginError(f"{self.kind} {self.name!r} is no {protocol}: it lacks what `mixzoo.{protocol}` names")
+        return part
+
+
+Resolve = Callable[[str, str, Mapping[str, object], str], Part[Any]]  # (kind, name, its options, where) -> the part
 
 
 def options_of(cls: type) -> tuple[Option, ...]:
@@ -47,10 +89,11 @@ def options_of(cls: type) -> tuple[Option, ...]:
     return tuple(_option(f.name, hints[f.name], _default(f)) for f in fields(cls) if f.init)
 
 
-def build(cls: type[T], given: Mapping[str, object], where: str) -> T:
+def build(cls: type[T], given: Mapping[str, object], where: str, resolve: Resolve | None = None) -> T:
     """An instance of the dataclass `cls` from `given`; raises ConfigError that begins with `where`.
 
     A value may be text from a spec string ("4") or a TOML value (4): text is read by the option's declared type.
+    `resolve` finds the parts that options name; a dataclass without such options needs none.
     """
     declared = {option.name: option for option in options_of(cls)}
     values = {}
@@ -59,7 +102,8 @@ def build(cls: type[T], given: Mapping[str, object], where: str) -> T:
             raise ConfigError(
                 f"{where}: {shown(key)} is no option here (allowed: {listing(declared)}).{nearest(key, declared)}"
             )
-        values[key] = _checked(cls, declared[key], value, where)
+        option = declared[key]
+        values[key] = _part(option, value, where, resolve) if option.part else _checked(cls, option, value, where)
     for option in declared.values():
         if option.required and option.name not in values:
             raise ConfigError(f"{where}: {option.name}= is needed, {option.allowed}: {option.help}")
@@ -70,14 +114,55 @@ def build(cls: type[T], given: Mapping[str, object], where: str) -> T:
 
 
 def to_table(instance: object) -> dict[str, Any]:
-    """Every option of a built part with its value, defaults included; None is left out (TOML has no null)."""
-    pairs = {option.name: getattr(instance, option.name) for option in options_of(type(instance))}
-    return {key: value for key, value in pairs.items() if value is not None}
+    """Every option of a built part with its value, defaults included; None is left out (TOML has no null).
+
+    An option that is a part is a table of its own, with its `name`.
+    """
+    return {
+        key: {"name": value.name, **to_table(value.recipe)} if isinstance(value, Part) else value
+        for key, value in _values(instance).items()
+    }
+
+
+def spec_of(name: str, recipe: object) -> Spec:
+    """The spec that names the recipe with every option explicit."""
+    return Spec(
+        name,
+        {
+            key: spec_of(value.name, value.recipe) if isinstance(value, Part) else as_text(value)
+            for key, value in _values(recipe).items()
+        },
+    )
 
 
 def as_text(value: object) -> str:
     """The value as a spec string has it: true and false in lower case."""
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _values(instance: object) -> dict[str, Any]:
+    """Every option that is not None."""
+    pairs = {option.name: getattr(instance, option.name) for option in options_of(type(instance))}
+    return {key: value for key, value in pairs.items() if value is not None}
+
+
+def _part(option: Option, value: object, where: str, resolve: Resolve | None) -> Part[Any] | None:
+    """The part that a spec ('mixup' or, in brackets, 'dirichlet:k=3') or a table of name and options names."""
+    assert resolve is not None, option
+    inside = f"{where[:-1]}.{option.name}]" if where.endswith("]") else f"{where} in {option.name}"
+    if isinstance(value, str):
+        if value == "none" and option.default is None:
+            return None
+        value = parse_spec(value, inside)
+    if isinstance(value, Spec):
+        return resolve(option.part, value.name, value.options, inside)
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{where}: {option.name}={shown(value)} must be {option.allowed}")
+    options = dict(value)
+    name = options.pop("name", None)
+    if not isinstance(name, str):
+        raise ConfigError(f"{inside}: name={shown(name)} must be the name of a {option.part}")
+    return resolve(option.part, name, options, inside)
 
 
 def _checked(cls: type, option: Option, value: object, where: str) -> object:
@@ -92,7 +177,11 @@ def _checked(cls: type, option: Option, value: object, where: str) -> object:
             continue
     choices = re.findall(r"'([^']*)'", option.type)
     hint = nearest(value, choices) if isinstance(value, str) else ""
-    raise ConfigError(f"{where}: {option.name}={shown(value)} must be {option.allowed}.{hint}")
+    written = shown(value)
+    if isinstance(value, Spec):
+        written = printable(f"({value})")
+        hint = " Text with brackets is put in double quotes." if option.type == "text" else ""
+    raise ConfigError(f"{where}: {option.name}={written} must be {option.allowed}.{hint}")
 
 
 @cache
@@ -127,9 +216,12 @@ def _option(name: str, hint: Any, default: Any) -> Option:
     article = {"integer": "an integer", "number": "a number", "text": "text", "true|false": "true or false"}
     bounded = f" {' and '.join(bounds)}" if bounds else ""
     allowed = article.get(kind, f"one of {kind}") + bounded
+    part = kind if kind in PROTOCOLS.values() else ""
+    if part:
+        allowed = f"{'an' if part[0] in 'aeio' else 'a'} {part}, its name or its spec in brackets"
     if NoneType in get_args(bare):
         allowed += " (or not given)"
-    return Option(name, kind + bounded, allowed, default, helps[0] if helps else "")
+    return Option(name, kind + bounded, allowed, default, helps[0] if helps else "", part)
 
 
 def _unwrapped(hint: Any) -> tuple[Any, tuple[Any, ...]]:
@@ -147,7 +239,16 @@ def _kind(bare: Any) -> str:
         return " or ".join(_kind(_unwrapped(h)[0]) for h in get_args(bare) if h is not NoneType)
     if get_origin(bare) is Literal:
         return ", ".join(repr(choice) for choice in get_args(bare))
+    if get_origin(bare) is Part:
+        return _kind_of_part(get_args(bare)[0])
     return {int: "integer", float: "number", str: "text", bool: "true|false"}.get(bare, str(bare))
+
+
+def _kind_of_part(protocol: Any) -> str:
+    name = getattr(protocol, "__name__", str(protocol))
+    if name not in PROTOCOLS:
+        raise PluginError(f"an option of type Part[{name}]: Part[...] takes one of {listing(PROTOCOLS)}")
+    return PROTOCOLS[name]
 
 
 def _bound(extra: object) -> str:

@@ -13,8 +13,8 @@ import pluggy
 
 from mixzoo import hookspecs
 from mixzoo.errors import ConfigError, MixzooError, PluginError, listing, nearest, printable, shown
-from mixzoo.options import Option, as_text, build, options_of, to_table
-from mixzoo.spec import KEY, Spec, parse_spec
+from mixzoo.options import Option, Part, build, options_of, spec_of
+from mixzoo.spec import KEY, MAX_DEPTH, Spec, parse_spec
 
 GROUP = "mixzoo"
 UNKNOWN = "unknown distribution"
@@ -90,16 +90,23 @@ class Zoo:
         spec = parse_spec(spec, where or kind) if isinstance(spec, str) else spec
         return self.recipe_from(kind, spec.name, spec.options, where)
 
-    def recipe_from(self, kind: str, name: str, options: Mapping[str, object], where: str = "") -> Any:
-        """The same from a name and a table of options, typed (a run file's) or as text (a spec's)."""
-        offer = self.offer(kind, name, where)
-        return build(offer.recipe, options, where or f"{kind} {name!r}")
+    def recipe_from(self, kind: str, name: str, options: Mapping[str, object], where: str = "", depth: int = 0) -> Any:
+        """The same from a name and a table of options, typed (a run file's) or as text (a spec's).
+
+        The parts that options name are found in the same way, `depth` of them around this one already.
+        """
+        if depth > MAX_DEPTH:
+            raise ConfigError(f"{where}: parts of parts at most {MAX_DEPTH} deep")
+
+        def part(kind: str, name: str, options: Mapping[str, object], where: str) -> Part[Any]:
+            return Part(kind, name, self.recipe_from(kind, name, options, where, depth + 1))
+
+        return build(self.offer(kind, name, where).recipe, options, where or f"{kind} {name!r}", part)
 
     def canonical(self, kind: str, spec: Spec | str) -> str:
         """The spec with every option explicit, defaults included: what a run directory and a report show."""
         spec = parse_spec(spec) if isinstance(spec, str) else spec
-        table = to_table(self.recipe(kind, spec))
-        return str(Spec(spec.name, {key: as_text(value) for key, value in table.items()}))
+        return str(spec_of(spec.name, self.recipe(kind, spec)))
 
     def options(self, kind: str, name: str) -> tuple[Option, ...]:
         """The options of a part, for `mixzoo show`."""

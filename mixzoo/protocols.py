@@ -5,8 +5,8 @@
     share  weight of each source at each latent position, sums to 1 over k      D  discriminator, raw scores
 
 A part is named by its *recipe*: a frozen dataclass whose fields are its options. A recipe without weights is the part
-itself (most mixers, every objective); one that must know the data or holds weights has `build(setting)`, which returns
-the part.
+itself (most mixers, every objective); one that must know the data, holds weights or is made of other parts has
+`build(setting)`, which returns the part.
 """
 
 from collections.abc import Iterator, Mapping

@@ -3,13 +3,14 @@ r"""Spec strings: how a part and its options are named on the command line, `dir
     spec   = name [":" option ("," option)*]
     name   = [distribution "/"] identifier         identifier = [a-z][a-z0-9_]*
     option = identifier "=" value
-    value  = bare | quoted
+    value  = bare | quoted | "(" spec ")"
     bare   = one or more printable ASCII characters other than  space , = " ( ) [ ] { }
     quoted = '"' any printable characters, with \" and \\ for a quote and a backslash '"'
 
-A value stays text here; the option's declared type says later what it means (mixzoo.options). Brackets are
-kept free for nested specs. `parse_spec(str(spec)) == spec` for every spec, and `str(spec)` is canonical: options in
-alphabetical order, quotes only where they are needed.
+A value stays text here, and a spec in brackets a spec, such as the parts of `one_of:a=(dirichlet:k=3),b=(mixup)`; the
+option's declared type says later what it means (mixzoo.options). Brackets nest to MAX_DEPTH.
+`parse_spec(str(spec)) == spec` for every spec, and `str(spec)` is canonical: options in alphabetical order, at every
+depth, and quotes only where they are needed.
 """
 
 import re
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 from mixzoo.errors import ConfigError, printable
 
 MAX_LENGTH = 4096  # characters; anything longer is no option list typed by a person
+MAX_DEPTH = 8  # of brackets in brackets; deeper is no mix that a person could picture
 
 _NAME = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]*/)?[a-z][a-z0-9_]*")
 KEY = re.compile(r"[a-z][a-z0-9_]*")
@@ -28,10 +30,10 @@ _QUOTED = re.compile(r'"(?:[^"\\]|\\["\\])*"')
 
 @dataclass(frozen=True)
 class Spec:
-    """A part's name and its options, each value as it was written."""
+    """A part's name and its options, each value as it was written: text, or the spec that stood in brackets."""
 
     name: str
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, "str | Spec"] = field(default_factory=dict)
 
     def __str__(self) -> str:
         if not self.options:
@@ -39,7 +41,9 @@ class Spec:
         return self.name + ":" + ",".join(f"{key}={_written(self.options[key])}" for key in sorted(self.options))
 
 
-def _written(value: str) -> str:
+def _written(value: str | Spec) -> str:
+    if isinstance(value, Spec):
+        return f"({value})"
     if _BARE.fullmatch(value):
         return value
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
@@ -52,47 +56,93 @@ def parse_spec(text: str, where: str = "spec") -> Spec:
             f"{where}: {len(text)} characters, at most {MAX_LENGTH} are allowed; use a run file (--config)"
         )
     try:
-        return _parsed(text)
+        return _Reader(text).spec()
     except _Misfit as misfit:
         raise ConfigError(f"{where}: {misfit}") from None
 
 
-def _parsed(text: str) -> Spec:
-    name = _NAME.match(text)
-    if name is None:
-        raise _Misfit(text, 0, "a name such as 'mixup' (lower-case letters, digits, '_')")
-    at = name.end()
-    if at == len(text):
-        return Spec(name.group())
-    if text[at] != ":":
-        raise _Misfit(text, at, "':' and options, or the end")
-    options: dict[str, str] = {}
-    while at < len(text):  # at a ':' or ',' here
-        at += 1
-        key = KEY.match(text, at)
+class _Reader:
+    """Goes through a text once, from left to right; `at` is the next character, `opened` the brackets around it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.at = 0
+        self.opened: list[int] = []
+
+    def spec(self) -> Spec:
+        """The spec that begins here and goes to the end, or to the bracket that closes it."""
+        name = self._match(_NAME)
+        if name is None:
+            raise self._misfit("a name such as 'mixup' (lower-case letters, digits, '_')")
+        if self._ended():
+            return Spec(name)
+        if not self._take(":"):
+            raise self._misfit(f"':' and options, or {self._end()}")
+        options: dict[str, str | Spec] = {}
+        self._option(options)
+        while not self._ended():
+            if not self._take(","):
+                rest = "a part with options goes in brackets, text with other characters in double quotes"
+                raise self._misfit(f"',' or {self._end()}; {rest}")
+            self._option(options)
+        return Spec(name, options)
+
+    def _option(self, options: dict[str, str | Spec]) -> None:
+        start, key = self.at, self._match(KEY)
         if key is None:
-            raise _Misfit(text, at, "an option such as 'k=4'")
-        if key.group() in options:
-            raise _Misfit(text, at, f"each option once ({key.group()!r} is given twice)")
-        at = key.end()
-        if not text.startswith("=", at):
-            raise _Misfit(text, at, f"'=' after {key.group()!r}")
-        value, at = _value(text, at + 1)
-        options[key.group()] = value
-        if at < len(text) and text[at] != ",":
-            raise _Misfit(text, at, "',' or the end; put a value with other characters in double quotes")
-    return Spec(name.group(), options)
+            raise self._misfit("an option such as 'k=4'")
+        if key in options:
+            self.at = start
+            raise self._misfit(f"each option once ({key!r} is given twice)")
+        if not self._take("="):
+            raise self._misfit(f"'=' after {key!r}")
+        options[key] = self._value()
 
+    def _value(self) -> str | Spec:
+        if self.text.startswith("(", self.at):
+            return self._nested()
+        start = self.at
+        if quoted := self._match(_QUOTED):
+            value = re.sub(r'\\(["\\])', r"\1", quoted[1:-1])
+            if not value.isprintable():
+                self.at = start
+                raise self._misfit("printable characters only")
+            return value
+        if bare := self._match(_BARE):
+            return bare
+        raise self._misfit("a value, in double quotes if it holds spaces, commas, brackets or '='")
 
-def _value(text: str, at: int) -> tuple[str, int]:
-    if quoted := _QUOTED.match(text, at):
-        value = re.sub(r'\\(["\\])', r"\1", quoted.group()[1:-1])
-        if not value.isprintable():
-            raise _Misfit(text, at, "printable characters only")
-        return value, quoted.end()
-    if bare := _BARE.match(text, at):
-        return bare.group(), bare.end()
-    raise _Misfit(text, at, "a value, in double quotes if it holds spaces, commas, brackets or '='")
+    def _nested(self) -> Spec:
+        if len(self.opened) == MAX_DEPTH:
+            raise self._misfit(f"brackets in brackets at most {MAX_DEPTH} deep")
+        self.opened.append(self.at)
+        self.at += 1
+        spec = self.spec()
+        self.opened.pop()
+        self.at += 1
+        return spec
+
+    def _ended(self) -> bool:
+        return self.text.startswith(")", self.at) if self.opened else self.at == len(self.text)
+
+    def _end(self) -> str:
+        """What ends the spec being read, for a message."""
+        return f"the ')' of the '(' at character {self.opened[-1] + 1}" if self.opened else "the end"
+
+    def _take(self, character: str) -> bool:
+        found = self.text.startswith(character, self.at)
+        self.at += found
+        return found
+
+    def _match(self, pattern: re.Pattern[str]) -> str | None:
+        found = pattern.match(self.text, self.at)
+        if found is None:
+            return None
+        self.at = found.end()
+        return found.group()
+
+    def _misfit(self, expected: str) -> "_Misfit":
+        return _Misfit(self.text, self.at, expected)
 
 
 class _Misfit(Exception):

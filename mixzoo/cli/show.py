@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mixzoo.options import Option, as_text
+from mixzoo.options import Option, Part, as_text
 
 
 def show(
@@ -32,7 +32,7 @@ def show(
                 "name": o.name,
                 "type": o.type,
                 "required": o.required,
-                "default": None if o.required else o.default,
+                "default": None if o.required else str(o.default) if isinstance(o.default, Part) else o.default,
                 "help": o.help,
             }
             for o in options

@@ -1,4 +1,4 @@
-"""The mixers without weights, offered through the hook that any plugin uses."""
+"""The mixers, offered through the hook that any plugin uses."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +9,8 @@ from mixzoo import hookimpl
 @hookimpl
 def mixzoo_mixers() -> Mapping[str, type[Any]]:
     from mixzoo_mixers.arc import Slerp
+    from mixzoo_mixers.composite import Chain, OneOf, Schedule
+    from mixzoo_mixers.learned import Label, Network
     from mixzoo_mixers.masks import Bernoulli
     from mixzoo_mixers.noise import DropBlock, FMix
     from mixzoo_mixers.regions import CutMix, Grid
@@ -16,4 +18,6 @@ def mixzoo_mixers() -> Mapping[str, type[Any]]:
 
     weigh: dict[str, type[Any]] = {"mixup": Mixup, "dirichlet": Dirichlet, "channel": Channel, "spatial": Spatial}
     pick: dict[str, type[Any]] = {"bernoulli": Bernoulli, "cutmix": CutMix, "dropblock": DropBlock, "fmix": FMix}
-    return weigh | pick | {"grid": Grid, "slerp": Slerp}
+    learn: dict[str, type[Any]] = {"label": Label, "network": Network}
+    made_of_mixers: dict[str, type[Any]] = {"one_of": OneOf, "chain": Chain, "schedule": Schedule}
+    return weigh | pick | {"grid": Grid, "slerp": Slerp} | learn | made_of_mixers

@@ -1,0 +1,194 @@
+"""Mixers with weights, which learn in unison with the auto-encoder and descend on its terms."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from annotated_types import Ge, Gt, Le
+from jaxtyping import Float
+from torch import Generator, Tensor, nn
+
+from mixzoo import CodeShape, MaskMixer, Mixed, Setting
+from mixzoo.draws import rng_for
+from mixzoo_mixers.labels import label_vectors
+from mixzoo_mixers.weights import dirichlet
+
+Gradient = Literal["straight_through", "relaxed"]
+Weight = Literal["position", "channel", "example"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Label:
+    """Each feature map from one of k codes, chosen by a network from the label that the mix should have (AMR eq. 7).
+
+    h_mix[c] = h_i[c],  i ~ Categorical(softmax(ℓ[c])),  ℓ = embed(y_mix),  y_mix = Σᵢ αᵢ yᵢ,  α ~ Dirichlet(1, …, 1)
+
+    y is one-hot over classes, or a vector of attributes; embed is an MLP of one hidden layer. For k = 2 the chance of
+    the first source is the paper's p = sigmoid(ℓ₁ - ℓ₂), and α ~ U(0, 1) (section 2.2, Figure 4). The class mixer in an
+    early version of the authors' code never sampled: it weighed with a sigmoid of a ReLU, so that p was at least 1/2.
+
+    gradient=straight_through mixes by the sampled mask, and takes the gradient of the relaxed one,
+    softmax((ℓ + Gumbel noise) / temperature); gradient=relaxed mixes by the relaxed mask itself. The first is the
+    default: it is the mixer of the paper, its share is one-hot in truth, so that the decoder and D see in training what
+    they see in use, and no temperature has to be lowered for that. The second has the exact gradient of what it mixes.
+    """
+
+    checks_left_out: ClassVar[Mapping[str, str]] = {
+        "labels_do_not_matter": "it mixes by them",
+        "corner_is_that_source": "a point is a label to aim at; what has a source's label may come from others",
+        "at_is_a_point_of_the_simplex": "a point is a label to aim at, not a share",
+        "mean_share_is_one_over_k": "the chance of a source is what embed says of the label",
+    }
+
+    k: Annotated[int, Ge(2), Le(64), "sources of one mix"] = 2
+    gradient: Annotated[Gradient, "how the gradient passes the sampled mask"] = "straight_through"
+    temperature: Annotated[float, Gt(0), Le(100), "of the relaxed mask: near 0 as good as one-hot, above 1 soft"] = 1.0
+    hidden: (
+        Annotated[int, Ge(1), Le(65536), "units of the hidden layer; as many as feature maps if not given"] | None
+    ) = None
+
+    def build(self, setting: Setting) -> "LabelMixer":
+        if setting.classes < 1:
+            raise ValueError("it mixes by label, and the data have no classes; use data with labels, or bernoulli")
+        return LabelMixer(self, _channels(setting), setting.classes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """Convex combination of k codes with weights that a small network gives from all of them (AMR section 1).
+
+    h_mix = Σᵢ sᵢ hᵢ,   s = softmax over i of (log αᵢ + net(hᵢ, Σⱼ hⱼ / k)),   α ~ Dirichlet(1, …, 1)
+
+    net, one hidden layer along the channels (1x1 convolutions where the code is a map), is the same for every source.
+    Its last layer begins at zero, so that the mixer begins as dirichlet. An α of 1 gives that source whatever net says.
+    """
+
+    checks_left_out: ClassVar[Mapping[str, str]] = {
+        "gradient_is_share": "the share depends on the codes too",
+        "moves_with_shift_and_scale": "the share depends on the codes",
+        "gradient_reaches_every_weight": "the last layer begins at zero, so the first learns from the second step on",
+    }
+
+    k: Annotated[int, Ge(2), Le(64), "sources of one mix"] = 2
+    share: Annotated[Weight, "what has a weight of its own: a position of a feature map, a map, or an example"] = (
+        "position"
+    )
+    hidden: (
+        Annotated[int, Ge(1), Le(65536), "units of the hidden layer; as many as feature maps if not given"] | None
+    ) = None
+
+    def build(self, setting: Setting) -> "NetworkMixer":
+        return NetworkMixer(self, _channels(setting))
+
+
+class LabelMixer(nn.Module):
+    """Mixed(h, share, labels=y_mix). Its call needs the labels of the sources, classes or attributes (ValueError)."""
+
+    needs_map = False
+
+    def __init__(self, options: Label, channels: int, classes: int) -> None:
+        super().__init__()
+        self.checks_left_out = options.checks_left_out
+        self.k, self.channels, self.classes = options.k, channels, classes
+        self.gradient, self.temperature = options.gradient, options.temperature
+        hidden = options.hidden or channels
+        self.embed = nn.Sequential(nn.Linear(classes, hidden), nn.ReLU(), nn.Linear(hidden, options.k * channels))
+
+    def draw(self, shape: CodeShape, rng: Generator) -> dict[str, Tensor]:
+        return {
+            "alpha": dirichlet((self.k, shape.batch), 1.0, rng),
+            "gumbel": gumbel((self.k, shape.batch, shape.channels), rng),
+        }
+
+    def forward(
+        self, h: Float[Tensor, "k batch *latent"], draw: Mapping[str, Tensor], labels: Tensor | None = None
+    ) -> Mixed:
+        if labels is None:
+            raise ValueError(
+                "the label mixer got no labels: pass labels=, [k batch] classes or [k batch attributes], "
+                "or use a mixer that reads none, such as bernoulli"
+            )
+        y_mix = (draw["alpha"][..., None] * label_vectors(labels, self.classes)).sum(0)
+        noisy = CodeShape(h.shape[1], tuple(h.shape[2:])).broadcast(self.logits(y_mix) + draw["gumbel"])
+        soft = (noisy / self.temperature).softmax(0)
+        if self.gradient == "relaxed":
+            share = soft.to(h.dtype)
+            return Mixed((share * h).sum(0), share, y_mix)
+        return picked_straight_through(h, noisy, soft.to(h.dtype))._replace(labels=y_mix)
+
+    def logits(self, y_mix: Float[Tensor, "batch classes"]) -> Float[Tensor, "k batch channels"]:
+        """ℓ: softmax over k is the chance of each source at each feature map."""
+        with torch.autocast(y_mix.device.type, enabled=False):  # which source is picked must not hang on rounding
+            flat: Tensor = self.embed(y_mix.to(next(self.embed.parameters()).dtype))
+        return flat.reshape(-1, self.k, self.channels).movedim(1, 0)
+
+    def at(self, point: Float[Tensor, " k"], shape: CodeShape) -> dict[str, Tensor]:
+        """α at the point, for every example with one Gumbel noise, always the same. It aims at a label: a corner is the
+        mix that should have that source's label, which may take its feature maps from others."""
+        noise = gumbel((self.k, 1, shape.channels), rng_for(0, "label.at")).expand(-1, shape.batch, -1)
+        return {"alpha": point[:, None].expand(-1, shape.batch), "gumbel": noise.to(point.device)}
+
+
+class NetworkMixer(nn.Module):
+    """A convex combination by learned weights. Sources may change places together with their α."""
+
+    needs_map = False
+
+    def __init__(self, options: Network, channels: int) -> None:
+        super().__init__()
+        self.checks_left_out = options.checks_left_out
+        self.k, self.share = options.k, options.share
+        hidden = options.hidden or channels
+        last = nn.Linear(hidden, channels)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.net = nn.Sequential(nn.Linear(2 * channels, hidden), nn.ReLU(), last)
+
+    def draw(self, shape: CodeShape, rng: Generator) -> Float[Tensor, "k batch *ones"]:
+        return shape.broadcast(dirichlet((self.k, shape.batch), 1.0, rng))
+
+    def forward(
+        self, h: Float[Tensor, "k batch *latent"], draw: Float[Tensor, "k batch *ones"], labels: Tensor | None = None
+    ) -> Mixed:
+        share = (draw.log() + self._logits(h)).softmax(0).to(h.dtype)  # log 0 = -∞ leaves a source out, gradient 0
+        return Mixed((share * h).sum(0), share)
+
+    def at(self, point: Float[Tensor, " k"], shape: CodeShape) -> Float[Tensor, "k batch *ones"]:
+        return shape.broadcast(point[:, None].expand(-1, shape.batch))
+
+    def _logits(self, h: Float[Tensor, "k batch *latent"]) -> Float[Tensor, "k batch *latent_or_ones"]:
+        last = h.to(next(self.net.parameters()).dtype).movedim(2, -1)  # [k batch *space channels]
+        logits: Tensor = self.net(torch.cat([last, last.mean(0, keepdim=True).expand_as(last)], -1))
+        logits = logits.movedim(-1, 2)
+        pooled = {"position": (), "channel": tuple(range(3, h.ndim)), "example": tuple(range(2, h.ndim))}[self.share]
+        return logits.mean(pooled, keepdim=True) if pooled else logits
+
+
+def picked_straight_through(
+    h: Float[Tensor, "k batch *latent"],
+    noisy: Float[Tensor, "k batch channels *ones"],
+    soft: Float[Tensor, "k batch channels *ones"],
+) -> Mixed:
+    """Each feature map from the source that is largest in `noisy`, with the gradient of the weights `soft`.
+
+    What is picked comes through bit for bit whatever is in the others, and share is exactly one-hot: what carries the
+    gradient is x - x, which is +0 for every finite x, and taking +0 away changes no number, not even -0. The gradient
+    of a source is its share; `soft` gets that of Σᵢ softᵢ hᵢ, in which a NaN or an infinity of h counts as 0.
+    """
+    mask = noisy.argmax(0) == torch.arange(len(h), device=h.device).reshape(-1, *[1] * (noisy.ndim - 1))
+    hard = MaskMixer()(h, mask)
+    relaxed = (soft * h.detach().nan_to_num(0.0, 0.0, 0.0)).sum(0)
+    return Mixed(hard.h - (relaxed.detach() - relaxed), hard.share - (soft.detach() - soft))
+
+
+def gumbel(shape: tuple[int, ...], rng: Generator) -> Float[Tensor, "..."]:
+    """Gumbel noise: the largest of ℓ + noise is a draw from Categorical(softmax(ℓ)). Always finite."""
+    uniform = torch.rand(shape, dtype=torch.float64, generator=rng).clamp(1e-12, 1 - 1e-12)
+    return -(-uniform.log()).log().float()
+
+
+def _channels(setting: Setting) -> int:
+    if not setting.latent_shape:
+        raise ValueError("it has weights for each feature map, so it must know the shape of the code: latent_shape=")
+    return setting.latent_shape[0]
