@@ -212,7 +212,7 @@ def test_a_part_is_given_by_name_or_by_spec_in_brackets_or_in_quotes():
 
 def test_a_part_is_told_as_the_spec_that_names_it_with_every_option():
     part = mixer("chain:a=bernoulli,b=(one_of:a=dirichlet,b=mixup,p=0.25)").b
-    assert str(part) == as_text(part) == f"one_of:a=(dirichlet:{DIRICHLET}),b=(mixup),p=0.25"
+    assert str(part) == as_text(part) == f"one_of:a=(dirichlet:{DIRICHLET}),b=(mixup:law=uniform),p=0.25"
     assert to_table(part.recipe)["a"] == {"name": "dirichlet", "k": 3, "alpha": 1.0}
 
 
