@@ -211,7 +211,8 @@ for spec in sys.argv[1:]:
 @pytest.mark.slow
 def test_a_compiled_mix_is_one_graph_and_the_same_mix():
     """In a process without the checks of shapes, which dynamo cannot trace."""
-    subprocess.run([sys.executable, "-c", COMPILED, *SPECS], check=True)
+    names = sorted({spec.partition(":")[0] for spec in SPECS})
+    subprocess.run([sys.executable, "-c", COMPILED, *names], check=True)
 
 
 @pytest.mark.parametrize("spec", SPECS)
