@@ -2,7 +2,7 @@
 
     metrics = ["logistic_regression", "reconstruction"]     specs, as on the command line
 
-    [dataset]                     one table per part: its name, its options
+    [dataset]                     one table per part: its name, its options; a part inside a part is a table [mixer.a]
     name = "digits"
 
     [train]                       numbers of the run, the fields of `Train`

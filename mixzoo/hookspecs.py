@@ -29,7 +29,7 @@ def mixzoo_discriminators() -> Mapping[str, type[Any]]:  # type: ignore[empty-bo
 
 @hookspec
 def mixzoo_mixers() -> Mapping[str, type[Any]]:  # type: ignore[empty-body]
-    """Mixers: recipes that are a Mixer, or with `build(setting) -> Mixer` where it holds weights."""
+    """Mixers: recipes that are a Mixer, or with `build(setting) -> Mixer` where it holds weights or other mixers."""
 
 
 @hookspec

@@ -6,6 +6,7 @@ does not need it down. `load_zoo()` returns a fresh zoo that is passed on: there
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -97,11 +98,12 @@ class Zoo:
         """
         if depth > MAX_DEPTH:
             raise ConfigError(f"{where}: parts of parts at most {MAX_DEPTH} deep")
+        recipe = self.offer(kind, name, where).recipe
+        return build(recipe, options, where or f"{kind} {name!r}", partial(self.part, depth=depth + 1))
 
-        def part(kind: str, name: str, options: Mapping[str, object], where: str) -> Part[Any]:
-            return Part(kind, name, self.recipe_from(kind, name, options, where, depth + 1))
-
-        return build(self.offer(kind, name, where).recipe, options, where or f"{kind} {name!r}", part)
+    def part(self, kind: str, name: str, options: Mapping[str, object], where: str = "", depth: int = 0) -> Part[Any]:
+        """The same as a `Part`, which keeps the name: what an option that takes a part holds."""
+        return Part(kind, name, self.recipe_from(kind, name, options, where, depth))
 
     def canonical(self, kind: str, spec: Spec | str) -> str:
         """The spec with every option explicit, defaults included: what a run directory and a report show."""

@@ -3,13 +3,16 @@
 import json
 import subprocess
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 
+from mixzoo import Mixer, Part
 from mixzoo.cli import app as cli
-from mixzoo.plugins import load_zoo
-from toys import TOY_FLAGS, toy_zoo
+from mixzoo.plugins import Offer, load_zoo
+from toys import TOY_FLAGS, TOY_PLUGIN, toy_zoo
 
 SMALL = ["--steps", "4", "--batch-images", "8", "--log-every", "2", "--evaluate-every", "2", "--checkpoint-every", "2"]
 TOYS = [arg for kind, name in TOY_FLAGS.items() for arg in (f"--{'data' if kind == 'dataset' else kind}", name)]
@@ -185,6 +188,34 @@ def test_every_part_can_be_shown(mixzoo):
         assert code == 0
         assert offer.summary in out
         json.loads(mixzoo("show", offer.kind, offer.name, "--json")[1])
+
+
+def test_show_tells_a_part_as_an_option_by_its_kind_and_its_default_by_its_spec(mixzoo, monkeypatch):
+    @dataclass(frozen=True)
+    class Usual:
+        """A mixer of which a part need not be given."""
+
+        a: Annotated[Part[Mixer], "the usual"] = field(default=load_zoo().part("mixer", "bernoulli", {"p": 0.5}))
+
+    zoo = toy_zoo()
+    zoo.offers.append(Offer("mixer", "usual", TOY_PLUGIN, Usual))
+    monkeypatch.setattr("mixzoo.plugins.load_zoo", lambda: zoo)
+    spec = "bernoulli:k=2,p=0.5,share=example"
+    assert f"  a={spec}  mixer\n      the usual" in mixzoo("show", "mixer", "usual")[1]
+    option = json.loads(mixzoo("show", "mixer", "usual", "--json")[1])["options"][0]
+    assert (option["type"], option["default"], option["required"]) == ("mixer", spec, False)
+    assert zoo.canonical("mixer", "usual") == f"usual:a=({spec})"
+
+
+def test_train_and_interpolate_take_a_mixer_made_of_mixers(mixzoo):
+    spec = "one_of:a=(dirichlet:k=3),b=(chain:a=mixup,b=bernoulli)"
+    assert mixzoo("train", *TOYS, *SMALL, "--mixer", spec, "--out", "run")[0] == 0
+    assert mixzoo("interpolate", "run", "--mixer", "schedule:a=mixup,b=(bernoulli:k=3)")[0] == 0
+    assert mixzoo("train", "--config", "run/run.toml", "--out", "again")[0] == 0
+    assert Path("again/run.toml").read_text() == Path("run/run.toml").read_text()
+    code, _, err = mixzoo("train", *TOYS, "--mixer", "one_of:a=(mixup,b=mixup")
+    assert code == 2
+    assert "--mixer: expected ':' and options, or the ')' of the '(' at character 10 at character 16" in err
 
 
 def test_plugins_lists_what_is_installed_and_what_is_broken(mixzoo, monkeypatch):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import pytest
 from annotated_types import Ge, Gt, Le, Lt, MultipleOf
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mixzoo import Mixer, Objective, Part
@@ -237,6 +237,7 @@ nested = st.recursive(
 )
 
 
+@settings(max_examples=30)
 @given(nested, nested)
 def test_nested_parts_survive_a_spec_and_a_table(a, b):
     recipe = mixer(f"one_of:a={a},b={b}")

@@ -157,8 +157,10 @@ def test_canonical_specs_show_every_option():
     assert zoo.canonical("objective", "amr:lam=5") == "amr:beta=0.0,gan=js,lam=5.0,recon=l1"
     assert zoo.canonical("dataset", "mnist") == "mnist:download=false,root=data"
     for offer in zoo.of_kind("mixer"):
-        full = zoo.canonical("mixer", offer.name)
-        assert zoo.recipe("mixer", full) == zoo.recipe("mixer", offer.name)
+        needed = [f"{option.name}=mixup" for option in zoo.options("mixer", offer.name) if option.required]
+        spec = f"{offer.name}:{','.join(needed)}" if needed else offer.name
+        full = zoo.canonical("mixer", spec)
+        assert zoo.recipe("mixer", full) == zoo.recipe("mixer", spec)
         assert zoo.canonical("mixer", full) == full
 
 

@@ -45,7 +45,8 @@ class Label:
     gradient: Annotated[Gradient, "how the gradient passes the sampled mask"] = "straight_through"
     temperature: Annotated[float, Gt(0), Le(100), "of the relaxed mask: near 0 as good as one-hot, above 1 soft"] = 1.0
     hidden: (
-        Annotated[int, Ge(1), Le(65536), "units of the hidden layer; as many as feature maps if not given"] | None
+        Annotated[int, Ge(1), Le(65536), "units of the hidden layer; if not given as many as feature maps, 16 at least"]
+        | None
     ) = None
 
     def build(self, setting: Setting) -> "LabelMixer":
@@ -75,7 +76,8 @@ class Network:
         "position"
     )
     hidden: (
-        Annotated[int, Ge(1), Le(65536), "units of the hidden layer; as many as feature maps if not given"] | None
+        Annotated[int, Ge(1), Le(65536), "units of the hidden layer; if not given as many as feature maps, 16 at least"]
+        | None
     ) = None
 
     def build(self, setting: Setting) -> "NetworkMixer":
@@ -92,8 +94,8 @@ class LabelMixer(nn.Module):
         self.checks_left_out = options.checks_left_out
         self.k, self.channels, self.classes = options.k, channels, classes
         self.gradient, self.temperature = options.gradient, options.temperature
-        hidden = options.hidden or channels
-        self.embed = nn.Sequential(nn.Linear(classes, hidden), nn.ReLU(), nn.Linear(hidden, options.k * channels))
+        hidden = options.hidden or max(channels, 16)  # few units (a code may have 2 maps) tell few labels apart
+        self.embed = nn.Sequential(nn.Linear(classes, hidden), nn.SiLU(), nn.Linear(hidden, options.k * channels))
 
     def draw(self, shape: CodeShape, rng: Generator) -> dict[str, Tensor]:
         return {
@@ -139,11 +141,11 @@ class NetworkMixer(nn.Module):
         super().__init__()
         self.checks_left_out = options.checks_left_out
         self.k, self.share = options.k, options.share
-        hidden = options.hidden or channels
+        hidden = options.hidden or max(channels, 16)
         last = nn.Linear(hidden, channels)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
-        self.net = nn.Sequential(nn.Linear(2 * channels, hidden), nn.ReLU(), last)
+        self.net = nn.Sequential(nn.Linear(2 * channels, hidden), nn.SiLU(), last)
 
     def draw(self, shape: CodeShape, rng: Generator) -> Float[Tensor, "k batch *ones"]:
         return shape.broadcast(dirichlet((self.k, shape.batch), 1.0, rng))
