@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from mixzoo.errors import ConfigError, listing, nearest, printable, shown
+from mixzoo.testing.hypotheses import given_cases, strategies
 
 Effort: TypeAlias = Literal["low", "normal", "high"]
 Status: TypeAlias = Literal["passed", "failed", "left out", "not applicable"]
@@ -143,7 +144,7 @@ def run_checks(
     checks: Sequence[Check],
     *,
     effort: Effort = "normal",
-    leave_out: Mapping[str, str] = {},  # noqa: B006  (never written to)
+    leave_out: Mapping[str, str] = {},
     name: str = "",
 ) -> Report:
     """The report of `checks` on `part`; `name` is what the report calls it.
@@ -151,6 +152,8 @@ def run_checks(
     `leave_out`, name -> reason, adds to the part's own `checks_left_out`. What is left out runs all the same, so that
     a reason that no longer holds is seen. ConfigError for a name that is no check, and for a missing reason.
     """
+    if any(check.cases for check in checks):
+        strategies()  # says what to install, before anything runs
     reasons = {**getattr(part, "checks_left_out", {}), **leave_out}
     refuse_bad_leave_outs(reasons, checks, name or kind)
     outcomes = tuple(run_check(check, part, effort, reasons.get(check.name, "")) for check in checks)
@@ -179,7 +182,7 @@ def run_check(check: Check, part: Any, effort: Effort, reason: str = "") -> Outc
         if why := check.applies(part):
             return Outcome(check, "left out" if reason else "not applicable", reason or why)
         _run(check, part, budget)
-    except (KeyboardInterrupt, SystemExit, ConfigError):
+    except KeyboardInterrupt:
         raise
     except BaseException as err:  # whatever a stranger's part raises is the check's failure
         return Outcome(check, "left out", reason) if reason else Outcome(check, "failed", _why(err))
@@ -207,8 +210,6 @@ def _run(check: Check, part: Any, budget: Budget) -> None:
 
 def _run_on_cases(check: Check, cases: Any, examples: int) -> None:
     """The function on drawn cases; what fails is shrunk to a small case, which the message then names."""
-    from mixzoo.testing.hypotheses import given_cases
-
     seen: list[Any] = []
 
     def on_case(case: Any) -> None:
