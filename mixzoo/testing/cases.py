@@ -5,12 +5,13 @@ that a height taken for a width shows.
 """
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from mixzoo.draws import rng_for
 from mixzoo.mixing import drawn, needs_map
@@ -56,18 +57,29 @@ class MixerCase:
         return self.mixer(self.h() if h is None else h, self.draw() if draw is None else draw, self.labels())
 
     def but(self, **changes: Any) -> "MixerCase":
-        return replace(self, **changes)
+        """The case with other values; weights follow the dtype of the codes, as `module.double()` makes them."""
+        changed = replace(self, **changes)
+        if isinstance(self.mixer, nn.Module) and changed.dtype != self.dtype:
+            return replace(changed, mixer=deepcopy(self.mixer).to(changed.dtype))
+        return changed
 
 
-def mixer_for(part: Any, latent: tuple[int, ...]) -> Mixer:
+def mixer_for(part: Any, latent: tuple[int, ...], dtype: torch.dtype | None = None) -> Mixer:
     """The mixer itself, or the one that a recipe builds for codes of this shape, always with the same weights."""
     setting = Setting(image_shape=(1, 24, 40), classes=CLASSES, latent_shape=latent)
     mixer: Mixer = built(part, "mixer", type(part).__name__, setting, seed=0)
+    if isinstance(mixer, nn.Module) and dtype is not None:
+        mixer = deepcopy(mixer).to(dtype)
     return mixer
 
 
+def any_mixer(part: Any) -> Mixer:
+    """The mixer for some shape of code, to ask what holds for all of them."""
+    return mixer_for(part, fixed_latent(part) or (2, 5, 3))
+
+
 def takes_vectors(part: Any) -> bool:
-    return not needs_map(part) and not needs_map(mixer_for(part, (2, 3, 4)) if hasattr(part, "build") else part)
+    return not needs_map(part) and not needs_map(any_mixer(part))
 
 
 def seeds() -> Any:
@@ -118,21 +130,23 @@ def images(*, channels: tuple[int, ...] = (1, 3), sides: tuple[int, ...] = (8, 1
 def mixer_cases(part: Any, *, dtypes: Any = DTYPES, shapes: Any = None, max_batch: int = 5) -> Any:
     """Cases of a mixer, or of a recipe that builds one for each shape of code.
 
-    A mixer that needs a map gets maps only. One with weights that was built beforehand gets the codes that its
-    `latent_shape` names, where it has one.
+    A mixer that needs a map gets maps only, and one with weights gets float64 and float32, its weights cast alike. One
+    with weights that was built beforehand gets the codes that its `latent_shape` names, where it has one.
     """
     st = strategies()
-    mixers: dict[tuple[int, ...], Mixer] = {}
+    mixers: dict[tuple[Any, ...], Mixer] = {}
 
     def of(latent: tuple[int, ...], batch: int, seed: int, dtype: torch.dtype, progress: float) -> MixerCase:
-        if latent not in mixers:
-            mixers[latent] = mixer_for(part, latent)
-        return MixerCase(mixers[latent], CodeShape(batch, latent), seed, dtype, progress=progress)
+        if (latent, dtype) not in mixers:
+            mixers[latent, dtype] = mixer_for(part, latent, dtype)
+        return MixerCase(mixers[latent, dtype], CodeShape(batch, latent), seed, dtype, progress=progress)
 
     progress = st.sampled_from([0.0, 0.4, 1.0])
     shapes = latents(vectors=takes_vectors(part)) if shapes is None else shapes
     if own := fixed_latent(part):
         shapes = st.just(own)
+    if isinstance(any_mixer(part), nn.Module):
+        dtypes = tuple(dtype for dtype in dtypes if dtype in (torch.float64, torch.float32))
     return st.builds(of, shapes, st.integers(1, max_batch), seeds(), st.sampled_from(dtypes), progress)
 
 
@@ -145,7 +159,7 @@ def fixed_latent(part: Any) -> tuple[int, ...] | None:
 def law_case(part: Any, *, batch: int, latent: tuple[int, ...] = (2, 5, 3)) -> MixerCase:
     """One case on a map, for statistics over many draws."""
     latent = fixed_latent(part) or latent
-    return MixerCase(mixer_for(part, latent), CodeShape(batch, latent))
+    return MixerCase(mixer_for(part, latent, torch.float64), CodeShape(batch, latent))
 
 
 def tensors_of(draw: Draw) -> Mapping[str, Tensor]:

@@ -6,7 +6,7 @@ runs.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from mixzoo.errors import ConfigError, listing, nearest, printable, shown
@@ -67,6 +67,7 @@ class Outcome:
     check: Check
     status: Status
     detail: str = ""
+    error: BaseException | None = field(default=None, repr=False, compare=False)  # what a failed check raised
 
     @property
     def line(self) -> str:
@@ -146,8 +147,9 @@ def run_checks(
     effort: Effort = "normal",
     leave_out: Mapping[str, str] = {},
     name: str = "",
+    each: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Report:
-    """The report of `checks` on `part`; `name` is what the report calls it.
+    """The report of `checks` on `part`; `name` is what the report calls it, `each` is told every outcome as it comes.
 
     `leave_out`, name -> reason, adds to the part's own `checks_left_out`. What is left out runs all the same, so that
     a reason that no longer holds is seen. ConfigError for a name that is no check, and for a missing reason.
@@ -156,8 +158,11 @@ def run_checks(
         strategies()  # says what to install, before anything runs
     reasons = {**getattr(part, "checks_left_out", {}), **leave_out}
     refuse_bad_leave_outs(reasons, checks, name or kind)
-    outcomes = tuple(run_check(check, part, effort, reasons.get(check.name, "")) for check in checks)
-    return Report(name or shown(part), kind, outcomes)
+    outcomes = []
+    for check in checks:
+        outcomes.append(run_check(check, part, effort, reasons.get(check.name, "")))
+        each(outcomes[-1])
+    return Report(name or shown(part), kind, tuple(outcomes))
 
 
 def refuse_bad_leave_outs(reasons: Mapping[str, str], checks: Iterable[Check], where: str) -> None:
@@ -174,23 +179,26 @@ def refuse_bad_leave_outs(reasons: Mapping[str, str], checks: Iterable[Check], w
 
 def run_check(check: Check, part: Any, effort: Effort, reason: str = "") -> Outcome:
     """One outcome; with a `reason` the check is left out, and tried to see whether the reason is needed."""
+    outcome = _outcome(check, part, effort)
+    if not reason:
+        return outcome
+    needless = " (it passes here: is that still so?)" if outcome.status == "passed" else ""
+    return Outcome(check, "left out", reason + needless)
+
+
+def _outcome(check: Check, part: Any, effort: Effort) -> Outcome:
     budget = _budget(effort)
     if list(EFFORTS).index(effort) < list(EFFORTS).index(check.least_effort):
-        why = reason or f"slow, runs with effort {check.least_effort}"
-        return Outcome(check, "left out" if reason else "not applicable", why)
+        return Outcome(check, "not applicable", f"slow, runs with effort {check.least_effort}")
     try:
         if why := check.applies(part):
-            return Outcome(check, "left out" if reason else "not applicable", reason or why)
+            return Outcome(check, "not applicable", why)
         _run(check, part, budget)
     except KeyboardInterrupt:
         raise
     except BaseException as err:  # whatever a stranger's part raises is the check's failure
-        return Outcome(check, "left out", reason) if reason else Outcome(check, "failed", _why(err))
-    return (
-        Outcome(check, "left out", f"{reason} (it passes here: is that still so?)")
-        if reason
-        else Outcome(check, "passed")
-    )
+        return Outcome(check, "failed", _why(err), err)
+    return Outcome(check, "passed")
 
 
 def _budget(effort: str) -> Budget:
