@@ -17,7 +17,7 @@ from mixzoo.testing import mixer_gradients as gradients
 from mixzoo.testing import mixer_laws as laws
 from mixzoo.testing import mixers as m
 from mixzoo.testing import recipes
-from mixzoo.testing.cases import MixerCase, any_mixer, fixed_latent, law_case, mixer_cases, takes_vectors
+from mixzoo.testing.cases import MixerCase, any_mixer, law_case, mixer_cases, takes_vectors
 from mixzoo.testing.hypotheses import strategies
 from mixzoo.testing.report import Check, check_from
 
@@ -75,12 +75,9 @@ def _small(part: Any) -> Any:
     return mixer_cases(part, dtypes=(torch.float32,), shapes=strategies().sampled_from(small), max_batch=2)
 
 
-def _one_shape(part: Any) -> Any:
+def _one_case(part: Any) -> Any:
     """A single case, for a compiler."""
-    latent = fixed_latent(part) or (4, 3, 5)
-    return mixer_cases(part, dtypes=(torch.float32,), shapes=strategies().just(latent), max_batch=1).map(
-        lambda case: case.but(shape=CodeShape(4, latent), seed=0, progress=1.0)
-    )
+    return strategies().just(law_case(part, batch=4).but(dtype=torch.float32))
 
 
 def _check(function: Callable[..., None], **more: Any) -> Check:
@@ -137,8 +134,8 @@ mixer_checks: tuple[Check, ...] = (
     _check(gradients.check_gradient_is_the_derivative, cases=_small),
     _check(gradients.check_second_derivative_is_right, cases=_small),
     _check(gradients.check_vmap_equals_loop),
-    _check(gradients.check_compiles_to_one_graph, cases=_one_shape, least_effort="normal"),
-    _check(gradients.check_compiled_equals_eager, cases=_one_shape, least_effort="high"),
+    _check(gradients.check_compiles_to_one_graph, cases=_one_case, least_effort="normal"),
+    _check(gradients.check_compiled_equals_eager, cases=_one_case, least_effort="high"),
     _check(gradients.check_gradient_reaches_every_weight, applies=has_weights),
     _check(gradients.check_weights_are_saved_whole, applies=has_state),
     _law(laws.law_other_seeds_give_other_draws),

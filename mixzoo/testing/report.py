@@ -171,7 +171,8 @@ def refuse_bad_leave_outs(reasons: Mapping[str, str], checks: Iterable[Check], w
     for name, reason in reasons.items():
         if name not in known:
             raise ConfigError(
-                f"{where}: {shown(name)} is left out but is no check ({listing(known)}).{nearest(name, known)}"
+                f"{where}: {shown(name)} is left out but is none of the {len(known)} checks; "
+                f"`mixzoo check` prints their names.{nearest(name, known)}"
             )
         if not isinstance(reason, str) or not reason.strip():
             raise ConfigError(f"{where}: {name!r} is left out without a reason; say why in a few words")
