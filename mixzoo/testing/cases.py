@@ -20,6 +20,8 @@ from mixzoo.testing.hypotheses import strategies
 from mixzoo.training.build import built
 
 CLASSES = 10  # of the labels that cases carry
+MAPS = ((1, 1, 1), (3, 2, 4), (2, 5, 3), (4, 1, 6), (6, 4, 2))  # for what is built for its shape of code
+VECTORS = ((1,), (6,))
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -127,27 +129,38 @@ def images(*, channels: tuple[int, ...] = (1, 3), sides: tuple[int, ...] = (8, 1
     return st.builds(of, st.integers(1, max_batch), st.sampled_from(channels), side, side, seeds())
 
 
-def mixer_cases(part: Any, *, dtypes: Any = DTYPES, shapes: Any = None, max_batch: int = 5) -> Any:
-    """Cases of a mixer, or of a recipe that builds one for each shape of code.
+def mixer_cases(
+    part: Any, *, dtypes: Any = DTYPES, only: tuple[tuple[int, ...], ...] | None = None, max_batch: int = 5
+) -> Any:
+    """Cases of a mixer, or of a recipe that builds one for each shape of code; `only` is the shapes to use.
 
     A mixer that needs a map gets maps only, and one with weights gets float64 and float32, its weights cast alike. One
     with weights that was built beforehand gets the codes that its `latent_shape` names, where it has one.
     """
     st = strategies()
-    mixers: dict[tuple[Any, ...], Mixer] = {}
-
-    def of(latent: tuple[int, ...], batch: int, seed: int, dtype: torch.dtype, progress: float) -> MixerCase:
-        if (latent, dtype) not in mixers:
-            mixers[latent, dtype] = mixer_for(part, latent, dtype)
-        return MixerCase(mixers[latent, dtype], CodeShape(batch, latent), seed, dtype, progress=progress)
-
-    progress = st.sampled_from([0.0, 0.4, 1.0])
-    shapes = latents(vectors=takes_vectors(part)) if shapes is None else shapes
-    if own := fixed_latent(part):
-        shapes = st.just(own)
     if isinstance(any_mixer(part), nn.Module):
         dtypes = tuple(dtype for dtype in dtypes if dtype in (torch.float64, torch.float32))
+    shapes: Any
+    if hasattr(part, "build") or only or fixed_latent(part):
+        few = _few_latents(part) if only is None else only
+        # built here and not while a case is drawn: hypothesis allows no other randomness there
+        mixers = {(latent, dtype): mixer_for(part, latent, dtype) for latent in few for dtype in dtypes}
+        shapes = st.sampled_from(few)
+    else:
+        mixers, shapes = {}, latents(vectors=takes_vectors(part))
+
+    def of(latent: tuple[int, ...], batch: int, seed: int, dtype: torch.dtype, progress: float) -> MixerCase:
+        mixer = mixers.get((latent, dtype), part)
+        return MixerCase(mixer, CodeShape(batch, latent), seed, dtype, progress=progress)
+
+    progress = st.sampled_from([0.0, 0.4, 1.0])
     return st.builds(of, shapes, st.integers(1, max_batch), seeds(), st.sampled_from(dtypes), progress)
+
+
+def _few_latents(part: Any) -> tuple[tuple[int, ...], ...]:
+    if own := fixed_latent(part):
+        return (own,)
+    return MAPS + VECTORS if takes_vectors(part) else MAPS
 
 
 def fixed_latent(part: Any) -> tuple[int, ...] | None:

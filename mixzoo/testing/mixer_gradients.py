@@ -143,8 +143,14 @@ def check_weights_are_saved_whole(case: MixerCase) -> None:
     before = case.mix()
     other = deepcopy(mixer)
     with torch.no_grad():
-        for tensor in [*other.parameters(), *other.buffers()]:
+        for tensor in tensors_held(other):
             tensor.copy_(torch.randn(tensor.shape, generator=torch.Generator().manual_seed(case.seed)))
     other.load_state_dict(saved)
     after = other(case.h(), case.draw(), case.labels())
     assert torch.equal(after.h, before.h), "another mix after loading the weights"
+
+
+def tensors_held(module: nn.Module) -> list[Tensor]:
+    """Parameters, buffers and floating tensors that are plain attributes."""
+    plain = [value for part in module.modules() for value in vars(part).values() if isinstance(value, Tensor)]
+    return [t for t in (*module.parameters(), *module.buffers(), *plain) if t.is_floating_point()]

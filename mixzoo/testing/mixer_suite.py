@@ -17,11 +17,12 @@ from mixzoo.testing import mixer_gradients as gradients
 from mixzoo.testing import mixer_laws as laws
 from mixzoo.testing import mixers as m
 from mixzoo.testing import recipes
-from mixzoo.testing.cases import MixerCase, any_mixer, law_case, mixer_cases, takes_vectors
+from mixzoo.testing.cases import MixerCase, any_mixer, fixed_latent, law_case, mixer_cases, takes_vectors
 from mixzoo.testing.hypotheses import strategies
 from mixzoo.testing.report import Check, check_from
 
-LARGE = ((16, 12, 10), (64,))  # codes on which a picture's point is visible
+LARGE = ((16, 12, 10), (64,))  # codes on which a point of the simplex can be told
+SMALL = ((2, 2, 3), (3,))
 
 
 def is_mask(part: Any) -> str:
@@ -65,14 +66,18 @@ def check_refuses_vectors(part: Any) -> None:
 
 
 def _large(part: Any) -> Any:
-    fit = LARGE if takes_vectors(part) else LARGE[:1]
-    return mixer_cases(part, dtypes=(torch.float32,), shapes=strategies().sampled_from(fit))
+    return mixer_cases(part, dtypes=(torch.float32,), only=_those(part, LARGE))
 
 
 def _small(part: Any) -> Any:
-    """Cases for what takes a pass per element or a compilation."""
-    small = [(2, 2, 3), (3,)] if takes_vectors(part) else [(2, 2, 3)]
-    return mixer_cases(part, dtypes=(torch.float32,), shapes=strategies().sampled_from(small), max_batch=2)
+    """Cases for what takes a pass per element."""
+    return mixer_cases(part, dtypes=(torch.float64,), only=_those(part, SMALL), max_batch=2)
+
+
+def _those(part: Any, latents: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
+    if own := fixed_latent(part):
+        return (own,)
+    return latents if takes_vectors(part) else latents[:1]
 
 
 def _one_case(part: Any) -> Any:
