@@ -100,7 +100,7 @@ class CopiesItsGenerator(Broken):
     """Draws from a copy, so that the generator stays where it was."""
 
     def draw(self, shape, rng):
-        return self.simplex(shape, rng.clone_state() if hasattr(rng, "clone_state") else copied(rng))
+        return self.simplex(shape, copied(rng))
 
 
 def copied(rng):

@@ -356,6 +356,7 @@ class Alpha(Weights):
 
 
 @planted(Weights, "options_survive_a_spec", "options_survive_a_run_file")
+@dataclass(frozen=True)
 class ChangesItsOptions(Alpha):
     """An option is doubled whenever the mixer is made, from its own run file too."""
 
