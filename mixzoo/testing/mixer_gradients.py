@@ -125,8 +125,8 @@ def check_gradient_reaches_every_weight(case: MixerCase) -> None:
     weights = {name: p for name, p in mixer.named_parameters() if p.requires_grad}
     reached = {name: False for name in weights}
     for seed in range(case.seed, case.seed + 8):  # a ReLU may be off for one batch
-        one = case.but(seed=seed, dtype=torch.float32)
-        loss = (one.mix().h * torch.randn(one.h().shape[1:], generator=torch.Generator().manual_seed(seed))).sum()
+        mixed = case.but(seed=seed).mix().h
+        loss = (mixed * torch.randn(mixed.shape, generator=torch.Generator().manual_seed(seed))).sum()
         assert loss.requires_grad, "no gradient goes from the mix to the mixer's weights"
         for name, g in zip(weights, torch.autograd.grad(loss, list(weights.values()), allow_unused=True)):
             assert g is None or g.isfinite().all(), f"the gradient of {name} is not finite"

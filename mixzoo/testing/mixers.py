@@ -231,7 +231,7 @@ def check_a_batch_of_one_comes_back(case: MixerCase) -> None:
 def check_stays_between_sources(case: MixerCase) -> None:
     """Every element of a mix lies between the smallest and the largest of the sources there."""
     h = case.h()
-    mixed, slack = case.mix(h).h.double(), room(case, h)
+    mixed, slack = case.mix(h).h.detach().double(), room(case, h)
     below, above = h.double().amin(0) - mixed, mixed - h.double().amax(0)
     worst = float(torch.maximum(below, above).max())
     assert worst <= slack, f"an element is {worst:.3g} outside of its sources, at most {slack:.3g} is allowed"
@@ -239,7 +239,7 @@ def check_stays_between_sources(case: MixerCase) -> None:
 
 def check_shares_are_on_the_simplex(case: MixerCase) -> None:
     """Shares are finite, not negative, and sum to 1 over the k sources at every position."""
-    share = case.mix().share.double()
+    share = case.mix().share.detach().double()
     assert share.isfinite().all(), "a share is not finite"
     assert float(share.min()) >= 0, f"a share is {float(share.min()):.3g}"
     off = float((share.sum(0) - 1).abs().max())

@@ -145,11 +145,10 @@ class DrawsAList(Broken):
 
 @planted(Weights, "draw_is_tensors_on_the_cpu", "shares_are_on_the_simplex")
 class DividesByZero(Broken):
-    """Gamma variables of a small concentration underflow: 0 / 0."""
+    """Weights of a small concentration, U^(1/alpha), underflow: 0 / 0."""
 
     def draw(self, shape, rng):
-        gamma = torch._standard_gamma(torch.full((self.k, shape.batch), 0.003), generator=rng)
-        return normalised(gamma, shape)
+        return normalised(torch.rand(self.k, shape.batch, generator=rng) ** 333, shape)
 
 
 @planted(Weights, "draw_can_be_saved")
