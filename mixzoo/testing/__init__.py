@@ -48,8 +48,7 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'mixzoo.testing' has no attribute {name!r}")
-    if name.endswith("_checks") and name != "run_checks":
-        checks_of = import_module("mixzoo.testing.part").checks_of
-        return checks_of(name.removesuffix("_checks"))
-    home = next(module for module, names in _HOMES.items() if name in names)
-    return getattr(import_module(f"mixzoo.testing.{home}"), name)
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"mixzoo.testing.{module}"), name)
+    return import_module("mixzoo.testing.part").checks_of(name.removesuffix("_checks"))

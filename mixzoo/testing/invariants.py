@@ -105,7 +105,10 @@ def invariants_page() -> str:
     head = (
         "<!-- written by `python -m mixzoo.testing.invariants > docs/mixer_checks.md` -->\n# What is checked of a mixer"
     )
-    about = "`mixzoo check SPEC` runs these. A mixer that breaks one on purpose says so, with a reason, in `checks_left_out`."
+    about = (
+        "`mixzoo check SPEC` runs these. A mixer that breaks one on purpose says so, with a reason, in "
+        "`checks_left_out`."
+    )
     table = ["| check | promise |", "|---|---|", *checks]
     origin = "## The invariants behind them"
     why = "An invariant without a check has the reason in the last column."
