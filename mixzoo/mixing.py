@@ -4,7 +4,6 @@ Nearly every mixing function has that form; mixers differ in how the share is dr
 feature map, one-hot per feature map or region, one per position.
 """
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 from jaxtyping import Bool, Float
@@ -32,7 +31,6 @@ class LinearMixer:
     """
 
     needs_map: ClassVar[bool] = False
-    checks_left_out: ClassVar[Mapping[str, str]] = {}
 
     def __call__(
         self, h: Float[Tensor, "k batch *latent"], draw: Float[Tensor, "k batch *ones"], labels: Tensor | None = None
@@ -52,7 +50,6 @@ class MaskMixer:
     """
 
     needs_map: ClassVar[bool] = False
-    checks_left_out: ClassVar[Mapping[str, str]] = {}
 
     def __call__(
         self, h: Float[Tensor, "k batch *latent"], draw: Bool[Tensor, "k batch *ones"], labels: Tensor | None = None

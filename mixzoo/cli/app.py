@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mixzoo.cli.check import check
 from mixzoo.cli.interpolate import interpolate
 from mixzoo.cli.list import list_parts
 from mixzoo.cli.plugins import plugins
@@ -46,6 +47,7 @@ app.command("interpolate")(interpolate)
 app.command("list")(list_parts)
 app.command("show")(show)
 app.command("plugins")(plugins)
+app.command("check")(check)
 
 
 def main() -> None:

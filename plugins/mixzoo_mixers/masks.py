@@ -3,6 +3,7 @@
 h_mix = sum_i m_i h_i,   m_i in {0, 1},   sum_i m_i = 1                                         (AMR eq. 5, any k)
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -31,6 +32,20 @@ class Bernoulli(MaskMixer):
     k: Annotated[int, Ge(2), Le(64), "sources of one mix"] = 2
     p: Annotated[float, Ge(0), Le(1), "chance of the first source; drawn uniformly when not given"] | None = None
     share: Annotated[Literal["unit", "example", "batch"], "what has one drawn p in common"] = "example"
+
+    @property
+    def checks_left_out(self) -> Mapping[str, str]:
+        """What a given p, or one p for a whole batch, breaks on purpose."""
+        left = {}
+        if self.p is None and self.share == "batch":
+            left["examples_are_drawn_independently"] = "share=batch: one p for the whole batch"
+        if self.p is not None and abs(self.p - 1 / self.k) > 1e-6:
+            left["mean_share_is_one_over_k"] = f"p={self.p} of the first source was asked for"
+        if self.p in (0, 1):
+            left["every_position_can_come_from_every_source"] = f"p={self.p} never picks some source"
+        if self.p == 1 or (self.p == 0 and self.k == 2):
+            left["other_seeds_give_other_draws"] = f"p={self.p} leaves nothing to chance"
+        return left
 
     def draw(self, shape: CodeShape, rng: Generator) -> Bool[Tensor, "k batch channels *ones"]:
         return shape.broadcast(crossover(self.k, self.p, self.share, (shape.batch, shape.channels), rng))

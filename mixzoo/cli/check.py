@@ -1,0 +1,111 @@
+"""mixzoo check: what a part promises, checked, and how many checks ran."""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mixzoo.errors import ConfigError, PluginError, shown
+
+if TYPE_CHECKING:
+    from mixzoo.plugins import Zoo
+    from mixzoo.testing.report import Effort, Report
+
+
+def check(
+    target: Annotated[
+        str,
+        typer.Argument(metavar="SPEC|DIST", help="A part, NAME[:KEY=VALUE,...], or a distribution: all of its parts."),
+    ],
+    kind: Annotated[
+        str | None, typer.Option("--kind", help="mixer, autoencoder, ...; where several kinds have the name.")
+    ] = None,
+    effort: Annotated[
+        str, typer.Option("--effort", help="low, normal or high: how many cases a check tries.")
+    ] = "normal",
+    leave_out: Annotated[
+        list[str] | None, typer.Option("--leave-out", metavar="NAME=REASON", help="A check to leave out; repeatable.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One object: every check of every part, and counts.")] = False,
+) -> None:
+    """Check what a part promises, one line a check, then how many ran; the exit code is 9 when one failed.
+
+    Example: mixzoo check bernoulli:k=3 --effort high
+    """
+    from mixzoo.cli.kinds import kind_named
+    from mixzoo.plugins import load_zoo
+
+    zoo = load_zoo()
+    named = kind_named(kind) if kind else ""
+    parts = _parts(zoo, target, named)
+    reasons = _reasons(leave_out or [], len(parts))
+    reports = [_checked(zoo, k, spec, effort, reasons, quiet=as_json) for k, spec in parts]  # type: ignore[arg-type]
+    if as_json:
+        typer.echo(json.dumps(_counted(reports), indent=2, ensure_ascii=False))
+    elif len(reports) > 1:
+        counts = _counted(reports)
+        typer.echo(
+            f"{len(reports)} parts: {counts['ran']} checks ran, {counts['passed']} passed, "
+            f"{counts['left_out']} left out, {counts['not_applicable']} do not apply"
+        )
+    if any(report.failed for report in reports):
+        raise typer.Exit(PluginError.exit_code)
+
+
+def _parts(zoo: "Zoo", target: str, kind: str) -> list[tuple[str, str]]:
+    """(kind, spec) of everything that the target names."""
+    from mixzoo.spec import parse_spec
+    from mixzoo.testing.part import kind_of
+
+    if not kind and any(plugin.distribution == target for plugin in zoo.plugins):
+        return _parts_of(zoo, target)
+    spec = parse_spec(target, "check")
+    kind = kind or kind_of(zoo, spec)
+    zoo.recipe(kind, spec, f"check {target}")
+    return [(kind, target)]
+
+
+def _parts_of(zoo: "Zoo", distribution: str) -> list[tuple[str, str]]:
+    broken = [plugin for plugin in zoo.plugins if plugin.distribution == distribution and plugin.problem]
+    if broken:
+        raise PluginError(f"{broken[0]} failed to load: {broken[0].problem}")
+    parts = [(o.kind, f"{distribution}/{o.name}") for o in zoo.offers if o.plugin.distribution == distribution]
+    if not parts:
+        raise PluginError(f"{distribution} offers no part")
+    return parts
+
+
+def _reasons(given: list[str], parts: int) -> dict[str, str]:
+    reasons = {}
+    for text in given:
+        name, equals, reason = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--leave-out {shown(text)}: give NAME=REASON")
+        reasons[name] = reason
+    if reasons and parts > 1:
+        raise ConfigError("--leave-out goes with one part; name it by its spec")
+    return reasons
+
+
+def _checked(zoo: "Zoo", kind: str, spec: str, effort: "Effort", reasons: dict[str, str], *, quiet: bool) -> "Report":
+    from mixzoo.testing.part import check_part
+
+    told: list[str] = []
+
+    def tell(line: str) -> None:
+        if not told:
+            typer.echo(f"{kind} {spec}")
+        told.append(line)
+        typer.echo(line)
+
+    each = (lambda outcome: None) if quiet else lambda outcome: tell(f"  {outcome.line}")
+    report = check_part(spec, kind=kind, effort=effort, leave_out=reasons, zoo=zoo, each=each)
+    if not quiet:
+        typer.echo(report.counts)
+    return report
+
+
+def _counted(reports: list["Report"]) -> dict[str, Any]:
+    parts = [report.to_json() for report in reports]
+    keys = ("ran", "passed", "failed", "left_out", "not_applicable")
+    return {**{key: sum(part[key] for part in parts) for key in keys}, "parts": parts}

@@ -1,0 +1,54 @@
+"""mixzoo.testing: the conformance kit. What each kind of part promises, checked on any part, a stranger's too.
+
+    from mixzoo.testing import check_part
+    print(*check_part(MyMixer(), kind="mixer").lines(), sep="\\n")
+
+It needs hypothesis (`pip install 'mixzoo[testing]'`), and pytest only for `parametrize_with_checks`. Nothing is loaded
+until used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mixzoo.testing.cases import MixerCase, code_shapes, codes, images, mixer_cases, seeds
+    from mixzoo.testing.mixer_suite import mixer_checks
+    from mixzoo.testing.part import check_part, checks_of, parametrize_with_checks
+    from mixzoo.testing.report import Check, Outcome, Report, check_from, run_checks
+
+__all__ = [
+    "Check",
+    "MixerCase",
+    "Outcome",
+    "Report",
+    "autoencoder_checks",
+    "check_from",
+    "check_part",
+    "checks_of",
+    "code_shapes",
+    "codes",
+    "dataset_checks",
+    "discriminator_checks",
+    "images",
+    "metric_checks",
+    "mixer_cases",
+    "mixer_checks",
+    "objective_checks",
+    "parametrize_with_checks",
+    "run_checks",
+    "seeds",
+]
+_HOMES = {
+    "report": {"Check", "Outcome", "Report", "check_from", "run_checks"},
+    "part": {"check_part", "checks_of", "parametrize_with_checks"},
+    "cases": {"MixerCase", "code_shapes", "codes", "images", "mixer_cases", "seeds"},
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'mixzoo.testing' has no attribute {name!r}")
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"mixzoo.testing.{module}"), name)
+    return import_module("mixzoo.testing.part").checks_of(name.removesuffix("_checks"))

@@ -1,0 +1,155 @@
+"""The checks of a mixer, all of them, and which published invariant each one is.
+
+`INVARIANTS` numbers what can be asked of a mixing function, I1 to I40 of one mix and Q1 to Q10 of its law, and names
+the checks that ask it, or says why none does; `invariants_table()` is docs/mixer_checks.md.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from mixzoo.errors import MixzooError
+from mixzoo.mixing import LinearMixer, MaskMixer
+from mixzoo.protocols import CodeShape
+from mixzoo.testing import mixer_gradients as gradients
+from mixzoo.testing import mixer_laws as laws
+from mixzoo.testing import mixers as m
+from mixzoo.testing import recipes
+from mixzoo.testing.cases import MixerCase, any_mixer, fixed_latent, law_case, mixer_cases, takes_vectors
+from mixzoo.testing.hypotheses import strategies
+from mixzoo.testing.report import Check, check_from
+
+LARGE = ((16, 12, 10), (64,))  # codes on which a point of the simplex can be told
+SMALL = ((2, 2, 3), (3,))
+
+
+def is_mask(part: Any) -> str:
+    return "" if isinstance(any_mixer(part), MaskMixer) else "it weighs its sources, and is no MaskMixer"
+
+
+def draws_its_share(part: Any) -> str:
+    """The draw of a LinearMixer is the share, that of a MaskMixer the mask; sources and draw can be permuted alike."""
+    known = isinstance(any_mixer(part), LinearMixer | MaskMixer)
+    return "" if known else "its draw is its own, neither the share nor a mask"
+
+
+def has_weights(part: Any) -> str:
+    mixer = any_mixer(part)
+    learned = isinstance(mixer, nn.Module) and any(p.requires_grad for p in mixer.parameters())
+    return "" if learned else "it learns nothing"
+
+
+def has_state(part: Any) -> str:
+    mixer = any_mixer(part)
+    return "" if isinstance(mixer, nn.Module) and mixer.state_dict() else "it has no weights"
+
+
+def aims_at_labels(part: Any) -> str:
+    return "" if law_case(part, batch=2).mix().labels is not None else "it aims at no labels"
+
+
+def only_maps(part: Any) -> str:
+    return "it takes vectors" if takes_vectors(part) else ""
+
+
+def check_refuses_vectors(part: Any) -> None:
+    """A mixer that mixes positions of a map refuses vector codes with a ValueError."""
+    mixer, shape = any_mixer(part), CodeShape(2, (6,))
+    case = MixerCase(mixer, shape)
+    try:
+        case.mix()
+    except (ValueError, MixzooError):
+        return
+    raise AssertionError("it mixed vector codes, and says needs_map = True")
+
+
+def _large(part: Any) -> Any:
+    return mixer_cases(part, dtypes=(torch.float32,), only=_those(part, LARGE))
+
+
+def _small(part: Any) -> Any:
+    """Cases for what takes a pass per element."""
+    return mixer_cases(part, dtypes=(torch.float64,), only=_those(part, SMALL), max_batch=2)
+
+
+def _those(part: Any, latents: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
+    if own := fixed_latent(part):
+        return (own,)
+    return latents if takes_vectors(part) else latents[:1]
+
+
+def _one_case(part: Any) -> Any:
+    """A single case, for a compiler."""
+    return strategies().just(law_case(part, batch=4).but(dtype=torch.float32))
+
+
+def _check(function: Callable[..., None], **more: Any) -> Check:
+    return check_from(function, "mixer", **{"cases": mixer_cases, **more})
+
+
+def _law(function: Callable[..., None]) -> Check:
+    return check_from(function, "mixer", samples=True)
+
+
+def _option(function: Callable[..., None]) -> Check:
+    return check_from(function, "mixer", applies=recipes.has_options)
+
+
+mixer_checks: tuple[Check, ...] = (
+    _check(m.check_k_is_at_least_2),
+    _check(m.check_keeps_shape_and_dtype),
+    _check(m.check_share_fits_the_codes),
+    _check(m.check_draw_is_tensors_on_the_cpu),
+    _check(m.check_draw_can_be_saved),
+    _check(m.check_leaves_sources_unchanged),
+    _check(m.check_leaves_its_draw_unchanged),
+    _check(m.check_result_aliases_no_source),
+    _check(m.check_same_seed_same_draw),
+    _check(m.check_same_draw_same_mix),
+    _check(m.check_uses_only_its_generator),
+    _check(m.check_draw_never_sees_codes),
+    _check(m.check_generator_moves_on),
+    _check(m.check_equal_sources_come_back),
+    _check(m.check_a_batch_of_one_comes_back),
+    _check(m.check_stays_between_sources),
+    _check(m.check_shares_are_on_the_simplex),
+    _check(m.check_share_is_used),
+    _check(m.check_mask_picks_one_source, applies=is_mask),
+    _check(m.check_picked_values_come_through_exactly, applies=is_mask),
+    _check(m.check_every_element_comes_from_its_own_place, applies=is_mask),
+    _check(m.check_sources_may_change_places, applies=draws_its_share),
+    _check(m.check_examples_do_not_leak),
+    _check(m.check_batch_permutes),
+    _check(m.check_moves_with_shift_and_scale),
+    _check(m.check_labels_do_not_matter),
+    _check(m.check_precision_changes_only_rounding),
+    _check(m.check_memory_order_does_not_matter),
+    _check(m.check_contexts_change_nothing),
+    _check(m.check_refuses_a_wrong_number_of_sources),
+    _check(m.check_corner_is_that_source),
+    _check(m.check_at_is_a_point_of_the_simplex, cases=_large),
+    _check(m.check_at_is_the_same_each_time),
+    _check(m.check_aimed_labels_fit_the_batch, applies=aims_at_labels),
+    check_from(check_refuses_vectors, "mixer", applies=only_maps),
+    _check(gradients.check_gradient_is_share),
+    _check(gradients.check_gradient_reaches_every_source),
+    _check(gradients.check_gradients_are_finite),
+    _check(gradients.check_gradient_is_the_derivative, cases=_small),
+    _check(gradients.check_second_derivative_is_right, cases=_small),
+    _check(gradients.check_vmap_equals_loop),
+    _check(gradients.check_compiles_to_one_graph, cases=_one_case, least_effort="normal"),
+    _check(gradients.check_compiled_equals_eager, cases=_one_case, least_effort="high"),
+    _check(gradients.check_gradient_reaches_every_weight, applies=has_weights),
+    _check(gradients.check_weights_are_saved_whole, applies=has_state),
+    _law(laws.law_other_seeds_give_other_draws),
+    _law(laws.law_mean_share_is_one_over_k),
+    _law(laws.law_every_position_can_come_from_every_source),
+    _law(laws.law_examples_are_drawn_independently),
+    _law(laws.law_successive_draws_are_independent),
+    _law(laws.law_a_larger_batch_has_the_same_law),
+    _option(recipes.check_options_survive_a_spec),
+    _option(recipes.check_options_survive_a_run_file),
+    _option(recipes.check_options_are_explained),
+)

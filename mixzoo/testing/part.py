@@ -1,0 +1,121 @@
+"""Check one part (the object, its recipe, or the spec that names it) from Python and from pytest."""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+from mixzoo.errors import ConfigError, listing, shown
+from mixzoo.plugins import KINDS, Zoo, load_zoo
+from mixzoo.spec import Spec, parse_spec
+from mixzoo.testing.report import Check, Effort, Outcome, Report, refuse_bad_leave_outs, run_check, run_checks
+
+HOMES = {  # kind -> module that holds `<kind>_checks`
+    "mixer": "mixzoo.testing.mixer_suite",
+    "autoencoder": "mixzoo.testing.autoencoders",
+    "discriminator": "mixzoo.testing.discriminators",
+    "objective": "mixzoo.testing.objectives",
+    "dataset": "mixzoo.testing.datasets",
+    "metric": "mixzoo.testing.metrics",
+}
+
+
+def checks_of(kind: str) -> tuple[Check, ...]:
+    """The checks of one kind of part; ConfigError for what is no kind."""
+    if kind not in HOMES:
+        raise ConfigError(f"kind={shown(kind)} must be one of {listing(HOMES)}")
+    checks: tuple[Check, ...] = getattr(import_module(HOMES[kind]), f"{kind}_checks")
+    return checks
+
+
+def check_part(
+    part: Any,
+    *,
+    kind: str = "",
+    effort: Effort = "normal",
+    leave_out: Mapping[str, str] = {},
+    zoo: Zoo | None = None,
+    each: Callable[[Outcome], None] = lambda outcome: None,
+) -> Report:
+    """The report of all checks of a part: a spec string, a recipe, or a part that is built.
+
+    The kind of a spec is found by its name, where only one kind has it; a part that is no spec is taken for a mixer
+    unless `kind` says otherwise. `leave_out`, name -> reason, adds to what the part leaves out itself.
+    """
+    kind, part, name = resolved(part, kind, zoo)
+    reasons = {**left_out_by(part, kind), **leave_out}
+    return run_checks(part, kind, checks_of(kind), effort=effort, leave_out=reasons, name=name, each=each)
+
+
+def resolved(part: Any, kind: str, zoo: Zoo | None = None) -> tuple[str, Any, str]:
+    """(kind, part or recipe, the name that a report shows)."""
+    if not isinstance(part, str):
+        return kind or "mixer", part, shown(part)
+    zoo = load_zoo() if zoo is None else zoo
+    spec = parse_spec(part)
+    kind = kind or kind_of(zoo, spec)
+    return kind, zoo.recipe(kind, spec), part
+
+
+def kind_of(zoo: Zoo, spec: Spec) -> str:
+    """The only kind that has a part of this name; ConfigError where none or several have."""
+    distribution, _, bare = spec.name.rpartition("/")
+    kinds = [
+        kind
+        for kind in KINDS
+        if any(o.name == bare and distribution in ("", o.plugin.distribution) for o in zoo.of_kind(kind))
+    ]
+    if len(kinds) > 1:
+        raise ConfigError(f"{spec.name!r} is the name of {len(kinds)} parts; say which: --kind {' or '.join(kinds)}")
+    if not kinds:
+        raise ConfigError(f"{shown(spec.name)} is no part on offer; see `mixzoo list mixers` and the other kinds")
+    return kinds[0]
+
+
+def left_out_by(part: Any, kind: str) -> Mapping[str, str]:
+    """The checks that the part leaves out itself: those of the recipe and those of the mixer that it builds."""
+    own = dict(getattr(part, "checks_left_out", {}))
+    if kind == "mixer" and hasattr(part, "build"):
+        from mixzoo.testing.cases import any_mixer
+
+        own |= getattr(any_mixer(part), "checks_left_out", {})
+    return own
+
+
+def parametrize_with_checks(
+    parts: Iterable[Any],
+    *,
+    kind: str = "",
+    effort: Effort = "low",
+    leave_out: Mapping[str, str] = {},
+) -> Any:
+    """A pytest decorator: the test is run with `check`, to be called, for each check of each part.
+
+        @parametrize_with_checks(["poles", Poles(k=3)])
+        def test_poles_keeps_the_contract(check):
+            check()
+
+    A check that is left out, or does not apply, is a skip with its reason. `leave_out` holds for every part.
+    """
+    import pytest
+
+    params = []
+    for given in parts:
+        which, part, name = resolved(given, kind)
+        reasons = {**left_out_by(part, which), **leave_out}
+        refuse_bad_leave_outs(reasons, checks_of(which), name)
+        for check in checks_of(which):
+            call = partial(run_in_pytest, check, part, effort, reasons.get(check.name, ""))
+            params.append(pytest.param(call, id=f"{name}-{check.name}"))
+    return pytest.mark.parametrize("check", params)
+
+
+def run_in_pytest(check: Check, part: Any, effort: Effort, reason: str) -> None:
+    """Run one check inside a test: fail it, skip it with a reason, or pass."""
+    import pytest
+
+    outcome = run_check(check, part, effort, reason)
+    if outcome.status == "failed":
+        raise AssertionError(f"{check.promise} But: {outcome.detail}") from outcome.error
+    if outcome.status != "passed":
+        pytest.skip(f"{outcome.status}: {outcome.detail}")

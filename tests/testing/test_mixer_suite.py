@@ -1,0 +1,53 @@
+"""Every mixer on offer keeps the contract, and the page about the checks is what the code says."""
+
+from pathlib import Path
+
+import pytest
+
+from mixzoo.plugins import load_zoo
+from mixzoo.testing import mixer_checks, parametrize_with_checks
+from mixzoo.testing.invariants import INVARIANTS, invariants_page
+
+ROOT = Path(__file__).parents[2]
+ZOO = load_zoo()
+DEFAULTS = [
+    offer.name for offer in ZOO.of_kind("mixer") if not any(o.required for o in ZOO.options("mixer", offer.name))
+]
+VARIANTS = [
+    *("dirichlet:k=2", "dirichlet:k=5,alpha=0.3", "dirichlet:k=8,alpha=0.01", "dirichlet:k=3,alpha=1e6"),
+    *("channel:k=3", "bernoulli:k=4", "bernoulli:p=0.3", "bernoulli:k=3,p=0.8", "bernoulli:k=3,p=0"),
+    *("bernoulli:p=1", "bernoulli:share=unit", "bernoulli:k=3,share=batch"),
+]
+
+
+@parametrize_with_checks(DEFAULTS + VARIANTS, kind="mixer")
+def test_a_mixer_on_offer_keeps_the_contract(check):
+    check()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_a_mixer_on_offer_compiles_and_keeps_the_contract_with_high_effort(name):
+    from mixzoo.testing import check_part
+
+    report = check_part(name, kind="mixer", effort="high")
+    assert not report.failed, "\n".join(report.lines())
+
+
+def test_every_check_of_a_mixer_has_a_name_of_its_own_and_a_promise_of_one_line():
+    names = [check.name for check in mixer_checks]
+    assert len(set(names)) == len(names)
+    for check in mixer_checks:
+        assert check.promise.endswith("."), check.name
+
+
+def test_the_page_of_checks_is_up_to_date():
+    assert (ROOT / "docs" / "mixer_checks.md").read_text() == invariants_page()
+
+
+def test_every_invariant_names_real_checks_or_says_why_none_asks_it():
+    known = {check.name for check in mixer_checks}
+    assert [i.number for i in INVARIANTS] == [f"I{n}" for n in range(1, 41)] + [f"Q{n}" for n in range(1, 11)]
+    for invariant in INVARIANTS:
+        assert set(invariant.checks) <= known, invariant.number
+        assert invariant.checks or invariant.note, invariant.number
