@@ -1,0 +1,39 @@
+"""The one place that loads hypothesis, with the settings that every check runs under."""
+
+from collections.abc import Callable
+from typing import Any
+
+from mixzoo.errors import ConfigError
+
+
+def strategies() -> Any:
+    """The module `hypothesis.strategies`; ConfigError that says what to install where it is missing."""
+    try:
+        from hypothesis import strategies as st
+    except ImportError as err:
+        raise ConfigError("the checks need hypothesis: pip install 'mixzoo[testing]'") from err
+    return st
+
+
+def given_cases(cases: Any, examples: int) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
+    """`hypothesis.given(cases)` with the same examples each time, no deadline, no database and no printing."""
+    strategies()
+    from hypothesis import HealthCheck, Phase, Verbosity, given, settings
+
+    quiet = settings(
+        max_examples=examples,
+        deadline=None,  # torch's first call is slow
+        derandomize=True,
+        database=None,
+        print_blob=False,
+        report_multiple_bugs=False,
+        verbosity=Verbosity.quiet,
+        phases=[Phase.explicit, Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck),
+    )
+
+    def decorate(function: Callable[[Any], None]) -> Callable[[], None]:
+        wrapped: Callable[[], None] = quiet(given(cases)(function))
+        return wrapped
+
+    return decorate

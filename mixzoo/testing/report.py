@@ -1,0 +1,232 @@
+"""What a check is, and the report of running many on one part.
+
+A check is a plain function with one promise. It takes a drawn case (`cases`: part -> hypothesis strategy), or the part
+itself, or the part and a number of samples (a law). Nothing heavy is loaded here: hypothesis is imported when a check
+runs.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from mixzoo.errors import ConfigError, listing, nearest, printable, shown
+
+Effort: TypeAlias = Literal["low", "normal", "high"]
+Status: TypeAlias = Literal["passed", "failed", "left out", "not applicable"]
+LONGEST_DETAIL = 400  # characters of why a check failed
+
+
+class Budget(NamedTuple):
+    """How much an effort spends on one check."""
+
+    examples: int  # drawn cases
+    samples: int  # draws behind one statistic
+
+
+EFFORTS: Mapping[str, Budget] = {"low": Budget(10, 1_000), "normal": Budget(50, 4_000), "high": Budget(300, 40_000)}
+
+
+def _always(part: Any) -> str:
+    return ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One promise of one kind of part, and the function that tests it by raising AssertionError."""
+
+    name: str
+    kind: str  # 'mixer', 'autoencoder', ...
+    function: Callable[..., None]
+    promise: str  # one line
+    applies: Callable[[Any], str] = _always  # '' for a part that it applies to, else why it does not
+    cases: Callable[[Any], Any] | None = None  # strategy of the function's argument; None: the part itself
+    samples: bool = False  # the function takes a number of samples too
+    least_effort: Effort = "low"  # a slow check runs from this effort on
+
+
+def check_from(
+    function: Callable[..., None],
+    kind: str,
+    *,
+    applies: Callable[[Any], str] = _always,
+    cases: Callable[[Any], Any] | None = None,
+    samples: bool = False,
+    least_effort: Effort = "low",
+) -> Check:
+    """The check that `check_<name>` or `law_<name>` tests; its promise is the first line of the docstring."""
+    name = function.__name__.removeprefix("check_").removeprefix("law_")
+    promise = (function.__doc__ or "").strip().partition("\n")[0]
+    return Check(name, kind, function, promise, applies, cases, samples, least_effort)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one check went: `detail` says why it failed, was left out or does not apply."""
+
+    check: Check
+    status: Status
+    detail: str = ""
+
+    @property
+    def line(self) -> str:
+        said = {
+            "passed": "ok",
+            "failed": f"FAILED  {self.detail}",
+            "left out": f"left out: {self.detail}",
+            "not applicable": f"does not apply: {self.detail}",
+        }
+        return f"{self.check.name:42} {said[self.status]}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """The outcomes of all the checks of one part."""
+
+    part: str  # its spec
+    kind: str
+    outcomes: tuple[Outcome, ...]
+
+    def _with(self, status: Status) -> tuple[Outcome, ...]:
+        return tuple(outcome for outcome in self.outcomes if outcome.status == status)
+
+    @property
+    def ran(self) -> tuple[Outcome, ...]:
+        """What passed or failed."""
+        return self._with("passed") + self._with("failed")
+
+    @property
+    def passed(self) -> tuple[Outcome, ...]:
+        return self._with("passed")
+
+    @property
+    def failed(self) -> tuple[Outcome, ...]:
+        return self._with("failed")
+
+    @property
+    def left_out(self) -> tuple[Outcome, ...]:
+        return self._with("left out")
+
+    @property
+    def not_applicable(self) -> tuple[Outcome, ...]:
+        return self._with("not applicable")
+
+    @property
+    def counts(self) -> str:
+        return (
+            f"{len(self.ran)} checks ran, {len(self.passed)} passed, {len(self.left_out)} left out, "
+            f"{len(self.not_applicable)} do not apply"
+        )
+
+    def lines(self) -> list[str]:
+        """A line for the part, one for each check, and the counts."""
+        return [f"{self.kind} {self.part}", *(f"  {outcome.line}" for outcome in self.outcomes), self.counts]
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as plain data."""
+        rows = [
+            {"check": o.check.name, "promise": o.check.promise, "status": o.status, "detail": o.detail}
+            for o in self.outcomes
+        ]
+        counts = {
+            "ran": len(self.ran),
+            "passed": len(self.passed),
+            "failed": len(self.failed),
+            "left_out": len(self.left_out),
+            "not_applicable": len(self.not_applicable),
+        }
+        return {"part": self.part, "kind": self.kind, **counts, "checks": rows}
+
+
+def run_checks(
+    part: Any,
+    kind: str,
+    checks: Sequence[Check],
+    *,
+    effort: Effort = "normal",
+    leave_out: Mapping[str, str] = {},
+    name: str = "",
+) -> Report:
+    """The report of `checks` on `part`; `name` is what the report calls it.
+
+    `leave_out`, name -> reason, adds to the part's own `checks_left_out`. What is left out runs all the same, so that
+    a reason that no longer holds is seen. ConfigError for a name that is no check, and for a missing reason.
+    """
+    reasons = {**getattr(part, "checks_left_out", {}), **leave_out}
+    refuse_bad_leave_outs(reasons, checks, name or kind)
+    outcomes = tuple(run_check(check, part, effort, reasons.get(check.name, "")) for check in checks)
+    return Report(name or shown(part), kind, outcomes)
+
+
+def refuse_bad_leave_outs(reasons: Mapping[str, str], checks: Iterable[Check], where: str) -> None:
+    """ConfigError for a check that there is not, or that is left out without a reason."""
+    known = [check.name for check in checks]
+    for name, reason in reasons.items():
+        if name not in known:
+            raise ConfigError(
+                f"{where}: {shown(name)} is left out but is no check ({listing(known)}).{nearest(name, known)}"
+            )
+        if not isinstance(reason, str) or not reason.strip():
+            raise ConfigError(f"{where}: {name!r} is left out without a reason; say why in a few words")
+
+
+def run_check(check: Check, part: Any, effort: Effort, reason: str = "") -> Outcome:
+    """One outcome; with a `reason` the check is left out, and tried to see whether the reason is needed."""
+    budget = _budget(effort)
+    if list(EFFORTS).index(effort) < list(EFFORTS).index(check.least_effort):
+        why = reason or f"slow, runs with effort {check.least_effort}"
+        return Outcome(check, "left out" if reason else "not applicable", why)
+    try:
+        if why := check.applies(part):
+            return Outcome(check, "left out" if reason else "not applicable", reason or why)
+        _run(check, part, budget)
+    except (KeyboardInterrupt, SystemExit, ConfigError):
+        raise
+    except BaseException as err:  # whatever a stranger's part raises is the check's failure
+        return Outcome(check, "left out", reason) if reason else Outcome(check, "failed", _why(err))
+    return (
+        Outcome(check, "left out", f"{reason} (it passes here: is that still so?)")
+        if reason
+        else Outcome(check, "passed")
+    )
+
+
+def _budget(effort: str) -> Budget:
+    if effort not in EFFORTS:
+        raise ConfigError(f"effort={shown(effort)} must be one of {listing(EFFORTS)}")
+    return EFFORTS[effort]
+
+
+def _run(check: Check, part: Any, budget: Budget) -> None:
+    if check.samples:
+        check.function(part, budget.samples)
+    elif check.cases is None:
+        check.function(part)
+    else:
+        _run_on_cases(check, check.cases(part), budget.examples)
+
+
+def _run_on_cases(check: Check, cases: Any, examples: int) -> None:
+    """The function on drawn cases; what fails is shrunk to a small case, which the message then names."""
+    from mixzoo.testing.hypotheses import given_cases
+
+    seen: list[Any] = []
+
+    def on_case(case: Any) -> None:
+        seen[:] = [case]
+        check.function(case)
+
+    try:
+        given_cases(cases, examples)(on_case)()
+    except Exception as err:
+        err.add_note(f"for {seen[0]}" if seen else "while drawing a case")
+        raise
+
+
+def _why(err: BaseException) -> str:
+    """The reason on one line, of the innermost exception where the runner grouped them."""
+    notes = [note for note in getattr(err, "__notes__", []) if note.startswith(("for ", "while drawing"))]
+    while isinstance(err, BaseExceptionGroup):
+        err = err.exceptions[0]
+    said = " ".join(str(err).split())
+    text = said if isinstance(err, AssertionError) and said else f"{type(err).__name__}: {said}"
+    return printable(" ".join([text, *notes[-1:]]))[:LONGEST_DETAIL]
