@@ -53,9 +53,8 @@ def check_is_an_auto_encoder(case: AutoEncoderCase) -> None:
     assert not missing, f"the network lacks {', '.join(missing)}"
     assert isinstance(network, AutoEncoder)
     shape = network.latent_shape
-    assert isinstance(shape, tuple) and len(shape) in (1, 3) and all(isinstance(n, int) and n > 0 for n in shape), (
-        f"latent_shape={shape!r} must be a tuple of positive ints, (channels, height, width) or (features,)"
-    )
+    fits = isinstance(shape, tuple) and len(shape) in (1, 3) and all(isinstance(n, int) and n > 0 for n in shape)
+    assert fits, f"latent_shape={shape!r} must be a tuple of positive ints, (channels, height, width) or (features,)"
 
 
 def check_codes_have_the_stated_shape(case: AutoEncoderCase) -> None:
@@ -73,9 +72,7 @@ def check_images_come_back_at_their_size(case: AutoEncoderCase) -> None:
     """decode(encode(x)) has the shape and the type of x."""
     network, x = case.build(), case.images()
     x_rec = network.decode(network.encode(x))
-    assert x_rec.shape == x.shape, (
-        f"images {list(x.shape)} come back as {list(x_rec.shape)}; height and width in order?"
-    )
+    assert x_rec.shape == x.shape, f"images {list(x.shape)} come back as {list(x_rec.shape)}; is an axis swapped?"
     assert x_rec.dtype == x.dtype, f"images in {x.dtype} come back in {x_rec.dtype}"
 
 
@@ -132,12 +129,11 @@ def check_posterior_has_the_codes_shape(case: AutoEncoderCase) -> None:
     network, x = case.build(), case.images()
     with torch.no_grad(), seeded(case.seed):
         posterior = network.posterior(x)
-    assert isinstance(posterior, tuple) and len(posterior) == 2, "posterior(x) must give (mean, log_variance)"
+    is_pair = isinstance(posterior, tuple) and len(posterior) == 2
+    assert is_pair, "posterior(x) must give (mean, log_variance)"
     expected = (len(x), *network.latent_shape)
     for name, value in zip(("mean", "log_variance"), posterior):
-        assert tuple(value.shape) == expected, (
-            f"{name} is {list(value.shape)}, expected {list(expected)} as the code is"
-        )
+        assert tuple(value.shape) == expected, f"{name} is {list(value.shape)}, expected {list(expected)}"
         assert value.isfinite().all(), f"{name} is NaN or infinite at the beginning of training"
 
 

@@ -46,7 +46,7 @@ def check_every_image_gets_one_score(case: DiscriminatorCase) -> None:
     x = case.images()
     realness = case.build()(x).realness
     assert tuple(realness.shape) == (len(x),), (
-        f"realness is {list(realness.shape)} for {len(x)} images, expected [{len(x)}]; one number an image, no axis of 1"
+        f"realness is {list(realness.shape)} for {len(x)} images, expected [{len(x)}]: one number an image"
     )
     assert realness.dtype == x.dtype, f"realness is {realness.dtype} of images in {x.dtype}"
 
@@ -94,9 +94,8 @@ def check_attributes_are_logits_of_each_image(case: DiscriminatorCase) -> None:
     found = [network(case.images(n)).attributes for n in (1, case.batch)]
     for n, attributes in zip((1, case.batch), found):
         assert attributes is not None, "attributes is None for some batches and not for others"
-        assert attributes.ndim == 2 and len(attributes) == n, (
-            f"attributes is {list(attributes.shape)} for {n} images, expected [{n}, attributes]"
-        )
+        fits = attributes.ndim == 2 and len(attributes) == n
+        assert fits, f"attributes is {list(attributes.shape)} for {n} images, expected [{n}, attributes]"
         assert attributes.is_floating_point(), f"attributes is {attributes.dtype}, expected logits"
     assert len({attributes.shape[1] for attributes in found}) == 1, "the number of attributes changes with the batch"
 

@@ -24,9 +24,8 @@ def unwritten(tensors: Mapping[str, Tensor], by: str) -> Iterator[None]:
     yield
     for name, (copy, version) in before.items():
         tensor = tensors[name]
-        assert tensor._version == version and same(tensor, copy), (
-            f"{by} writes to {name} in place, which others still read; make a new tensor (no inplace=True, no x += ...)"
-        )
+        untouched = tensor._version == version and same(tensor, copy)
+        assert untouched, f"{by} writes to {name} in place; make a new tensor (no inplace=True, no x += ...)"
 
 
 @contextmanager
@@ -37,8 +36,8 @@ def generators_untouched(by: str, *, torch_too: bool = True) -> Iterator[None]:
     after = generator_states()
     moved = [name for name in before if before[name] != after[name] and (torch_too or name != "torch")]
     assert not moved, (
-        f"{by} draws from the global generator of {', '.join(moved)}, so no run can repeat it; draw from a generator of "
-        "its own, seeded (mixzoo.draws.rng_for)"
+        f"{by} draws from the global generator of {', '.join(moved)}, so no run can repeat it; "
+        "draw from a generator of its own, seeded (mixzoo.draws.rng_for)"
     )
 
 
