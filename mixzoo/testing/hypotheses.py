@@ -33,7 +33,7 @@ def given_cases(cases: Any, examples: int) -> Callable[[Callable[[Any], None]], 
     )
 
     def decorate(function: Callable[[Any], None]) -> Callable[[], None]:
-        wrapped: Callable[[], None] = quiet(given(cases)(function))
+        wrapped: Callable[[], None] = quiet(given(cases)(function))  # type: ignore[no-untyped-call]
         return wrapped
 
     return decorate

@@ -4,10 +4,9 @@ A case builds the network from its recipe as a run does, and knows what comes ou
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
@@ -77,13 +76,8 @@ C = TypeVar("C", bound=NetworkCase)
 def network_cases(case: type[C], recipe: Any, latents: Sequence[tuple[int, ...]] = ((),)) -> Any:
     """Strategy of cases at the smallest sizes that the recipe takes, grey and colour, square and oblong."""
     st = strategies()
-    settings = cache(lambda: settings_taken(recipe, latents))  # asked for inside a case, where failing is a report
-
-    def cases(draw: Callable[[Any], Any]) -> C:
-        setting, batch, seed = st.sampled_from(settings()), st.sampled_from((2, 3, 5)), st.integers(0, 2**31)
-        return case(recipe, draw(setting), draw(batch), draw(seed))
-
-    return st.composite(cases)()
+    settings = st.sampled_from(settings_taken(recipe, latents))
+    return st.builds(case, st.just(recipe), settings, st.sampled_from((2, 3, 5)), st.integers(0, 2**31))
 
 
 def settings_taken(

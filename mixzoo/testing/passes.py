@@ -4,9 +4,9 @@ What an objective is tried on: everything that its terms may depend on is a leaf
 of the pass is noted.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -73,14 +73,19 @@ class Pass:
 
 @dataclass(frozen=True)
 class ObjectiveCase:
-    """A built objective and the sizes of the pass that it is tried on."""
+    """An objective, or a recipe of one, and the sizes of the pass that it is tried on."""
 
-    objective: Any
+    part: Any
     setting: Setting
     k: int
     spread: Spread
     batch: int
     seed: int
+
+    @cached_property
+    def objective(self) -> Any:
+        """The objective itself."""
+        return objective_of(self.part, self.setting)
 
     def a_pass(
         self,
@@ -149,15 +154,15 @@ class ObjectiveCase:
 def objective_cases(part: Any) -> Any:
     """Strategy of cases of an objective, or of a recipe that builds one: maps and vectors, k up to 4."""
     st = strategies()
-    settings = cache(lambda: settings_taken(part, LATENTS, SIZES))
-
-    def cases(draw: Callable[[Any], Any]) -> ObjectiveCase:
-        setting = draw(st.sampled_from(settings()))
-        k, spread = draw(st.integers(2, 4)), draw(st.sampled_from(("example", "map", "position")))
-        batch, seed = draw(st.sampled_from((2, 3, 5))), draw(st.integers(0, 2**31))
-        return ObjectiveCase(objective_of(part, setting), setting, k, spread, batch, seed)
-
-    return st.composite(cases)()
+    return st.builds(
+        ObjectiveCase,
+        st.just(part),
+        setting=st.sampled_from(settings_taken(part, LATENTS, SIZES)),
+        k=st.integers(2, 4),
+        spread=st.sampled_from(("example", "map", "position")),
+        batch=st.sampled_from((2, 3, 5)),
+        seed=st.integers(0, 2**31),
+    )
 
 
 def objective_of(part: Any, setting: Setting) -> Any:

@@ -6,10 +6,11 @@ runs.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from mixzoo.errors import ConfigError, listing, nearest, printable, shown
+from mixzoo.testing.hypotheses import given_cases, strategies
 
 Effort: TypeAlias = Literal["low", "normal", "high"]
 Status: TypeAlias = Literal["passed", "failed", "left out", "not applicable"]
@@ -66,6 +67,7 @@ class Outcome:
     check: Check
     status: Status
     detail: str = ""
+    error: BaseException | None = field(default=None, repr=False, compare=False)  # what a failed check raised
 
     @property
     def line(self) -> str:
@@ -145,16 +147,22 @@ def run_checks(
     effort: Effort = "normal",
     leave_out: Mapping[str, str] = {},
     name: str = "",
+    each: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Report:
-    """The report of `checks` on `part`; `name` is what the report calls it.
+    """The report of `checks` on `part`; `name` is what the report calls it, `each` is told every outcome as it comes.
 
     `leave_out`, name -> reason, adds to the part's own `checks_left_out`. What is left out runs all the same, so that
     a reason that no longer holds is seen. ConfigError for a name that is no check, and for a missing reason.
     """
+    if any(check.cases for check in checks):
+        strategies()  # says what to install, before anything runs
     reasons = {**getattr(part, "checks_left_out", {}), **leave_out}
     refuse_bad_leave_outs(reasons, checks, name or kind)
-    outcomes = tuple(run_check(check, part, effort, reasons.get(check.name, "")) for check in checks)
-    return Report(name or shown(part), kind, outcomes)
+    outcomes = []
+    for check in checks:
+        outcomes.append(run_check(check, part, effort, reasons.get(check.name, "")))
+        each(outcomes[-1])
+    return Report(name or shown(part), kind, tuple(outcomes))
 
 
 def refuse_bad_leave_outs(reasons: Mapping[str, str], checks: Iterable[Check], where: str) -> None:
@@ -163,7 +171,8 @@ def refuse_bad_leave_outs(reasons: Mapping[str, str], checks: Iterable[Check], w
     for name, reason in reasons.items():
         if name not in known:
             raise ConfigError(
-                f"{where}: {shown(name)} is left out but is no check ({listing(known)}).{nearest(name, known)}"
+                f"{where}: {shown(name)} is left out but is none of the {len(known)} checks; "
+                f"`mixzoo check` prints their names.{nearest(name, known)}"
             )
         if not isinstance(reason, str) or not reason.strip():
             raise ConfigError(f"{where}: {name!r} is left out without a reason; say why in a few words")
@@ -171,23 +180,26 @@ def refuse_bad_leave_outs(reasons: Mapping[str, str], checks: Iterable[Check], w
 
 def run_check(check: Check, part: Any, effort: Effort, reason: str = "") -> Outcome:
     """One outcome; with a `reason` the check is left out, and tried to see whether the reason is needed."""
+    outcome = _outcome(check, part, effort)
+    if not reason:
+        return outcome
+    needless = " (it passes here: is that still so?)" if outcome.status == "passed" else ""
+    return Outcome(check, "left out", reason + needless)
+
+
+def _outcome(check: Check, part: Any, effort: Effort) -> Outcome:
     budget = _budget(effort)
     if list(EFFORTS).index(effort) < list(EFFORTS).index(check.least_effort):
-        why = reason or f"slow, runs with effort {check.least_effort}"
-        return Outcome(check, "left out" if reason else "not applicable", why)
+        return Outcome(check, "not applicable", f"slow, runs with effort {check.least_effort}")
     try:
         if why := check.applies(part):
-            return Outcome(check, "left out" if reason else "not applicable", reason or why)
+            return Outcome(check, "not applicable", why)
         _run(check, part, budget)
-    except (KeyboardInterrupt, SystemExit, ConfigError):
+    except KeyboardInterrupt:
         raise
     except BaseException as err:  # whatever a stranger's part raises is the check's failure
-        return Outcome(check, "left out", reason) if reason else Outcome(check, "failed", _why(err))
-    return (
-        Outcome(check, "left out", f"{reason} (it passes here: is that still so?)")
-        if reason
-        else Outcome(check, "passed")
-    )
+        return Outcome(check, "failed", _why(err), err)
+    return Outcome(check, "passed")
 
 
 def _budget(effort: str) -> Budget:
@@ -207,8 +219,6 @@ def _run(check: Check, part: Any, budget: Budget) -> None:
 
 def _run_on_cases(check: Check, cases: Any, examples: int) -> None:
     """The function on drawn cases; what fails is shrunk to a small case, which the message then names."""
-    from mixzoo.testing.hypotheses import given_cases
-
     seen: list[Any] = []
 
     def on_case(case: Any) -> None:

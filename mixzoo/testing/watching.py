@@ -1,6 +1,5 @@
 """What must stay as it was while a part works: tensors, the state of a module, the global generators."""
 
-import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 def seeded(seed: int) -> Iterator[None]:
     """torch's global generator seeded inside the block, as the engine seeds it, and put back after it."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed walks the stack, a millisecond each time
         yield
 
 
@@ -30,7 +29,11 @@ def unwritten(tensors: Mapping[str, Tensor], by: str) -> Iterator[None]:
 
 @contextmanager
 def generators_untouched(by: str, *, torch_too: bool = True) -> Iterator[None]:
-    """AssertionError where the block draws from a global generator: Python's, numpy's, and torch's if `torch_too`."""
+    """AssertionError where the block draws from the global generator of numpy, or of torch if `torch_too`.
+
+    Python's is not watched: beartype, which may be checking types meanwhile, draws from it. Whoever uses it for numbers
+    is found out by giving others the second time.
+    """
     before = generator_states()
     yield
     after = generator_states()
@@ -42,13 +45,9 @@ def generators_untouched(by: str, *, torch_too: bool = True) -> Iterator[None]:
 
 
 def generator_states() -> dict[str, object]:
-    """The states of the global generators, comparable by ==."""
+    """The states of the global generators of torch and numpy, comparable by ==."""
     name, keys, *rest = np.random.get_state()  # noqa: NPY002  (the global generator is what is watched)
-    return {
-        "torch": bytes(torch.get_rng_state().numpy()),
-        "numpy": (name, np.asarray(keys).tobytes(), *rest),
-        "random": random.getstate(),
-    }
+    return {"torch": bytes(torch.get_rng_state().numpy()), "numpy": (name, np.asarray(keys).tobytes(), *rest)}
 
 
 def state_of(module: nn.Module) -> dict[str, Tensor]:

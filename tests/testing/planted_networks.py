@@ -144,7 +144,8 @@ class HasAnUnusedLayer(Plain):
 
 class HasASteepRoot(Plain):
     def encode(self, x):
-        return super().encode(x).clamp(min=0).sqrt()
+        h = super().encode(x)
+        return h + (0 * h).sqrt()
 
 
 class BeginsFromNumpy(Plain):
@@ -375,7 +376,12 @@ PLANTED_AUTOENCODERS = [
     ("the clock in training", DrawsFromTheClock, "training_repeats_from_the_seed", "from one torch seed differ"),
     ("state in a plain tensor", KeepsATensorAside, "checkpoint_brings_it_back", "state is not in state_dict"),
     ("a buffer that is not saved", ForgetsItsMean, "checkpoint_brings_it_back", "make it a parameter or a persistent"),
-    ("state that is no tensor", SavesMoreThanTensors, "checkpoint_brings_it_back", "'_extra_state', which is no tensor"),
+    (
+        "state that is no tensor",
+        SavesMoreThanTensors,
+        "checkpoint_brings_it_back",
+        "'_extra_state', .* no tensor",
+    ),
     ("state that grows", GrowsInTraining, "checkpoint_brings_it_back", "does not fit a newly built one: .*seen"),
     ("writes to the images", WritesToItsImages, "images_are_left_unchanged", "writes to its images in place"),
     ("writes to the codes", WritesToItsCodes, "codes_are_left_unchanged", "writes to its codes in place"),
@@ -388,7 +394,12 @@ PLANTED_AUTOENCODERS = [
     ("one code for all images", CodesAllAlike, "codes_tell_images_apart", "does encode use its input"),
     ("one image for all codes", ImagesAllAlike, "codes_tell_images_apart", "does decode use its input"),
     ("squeeze of one image", SqueezesOneImage, "one_image_is_a_batch", "the code is .*, expected .1, 2"),
-    ("statistics of one image", NormalisesOverTheBatchAlone, "one_image_is_a_batch", "fails in training mode: .*than 1"),
+    (
+        "statistics of one image",
+        NormalisesOverTheBatchAlone,
+        "one_image_is_a_batch",
+        "in training mode: .*than 1",
+    ),
     ("posterior is flat", HasAFlatPosterior, "posterior_has_the_codes_shape", "mean is .*, expected"),
     ("posterior is one tensor", HasAPosteriorOfOne, "posterior_has_the_codes_shape", "must give .mean, log_variance"),
     ("posterior is infinite", HasAnInfiniteVariance, "posterior_has_the_codes_shape", "log_variance is NaN"),
@@ -516,7 +527,12 @@ PLANTED_DISCRIMINATORS = [
     ("a tanh at the end", GivesTanh, "scores_are_raw", "leave the sigmoid, tanh or relu out"),
     ("a log-sigmoid at the end", GivesLogProbabilities, "scores_are_raw", "takes a score above 1.5"),
     ("a softplus at the end", GivesNoNegative, "scores_are_raw", "takes a score below -1.5"),
-    ("deviation over the minibatch", ComparesTheBatch, "images_do_not_meet_in_training", "the score of an image changes"),
+    (
+        "deviation over the minibatch",
+        ComparesTheBatch,
+        "images_do_not_meet_in_training",
+        "the score .* changes",
+    ),
     ("deviation over the minibatch", ComparesTheBatch, "images_do_not_meet_in_evaluation", "another score alone"),
     ("one score for all", ScoresAllAlike, "scores_tell_images_apart", "does D use its input"),
     ("images detached", ScoresDetached, "gradients_reach_the_images", "gradient of the score reaches the images"),
