@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+UNUSUAL = 1_928_374_655  # a seed that nobody uses
+
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
@@ -34,14 +36,25 @@ def generators_untouched(by: str, *, torch_too: bool = True) -> Iterator[None]:
     Python's is not watched: beartype, which may be checking types meanwhile, draws from it. Whoever uses it for numbers
     is found out by giving others the second time.
     """
-    before = generator_states()
-    yield
-    after = generator_states()
+    with seeded(UNUSUAL), _numpy_seeded(UNUSUAL):  # or who seeds with the number that stands there would go unseen
+        before = generator_states()
+        yield
+        after = generator_states()
     moved = [name for name in before if before[name] != after[name] and (torch_too or name != "torch")]
     assert not moved, (
         f"{by} draws from the global generator of {', '.join(moved)}, so no run can repeat it; "
         "draw from a generator of its own, seeded (mixzoo.draws.rng_for)"
     )
+
+
+@contextmanager
+def _numpy_seeded(seed: int) -> Iterator[None]:
+    state = np.random.get_state()  # noqa: NPY002  (the global generator is what is watched)
+    np.random.seed(seed)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(state)  # noqa: NPY002
 
 
 def generator_states() -> dict[str, object]:
