@@ -1,4 +1,4 @@
-"""What an auto-encoder promises, one function a promise; `AUTOENCODER_CHECKS` runs them all on a recipe."""
+"""What an auto-encoder promises, one function a promise; `autoencoder_checks` runs them all on a recipe."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,7 @@ from mixzoo.testing.networks import (
     network_cases,
     settings_taken,
 )
-from mixzoo.testing.report import check_from
+from mixzoo.testing.report import Check, check_from
 from mixzoo.testing.watching import gap, same, seeded, unwritten
 
 
@@ -147,7 +147,7 @@ def has_posterior(recipe: Any) -> str:
 
 _check = partial(check_from, kind="autoencoder", cases=partial(network_cases, AutoEncoderCase))
 
-AUTOENCODER_CHECKS = (
+autoencoder_checks: tuple[Check, ...] = (
     *map(
         _check,
         (

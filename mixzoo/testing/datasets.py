@@ -1,4 +1,4 @@
-"""What a data set promises, one function a promise; `DATASET_CHECKS` runs them all on a recipe.
+"""What a data set promises, one function a promise; `dataset_checks` runs them all on a recipe.
 
 A recipe whose files are not there is not checked, and the report says which are missing.
 """
@@ -17,7 +17,7 @@ from torch import Tensor
 from mixzoo.errors import DataError
 from mixzoo.protocols import Dataset, DatasetRecipe, Split
 from mixzoo.testing.hypotheses import strategies
-from mixzoo.testing.report import check_from
+from mixzoo.testing.report import Check, check_from
 from mixzoo.testing.watching import generators_untouched, same
 
 SPLITS = ("train", "validation", "test")
@@ -234,7 +234,7 @@ def reads_a_folder(recipe: Any) -> str:
 
 _check: Callable[..., Any] = partial(check_from, kind="dataset", cases=dataset_cases)
 
-DATASET_CHECKS = (
+dataset_checks: tuple[Check, ...] = (
     *map(
         partial(_check, applies=its_files_are_there),
         (

@@ -1,4 +1,4 @@
-"""What a discriminator promises, one function a promise; `DISCRIMINATOR_CHECKS` runs them all on a recipe."""
+"""What a discriminator promises, one function a promise; `discriminator_checks` runs them all on a recipe."""
 
 from copy import deepcopy
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from torch.optim import Adam
 
 from mixzoo.protocols import Discriminator, Scores
 from mixzoo.testing.networks import NETWORK_PROMISES, NetworkCase, Outputs, network_cases, settings_taken
-from mixzoo.testing.report import check_from
+from mixzoo.testing.report import Check, check_from
 from mixzoo.testing.watching import seeded
 
 LATENTS = ((2, 4, 4), (16,))  # of the auto-encoder beside it: a map and a vector
@@ -110,7 +110,7 @@ def has_attributes(recipe: Any) -> str:
 
 _check = partial(check_from, kind="discriminator", cases=partial(network_cases, DiscriminatorCase, latents=LATENTS))
 
-DISCRIMINATOR_CHECKS = (
+discriminator_checks: tuple[Check, ...] = (
     *map(
         _check,
         (

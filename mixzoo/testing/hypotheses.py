@@ -1,5 +1,6 @@
 """The one place that loads hypothesis, with the settings that every check runs under."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ def given_cases(cases: Any, examples: int) -> Callable[[Callable[[Any], None]], 
     """`hypothesis.given(cases)` with the same examples each time, no deadline, no database and no printing."""
     strategies()
     from hypothesis import HealthCheck, Phase, Verbosity, given, settings
+    from hypothesis.errors import HypothesisDeprecationWarning
 
     quiet = settings(
         max_examples=examples,
@@ -34,6 +36,13 @@ def given_cases(cases: Any, examples: int) -> Callable[[Callable[[Any], None]], 
 
     def decorate(function: Callable[[Any], None]) -> Callable[[], None]:
         wrapped: Callable[[], None] = quiet(given(cases)(function))  # type: ignore[no-untyped-call]
-        return wrapped
+
+        def run() -> None:
+            with warnings.catch_warnings():
+                # what checks annotations at run time uses `random` while a case is made, and hypothesis minds
+                warnings.simplefilter("ignore", HypothesisDeprecationWarning)
+                wrapped()
+
+        return run
 
     return decorate

@@ -1,4 +1,4 @@
-"""What a metric promises, one function a promise; `METRIC_CHECKS` runs them all on a recipe.
+"""What a metric promises, one function a promise; `metric_checks` runs them all on a recipe.
 
 A metric is tried on a made-up run: a small network that tells training from evaluation mode (dropout, batch norm), and
 a few noisy images of three classes.
@@ -22,7 +22,7 @@ from mixzoo.errors import MixzooError
 from mixzoo.mixing import LinearMixer
 from mixzoo.protocols import CodeShape, Dataset, FinishedRun, Metric, Split
 from mixzoo.testing.hypotheses import strategies
-from mixzoo.testing.report import check_from
+from mixzoo.testing.report import Check, check_from
 from mixzoo.testing.watching import first_difference, generators_untouched, seeded, state_of, unwritten
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -191,7 +191,7 @@ def refusing_in_words() -> Iterator[None]:
 
 _check = partial(check_from, kind="metric", cases=metric_cases)
 
-METRIC_CHECKS = tuple(
+metric_checks: tuple[Check, ...] = tuple(
     map(
         _check,
         (

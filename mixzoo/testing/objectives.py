@@ -1,4 +1,4 @@
-"""What an objective promises, one function a promise; `OBJECTIVE_CHECKS` runs them all on a recipe or a built one.
+"""What an objective promises, one function a promise; `objective_checks` runs them all on a recipe or a built one.
 
 An objective is tried on a forward pass made up of random tensors, in float64, with a discriminator that is one fixed
 smooth function of each image, so that what depends on what is known.
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mixzoo.protocols import Needs, Objective, Terms
 from mixzoo.testing.passes import READINGS, ObjectiveCase, Pass, judges, objective_cases
-from mixzoo.testing.report import check_from
+from mixzoo.testing.report import Check, check_from
 from mixzoo.testing.watching import gap, generators_untouched, same, unwritten
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -231,7 +231,7 @@ def summed(terms: Terms) -> Tensor:
 
 _check = partial(check_from, kind="objective", cases=objective_cases)
 
-OBJECTIVE_CHECKS = (
+objective_checks: tuple[Check, ...] = (
     *map(
         _check,
         (

@@ -8,12 +8,12 @@ import pytest
 from planted_data import PLANTED_DATASETS, PLANTED_METRICS, Bars, Filed, Spread
 
 from mixzoo.plugins import load_zoo
-from mixzoo.testing.datasets import DATASET_CHECKS
-from mixzoo.testing.metrics import METRIC_CHECKS
+from mixzoo.testing.datasets import dataset_checks
+from mixzoo.testing.metrics import metric_checks
 from mixzoo.testing.report import run_check, run_checks
 from toys import ToyData
 
-CHECKS = {"dataset": DATASET_CHECKS, "metric": METRIC_CHECKS}
+CHECKS = {"dataset": dataset_checks, "metric": metric_checks}
 PLANTED = [*[("dataset", *row) for row in PLANTED_DATASETS], *[("metric", *row) for row in PLANTED_METRICS]]
 DATA = Path(os.environ.get("MIXZOO_TEST_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
 
