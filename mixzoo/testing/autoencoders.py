@@ -1,0 +1,165 @@
+"""What an auto-encoder promises, one function a promise; `autoencoder_checks` runs them all on a recipe."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mixzoo.evaluation.codes import evaluating
+from mixzoo.protocols import AutoEncoder
+from mixzoo.testing.networks import (
+    NETWORK_PROMISES,
+    ROUNDING,
+    NetworkCase,
+    Outputs,
+    network_cases,
+    settings_taken,
+)
+from mixzoo.testing.report import Check, check_from
+from mixzoo.testing.watching import gap, same, seeded, unwritten
+
+
+@dataclass(frozen=True)
+class AutoEncoderCase(NetworkCase):
+    """A recipe of an auto-encoder, and images for it."""
+
+    def outputs(self, network: Any, x: Tensor) -> Outputs:
+        """The codes, the images that come back, and the posterior where there is one."""
+        code = network.encode(x)
+        found = {"code": code, "image": network.decode(code)}
+        if hasattr(network, "posterior"):
+            found |= dict(zip(("mean", "log_variance"), network.posterior(x)))
+        return found
+
+    def shapes(self, network: Any, x: Tensor) -> dict[str, tuple[int, ...]]:
+        code = (len(x), *network.latent_shape)
+        found = {"code": code, "image": tuple(x.shape)}
+        return found | ({"mean": code, "log_variance": code} if hasattr(network, "posterior") else {})
+
+    def codes(self, network: Any) -> Tensor:
+        """The codes of the images, without a graph, as the network gives them in evaluation mode."""
+        with evaluating(network):
+            code: Tensor = network.encode(self.images())
+        return code
+
+
+def check_is_an_auto_encoder(case: AutoEncoderCase) -> None:
+    """build(setting) gives an nn.Module with encode, decode and latent_shape."""
+    network = case.build()
+    assert isinstance(network, nn.Module), f"build() gives a {type(network).__name__}, which is no torch.nn.Module"
+    missing = [name for name in ("encode", "decode", "latent_shape") if not hasattr(network, name)]
+    assert not missing, f"the network lacks {', '.join(missing)}"
+    assert isinstance(network, AutoEncoder)
+    shape = network.latent_shape
+    fits = isinstance(shape, tuple) and len(shape) in (1, 3) and all(isinstance(n, int) and n > 0 for n in shape)
+    assert fits, f"latent_shape={shape!r} must be a tuple of positive ints, (channels, height, width) or (features,)"
+
+
+def check_codes_have_the_stated_shape(case: AutoEncoderCase) -> None:
+    """encode gives [batch, *latent_shape], of the images' type."""
+    network, x = case.build(), case.images()
+    code = network.encode(x)
+    expected = (len(x), *network.latent_shape)
+    assert tuple(code.shape) == expected, (
+        f"encode gives {list(code.shape)}, but latent_shape={network.latent_shape} says {list(expected)}"
+    )
+    assert code.dtype == x.dtype, f"encode gives {code.dtype} of images in {x.dtype}"
+
+
+def check_images_come_back_at_their_size(case: AutoEncoderCase) -> None:
+    """decode(encode(x)) has the shape and the type of x."""
+    network, x = case.build(), case.images()
+    x_rec = network.decode(network.encode(x))
+    assert x_rec.shape == x.shape, f"images {list(x.shape)} come back as {list(x_rec.shape)}; is an axis swapped?"
+    assert x_rec.dtype == x.dtype, f"images in {x.dtype} come back in {x_rec.dtype}"
+
+
+def check_codes_do_not_meet(case: AutoEncoderCase) -> None:
+    """Codes and mixes decoded as one batch, as a step does it, give what each batch gives alone."""
+    network = case.build()
+    h = case.codes(network)
+    weight = torch.linspace(0, 0.8, len(h)).reshape(-1, *[1] * (h.ndim - 1))
+    h_mix = weight * h + (1 - weight) * h.roll(1, 0)
+    with evaluating(network):
+        x_rec, x_mix = network.decode(torch.cat([h, h_mix])).chunk(2)
+        alone = network.decode(h), network.decode(h_mix)
+    for name, one, other in (("codes", x_rec, alone[0]), ("mixes", x_mix, alone[1])):
+        assert gap(one, other) <= ROUNDING, (
+            f"{name} decoded in one batch with others give other images than alone (off by {gap(one, other):.2g})"
+        )
+
+
+def check_gradients_reach_the_codes(case: AutoEncoderCase) -> None:
+    """decode passes a finite gradient back to the codes, so that mixes and learned mixers can be judged."""
+    network = case.build()
+    h = case.codes(network).requires_grad_()
+    with seeded(case.seed):
+        image = network.decode(h)
+    assert image.requires_grad, "decode cuts the graph; detach nothing, the engine does that"
+    (grad,) = torch.autograd.grad(image.sum(), h, allow_unused=True)
+    assert grad is not None, "no gradient of a decoded image reaches its code; detach nothing, the engine does that"
+    assert grad.isfinite().all(), "the gradient of a decoded image at its code is NaN or infinite"
+
+
+def check_codes_are_left_unchanged(case: AutoEncoderCase) -> None:
+    """decode writes to nothing that it was given, in training and in evaluation mode."""
+    network = case.build()
+    h = case.codes(network).clone()
+    with torch.no_grad():
+        for training in (True, False):
+            network.train(training)
+            with unwritten({"its codes": h}, "decode"), seeded(case.seed):
+                network.decode(h)
+
+
+def check_codes_tell_images_apart(case: AutoEncoderCase) -> None:
+    """Different images get different codes, and different codes different images."""
+    network, x = case.build(), case.images(2)
+    with evaluating(network):
+        h = network.encode(x)
+        x_rec = network.decode(h)
+        elsewhere = network.decode(3 * h + 1)
+    assert not same(h[0], h[1]), "two different images have equal codes; does encode use its input?"
+    assert not same(x_rec, elsewhere), "two different codes give equal images; does decode use its input?"
+
+
+def check_posterior_has_the_codes_shape(case: AutoEncoderCase) -> None:
+    """posterior(x) gives the mean and the logarithm of the variance, both finite and shaped like the code."""
+    network, x = case.build(), case.images()
+    with torch.no_grad(), seeded(case.seed):
+        posterior = network.posterior(x)
+    is_pair = isinstance(posterior, tuple) and len(posterior) == 2
+    assert is_pair, "posterior(x) must give (mean, log_variance)"
+    expected = (len(x), *network.latent_shape)
+    for name, value in zip(("mean", "log_variance"), posterior):
+        assert tuple(value.shape) == expected, f"{name} is {list(value.shape)}, expected {list(expected)}"
+        assert value.isfinite().all(), f"{name} is NaN or infinite at the beginning of training"
+
+
+def has_posterior(recipe: Any) -> str:
+    """'' for a recipe whose network has a posterior."""
+    with seeded(0):
+        network = recipe.build(settings_taken(recipe)[0])
+    return "" if hasattr(network, "posterior") else "it has no posterior"
+
+
+_check = partial(check_from, kind="autoencoder", cases=partial(network_cases, AutoEncoderCase))
+
+autoencoder_checks: tuple[Check, ...] = (
+    *map(
+        _check,
+        (
+            check_is_an_auto_encoder,
+            check_codes_have_the_stated_shape,
+            check_images_come_back_at_their_size,
+            check_codes_do_not_meet,
+            check_codes_tell_images_apart,
+            check_gradients_reach_the_codes,
+            check_codes_are_left_unchanged,
+            *NETWORK_PROMISES,
+        ),
+    ),
+    _check(check_posterior_has_the_codes_shape, applies=has_posterior),
+)

@@ -1,0 +1,255 @@
+"""What a data set promises, one function a promise; `dataset_checks` runs them all on a recipe.
+
+A recipe whose files are not there is not checked, and the report says which are missing.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mixzoo.errors import DataError
+from mixzoo.protocols import Dataset, DatasetRecipe, Split
+from mixzoo.testing.hypotheses import strategies
+from mixzoo.testing.report import Check, check_from
+from mixzoo.testing.watching import generators_untouched, same
+
+SPLITS = ("train", "validation", "test")
+SHARED = 0.02  # of a split's images may be in the train split too: true duplicates of the source
+BLANK = 0.1  # of a split's images may be of one value
+FOLDERS = ("root", "path", "folder")  # options that say where the files are
+SUBSET = "train_images"  # the option that keeps a subset of the train split, chosen by the seed
+
+
+@dataclass(frozen=True)
+class DatasetCase:
+    """A recipe of a data set and the seeds that it is loaded with."""
+
+    recipe: Any
+    seed: int = 0
+    other_seed: int = 1
+
+    @property
+    def data(self) -> Dataset:
+        """The data set of the first seed, read once for all checks."""
+        return loaded(self.recipe, self.seed)
+
+    def load(self, seed: int) -> Dataset:
+        """The data set, read anew."""
+        data = self.recipe.load(seed)
+        assert isinstance(data, Dataset), f"load gives a {type(data).__name__}, expected mixzoo.Dataset"
+        return data
+
+    def splits(self) -> list[tuple[str, Split]]:
+        """The splits of the first seed, by name."""
+        return [(name, getattr(self.data, name)) for name in SPLITS]
+
+
+@lru_cache(maxsize=1)  # files of hundreds of megabytes are read once, not once a check
+def loaded(recipe: Any, seed: int) -> Dataset:
+    """The data set of a recipe."""
+    return DatasetCase(recipe).load(seed)
+
+
+def dataset_cases(recipe: Any) -> Any:
+    """Strategy of the one case of a data set: files do not vary."""
+    return strategies().just(DatasetCase(recipe))
+
+
+def check_is_a_recipe_that_loads(case: DatasetCase) -> None:
+    """load(seed) gives a mixzoo.Dataset of three mixzoo.Splits."""
+    assert isinstance(case.recipe, DatasetRecipe), "it lacks load(seed)"
+    for name, split in case.splits():
+        assert isinstance(split, Split), f"{name} is a {type(split).__name__}, expected mixzoo.Split"
+
+
+def check_images_are_bytes_of_one_shape(case: DatasetCase) -> None:
+    """Every split is uint8 [n, channels, height, width], not empty, of 1 or 3 channels and of one size."""
+    for name, split in case.splits():
+        images = split.images
+        assert images.dtype == torch.uint8, f"{name} images are {images.dtype}, expected uint8 of 0..255"
+        assert images.ndim == 4, f"{name} images are {list(images.shape)}, expected [n, channels, height, width]"
+        assert len(images), f"the {name} split is empty"
+        shape, first = tuple(images.shape[1:]), tuple(case.data.train.images.shape[1:])
+        assert shape[0] in (1, 3), (
+            f"{name} images have {shape[0]} channels of {shape}; are the channels the first axis?"
+        )
+        assert shape == first, f"{name} images are {shape}, those of train {first}"
+
+
+def check_labels_are_numbers_of_classes(case: DatasetCase) -> None:
+    """Every image has a label, int64, in 0 .. number of class names - 1."""
+    classes = len(case.data.class_names)
+    for name, split in case.splits():
+        labels = split.labels
+        assert labels.dtype == torch.int64, f"{name} labels are {labels.dtype}, expected int64"
+        assert labels.shape == (len(split.images),), f"{name}: {len(split.images)} images, labels {list(labels.shape)}"
+        low, high = int(labels.min()), int(labels.max())
+        assert low >= 0, f"{name} has the label {low}; classes are counted from 0"
+        assert high < classes, f"{name} has the label {high}, but there are {classes} class names"
+
+
+def check_class_names_are_words(case: DatasetCase) -> None:
+    """Class names are different strings, none empty, and each class has an image in some split."""
+    names = case.data.class_names
+    assert isinstance(names, tuple), f"class_names is a {type(names).__name__}, expected a tuple"
+    assert names, "class_names is empty"
+    for name in names:
+        is_word = isinstance(name, str) and bool(name.strip())
+        assert is_word, f"class_names holds {name!r}, expected a word"
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    assert not twice, f"class name {twice[0]!r} is there twice"
+    found = set(torch.cat([split.labels for _, split in case.splits()]).tolist())
+    unused = [name for number, name in enumerate(names) if number not in found]
+    assert not unused, f"no image of class {unused[0]!r} in any split; are the names in the order of the labels?"
+
+
+def check_loads_the_same_twice(case: DatasetCase) -> None:
+    """load(seed) twice gives the same images in the same order, and the same fingerprint."""
+    again = case.load(case.seed)
+    for name, split in case.splits():
+        assert equal(split, getattr(again, name)), f"the {name} split differs when it is loaded again with one seed"
+    assert case.data.class_names == again.class_names, "class_names differ when it is loaded again"
+    assert case.data.fingerprint == again.fingerprint, "the fingerprint differs when it is loaded again"
+
+
+def check_loading_moves_no_generator(case: DatasetCase) -> None:
+    """load draws from no global generator, only from the seed that it is given."""
+    with generators_untouched("load"):
+        case.load(case.seed)
+
+
+def check_has_a_fingerprint_and_a_source(case: DatasetCase) -> None:
+    """fingerprint is a hash of what was read, so that a resume sees a change; source is one printable line."""
+    assert case.data.fingerprint.strip(), "fingerprint is empty, so a resume on other images would go unseen"
+    assert case.data.source.strip(), "source is empty; say in one line where the images come from"
+    assert case.data.source.isprintable(), "source is more than one printable line"
+
+
+def check_another_seed_leaves_the_held_out_images(case: DatasetCase) -> None:
+    """With another seed validation, test and classes are the same, and train has as many images."""
+    other = case.load(case.other_seed)
+    for name in ("validation", "test"):
+        kept = equal(getattr(case.data, name), getattr(other, name))
+        assert kept, f"the {name} split changes with the seed; runs with other seeds could not be compared"
+    assert case.data.class_names == other.class_names, "class_names change with the seed"
+    before, after = len(case.data.train), len(other.train)
+    assert before == after, f"the train split has {before} images with one seed and {after} with another"
+
+
+def check_a_seed_only_chooses_train_images(case: DatasetCase) -> None:
+    """A seed chooses which train images are kept and does nothing else to them: no shuffle, no change of a pixel."""
+    other = case.load(case.other_seed).train
+    mine, theirs = contents(case.data.train), contents(other)
+    assert mine != theirs or equal(case.data.train, other), "the seed puts the train images in another order"
+    if getattr(case.recipe, SUBSET, None) is None:
+        return
+    whole = contents(replace(case.recipe, **{SUBSET: None}).load(case.seed).train)
+    for seed, kept in ((case.seed, mine), (case.other_seed, theirs)):
+        strange = (kept - whole).total()
+        assert not strange, f"with seed {seed} {strange} train images are not among those of {SUBSET}=None"
+
+
+def check_splits_share_no_image(case: DatasetCase) -> None:
+    """At most 2 % of a split's images (true duplicates of the source) are in the train split too."""
+    train = contents(case.data.train)
+    for name in ("validation", "test"):
+        held_out = contents(getattr(case.data, name))
+        shared = sum(count for image, count in held_out.items() if image in train)
+        total = held_out.total()
+        assert shared <= SHARED * total, (
+            f"{shared} of {total} {name} images are train images too; splits must not overlap"
+        )
+
+
+def check_images_are_pictures(case: DatasetCase) -> None:
+    """At most a tenth of a split's images are of one value, and the images of a split differ."""
+    for name, split in case.splits():
+        pixels = split.images.flatten(1)
+        blank = int((pixels.amax(1) == pixels.amin(1)).sum())
+        assert blank <= BLANK * len(split), (
+            f"{blank} of {len(split)} {name} images are of one value; is the scale right?"
+        )
+        alike = len(split) > 1 and bool((pixels == pixels[0]).all())
+        assert not alike, f"all {len(split)} {name} images are the same"
+
+
+def check_a_missing_folder_is_a_data_error(case: DatasetCase) -> None:
+    """A folder that is not there is a DataError that names it, without a download."""
+    with TemporaryDirectory() as home:
+        missing = str(Path(home) / "missing")
+        changes: dict[str, Any] = {name: missing for name in folders_of(case.recipe)}
+        changes |= {f.name: False for f in fields(case.recipe) if f.name == "download"}
+        try:
+            replace(case.recipe, **changes).load(case.seed)
+        except DataError as err:
+            said = str(err)
+        except Exception as err:
+            raise AssertionError(
+                f"a missing folder raises {type(err).__name__}: {err}; raise mixzoo.DataError"
+            ) from err
+        else:
+            raise AssertionError("it loads from a folder that is not there")
+    assert missing in said, f"the DataError does not name the folder {missing}: {said}"
+
+
+def equal(a: Split, b: Split) -> bool:
+    """Whether two splits hold the same images and labels in the same order."""
+    return same(a.images, b.images) and same(a.labels, b.labels)
+
+
+def contents(split: Split) -> Counter[bytes]:
+    """How often each image is in the split."""
+    return Counter(_bytes(split.images))
+
+
+def _bytes(images: Tensor) -> Iterable[bytes]:
+    return (image.tobytes() for image in images.contiguous().numpy())
+
+
+def folders_of(recipe: Any) -> list[str]:
+    """The options of the recipe that name a folder."""
+    return [f.name for f in fields(recipe) if f.name in FOLDERS]
+
+
+def its_files_are_there(recipe: Any) -> str:
+    """'' for a data set that loads; else what it says is missing."""
+    try:
+        loaded(recipe, DatasetCase(recipe).seed)
+    except DataError as err:
+        return f"no data: {err}"
+    return ""
+
+
+def reads_a_folder(recipe: Any) -> str:
+    """'' for a data set that reads files from a folder."""
+    return "" if folders_of(recipe) else f"it reads no folder (none of the options {', '.join(FOLDERS)})"
+
+
+_check: Callable[..., Any] = partial(check_from, kind="dataset", cases=dataset_cases)
+
+dataset_checks: tuple[Check, ...] = (
+    *map(
+        partial(_check, applies=its_files_are_there),
+        (
+            check_is_a_recipe_that_loads,
+            check_images_are_bytes_of_one_shape,
+            check_labels_are_numbers_of_classes,
+            check_class_names_are_words,
+            check_loads_the_same_twice,
+            check_loading_moves_no_generator,
+            check_has_a_fingerprint_and_a_source,
+            check_another_seed_leaves_the_held_out_images,
+            check_a_seed_only_chooses_train_images,
+            check_splits_share_no_image,
+            check_images_are_pictures,
+        ),
+    ),
+    _check(check_a_missing_folder_is_a_data_error, applies=reads_a_folder),
+)

@@ -1,0 +1,125 @@
+"""What a discriminator promises, one function a promise; `discriminator_checks` runs them all on a recipe."""
+
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam
+
+from mixzoo.protocols import Discriminator, Scores
+from mixzoo.testing.networks import NETWORK_PROMISES, NetworkCase, Outputs, network_cases, settings_taken
+from mixzoo.testing.report import Check, check_from
+from mixzoo.testing.watching import seeded
+
+LATENTS = ((2, 4, 4), (16,))  # of the auto-encoder beside it: a map and a vector
+STEPS, RATE, BEYOND = 60, 0.3, 1.5  # of the ascent that tells a raw score from one squashed into (0, 1) or (-1, 1)
+
+
+@dataclass(frozen=True)
+class DiscriminatorCase(NetworkCase):
+    """A recipe of a discriminator, and images for it."""
+
+    def outputs(self, network: Any, x: Tensor) -> Outputs:
+        """The scores, and the attribute logits where there are any."""
+        scores = network(x)
+        found = {"score": scores.realness}
+        return found if scores.attributes is None else found | {"attributes": scores.attributes}
+
+    def shapes(self, network: Any, x: Tensor) -> dict[str, tuple[int, ...]]:
+        return {"score": (len(x),)}
+
+
+def check_is_a_discriminator(case: DiscriminatorCase) -> None:
+    """build(setting) gives an nn.Module whose call gives Scores."""
+    network = case.build()
+    assert isinstance(network, nn.Module), f"build() gives a {type(network).__name__}, which is no torch.nn.Module"
+    assert isinstance(network, Discriminator)
+    scores = network(case.images())
+    assert isinstance(scores, Scores), f"a call gives {type(scores).__name__}, expected mixzoo.Scores(realness=...)"
+
+
+def check_every_image_gets_one_score(case: DiscriminatorCase) -> None:
+    """realness is [batch], of the images' type."""
+    x = case.images()
+    realness = case.build()(x).realness
+    assert tuple(realness.shape) == (len(x),), (
+        f"realness is {list(realness.shape)} for {len(x)} images, expected [{len(x)}]: one number an image"
+    )
+    assert realness.dtype == x.dtype, f"realness is {realness.dtype} of images in {x.dtype}"
+
+
+def check_scores_are_raw(case: DiscriminatorCase) -> None:
+    """A score is not confined: training D up or down alone takes it beyond 1.5 and below -1.5, past any sigmoid."""
+    network, x = case.build(), case.images(2)
+    if not [p for p in network.parameters() if p.requires_grad]:
+        return
+    for sign, bound in ((1, "above"), (-1, "below")):
+        reached = _farthest(deepcopy(network), x, sign)
+        assert not reached <= BEYOND, (  # NaN is beyond too
+            f"no training takes a score {bound} {sign * BEYOND} (it stays at {sign * reached:.3g}); leave the sigmoid, "
+            "tanh or relu out at the end, losses take raw scores"
+        )
+
+
+def _farthest(network: Any, x: Tensor, sign: int) -> float:
+    """The mean score, times `sign`, after an ascent on it that ends when it is far enough."""
+    optimiser = Adam(network.parameters(), lr=RATE)
+    score = 0.0
+    with seeded(0):
+        for _ in range(STEPS):
+            objective = sign * network(x).realness.mean()
+            score = objective.item()
+            if not score <= BEYOND:
+                break
+            optimiser.zero_grad()
+            (-objective).backward()
+            optimiser.step()
+    return score
+
+
+def check_scores_tell_images_apart(case: DiscriminatorCase) -> None:
+    """Different images get different scores."""
+    network, x = case.build().eval(), case.images()
+    with torch.no_grad():
+        realness = network(x).realness
+    assert (realness != realness[0]).any(), "different images all have one score; does D use its input?"
+
+
+def check_attributes_are_logits_of_each_image(case: DiscriminatorCase) -> None:
+    """attributes is [batch, attributes], as many for every batch, of the images' type."""
+    network = case.build()
+    found = [network(case.images(n)).attributes for n in (1, case.batch)]
+    for n, attributes in zip((1, case.batch), found):
+        assert attributes is not None, "attributes is None for some batches and not for others"
+        fits = attributes.ndim == 2 and len(attributes) == n
+        assert fits, f"attributes is {list(attributes.shape)} for {n} images, expected [{n}, attributes]"
+        assert attributes.is_floating_point(), f"attributes is {attributes.dtype}, expected logits"
+    assert len({attributes.shape[1] for attributes in found}) == 1, "the number of attributes changes with the batch"
+
+
+def has_attributes(recipe: Any) -> str:
+    """'' for a recipe whose network has an attribute head."""
+    setting = settings_taken(recipe, LATENTS)[0]
+    with seeded(0), torch.no_grad():
+        scores = recipe.build(setting).eval()(torch.zeros(2, *setting.image_shape))
+    return "it has no attribute head" if getattr(scores, "attributes", None) is None else ""
+
+
+_check = partial(check_from, kind="discriminator", cases=partial(network_cases, DiscriminatorCase, latents=LATENTS))
+
+discriminator_checks: tuple[Check, ...] = (
+    *map(
+        _check,
+        (
+            check_is_a_discriminator,
+            check_every_image_gets_one_score,
+            check_scores_are_raw,
+            check_scores_tell_images_apart,
+            *NETWORK_PROMISES,
+        ),
+    ),
+    _check(check_attributes_are_logits_of_each_image, applies=has_attributes),
+)

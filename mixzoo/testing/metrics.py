@@ -1,0 +1,207 @@
+"""What a metric promises, one function a promise; `metric_checks` runs them all on a recipe.
+
+A metric is tried on a made-up run: a small network that tells training from evaluation mode (dropout, batch norm), and
+a few noisy images of three classes.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from math import isfinite
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mixzoo.draws import rng_for
+from mixzoo.errors import MixzooError
+from mixzoo.mixing import LinearMixer
+from mixzoo.protocols import CodeShape, Dataset, FinishedRun, Metric, Split
+from mixzoo.testing.hypotheses import strategies
+from mixzoo.testing.report import Check, check_from
+from mixzoo.testing.watching import first_difference, generators_untouched, seeded, state_of, unwritten
+
+NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+CLASS_NAMES = ("top", "middle", "bottom")
+SIDE = 16
+
+
+class Sketch(nn.Module):
+    """An auto-encoder of images whose sides are multiples of 4, with layers that know the mode they are in."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.latent_shape: tuple[int, ...] = (2, SIDE // 4, SIDE // 4)
+        self.f = nn.Sequential(nn.Conv2d(channels, 2, 4, stride=4), nn.BatchNorm2d(2), nn.Dropout(0.5))
+        self.g = nn.ConvTranspose2d(2, channels, 4, stride=4)
+
+    def encode(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch *latent"]:
+        code: Tensor = self.f(x)
+        return code
+
+    def decode(self, h: Float[Tensor, "batch *latent"]) -> Float[Tensor, "batch channels height width"]:
+        image: Tensor = self.g(h)
+        return image
+
+
+@dataclass(frozen=True)
+class Halves(LinearMixer):
+    """A random weight for each example of two."""
+
+    k: int = 2
+
+    def draw(self, shape: CodeShape, rng: torch.Generator) -> Float[Tensor, "k batch *ones"]:
+        weight = torch.rand(shape.batch, generator=rng)
+        return shape.broadcast(torch.stack([weight, 1 - weight]))
+
+
+@dataclass(frozen=True)
+class MetricCase:
+    """A metric and the size of the run that it scores."""
+
+    metric: Any
+    channels: int
+    images: int  # of the train split; a third of it is held out in each of the others
+    seed: int
+
+    def run(self) -> FinishedRun:
+        """The finished run, made anew, its network in training mode as the loop leaves it."""
+        with seeded(self.seed):
+            network = Sketch(self.channels)
+            network.encode(torch.randn(4, self.channels, SIDE, SIDE))  # running statistics that are not 0 and 1
+        sizes = (self.images, self.images // 3, self.images // 3)
+        train, validation, test = map(self._split, ("train", "validation", "test"), sizes)
+        data = Dataset(train, validation, test, CLASS_NAMES, source="bars", fingerprint=str(self.seed))
+        mixer: Any = Halves()
+        return FinishedRun(network, mixer, data, seed=self.seed, device="cpu")
+
+    def scores(self, run: FinishedRun | None = None) -> Any:
+        """What the metric says of the run."""
+        return self.metric(self.run() if run is None else run)
+
+    def _split(self, name: str, count: int) -> Split:
+        """Noisy images; the class says which third is bright."""
+        labels = torch.arange(count) % len(CLASS_NAMES)
+        images = torch.randint(0, 60, (count, self.channels, SIDE, SIDE), generator=rng_for(self.seed, name))
+        bright = torch.arange(SIDE)[None] // 6 == labels[:, None]
+        return Split((images + 180 * bright[:, None, :, None]).to(torch.uint8), labels)
+
+
+def metric_cases(metric: Any) -> Any:
+    """Strategy of cases of a metric: grey and colour, from a few images to a hundred."""
+    st = strategies()
+    sizes = st.sampled_from((12, 30, 96))
+    return st.builds(MetricCase, st.just(metric), st.sampled_from((1, 3)), sizes, st.integers(0, 2**31))
+
+
+def check_is_a_metric(case: MetricCase) -> None:
+    """Calling it with a finished run gives a mapping that is not empty."""
+    assert isinstance(case.metric, Metric), "it cannot be called with a finished run"
+    scores = case.scores()
+    assert isinstance(scores, Mapping), f"it gives a {type(scores).__name__}, expected names and numbers"
+    assert scores, "it gives no number"
+
+
+def check_numbers_are_named_and_finite(case: MetricCase) -> None:
+    """Every name is a short lower-case word, every number a finite float that JSON can hold."""
+    for name, value in case.scores().items():
+        assert NAME.fullmatch(str(name)), f"{name!r} is no name; use up to 40 of a-z, 0-9 and _"
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        assert is_number, f"{name} is a {type(value).__name__}, expected a float; .item() gives one"
+        assert isfinite(value), f"{name} is {value}"
+        json.dumps({name: value})
+
+
+def check_scores_repeat(case: MetricCase) -> None:
+    """The same run gets the same numbers twice, and no global generator moves."""
+    with generators_untouched("the metric"):
+        first, second = case.scores(), case.scores()
+    assert dict(first) == dict(second), f"two scores of one run differ: {dict(first)} and {dict(second)}"
+
+
+def check_the_mode_does_not_matter(case: MetricCase) -> None:
+    """The numbers are of the network in evaluation mode, whichever mode it comes in."""
+    training, evaluation = case.run(), case.run()
+    module_of(evaluation).eval()
+    first, second = case.scores(training), case.scores(evaluation)
+    assert dict(first) == dict(second), (
+        f"a network in training mode is scored {dict(first)} and in evaluation mode {dict(second)}; "
+        "use mixzoo.evaluation.codes.evaluating"
+    )
+
+
+def check_the_network_is_left_unchanged(case: MetricCase) -> None:
+    """Weights, buffers, gradients, requires_grad and the mode are as they were."""
+    for training in (True, False):
+        run = case.run()
+        network = module_of(run).train(training)
+        before, trained = state_of(network), flags(network)
+        case.scores(run)
+        differs = first_difference(before, state_of(network))
+        assert not differs, f"the metric changes {differs!r} of the network"
+        mode = "training" if training else "evaluation"
+        assert all(m.training == training for m in network.modules()), f"the metric leaves another mode than {mode}"
+        assert flags(network) == trained, "the metric leaves gradients, or another requires_grad, behind"
+
+
+def flags(network: nn.Module) -> list[tuple[bool, bool]]:
+    """Of each parameter, whether it is trained and whether it has a gradient."""
+    return [(p.requires_grad, p.grad is not None) for p in network.parameters()]
+
+
+def module_of(run: FinishedRun) -> nn.Module:
+    """The run's auto-encoder, as the module that it is."""
+    assert isinstance(run.autoencoder, nn.Module)
+    return run.autoencoder
+
+
+def check_the_data_are_left_unchanged(case: MetricCase) -> None:
+    """Images and labels are as they were."""
+    run = case.run()
+    splits = {name: getattr(run.data, name) for name in ("train", "validation", "test")}
+    tensors = {f"the {name} {what}": getattr(s, what) for name, s in splits.items() for what in ("images", "labels")}
+    with unwritten(tensors, "the metric"):
+        case.scores(run)
+
+
+def check_few_images_are_enough_or_refused(case: MetricCase) -> None:
+    """With one held-out image it gives its numbers, or says in a ValueError or DataError that it needs more."""
+    with refusing_in_words():
+        case_of_few = replace(case, images=3)
+        for name, value in case_of_few.scores().items():
+            assert isfinite(value), f"{name} is {value} with 3 train images and 1 test image; refuse with a ValueError"
+
+
+@contextmanager
+def refusing_in_words() -> Iterator[None]:
+    """A refusal in words passes; anything else that is raised is an AssertionError."""
+    try:
+        yield
+    except (ValueError, MixzooError) as err:
+        assert str(err).strip(), "few images are refused without words"  # noqa: PT017  (this is the check)
+    except AssertionError:
+        raise
+    except Exception as err:
+        raise AssertionError(f"3 train images and 1 test image raise {type(err).__name__}: {err}") from err
+
+
+_check = partial(check_from, kind="metric", cases=metric_cases)
+
+metric_checks: tuple[Check, ...] = tuple(
+    map(
+        _check,
+        (
+            check_is_a_metric,
+            check_numbers_are_named_and_finite,
+            check_scores_repeat,
+            check_the_mode_does_not_matter,
+            check_the_network_is_left_unchanged,
+            check_the_data_are_left_unchanged,
+            check_few_images_are_enough_or_refused,
+        ),
+    )
+)

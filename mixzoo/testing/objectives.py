@@ -1,0 +1,259 @@
+"""What an objective promises, one function a promise; `objective_checks` runs them all on a recipe or a built one.
+
+An objective is tried on a forward pass made up of random tensors, in float64, with a discriminator that is one fixed
+smooth function of each image, so that what depends on what is known.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mixzoo.protocols import Needs, Objective, Terms
+from mixzoo.testing.passes import READINGS, ObjectiveCase, Pass, judges, objective_cases
+from mixzoo.testing.report import Check, check_from
+from mixzoo.testing.watching import gap, generators_untouched, same, unwritten
+
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+STEP, AGREEMENT = 1e-6, 1e-5  # of the central difference; part of the derivative's size
+EXTREME = 1e4  # a score
+PLAYERS = ("autoencoder", "discriminator")
+ROUNDING = 1e-9  # float64, sums in another order
+
+
+def check_is_an_objective(case: ObjectiveCase) -> None:
+    """It has needs (a Needs, always the same), judged, autoencoder_terms and discriminator_terms."""
+    objective = case.objective
+    missing = [n for n in ("needs", "judged", "autoencoder_terms", "discriminator_terms") if not hasattr(objective, n)]
+    assert not missing, f"it lacks {', '.join(missing)}"
+    assert isinstance(objective, Objective)
+    assert isinstance(objective.needs, Needs), f"needs is {objective.needs!r}, expected mixzoo.Needs(...)"
+    needs = objective.needs
+    assert needs == objective.needs, "needs changes from one reading to the next"
+    assert needs.mix or not needs.reencode, "needs has reencode=True without mix=True; it is mixes that are re-encoded"
+
+
+def check_reads_only_what_it_needs(case: ObjectiveCase) -> None:
+    """It reads nothing of the forward pass that its needs do not name."""
+    with reading_within_needs():
+        played(case.objective, case.a_pass())
+
+
+def check_reads_all_that_it_needs(case: ObjectiveCase) -> None:
+    """It reads everything that its needs name, so that nothing is computed for nothing."""
+    needs, run = case.objective.needs, case.a_pass()
+    with reading_within_needs():
+        played(case.objective, run)
+    for need, fields in READINGS.items():
+        assert not getattr(needs, need) or run.r.read & set(fields), (
+            f"needs has {need}=True, but none of {', '.join('r.' + f for f in fields)} is ever read; leave it out"
+        )
+
+
+@contextmanager
+def reading_within_needs() -> Iterator[None]:
+    """AssertionError, in place of the ValueError, where something is read that the needs do not name."""
+    try:
+        yield
+    except ValueError as err:
+        if "does not ask for" not in str(err):
+            raise
+        raise AssertionError(str(err)) from err
+
+
+def check_judges_images(case: ObjectiveCase) -> None:
+    """judged gives named batches of images, each image of the shape and type of x."""
+    run = case.a_pass()
+    for name, images in case.objective.judged(run.r).items():
+        assert NAME.fullmatch(str(name)), f"judged has the name {name!r}; use a word such as 'mix'"
+        assert isinstance(images, Tensor), f"judged[{name!r}] is {type(images).__name__}, expected a batch of images"
+        fits = images.ndim == 4 and images.shape[1:] == run.r.x.shape[1:] and len(images) > 0
+        assert fits, f"judged[{name!r}] is {list(images.shape)}, but x is {list(run.r.x.shape)}"
+        assert images.dtype == run.r.x.dtype, f"judged[{name!r}] is {images.dtype}, x is {run.r.x.dtype}"
+
+
+def check_terms_fit_the_need_of_a_discriminator(case: ObjectiveCase) -> None:
+    """With needs.discriminator it judges images and has terms for D; without, neither; f and g always have terms."""
+    needs, run = case.objective.needs, case.a_pass()
+    judged, terms = case.objective.judged(run.r), played(case.objective, run)
+    assert terms["autoencoder"], "autoencoder_terms is empty, so f and g would never be trained"
+    for name, found in (("judged", judged), ("discriminator_terms", terms["discriminator"])):
+        assert bool(found) == needs.discriminator, (
+            f"needs.discriminator is {needs.discriminator}, but {name} gives {sorted(found)}; make both say the same"
+        )
+
+
+def check_terms_are_named_finite_scalars(case: ObjectiveCase) -> None:
+    """Every term has a word for a name and is one finite number with a graph behind it."""
+    run = case.a_pass()
+    for player, own in played(case.objective, run).items():
+        for name, term in own.items():
+            assert NAME.fullmatch(str(name)), f"a {player} term is called {name!r}; use one word"
+            assert isinstance(term, Tensor), f"{player} term {name!r} is {type(term).__name__}, expected a tensor"
+            assert term.shape == (), f"{player} term {name!r} is {list(term.shape)}, expected one number; take the mean"
+            assert term.dtype == run.r.x.dtype, f"{player} term {name!r} is {term.dtype}, x is {run.r.x.dtype}"
+            assert term.isfinite(), f"{player} term {name!r} is {term.item()}"
+            assert term.requires_grad, f"{player} term {name!r} depends on nothing that is trained; detach nothing"
+
+
+def check_reconstructions_teach_the_auto_encoder(case: ObjectiveCase) -> None:
+    """The auto-encoder's terms pass a gradient to x_rec, by themselves or through D's score of it."""
+    run = case.a_pass()
+    total = summed(played(case.objective, run)["autoencoder"])
+    (grad,) = torch.autograd.grad(total, run.leaves["x_rec"], allow_unused=True)
+    reached = grad is not None and bool(grad.any())
+    assert reached, "no gradient of the auto-encoder's terms reaches r.x_rec; detach nothing"
+
+
+def check_scores_teach_the_discriminator(case: ObjectiveCase) -> None:
+    """Every term of D depends on a score."""
+    run = case.a_pass()
+    for name, term in played(case.objective, run)["discriminator"].items():
+        grads = torch.autograd.grad(term, run.scores, retain_graph=True, allow_unused=True)
+        moves = any(grad is not None for grad in grads)
+        assert moves, f"discriminator term {name!r} depends on no score, so D cannot move it; detach nothing"
+
+
+def check_every_judged_image_is_used(case: ObjectiveCase) -> None:
+    """Of everything that D judges some term reads the score."""
+    run = case.a_pass()
+    terms = played(case.objective, run)
+    if not run.judgement.realness:
+        return
+    total = torch.stack([summed(own) for own in terms.values()]).sum()
+    for name, score in run.judgement.realness.items():
+        both = [score, *([run.judgement.attributes[name]] if name in run.judgement.attributes else [])]
+        grads = torch.autograd.grad(total, both, retain_graph=True, allow_unused=True)
+        assert any(grad is not None for grad in grads), f"D judges {name!r}, and no term reads its score; leave it out"
+
+
+def check_gradients_agree_with_finite_differences(case: ObjectiveCase) -> None:
+    """Each player's gradient, of its own sum and through what is judged, is the one that central differences give."""
+    for player, leaves in (("autoencoder", case.trained_leaves()), ("discriminator", case.discriminator_leaves())):
+        if agree(*slopes(case, player, leaves)):
+            continue
+        for name in leaves:  # which one is it?
+            by_graph, by_difference = slopes(case, player, [name])
+            assert agree(by_graph, by_difference), (
+                f"the {player}'s terms change by {by_difference:.6g} along {name}, but their gradient says "
+                f"{by_graph:.6g}; detach nothing, round nothing, the engine keeps the players apart"
+            )
+
+
+def agree(by_graph: float, by_difference: float) -> bool:
+    """Whether two derivatives are equal as far as a central difference can tell."""
+    return abs(by_graph - by_difference) <= AGREEMENT * max(1.0, abs(by_difference))
+
+
+def slopes(case: ObjectiveCase, player: str, names: list[str]) -> tuple[float, float]:
+    """The derivative of a player's sum along a random direction of leaves: by the graph, by central difference."""
+    run = case.a_pass()
+    directions = {name: case.direction(run.leaves[name]) for name in names}
+    terms = played(case.objective, run)[player]
+    if not terms:
+        return 0.0, 0.0
+    total = summed(terms)
+    leaves = [run.leaves[name] for name in names]
+    grads = torch.autograd.grad(total, leaves, allow_unused=True) if total.requires_grad else [None for _ in names]
+    by_graph = sum((g * d).sum().item() for g, d in zip(grads, directions.values()) if g is not None)
+    ends = [case.a_pass(moved={name: sign * STEP * d for name, d in directions.items()}) for sign in (1, -1)]
+    up, down = (summed(played(case.objective, end)[player]).item() for end in ends)
+    return by_graph, (up - down) / (2 * STEP)
+
+
+def check_terms_are_a_function_of_the_pass(case: ObjectiveCase) -> None:
+    """The same forward pass gives the same terms twice, and no global generator moves."""
+    run = case.a_pass()
+    with generators_untouched("the objective"):
+        first, second = played(case.objective, run), played(case.objective, run)
+    for player in PLAYERS:
+        assert first[player].keys() == second[player].keys(), f"the {player}'s terms have other names the second time"
+        for name, term in first[player].items():
+            assert same(term, second[player][name]), f"{player} term {name!r} is another number the second time"
+
+
+def check_the_pass_is_left_unchanged(case: ObjectiveCase) -> None:
+    """It writes to nothing of the forward pass and to no score."""
+    run = case.a_pass(leaves=False)
+    watched = {f"r.{name}": tensor for name, tensor in run.tensors.items()}
+    with unwritten(watched, "the objective"):
+        judged = case.objective.judged(run.r)
+    D = run.judge(judged)
+    scores = {f"D[{name!r}]": score for name, score in D.realness.items()}
+    with unwritten(watched | scores, "the objective"):
+        case.objective.autoencoder_terms(run.r, D)
+        case.objective.discriminator_terms(run.r, D)
+
+
+def check_extreme_scores_give_finite_terms(case: ObjectiveCase) -> None:
+    """Scores of 10,000 and -10,000, in float32, give finite terms and finite gradients."""
+    for offset in (EXTREME, -EXTREME):
+        run = case.a_pass(dtype=torch.float32, offset=offset)
+        for player, own in played(case.objective, run).items():
+            for name, term in own.items():
+                assert term.isfinite(), (
+                    f"{player} term {name!r} is {term.item()} where scores are {offset:g}; use a form that is stable "
+                    "on raw scores, such as binary_cross_entropy_with_logits or softplus"
+                )
+                grads = torch.autograd.grad(term, list(run.leaves.values()), retain_graph=True, allow_unused=True)
+                finite = all(grad.isfinite().all() for grad in grads if grad is not None)
+                assert finite, f"the gradient of {player} term {name!r} is NaN or infinite where scores are {offset:g}"
+
+
+def check_the_order_of_the_batch_does_not_matter(case: ObjectiveCase) -> None:
+    """With the examples in another order every term stays the same."""
+    first, second = (played(case.objective, case.a_pass(reverse=reverse)) for reverse in (False, True))
+    for player in PLAYERS:
+        for name, term in first[player].items():
+            assert gap(second[player][name], term) <= ROUNDING, (
+                f"{player} term {name!r} is {term.item():.6g} and, with the batch in reverse, "
+                f"{second[player][name].item():.6g}; pair each example with its own"
+            )
+
+
+def played(objective: Any, run: Pass) -> dict[str, Any]:
+    """Both players' terms, as they are given, after D judged what the objective wants judged."""
+    D = run.judge(objective.judged(run.r))
+    return {
+        "autoencoder": objective.autoencoder_terms(run.r, D),
+        "discriminator": objective.discriminator_terms(run.r, D),
+    }
+
+
+def summed(terms: Terms) -> Tensor:
+    """What the player descends on; 0 where it has no terms."""
+    return torch.stack(list(terms.values())).sum() if terms else torch.zeros((), dtype=torch.float64)
+
+
+_check = partial(check_from, kind="objective", cases=objective_cases)
+
+objective_checks: tuple[Check, ...] = (
+    *map(
+        _check,
+        (
+            check_is_an_objective,
+            check_reads_only_what_it_needs,
+            check_reads_all_that_it_needs,
+            check_terms_fit_the_need_of_a_discriminator,
+            check_terms_are_named_finite_scalars,
+            check_reconstructions_teach_the_auto_encoder,
+            check_gradients_agree_with_finite_differences,
+            check_terms_are_a_function_of_the_pass,
+            check_the_pass_is_left_unchanged,
+            check_the_order_of_the_batch_does_not_matter,
+        ),
+    ),
+    *map(
+        partial(_check, applies=judges),
+        (
+            check_judges_images,
+            check_scores_teach_the_discriminator,
+            check_every_judged_image_is_used,
+            check_extreme_scores_give_finite_terms,
+        ),
+    ),
+)

@@ -1,0 +1,192 @@
+"""A forward pass made up of random tensors, and a discriminator that is one fixed smooth function of each image.
+
+What an objective is tried on: everything that its terms may depend on is a leaf whose effect is known, and what is read
+of the pass is noted.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal, TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mixzoo.draws import rng_for
+from mixzoo.protocols import Images, Judgement, Mixed, Needs, Resynthesis, Setting
+from mixzoo.testing.hypotheses import strategies
+from mixzoo.testing.networks import settings_taken
+from mixzoo.testing.watching import seeded
+
+SIZES = (((16, 24), (32, 32), (64, 64)),)  # the smallest that the recipe takes
+LATENTS = ((2, 2, 3), (5,))
+READINGS: Mapping[str, tuple[str, ...]] = {  # need -> what it lets an objective read
+    "mix": ("h_mix", "share", "x_mix"),
+    "reencode": ("h_mix_rec",),
+    "labels": ("labels",),
+    "posterior": ("mean", "log_variance"),
+}
+_READABLE = {name for fields in READINGS.values() for name in fields}
+ATTRIBUTES = 3
+
+Spread: TypeAlias = Literal["example", "map", "position"]  # what one number of a share is for
+
+
+@dataclass(frozen=True)
+class WatchedPass(Resynthesis):
+    """A forward pass that notes which of its optional parts are read."""
+
+    read: set[str] = field(default_factory=set)
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in _READABLE:
+            object.__getattribute__(self, "read").add(name)
+        return object.__getattribute__(self, name)
+
+
+@dataclass
+class Pass:
+    """One made-up pass: what the objective gets, what its terms may depend on, and D."""
+
+    r: WatchedPass
+    tensors: dict[str, Tensor]  # of the pass, by the name that an objective reads them under
+    leaves: dict[str, Tensor]  # those that are trained, and D's weights
+    offset: float  # added to every score
+    judgement: Judgement = field(default_factory=lambda: Judgement({}))
+
+    def judge(self, judged: Images) -> Judgement:
+        """D's scores and attribute logits of everything judged; each image's depend on it alone."""
+        weights, attributes = self.leaves["D"], self.leaves["D.attributes"]
+        flat = {name: (images + 0.3 * images.square()).flatten(1) for name, images in judged.items()}
+        self.judgement = Judgement(
+            {name: self.offset + pixels @ weights for name, pixels in flat.items()},
+            {name: self.offset + pixels @ attributes for name, pixels in flat.items()},
+        )
+        return self.judgement
+
+    @property
+    def scores(self) -> list[Tensor]:
+        """All that D said."""
+        return [*self.judgement.realness.values(), *self.judgement.attributes.values()]
+
+
+@dataclass(frozen=True)
+class ObjectiveCase:
+    """An objective, or a recipe of one, and the sizes of the pass that it is tried on."""
+
+    part: Any
+    setting: Setting
+    k: int
+    spread: Spread
+    batch: int
+    seed: int
+
+    @cached_property
+    def objective(self) -> Any:
+        """The objective itself."""
+        return objective_of(self.part, self.setting)
+
+    def a_pass(
+        self,
+        *,
+        dtype: torch.dtype = torch.float64,
+        offset: float = 0.0,
+        reverse: bool = False,
+        leaves: bool = True,
+        moved: Mapping[str, Tensor] = {},
+    ) -> Pass:
+        """The same pass every time: with only what the objective needs, in reverse, or with some leaf moved."""
+        needs: Needs = self.objective.needs
+        tensors = {name: t.to(dtype) if t.is_floating_point() else t for name, t in self._tensors(needs).items()}
+        if reverse:
+            tensors = {name: t.flip(1 if name == "share" else 0) for name, t in tensors.items()}
+        trained = {name: t for name, t in tensors.items() if name not in ("x", "share", "labels")}
+        trained |= {name: t.to(dtype) for name, t in self._weights().items()}
+        trained = {name: (t + moved.get(name, 0)).detach().requires_grad_(leaves) for name, t in trained.items()}
+        tensors |= {name: trained[name] for name in trained.keys() & tensors.keys()}
+        return Pass(_assembled(tensors), tensors, trained, offset)
+
+    def trained_leaves(self) -> list[str]:
+        """The leaves of a pass that f and g move."""
+        return [name for name in self.a_pass().leaves if not name.startswith("D")]
+
+    def discriminator_leaves(self) -> list[str]:
+        """The leaves of a pass that D moves."""
+        return ["D", "D.attributes"]
+
+    def direction(self, leaf: Tensor) -> Tensor:
+        """A random direction for a leaf."""
+        return torch.randn(leaf.shape, generator=rng_for(self.seed, "direction"), dtype=leaf.dtype)
+
+    def _tensors(self, needs: Needs) -> dict[str, Tensor]:
+        images, codes = (self.batch, *self.setting.image_shape), (self.batch, *self.setting.latent_shape)
+        found = {"x": self._uniform("x", images), "h": self._normal("h", codes), "x_rec": self._normal("x_rec", images)}
+        if needs.mix:
+            found |= {"h_mix": self._normal("h_mix", codes), "share": self._share()}
+            found |= {"x_mix": self._normal("x_mix", images)}
+            found |= {"h_mix_rec": self._normal("h_mix_rec", codes)} if needs.reencode else {}
+        if needs.labels:
+            found["labels"] = torch.randint(self.setting.classes, (self.batch,), generator=rng_for(self.seed, "labels"))
+        if needs.posterior:
+            found |= {name: self._normal(name, codes) for name in ("mean", "log_variance")}
+        return found
+
+    def _weights(self) -> dict[str, Tensor]:
+        pixels = torch.Size(self.setting.image_shape).numel()
+        weights = self._normal("D", (pixels, 1 + ATTRIBUTES)) * 2 / pixels**0.5
+        return {"D": weights[:, 0], "D.attributes": weights[:, 1:]}
+
+    def _share(self) -> Float[Tensor, "k batch *latent_or_ones"]:
+        """Random weights that sum to 1 over k, one for each example, each feature map or each position."""
+        channels, *space = self.setting.latent_shape
+        fine = {"example": [1, *[1] * len(space)], "map": [channels, *[1] * len(space)], "position": [1, *space]}
+        weights = self._uniform("share", (self.k, self.batch, *fine[self.spread])) + 1.05
+        return weights / weights.sum(0)
+
+    def _uniform(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        return torch.rand(shape, generator=rng_for(self.seed, name), dtype=torch.float64) * 2 - 1
+
+    def _normal(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        return torch.randn(shape, generator=rng_for(self.seed, name), dtype=torch.float64) * 0.6
+
+
+def objective_cases(part: Any) -> Any:
+    """Strategy of cases of an objective, or of a recipe that builds one: maps and vectors, k up to 4."""
+    st = strategies()
+    return st.builds(
+        ObjectiveCase,
+        st.just(part),
+        setting=st.sampled_from(settings_taken(part, LATENTS, SIZES)),
+        k=st.integers(2, 4),
+        spread=st.sampled_from(("example", "map", "position")),
+        batch=st.sampled_from((2, 3, 5)),
+        seed=st.integers(0, 2**31),
+    )
+
+
+def objective_of(part: Any, setting: Setting) -> Any:
+    """The objective itself, built where the part is a recipe of one."""
+    with seeded(0):
+        return part.build(setting) if hasattr(part, "build") else part
+
+
+def judges(part: Any) -> str:
+    """'' for an objective with a discriminator."""
+    objective = objective_of(part, settings_taken(part, LATENTS, SIZES)[0])
+    return "" if objective.needs.discriminator else "it has no discriminator"
+
+
+def _assembled(tensors: Mapping[str, Tensor]) -> WatchedPass:
+    mixed = Mixed(tensors["h_mix"], tensors["share"]) if "h_mix" in tensors else None
+    posterior = (tensors["mean"], tensors["log_variance"]) if "mean" in tensors else None
+    return WatchedPass(
+        x=tensors["x"],
+        h=tensors["h"],
+        x_rec=tensors["x_rec"],
+        _mixed=mixed,
+        _x_mix=tensors.get("x_mix"),
+        _h_mix_rec=tensors.get("h_mix_rec"),
+        _labels=tensors.get("labels"),
+        _posterior=posterior,
+    )

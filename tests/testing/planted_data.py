@@ -1,0 +1,456 @@
+"""Data sets and metrics that are broken in one way each, and the check that must see it: bug, part, check, words."""
+
+import random
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mixzoo import DataError, Dataset, Split
+from mixzoo.data.batches import to_images
+from mixzoo.evaluation.codes import encode, evaluating
+
+NAMES = ("top", "middle", "bottom")
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Nothing wrong: noisy bars, and a subset of them that depends on the seed."""
+
+    train_images: int | None = None
+    images: int = 60
+
+    def load(self, seed):
+        rng = torch.Generator().manual_seed(7)
+        train, validation, test = (self.split(n, rng) for n in (self.images, 30, 30))
+        if self.train_images is not None:
+            order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[: self.train_images]
+            train = Split(train.images[order], train.labels[order])
+        return Dataset(train, validation, test, NAMES, source="bars", fingerprint=str(int(train.images.sum())))
+
+    def split(self, n, rng):
+        labels = torch.arange(n) % 3
+        images = torch.randint(0, 60, (n, 1, 8, 6), generator=rng)
+        bright = torch.arange(8)[None] // 3 == labels[:, None]
+        return Split((images + 180 * bright[:, None, :, None]).to(torch.uint8), labels)
+
+
+@dataclass(frozen=True)
+class Filed(Bars):
+    """Nothing wrong either: it looks for a folder first."""
+
+    root: str = "."
+    download: bool = False
+
+    def load(self, seed):
+        if not Path(self.root).is_dir():
+            raise DataError(f"{self.root}: no such folder; give root=FOLDER")
+        return super().load(seed)
+
+
+class Changed(Bars):
+    """Bars with one split made another."""
+
+    which = "train"
+
+    def load(self, seed):
+        data = super().load(seed)
+        return replace(data, **{self.which: self.changed(getattr(data, self.which), seed)})
+
+
+class NoLoad:
+    pass
+
+
+class LoadsATuple(Bars):
+    def load(self, seed):
+        data = super().load(seed)
+        return data.train, data.validation, data.test
+
+
+class SplitsAreTuples(Bars):
+    def load(self, seed):
+        data = super().load(seed)
+        object.__setattr__(data, "train", (data.train.images, data.train.labels))  # past the check of types
+        return data
+
+
+class FloatImages(Bars):
+    def load(self, seed):
+        data = super().load(seed)
+        object.__setattr__(data.train, "images", data.train.images / 255)
+        return data
+
+
+class ChannelsLast(Bars):
+    def load(self, seed):
+        data = super().load(seed)
+        for split in (data.train, data.validation, data.test):
+            object.__setattr__(split, "images", split.images.permute(0, 2, 3, 1))
+        return data
+
+
+class WithoutChannels(Bars):
+    def load(self, seed):
+        data = super().load(seed)
+        object.__setattr__(data.test, "images", data.test.images[:, 0])
+        return data
+
+
+class AnotherSize(Changed):
+    which = "test"
+
+    def changed(self, split, seed):
+        return Split(split.images[:, :, :4], split.labels)
+
+
+class NothingToTest(Changed):
+    which = "test"
+
+    def changed(self, split, seed):
+        return Split(split.images[:0], split.labels[:0])
+
+
+class CountsFromOne(Changed):
+    def changed(self, split, seed):
+        return Split(split.images, split.labels + 1)
+
+
+class CountsBelowZero(Changed):
+    def changed(self, split, seed):
+        return Split(split.images, split.labels - 1)
+
+
+class ShortLabels(Changed):
+    def changed(self, split, seed):
+        return Split(split.images, split.labels.int())
+
+
+class LosesALabel(Bars):
+    def load(self, seed):
+        data = super().load(seed)
+        object.__setattr__(data.train, "labels", data.train.labels[1:])
+        return data
+
+
+class NamesAList(Bars):
+    def load(self, seed):
+        data = super().load(seed)
+        object.__setattr__(data, "class_names", list(NAMES))
+        return data
+
+
+class NamesNothing(Bars):
+    def load(self, seed):
+        return replace(super().load(seed), class_names=())
+
+
+class NamesTwice(Bars):
+    def load(self, seed):
+        return replace(super().load(seed), class_names=("top", "top", "bottom"))
+
+
+class NamesNothingTwo(Bars):
+    def load(self, seed):
+        return replace(super().load(seed), class_names=("top", "", "bottom"))
+
+
+class NamesOneTooMany(Bars):
+    def load(self, seed):
+        return replace(super().load(seed), class_names=("none", *NAMES))
+
+
+class ShufflesByThePast(Changed):
+    calls = count()
+
+    def changed(self, split, seed):
+        order = torch.randperm(len(split), generator=torch.Generator().manual_seed(next(self.calls)))
+        return Split(split.images[order], split.labels[order])
+
+
+class ShufflesByPython(Changed):
+    def changed(self, split, seed):
+        order = list(range(len(split)))
+        random.shuffle(order)
+        return Split(split.images[order], split.labels[order])
+
+
+class FingerprintsTheClock(Bars):
+    calls = count()
+
+    def load(self, seed):
+        return replace(super().load(seed), fingerprint=f"{next(self.calls)}")
+
+
+class RenamesByThePast(Bars):
+    calls = count()
+
+    def load(self, seed):
+        return replace(super().load(seed), class_names=("top", "middle", f"bottom {next(self.calls)}"))
+
+
+class SeedsNumpy(Bars):
+    def load(self, seed):
+        np.random.seed(seed)  # noqa: NPY002
+        return super().load(seed)
+
+
+class HasNoFingerprint(Bars):
+    def load(self, seed):
+        return replace(super().load(seed), fingerprint="")
+
+
+class HasNoSource(Bars):
+    def load(self, seed):
+        return replace(super().load(seed), source="")
+
+
+class HasALongSource(Bars):
+    def load(self, seed):
+        return replace(super().load(seed), source="bars\nof three classes")
+
+
+class ShufflesTheTest(Changed):
+    which = "test"
+
+    def changed(self, split, seed):
+        order = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))
+        return Split(split.images[order], split.labels[order])
+
+
+class ShufflesTheTrain(ShufflesTheTest):
+    which = "train"
+
+
+class GrowsWithTheSeed(Changed):
+    def changed(self, split, seed):
+        return Split(split.images[seed:], split.labels[seed:])
+
+
+class RenamesBySeed(Bars):
+    def load(self, seed):
+        return replace(super().load(seed), class_names=("top", "middle", f"bottom {seed}"))
+
+
+@dataclass(frozen=True)
+class Jitters(Changed):
+    train_images: int | None = 20
+
+    def changed(self, split, seed):
+        if self.train_images is None:
+            return split
+        noise = torch.randint(0, 9, split.images.shape, generator=torch.Generator().manual_seed(seed))
+        return Split((split.images + noise).to(torch.uint8), split.labels)
+
+
+class TestsOnTrain(Bars):
+    def load(self, seed):
+        data = super().load(seed)
+        return replace(data, test=Split(data.train.images[:30], data.train.labels[:30]))
+
+
+class TurnsBlack(Changed):
+    def changed(self, split, seed):
+        return Split(split.images // 255, split.labels)
+
+
+class RepeatsOneImage(Changed):
+    def changed(self, split, seed):
+        return Split(split.images[:1].repeat(len(split), 1, 1, 1), split.labels)
+
+
+class TripsOverAMissingFolder(Filed):
+    def load(self, seed):
+        list(Path(self.root).iterdir())
+        return super().load(seed)
+
+
+class InventsAMissingFolder(Filed):
+    def load(self, seed):
+        return Bars.load(self, seed)
+
+
+class KeepsTheFolderToItself(Filed):
+    def load(self, seed):
+        if not Path(self.root).is_dir():
+            raise DataError("the data are missing")
+        return Bars.load(self, seed)
+
+
+PLANTED_DATASETS = [
+    ("no load", NoLoad, "is_a_recipe_that_loads", "has no attribute 'load'|it lacks load"),
+    ("loads a tuple", LoadsATuple, "is_a_recipe_that_loads", "load gives a tuple, expected mixzoo.Dataset"),
+    ("splits are tuples", SplitsAreTuples, "is_a_recipe_that_loads", "train is a tuple, expected mixzoo.Split"),
+    ("images are floats", FloatImages, "images_are_bytes_of_one_shape", "are torch.float32, expected uint8"),
+    ("channels last", ChannelsLast, "images_are_bytes_of_one_shape", "are the channels the first axis"),
+    ("no axis of channels", WithoutChannels, "images_are_bytes_of_one_shape", r"test images are \[30, 8, 6\]"),
+    (
+        "splits of two sizes",
+        AnotherSize,
+        "images_are_bytes_of_one_shape",
+        r"test images are \(1, 4, 6\), those of train",
+    ),
+    ("an empty split", NothingToTest, "images_are_bytes_of_one_shape", "the test split is empty"),
+    ("labels from 1", CountsFromOne, "labels_are_numbers_of_classes", "has the label 3, but there are 3 class names"),
+    ("labels from -1", CountsBelowZero, "labels_are_numbers_of_classes", "counted from 0"),
+    ("labels in int32", ShortLabels, "labels_are_numbers_of_classes", "torch.int32, expected int64"),
+    ("a label too few", LosesALabel, "labels_are_numbers_of_classes", r"60 images, labels \[59\]"),
+    ("names in a list", NamesAList, "class_names_are_words", "class_names is a list"),
+    ("no names", NamesNothing, "class_names_are_words", "class_names is empty"),
+    ("a name twice", NamesTwice, "class_names_are_words", "'top' is there twice"),
+    ("an empty name", NamesNothingTwo, "class_names_are_words", "holds '', expected a word"),
+    ("a name too many", NamesOneTooMany, "class_names_are_words", "no image of class 'bottom' in any split"),
+    ("another order each time", ShufflesByThePast, "loads_the_same_twice", "the train split differs when"),
+    ("Python's global generator", ShufflesByPython, "loads_the_same_twice", "the train split differs when"),
+    ("another fingerprint", FingerprintsTheClock, "loads_the_same_twice", "the fingerprint differs"),
+    ("other names each time", RenamesByThePast, "loads_the_same_twice", "class_names differ"),
+    ("seeds numpy", SeedsNumpy, "loading_moves_no_generator", "load draws from the global generator of numpy"),
+    ("no fingerprint", HasNoFingerprint, "has_a_fingerprint_and_a_source", "fingerprint is empty"),
+    ("no source", HasNoSource, "has_a_fingerprint_and_a_source", "source is empty"),
+    ("a source of two lines", HasALongSource, "has_a_fingerprint_and_a_source", "more than one printable line"),
+    ("test by the seed", ShufflesTheTest, "another_seed_leaves_the_held_out_images", "the test split changes with"),
+    ("names by the seed", RenamesBySeed, "another_seed_leaves_the_held_out_images", "class_names change with"),
+    ("size by the seed", GrowsWithTheSeed, "another_seed_leaves_the_held_out_images", "60 images with one seed and 59"),
+    ("order by the seed", ShufflesTheTrain, "a_seed_only_chooses_train_images", "in another order"),
+    ("pixels by the seed", Jitters, "a_seed_only_chooses_train_images", "train images are not among those"),
+    ("tests on train", TestsOnTrain, "splits_share_no_image", "30 of 30 test images are train images too"),
+    ("turns black", TurnsBlack, "images_are_pictures", "60 of 60 train images are of one value"),
+    ("repeats one image", RepeatsOneImage, "images_are_pictures", "all 60 train images are the same"),
+    ("a FileNotFoundError", TripsOverAMissingFolder, "a_missing_folder_is_a_data_error", "raise mixzoo.DataError"),
+    (
+        "loads what is not there",
+        InventsAMissingFolder,
+        "a_missing_folder_is_a_data_error",
+        "a folder that is not there",
+    ),
+    (
+        "does not name the folder",
+        KeepsTheFolderToItself,
+        "a_missing_folder_is_a_data_error",
+        "does not name the folder",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Nothing wrong: the deviation of the codes of the test images."""
+
+    def __call__(self, run):
+        return {"spread": float(encode(run.autoencoder, run.data.test.images, run.device).std(unbiased=False))}
+
+
+class CannotBeCalled:
+    pass
+
+
+class GivesOneNumber(Spread):
+    def __call__(self, run):
+        return super().__call__(run)["spread"]
+
+
+class GivesNothing(Spread):
+    def __call__(self, run):
+        return {}
+
+
+class GivesATensor(Spread):
+    def __call__(self, run):
+        return {"spread": torch.tensor(super().__call__(run)["spread"])}
+
+
+class GivesNaN(Spread):
+    def __call__(self, run):
+        return {"spread": float("nan")}
+
+
+class NamesInSentences(Spread):
+    def __call__(self, run):
+        return {"Spread of the codes": super().__call__(run)["spread"]}
+
+
+class DrawsNoise(Spread):
+    def __call__(self, run):
+        return {"spread": super().__call__(run)["spread"] + float(torch.rand(()))}
+
+
+class DrawsFromPython(Spread):
+    def __call__(self, run):
+        return {"spread": super().__call__(run)["spread"] + random.random()}
+
+
+class ScoresInTraining(Spread):
+    def __call__(self, run):
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return {"spread": float(run.autoencoder.encode(to_images(run.data.test.images)).std())}
+
+
+class LeavesEvaluation(Spread):
+    def __call__(self, run):
+        run.autoencoder.eval()
+        return super().__call__(run)
+
+
+class MovesBuffers(Spread):
+    def __call__(self, run):
+        run.autoencoder.f[1].running_mean.mul_(0.9)
+        return super().__call__(run)
+
+
+class LeavesGradients(Spread):
+    def __call__(self, run):
+        was_training = run.autoencoder.training
+        x = to_images(run.data.test.images)
+        run.autoencoder.eval().decode(run.autoencoder.encode(x)).sum().backward()
+        run.autoencoder.train(was_training)
+        return super().__call__(run)
+
+
+class WritesToImages(Spread):
+    def __call__(self, run):
+        score = super().__call__(run)
+        run.data.test.images.fill_(0)
+        return score
+
+
+class NeedsTwoImages(Spread):
+    def __call__(self, run):
+        with evaluating(run.autoencoder):
+            h = run.autoencoder.encode(to_images(run.data.test.images)).flatten(1)
+        return {"nearest": float((h[0] - h[1]).norm())}
+
+
+class DividesByOneLess(Spread):
+    def __call__(self, run):
+        codes = encode(run.autoencoder, run.data.test.images, run.device)[:, 0, 0, 0].numpy()
+        return {"spread": float(((codes - codes.mean()) ** 2).sum() / np.float64(len(codes) - 1 or np.nan))}
+
+
+class RefusesWithoutWords(Spread):
+    def __call__(self, run):
+        if len(run.data.test) < 2:
+            raise ValueError
+        return super().__call__(run)
+
+
+PLANTED_METRICS = [
+    ("cannot be called", CannotBeCalled, "is_a_metric", "it cannot be called"),
+    ("a number alone", GivesOneNumber, "is_a_metric", "gives a float, expected names and numbers"),
+    ("no number", GivesNothing, "is_a_metric", "it gives no number"),
+    ("a tensor", GivesATensor, "numbers_are_named_and_finite", "is a Tensor, expected a float"),
+    ("a NaN", GivesNaN, "numbers_are_named_and_finite", "spread is nan"),
+    ("a sentence for a name", NamesInSentences, "numbers_are_named_and_finite", "is no name; use up to 40"),
+    ("torch's global generator", DrawsNoise, "scores_repeat", "the global generator of torch"),
+    ("Python's global generator", DrawsFromPython, "scores_repeat", "two scores of one run differ"),
+    ("training mode", ScoresInTraining, "the_mode_does_not_matter", "in evaluation mode .*use mixzoo.evaluation"),
+    ("leaves evaluation mode", LeavesEvaluation, "the_network_is_left_unchanged", "leaves another mode than training"),
+    ("writes to a buffer", MovesBuffers, "the_network_is_left_unchanged", "changes 'f.1.running_mean'"),
+    ("leaves gradients", LeavesGradients, "the_network_is_left_unchanged", "leaves gradients"),
+    ("writes to images", WritesToImages, "the_data_are_left_unchanged", "writes to the test images in place"),
+    ("needs two images", NeedsTwoImages, "few_images_are_enough_or_refused", "1 test image raise IndexError"),
+    ("divides by n - 1", DividesByOneLess, "few_images_are_enough_or_refused", "is nan with 3 train images"),
+    ("refuses without words", RefusesWithoutWords, "few_images_are_enough_or_refused", "refused without words"),
+]

@@ -1,0 +1,544 @@
+"""Auto-encoders and discriminators that are broken in one way each, and the check that must see it.
+
+PLANTED_* is a table: what is broken, the network, the check, words of its message.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import dropout
+
+from mixzoo import Scores
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Builds the network of that class."""
+
+    network: type
+
+    def build(self, setting):
+        return self.network(setting)
+
+
+class Plain(nn.Module):
+    """An auto-encoder with nothing wrong: one strided convolution each way."""
+
+    def __init__(self, setting):
+        super().__init__()
+        channels, height, width = setting.image_shape
+        if height % 4 or width % 4:
+            raise ValueError(f"images of {height}x{width}: both sides must be multiples of 4")
+        self.latent_shape = (2, height // 4, width // 4)
+        self.f = nn.Conv2d(channels, 2, 4, stride=4)
+        self.g = nn.ConvTranspose2d(2, channels, 4, stride=4)
+
+    def encode(self, x):
+        return self.f(x)
+
+    def decode(self, h):
+        return self.g(h)
+
+
+class Variational(Plain):
+    """Another with nothing wrong: it has a posterior and draws from it in training."""
+
+    def __init__(self, setting):
+        super().__init__(setting)
+        self.spread = nn.Conv2d(setting.image_shape[0], 2, 4, stride=4)
+
+    def posterior(self, x):
+        return self.f(x), self.spread(x)
+
+    def encode(self, x):
+        mean, log_variance = self.posterior(x)
+        return mean + torch.randn_like(mean) * (log_variance / 2).exp() if self.training else mean
+
+
+class StatesAnotherShape(Plain):
+    def __init__(self, setting):
+        super().__init__(setting)
+        self.latent_shape = self.latent_shape[::-1]
+
+
+class StatesAList(Plain):
+    def __init__(self, setting):
+        super().__init__(setting)
+        self.latent_shape = list(self.latent_shape)
+
+
+class CannotDecode(nn.Module):
+    def __init__(self, setting):
+        super().__init__()
+        self.latent_shape = (2,)
+
+    def encode(self, x):
+        return x.flatten(1)[:, :2]
+
+
+class NoModule:
+    def __init__(self, setting):
+        self.latent_shape = setting.image_shape
+
+
+class GivesDoubles(Plain):
+    def encode(self, x):
+        return super().encode(x).double()
+
+    def decode(self, h):
+        return super().decode(h.float())
+
+
+class DecodesDoubles(Plain):
+    def decode(self, h):
+        return super().decode(h).double()
+
+
+class SwapsHeightAndWidth(Plain):
+    def decode(self, h):
+        return super().decode(h).transpose(2, 3)
+
+
+class HasBatchNorm(Plain):
+    def __init__(self, setting):
+        super().__init__(setting)
+        self.norm = nn.BatchNorm2d(2)
+
+    def encode(self, x):
+        return self.norm(super().encode(x))
+
+
+class CentresTheBatch(Plain):
+    def encode(self, x):
+        h = super().encode(x)
+        return h - h.mean(0)
+
+
+class CentresTheCodes(Plain):
+    def decode(self, h):
+        return super().decode(h - h.mean(0))
+
+
+class DetachesItsCode(Plain):
+    def encode(self, x):
+        return super().encode(x).detach()
+
+
+class DetachesBeforeDecoding(Plain):
+    def decode(self, h):
+        return super().decode(h.detach())
+
+
+class DetachesTheImages(Plain):
+    def encode(self, x):
+        return super().encode(x.detach())
+
+
+class HasAnUnusedLayer(Plain):
+    def __init__(self, setting):
+        super().__init__(setting)
+        self.spare = nn.Linear(2, 2)
+
+
+class HasASteepRoot(Plain):
+    def encode(self, x):
+        h = super().encode(x)
+        return h + (0 * h).sqrt()
+
+
+class BeginsFromNumpy(Plain):
+    def __init__(self, setting):
+        super().__init__(setting)
+        self.f.weight.data.copy_(torch.from_numpy(np.random.randn(*self.f.weight.shape)))  # noqa: NPY002
+
+
+class BeginsFromNothing(Plain):
+    count = 0
+
+    def __init__(self, setting):
+        super().__init__(setting)
+        type(self).count += 1
+        nn.init.constant_(self.f.bias, float(self.count))
+
+
+class SeedsItself(Plain):
+    def __init__(self, setting):
+        torch.manual_seed(0)
+        super().__init__(setting)
+
+
+class ForgetsInEvaluation(Plain):
+    def train(self, mode=True):
+        if not mode:
+            self.f.weight.data.mul_(0.5)
+        return super().train(mode)
+
+
+class CountsItsPasses(Plain):
+    def __init__(self, setting):
+        super().__init__(setting)
+        self.register_buffer("passes", torch.zeros(()))
+
+    def encode(self, x):
+        self.passes += 1
+        return super().encode(x)
+
+
+class SwitchesToTraining(Plain):
+    def encode(self, x):
+        return self.train().f(x)
+
+
+class DropsOutInEvaluation(Plain):
+    def encode(self, x):
+        return dropout(super().encode(x), 0.5)
+
+
+class ChangesWithEachPass(Plain):
+    passes = 0
+
+    def encode(self, x):
+        self.passes += 1
+        return super().encode(x) + self.passes
+
+
+class DrawsFromNumpy(Plain):
+    def encode(self, x):
+        return super().encode(x) * (float(np.random.rand()) if self.training else 1)  # noqa: NPY002
+
+
+class DrawsFromTheClock(Plain):
+    def encode(self, x):
+        rng = torch.Generator()
+        rng.seed()
+        return super().encode(x) + (torch.rand((), generator=rng) if self.training else 0)
+
+
+class KeepsATensorAside(Plain):
+    def __init__(self, setting):
+        super().__init__(setting)
+        self.scale = torch.rand(())
+
+    def encode(self, x):
+        return super().encode(x) * self.scale
+
+
+class ForgetsItsMean(Plain):
+    def __init__(self, setting):
+        super().__init__(setting)
+        self.register_buffer("mean", torch.zeros(()), persistent=False)
+
+    def encode(self, x):
+        if self.training:
+            self.mean = self.mean + x.detach().mean()
+        return super().encode(x) + self.mean
+
+
+class SavesMoreThanTensors(Plain):
+    def get_extra_state(self):
+        return {"passes": 1}
+
+    def set_extra_state(self, state):
+        pass
+
+
+class GrowsInTraining(Plain):
+    def encode(self, x):
+        if self.training:
+            self.register_buffer("seen", x.detach().mean())
+        return super().encode(x)
+
+
+class WritesToItsImages(Plain):
+    def encode(self, x):
+        return super().encode(x if x.requires_grad else x.mul_(0.5))
+
+
+class WritesToItsCodes(Plain):
+    def decode(self, h):
+        return super().decode(h if h.requires_grad else h.relu_())
+
+
+class DividesByDeviation(Plain):
+    def encode(self, x):
+        return super().encode((x - x.mean((1, 2, 3), keepdim=True)) / x.std((1, 2, 3), keepdim=True))
+
+
+class StaysInSinglePrecision(Plain):
+    def encode(self, x):
+        return super().encode(x.float().to(self.f.weight.dtype)).float()
+
+    def decode(self, h):
+        return super().decode(h.to(self.g.weight.dtype))
+
+
+class FailsAtOddSizes(Plain):
+    def __init__(self, setting):
+        nn.Module.__init__(self)
+        channels, height, width = setting.image_shape
+        self.latent_shape = (2, height // 4, width // 4)
+        self.f = nn.Conv2d(channels, 2, 4, stride=4)
+        self.g = nn.ConvTranspose2d(2, channels, 4, stride=4)
+
+
+class RefusesWithoutWords(Plain):
+    def __init__(self, setting):
+        if setting.image_shape[1] % 4:
+            raise ValueError
+        super().__init__(setting)
+
+
+class RefusesWithAnotherError(Plain):
+    def __init__(self, setting):
+        if setting.image_shape[1] % 4:
+            raise KeyError("height")
+        super().__init__(setting)
+
+
+class RefusesEverything(Plain):
+    def __init__(self, setting):
+        raise ValueError("images must be of 299x299")
+
+
+class CodesAllAlike(Plain):
+    def encode(self, x):
+        return super().encode(x) * 0
+
+
+class ImagesAllAlike(Plain):
+    def decode(self, h):
+        return super().decode(h * 0)
+
+
+class SqueezesOneImage(Plain):
+    def encode(self, x):
+        return super().encode(x).squeeze(0)
+
+
+class NormalisesOverTheBatchAlone(Plain):
+    def __init__(self, setting):
+        super().__init__(setting)
+        self.norm = nn.BatchNorm1d(2 * self.latent_shape[1] * self.latent_shape[2])
+
+    def encode(self, x):
+        return self.norm(super().encode(x).flatten(1)).unflatten(1, self.latent_shape)
+
+
+class HasAFlatPosterior(Variational):
+    def posterior(self, x):
+        return tuple(part.flatten(1) for part in (self.f(x), self.spread(x)))
+
+    def encode(self, x):
+        return self.f(x)
+
+
+class HasAPosteriorOfOne(Variational):
+    def posterior(self, x):
+        return self.f(x)
+
+    def encode(self, x):
+        return self.f(x)
+
+
+class HasAnInfiniteVariance(Variational):
+    def posterior(self, x):
+        return self.f(x), self.spread(x).sub(100).exp().log().mul(float("inf"))
+
+
+PLANTED_AUTOENCODERS = [
+    ("latent_shape in reverse", StatesAnotherShape, "codes_have_the_stated_shape", "but latent_shape=.* says"),
+    ("codes in float64", GivesDoubles, "codes_have_the_stated_shape", "encode gives torch.float64 of images in"),
+    ("latent_shape is a list", StatesAList, "is_an_auto_encoder", "must be a tuple of positive ints"),
+    ("no decode", CannotDecode, "is_an_auto_encoder", "lacks decode"),
+    ("no nn.Module", NoModule, "is_an_auto_encoder", "which is no torch.nn.Module"),
+    ("height and width swapped", SwapsHeightAndWidth, "images_come_back_at_their_size", "come back as .* is an axis"),
+    ("images come back in float64", DecodesDoubles, "images_come_back_at_their_size", "come back in torch.float64"),
+    ("batch norm", HasBatchNorm, "images_do_not_meet_in_training", "as with BatchNorm"),
+    ("minus the mean of the batch", CentresTheBatch, "images_do_not_meet_in_evaluation", "alone than in its batch"),
+    ("minus the mean of the codes", CentresTheCodes, "codes_do_not_meet", "give other images than alone"),
+    ("detached code", DetachesItsCode, "gradients_reach_every_parameter", r"reaches f.weight, f.bias \(2 of 4"),
+    ("a layer that is not used", HasAnUnusedLayer, "gradients_reach_every_parameter", "spare.weight.*remove what"),
+    ("a root at 0", HasASteepRoot, "gradients_reach_every_parameter", "NaN or infinite at the beginning"),
+    ("codes detached before decoding", DetachesBeforeDecoding, "gradients_reach_the_codes", "a decoded image reaches"),
+    ("images detached", DetachesTheImages, "gradients_reach_the_images", "gradient of the code reaches the images"),
+    ("code cut off", DetachesItsCode, "gradients_reach_the_images", "the code is cut off from the graph"),
+    ("weights from numpy", BeginsFromNumpy, "same_seed_builds_the_same_weights", "generator of numpy"),
+    ("weights from a counter", BeginsFromNothing, "same_seed_builds_the_same_weights", "differ in 'f.bias'"),
+    ("seeds inside build", SeedsItself, "another_seed_builds_other_weights", "do not seed inside build"),
+    ("eval() changes weights", ForgetsInEvaluation, "changing_mode_changes_no_state", "changes 'f.weight'"),
+    ("counts passes in evaluation", CountsItsPasses, "evaluation_changes_no_state", "changes 'passes'"),
+    ("switches to training", SwitchesToTraining, "evaluation_changes_no_state", "switches the network to training"),
+    ("dropout in evaluation", DropsOutInEvaluation, "evaluation_repeats", "the global generator of torch"),
+    ("another code at each pass", ChangesWithEachPass, "evaluation_repeats", "differ in the code"),
+    ("numpy's generator in training", DrawsFromNumpy, "training_repeats_from_the_seed", "generator of numpy"),
+    ("the clock in training", DrawsFromTheClock, "training_repeats_from_the_seed", "from one torch seed differ"),
+    ("state in a plain tensor", KeepsATensorAside, "checkpoint_brings_it_back", "state is not in state_dict"),
+    ("a buffer that is not saved", ForgetsItsMean, "checkpoint_brings_it_back", "make it a parameter or a persistent"),
+    (
+        "state that is no tensor",
+        SavesMoreThanTensors,
+        "checkpoint_brings_it_back",
+        "'_extra_state', .* no tensor",
+    ),
+    ("state that grows", GrowsInTraining, "checkpoint_brings_it_back", "does not fit a newly built one: .*seen"),
+    ("writes to the images", WritesToItsImages, "images_are_left_unchanged", "writes to its images in place"),
+    ("writes to the codes", WritesToItsCodes, "codes_are_left_unchanged", "writes to its codes in place"),
+    ("divides by a deviation of 0", DividesByDeviation, "extreme_images_give_finite_results", "that is black is NaN"),
+    ("cast to float32", StaysInSinglePrecision, "float64_works", "float64 images is torch.float32"),
+    ("fails late at odd sizes", FailsAtOddSizes, "odd_sizes_are_refused_in_words", "images of 1x1: built, and then"),
+    ("refuses without words", RefusesWithoutWords, "odd_sizes_are_refused_in_words", "the ValueError says nothing"),
+    ("refuses with a KeyError", RefusesWithAnotherError, "odd_sizes_are_refused_in_words", "build.. raises KeyError"),
+    ("refuses every size", RefusesEverything, "codes_have_the_stated_shape", "refuses every size .* of 299x299"),
+    ("one code for all images", CodesAllAlike, "codes_tell_images_apart", "does encode use its input"),
+    ("one image for all codes", ImagesAllAlike, "codes_tell_images_apart", "does decode use its input"),
+    ("squeeze of one image", SqueezesOneImage, "one_image_is_a_batch", "the code is .*, expected .1, 2"),
+    (
+        "statistics of one image",
+        NormalisesOverTheBatchAlone,
+        "one_image_is_a_batch",
+        "in training mode: .*than 1",
+    ),
+    ("posterior is flat", HasAFlatPosterior, "posterior_has_the_codes_shape", "mean is .*, expected"),
+    ("posterior is one tensor", HasAPosteriorOfOne, "posterior_has_the_codes_shape", "must give .mean, log_variance"),
+    ("posterior is infinite", HasAnInfiniteVariance, "posterior_has_the_codes_shape", "log_variance is NaN"),
+]
+
+
+class Judge(nn.Module):
+    """A discriminator with nothing wrong."""
+
+    def __init__(self, setting):
+        super().__init__()
+        self.net = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * setting.image_shape[0], 1))
+
+    def raw(self, x):
+        return self.net(x)[:, 0]
+
+    def forward(self, x):
+        return Scores(self.raw(x))
+
+
+class Attributer(Judge):
+    """Another with nothing wrong: it has an attribute head."""
+
+    def __init__(self, setting):
+        super().__init__(setting)
+        self.head = nn.Linear(16 * setting.image_shape[0], 4)
+
+    def attributes(self, x):
+        return self.head(self.net[:2](x))
+
+    def forward(self, x):
+        return Scores(self.raw(x), self.attributes(x))
+
+
+class GivesATensor(Judge):
+    def forward(self, x):
+        return self.raw(x)
+
+
+class GivesAColumn(Judge):
+    def forward(self, x):
+        return Scores(self.raw(x)[:, None])
+
+
+class GivesOneForAll(Judge):
+    def forward(self, x):
+        return Scores(self.raw(x).mean())
+
+
+class GivesProbabilities(Judge):
+    def forward(self, x):
+        return Scores(self.raw(x).sigmoid())
+
+
+class GivesTanh(Judge):
+    def forward(self, x):
+        return Scores(self.raw(x).tanh())
+
+
+class GivesLogProbabilities(Judge):
+    def forward(self, x):
+        return Scores(nn.functional.logsigmoid(self.raw(x)))
+
+
+class GivesNoNegative(Judge):
+    def forward(self, x):
+        return Scores(nn.functional.softplus(self.raw(x)))
+
+
+class GivesDoubleScores(Judge):
+    def forward(self, x):
+        return Scores(self.raw(x).double())
+
+
+class ComparesTheBatch(Judge):
+    """A deviation over the minibatch, as Karras et al. 2018 have it."""
+
+    def forward(self, x):
+        deviation = x.std(0, unbiased=False).mean()
+        return Scores(self.raw(x) + 10 * deviation)
+
+
+class ScoresAllAlike(Judge):
+    def forward(self, x):
+        return Scores(self.raw(x * 0))
+
+
+class ScoresDetached(Judge):
+    def forward(self, x):
+        return Scores(self.raw(x.detach()))
+
+
+class HeadOverTheBatch(Attributer):
+    def attributes(self, x):
+        return super().attributes(x).mean(0)
+
+
+class HeadInHalves(Attributer):
+    def attributes(self, x):
+        return super().attributes(x)[:, : 2 + len(x) % 3]
+
+
+class HeadOfChoices(Attributer):
+    def attributes(self, x):
+        return super().attributes(x).round().long()
+
+
+class HeadForManyAlone(Attributer):
+    def forward(self, x):
+        return Scores(self.raw(x), self.attributes(x) if len(x) > 1 else None)
+
+
+class HeadCutOff(Attributer):
+    def attributes(self, x):
+        return super().attributes(x).detach()
+
+
+PLANTED_DISCRIMINATORS = [
+    ("a tensor for Scores", GivesATensor, "is_a_discriminator", "a call gives Tensor, expected mixzoo.Scores"),
+    ("no nn.Module", NoModule, "is_a_discriminator", "which is no torch.nn.Module"),
+    ("a column of scores", GivesAColumn, "every_image_gets_one_score", "one number an image"),
+    ("one score for the batch", GivesOneForAll, "every_image_gets_one_score", r"realness is \[\] for"),
+    ("scores in float64", GivesDoubleScores, "every_image_gets_one_score", "realness is torch.float64 of images"),
+    ("a sigmoid at the end", GivesProbabilities, "scores_are_raw", "takes a score above 1.5"),
+    ("a tanh at the end", GivesTanh, "scores_are_raw", "leave the sigmoid, tanh or relu out"),
+    ("a log-sigmoid at the end", GivesLogProbabilities, "scores_are_raw", "takes a score above 1.5"),
+    ("a softplus at the end", GivesNoNegative, "scores_are_raw", "takes a score below -1.5"),
+    (
+        "deviation over the minibatch",
+        ComparesTheBatch,
+        "images_do_not_meet_in_training",
+        "the score .* changes",
+    ),
+    ("deviation over the minibatch", ComparesTheBatch, "images_do_not_meet_in_evaluation", "another score alone"),
+    ("one score for all", ScoresAllAlike, "scores_tell_images_apart", "does D use its input"),
+    ("images detached", ScoresDetached, "gradients_reach_the_images", "gradient of the score reaches the images"),
+    ("attributes of the batch", HeadOverTheBatch, "attributes_are_logits_of_each_image", r"attributes is \[4\] for"),
+    ("attributes come and go", HeadInHalves, "attributes_are_logits_of_each_image", "changes with the batch"),
+    ("attributes are choices", HeadOfChoices, "attributes_are_logits_of_each_image", "int64, expected logits"),
+    ("attributes of many alone", HeadForManyAlone, "attributes_are_logits_of_each_image", "None for some batches"),
+    ("attributes cut off", HeadCutOff, "gradients_reach_the_images", "the attributes is cut off"),
+]

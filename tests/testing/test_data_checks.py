@@ -1,0 +1,78 @@
+"""The checks of data sets and metrics: each sees its bug, and those on offer pass."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from planted_data import PLANTED_DATASETS, PLANTED_METRICS, Bars, Filed, Spread
+
+from mixzoo.plugins import load_zoo
+from mixzoo.testing.datasets import dataset_checks
+from mixzoo.testing.metrics import metric_checks
+from mixzoo.testing.report import run_check, run_checks
+from toys import ToyData
+
+CHECKS = {"dataset": dataset_checks, "metric": metric_checks}
+PLANTED = [*[("dataset", *row) for row in PLANTED_DATASETS], *[("metric", *row) for row in PLANTED_METRICS]]
+DATA = Path(os.environ.get("MIXZOO_TEST_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
+
+
+@pytest.mark.parametrize(("kind", "bug", "part", "name", "words"), PLANTED, ids=lambda value: str(value))
+def test_a_planted_bug_is_seen_by_its_check(kind, bug, part, name, words):
+    (check,) = [check for check in CHECKS[kind] if check.name == name]
+    outcome = run_check(check, part(), "low")
+    assert outcome.status == "failed", bug
+    assert re.search(words, outcome.detail)
+
+
+def test_every_check_of_data_sets_and_metrics_has_a_planted_bug():
+    assert {check.name for checks in CHECKS.values() for check in checks} == {name for *_, name, _ in PLANTED}
+
+
+def passes_everything(kind, part, effort="low"):
+    """The report, in which nothing failed and nothing was left out."""
+    report = run_checks(part, kind, CHECKS[kind], effort=effort)
+    assert [outcome.line for outcome in report.failed] == []
+    assert not report.left_out
+    return report
+
+
+@pytest.mark.parametrize("recipe", [Bars(), Bars(train_images=20), Filed(), ToyData()], ids=repr)
+def test_a_sound_data_set_passes_everything(recipe):
+    report = passes_everything("dataset", recipe)
+    assert len(report.passed) == 11 + isinstance(recipe, Filed)
+
+
+@pytest.mark.parametrize("spec", ["digits", "digits:train_images=100"])
+def test_the_data_set_that_needs_no_files_passes_everything(spec):
+    report = passes_everything("dataset", load_zoo().recipe("dataset", spec))
+    assert (len(report.passed), len(report.not_applicable)) == (11, 1)
+
+
+@pytest.mark.parametrize("name", [offer.name for offer in load_zoo().of_kind("dataset") if offer.name != "digits"])
+def test_a_data_set_without_its_files_is_left_unchecked_and_says_so(name, tmp_path):
+    option = "path" if name == "folder" else "root"
+    report = passes_everything("dataset", load_zoo().recipe("dataset", f'{name}:{option}="{tmp_path / "no"}"'))
+    assert [outcome.check.name for outcome in report.passed] == ["a_missing_folder_is_a_data_error"]
+    assert all(outcome.detail.startswith("no data: ") for outcome in report.not_applicable)
+    assert all(str(tmp_path) in outcome.detail for outcome in report.not_applicable)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
+def test_the_data_sets_at_hand_pass_everything(name):
+    recipe = load_zoo().recipe("dataset", f'{name}:root="{DATA}"')
+    report = passes_everything("dataset", recipe)
+    if len(report.passed) == 1:
+        pytest.skip(f"no data under {DATA}")
+    assert len(report.passed) == 12
+
+
+def test_a_sound_metric_passes_everything():
+    assert len(passes_everything("metric", Spread()).passed) == 7
+
+
+@pytest.mark.parametrize("name", [offer.name for offer in load_zoo().of_kind("metric")])
+def test_every_metric_on_offer_passes_everything(name):
+    assert len(passes_everything("metric", load_zoo().recipe("metric", name)).passed) == 7

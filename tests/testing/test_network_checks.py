@@ -1,0 +1,87 @@
+"""The checks of auto-encoders and discriminators: each sees its bug, and what is sound passes."""
+
+import re
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+from planted_networks import (
+    PLANTED_AUTOENCODERS,
+    PLANTED_DISCRIMINATORS,
+    Attributer,
+    HasBatchNorm,
+    Judge,
+    Plain,
+    Recipe,
+    Variational,
+)
+
+from mixzoo.plugins import load_zoo
+from mixzoo.testing.autoencoders import autoencoder_checks
+from mixzoo.testing.discriminators import discriminator_checks
+from mixzoo.testing.report import run_check, run_checks
+
+CHECKS = {"autoencoder": autoencoder_checks, "discriminator": discriminator_checks}
+PLANTED = [
+    *[("autoencoder", *row) for row in PLANTED_AUTOENCODERS],
+    *[("discriminator", *row) for row in PLANTED_DISCRIMINATORS],
+]
+FIRST_PARTY = [(offer.kind, offer.name) for kind in CHECKS for offer in load_zoo().of_kind(kind)]
+
+
+@pytest.mark.parametrize(("kind", "bug", "network", "name", "words"), PLANTED, ids=lambda value: str(value))
+def test_a_planted_bug_is_seen_by_its_check(kind, bug, network, name, words):
+    (check,) = [check for check in CHECKS[kind] if check.name == name]
+    outcome = run_check(check, Recipe(network), "low")
+    assert outcome.status == "failed", bug
+    assert re.search(words, outcome.detail)
+
+
+def test_every_check_of_networks_has_a_planted_bug():
+    seen = {name for _, _, _, name, _ in PLANTED}
+    assert {check.name for checks in CHECKS.values() for check in checks} == seen
+
+
+@pytest.mark.parametrize(
+    ("kind", "network"),
+    [("autoencoder", Plain), ("autoencoder", Variational), ("discriminator", Judge), ("discriminator", Attributer)],
+)
+def test_a_sound_network_passes_everything(kind, network):
+    report = run_checks(Recipe(network), kind, CHECKS[kind], effort="low")
+    assert [outcome.line for outcome in report.failed] == []
+    assert len(report.not_applicable) == (network in (Plain, Judge))
+
+
+def assert_passes_everything(kind, spec, effort):
+    report = run_checks(load_zoo().recipe(kind, spec), kind, CHECKS[kind], effort=effort, name=spec)
+    assert [outcome.line for outcome in report.failed] == []
+    assert not report.left_out
+    assert len(report.passed) >= 20
+
+
+@pytest.mark.parametrize(("kind", "name"), FIRST_PARTY)
+def test_every_network_on_offer_passes_everything(kind, name):
+    assert_passes_everything(kind, f"{name}:depth=2", "low")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "name"), FIRST_PARTY)
+def test_every_network_on_offer_passes_everything_at_its_full_width(kind, name):
+    assert_passes_everything(kind, name, "normal")
+
+
+@dataclass(frozen=True)
+class KnownToNormalise(Recipe):
+    checks_left_out: ClassVar[dict[str, str]] = {
+        "images_do_not_meet_in_training": "batch norm is what this one is about",
+        "evaluation_changes_no_state": "not needed, for the test",
+    }
+
+
+def test_a_network_leaves_checks_out_with_a_reason():
+    checks = [check for check in autoencoder_checks if check.name in KnownToNormalise.checks_left_out]
+    report = run_checks(KnownToNormalise(HasBatchNorm), "autoencoder", checks, effort="low")
+    details = {outcome.check.name: outcome.detail for outcome in report.left_out}
+    assert details["images_do_not_meet_in_training"] == "batch norm is what this one is about"
+    assert "is that still so" in details["evaluation_changes_no_state"]
+    assert not report.failed

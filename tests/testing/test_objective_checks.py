@@ -1,0 +1,48 @@
+"""The checks of objectives: each sees its bug, and every objective on offer passes, in all its variants."""
+
+import re
+
+import pytest
+from planted_objectives import PLANTED_OBJECTIVES, Autoencode, Everything, Resynthesise
+
+from mixzoo.plugins import load_zoo
+from mixzoo.testing.objectives import objective_checks
+from mixzoo.testing.report import run_check, run_checks
+
+VARIANTS = (
+    *("ae", "ae:recon=l1"),
+    *(f"aegan:gan={gan}" for gan in ("js", "ls", "hinge")),
+    *("amr", "amr:beta=1.0", "amr:gan=ls,recon=l2", "amr:gan=hinge"),
+    *("acai", "acai:gamma=0.5,weight=1.0", "acai:variant=amr"),
+)
+
+
+@pytest.mark.parametrize(("bug", "objective", "name", "words"), PLANTED_OBJECTIVES, ids=lambda value: str(value))
+def test_a_planted_bug_is_seen_by_its_check(bug, objective, name, words):
+    (check,) = [check for check in objective_checks if check.name == name]
+    outcome = run_check(check, objective(), "low")
+    assert outcome.status == "failed", bug
+    assert re.search(words, outcome.detail)
+
+
+def test_every_check_of_objectives_has_a_planted_bug():
+    assert {check.name for check in objective_checks} == {name for _, _, name, _ in PLANTED_OBJECTIVES}
+
+
+@pytest.mark.parametrize("objective", [Autoencode, Resynthesise, Everything])
+def test_a_sound_objective_passes_everything(objective):
+    report = run_checks(objective(), "objective", objective_checks, effort="low")
+    assert [outcome.line for outcome in report.failed] == []
+    assert len(report.not_applicable) == (4 if objective is Autoencode else 0)
+
+
+@pytest.mark.parametrize("spec", VARIANTS)
+def test_every_objective_on_offer_passes_everything(spec):
+    report = run_checks(load_zoo().recipe("objective", spec), "objective", objective_checks, effort="low", name=spec)
+    assert [outcome.line for outcome in report.failed] == []
+    assert not report.left_out
+    assert len(report.passed) == (10 if spec.startswith("ae:") or spec == "ae" else 14)
+
+
+def test_the_variants_are_of_every_objective_on_offer():
+    assert {offer.name for offer in load_zoo().of_kind("objective")} == {spec.partition(":")[0] for spec in VARIANTS}
