@@ -63,9 +63,7 @@ def partners(k: int, batch: int, rng: Generator) -> Int[Tensor, "others batch"]:
     return torch.stack([torch.randperm(batch, generator=rng) for _ in range(k - 1)])
 
 
-def draw_step(
-    seed: int, step: int, mixer: Mixer, shape: CodeShape, images: int, progress: float = 1.0
-) -> StepDraws:
+def draw_step(seed: int, step: int, mixer: Mixer, shape: CodeShape, images: int, progress: float = 1.0) -> StepDraws:
     """The draws of step number `step` (from 0) of a run over `images` train images, `progress` of it done."""
     return StepDraws(
         index=order(seed, images, step * shape.batch, shape.batch),

@@ -13,10 +13,10 @@ from mixzoo.run import open_run
 
 @dataclass(frozen=True)
 class Drawn:
-    """The files drawn, by what they show, and a line about what was not."""
+    """The files drawn, by what they show, and lines about what was not, or may not be as it was."""
 
     files: dict[str, Path]
-    note: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def draw_interpolations(
@@ -29,13 +29,14 @@ def draw_interpolations(
         mixer, spec = zoo.recipe("mixer", mixer_spec, f"--mixer {mixer_spec}"), mixer_spec
         if hasattr(mixer, "build"):
             raise ConfigError(f"--mixer {mixer_spec}: it is a learned mixer, and only the run's own has learned here")
+    warnings = tuple(f"warning: {line}" for line in run.changed)
     slug = re.sub(r"[^a-z0-9]+", "-", spec.lower()).strip("-")
     pictures, autoencoder, test = home / "pictures", run.players.autoencoder, run.data.test
     rows = strips(autoencoder, mixer, test, pairs=pairs, steps=steps, device=run.device)
     files = {"strips": save_png(sheet(rows), pictures / f"strips-{slug}.png")}
     if mixer.k < 3:
-        return Drawn(files, f"no triangle: {spec} mixes {mixer.k} sources; try --mixer dirichlet:k=3")
+        return Drawn(files, (*warnings, f"no triangle: {spec} mixes {mixer.k} sources; try --mixer dirichlet:k=3"))
     files["triangle"] = save_png(
         triangle(autoencoder, mixer, test, side=side, device=run.device), pictures / f"triangle-{slug}.png"
     )
-    return Drawn(files)
+    return Drawn(files, warnings)

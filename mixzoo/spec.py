@@ -21,6 +21,7 @@ from mixzoo.errors import ConfigError, printable
 MAX_LENGTH = 4096  # characters; anything longer is no option list typed by a person
 
 _NAME = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]*/)?[a-z][a-z0-9_]*")
+DISTRIBUTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 KEY = re.compile(r"[a-z][a-z0-9_]*")
 _BARE = re.compile(r"[!#-'*+\-./0-9:;<>?@A-Z\\^_`a-z|~$%&]+")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\["\\])*"')
