@@ -7,6 +7,7 @@ import typer
 
 from mixzoo.cli.interpolate import interpolate
 from mixzoo.cli.list import list_parts
+from mixzoo.cli.new_plugin import new_plugin
 from mixzoo.cli.plugins import plugins
 from mixzoo.cli.resume import resume
 from mixzoo.cli.show import show
@@ -46,6 +47,7 @@ app.command("interpolate")(interpolate)
 app.command("list")(list_parts)
 app.command("show")(show)
 app.command("plugins")(plugins)
+app.command("new-plugin")(new_plugin)
 
 
 def main() -> None:
