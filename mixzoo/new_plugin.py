@@ -1,6 +1,6 @@
-"""A new plugin's package, written from the templates that come with mixzoo: it works as it is, and is there to be changed.
+"""A new plugin's package, from the templates that come with mixzoo: it works as it is, and is there to be changed.
 
-    mixzoo-stripes/  pyproject.toml  README.md  mixzoo_stripes/{__init__,plugin,stripes}.py  tests/test_stripes.py
+mixzoo-stripes/  pyproject.toml  README.md  mixzoo_stripes/{__init__,plugin,stripes}.py  tests/test_stripes.py
 """
 
 import os
