@@ -22,6 +22,7 @@ class Shared:
     read: Callable[[Any], Any]
     write: Callable[[Any, Any], object]
     fresh: Callable[[Any], Any] = lambda _: None  # its value in a module just imported; None where nothing fixes it
+    named: bool = True
 
 
 def _handler_of(signal: int, name: str) -> Shared:
@@ -32,7 +33,8 @@ SHARED = (
     Shared("the working directory", "os", lambda os: _folder(os), lambda os, was: os.chdir(was)),
     _handler_of(SIGINT, "the handler of SIGINT"),
     _handler_of(SIGTERM, "the handler of SIGTERM"),
-    Shared("Python's random state", "random", lambda m: m.getstate(), lambda m, was: m.setstate(was)),
+    # Not named: sound libraries draw from it (a checker of types does, to pick what it looks at).
+    Shared("Python's random state", "random", lambda m: m.getstate(), lambda m, was: m.setstate(was), named=False),
     Shared("NumPy's random state", "numpy.random", lambda m: m.get_state(), lambda m, was: m.set_state(was)),
     Shared("torch's random state", "torch", lambda m: m.get_rng_state(), lambda m, was: m.set_rng_state(was)),
     Shared(
@@ -69,7 +71,7 @@ SHARED = (
 
 @contextmanager
 def isolated() -> Iterator[list[str]]:
-    """Put back, when the block ends, what it changed; the names of that are in the list then.
+    """Put back, when the block ends, what it changed; the names of what deserves a note are in the list then.
 
     What the block prints goes to standard error: standard output is for a command's own data.
     """
@@ -80,7 +82,7 @@ def isolated() -> Iterator[list[str]]:
             yield changed
     finally:
         for shared in SHARED:
-            if shared.module in sys.modules and _put_back(shared, before):
+            if shared.module in sys.modules and _put_back(shared, before) and shared.named:
                 changed.append(shared.name)
 
 
