@@ -63,7 +63,7 @@ def test_every_command_and_file_of_the_page_works_in_order(shell):
     assert 'name = "stripes"' in (shell.folder / "runs" / "stripes" / "run.toml").read_text()
     assert '"mixzoo-stripes"' in (shell.folder / "runs" / "stripes" / "environment.json").read_text()
     assert list((shell.folder / "runs" / "stripes" / "pictures").glob("triangle-*.png"))
-    assert list((shell.folder / "runs" / "fade" / "pictures").glob("strips-*.png"))
+    assert list((shell.folder / "runs" / "fade" / "pictures").glob("step-*.png"))
 
 
 def test_the_page_leaves_no_step_out():
