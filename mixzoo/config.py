@@ -96,7 +96,7 @@ def resolve(zoo: Zoo, file: Path | None, flags: Mapping[str, str], numbers: Mapp
     names, parts = {}, {}
     for kind, default in DEFAULT_PARTS.items():
         names[kind], parts[kind] = _part(zoo, kind, flags.get(kind), table.get(kind), default, where)
-    metrics = tuple(_metric(zoo, spec, f"{where} metrics") for spec in _metrics(table, where))
+    metrics = tuple(_metric(zoo, spec, f"{where} metrics") for spec in _metrics(zoo, table, where))
     train = build(Train, _table(table.get("train", {}), f"{where} [train]"), f"{where} [train]")
     known = {option.name for option in options_of(Train)}
     for key, value in numbers.items():
@@ -110,7 +110,8 @@ def _part(zoo: Zoo, kind: str, flag: str | None, table: object, default: Spec, w
         spec = parse_spec(flag, FLAGS[kind])
         return spec.name, zoo.recipe(kind, spec, f"{FLAGS[kind]} {flag}")
     if table is None:
-        return default.name, zoo.recipe(kind, default)
+        name = zoo.own_name(kind, default.name)
+        return name, zoo.recipe(kind, Spec(name, default.options))
     options = dict(_table(table, f"{where} [{kind}]"))
     name = options.pop("name", None)
     if not isinstance(name, str):
@@ -123,8 +124,8 @@ def _metric(zoo: Zoo, spec: str, where: str) -> tuple[str, Any]:
     return zoo.canonical("metric", spec), recipe
 
 
-def _metrics(table: Mapping[str, Any], where: str) -> tuple[str, ...]:
-    metrics = table.get("metrics", DEFAULT_METRICS)
+def _metrics(zoo: Zoo, table: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    metrics = table.get("metrics", [zoo.own_name("metric", name) for name in DEFAULT_METRICS])
     if not isinstance(metrics, (list, tuple)) or not all(isinstance(spec, str) for spec in metrics):
         raise ConfigError(f"{where}: metrics={shown(metrics)} must be a list of specs, such as {list(DEFAULT_METRICS)}")
     if twice := [spec for spec in metrics if metrics.count(spec) > 1]:

@@ -17,9 +17,11 @@ from typing import Any
 
 import torch
 
+from mixzoo.config import RunConfig
 from mixzoo.errors import CheckpointError, ConfigError, LockedError, StorageError
 from mixzoo.plugins import Zoo
 from mixzoo.protocols import Dataset
+from mixzoo.provenance import origins
 from mixzoo.training.checkpoint import saved
 
 ROOT = Path("runs")
@@ -73,13 +75,14 @@ def lock(home: Path) -> Iterator[None]:
         yield
 
 
-def environment(zoo: Zoo, data: Dataset, device: torch.device) -> dict[str, Any]:
+def environment(zoo: Zoo, config: RunConfig, data: Dataset, device: torch.device) -> dict[str, Any]:
     """What a result may depend on beside the config."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: version(name) for name in ("mixzoo", "torch", "numpy", "scikit-learn", "pillow")},
         "plugins": {f"{p.distribution}/{p.name}": p.version for p in zoo.plugins if not p.problem},
+        "parts": origins(zoo, config),
         "device": str(device),
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor(),
         "threads": torch.get_num_threads(),

@@ -20,10 +20,10 @@ LONGEST_SLUG = 80  # characters of a mixer's spec in a file name
 
 @dataclass(frozen=True)
 class Drawn:
-    """The files drawn, by what they show, and a line about what was not."""
+    """The files drawn, by what they show, and lines about what was not, or may not be as it was."""
 
     files: dict[str, Path]
-    note: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def draw_interpolations(
@@ -34,16 +34,17 @@ def draw_interpolations(
     mixer, spec = run.players.mixer, run.config.names["mixer"]
     if mixer_spec is not None:
         mixer, spec = _other_mixer(zoo, run, mixer_spec), mixer_spec
+    warnings = tuple(f"warning: {line}" for line in run.changed)
     slug = _slug(spec)
     pictures, autoencoder, test = home / "pictures", run.players.autoencoder, run.data.test
     rows = strips(autoencoder, mixer, test, pairs=pairs, steps=steps, device=run.device)
     files = {"strips": save_png(sheet(rows), pictures / f"strips-{slug}.png")}
     if mixer.k < 3:
-        return Drawn(files, f"no triangle: {spec} mixes {mixer.k} sources; try --mixer dirichlet:k=3")
+        return Drawn(files, (*warnings, f"no triangle: {spec} mixes {mixer.k} sources; try --mixer dirichlet:k=3"))
     files["triangle"] = save_png(
         triangle(autoencoder, mixer, test, side=side, device=run.device), pictures / f"triangle-{slug}.png"
     )
-    return Drawn(files)
+    return Drawn(files, warnings)
 
 
 def _other_mixer(zoo: Zoo, run: Opened, text: str) -> Mixer:

@@ -1,62 +1,33 @@
-"""Plugins: found by entry point, each loaded on its own, and looked up by name.
+"""Plugins: found by entry point or as a file, each loaded on its own, and looked up by name.
 
 A broken plugin is kept out and named with its distribution, its version and the reason; it never takes a command that
-does not need it down. `load_zoo()` returns a fresh zoo that is passed on: there is no global registry.
+does not need it down. `load_zoo()` returns a fresh zoo that is passed on: there is no global registry. Installing a
+plugin, or naming a file with `--plugin`, is running its code; nothing else loads any: a run file and a checkpoint only
+name parts that are registered.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import distribution as installed
+from pathlib import Path
 from typing import Any
 
-import pluggy
-
-from mixzoo import hookspecs
 from mixzoo.errors import ConfigError, MixzooError, PluginError, listing, nearest, printable, shown
+from mixzoo.isolation import isolated
+from mixzoo.offers import HOOKS, KINDS, Offer, Plugin, offers_of
 from mixzoo.options import Option, Part, build, options_of, spec_of
-from mixzoo.spec import KEY, MAX_DEPTH, Spec, parse_spec
+from mixzoo.single_file import SingleFile, read_single_file
+from mixzoo.spec import DISTRIBUTION, MAX_DEPTH, Spec, parse_spec
+
+__all__ = ["HOOKS", "KINDS", "Offer", "Plugin", "Zoo", "add_files", "add_plugin", "first_party", "load_zoo"]
 
 GROUP = "mixzoo"
-UNKNOWN = "unknown distribution"
+OWN = "mixzoo"  # the distribution of the first-party plugins
+UNKNOWN = "unknown-distribution"
 LONGEST_PROBLEM = 500  # characters shown of what a plugin raises
-HOOKS = {
-    "autoencoder": "mixzoo_autoencoders",
-    "discriminator": "mixzoo_discriminators",
-    "mixer": "mixzoo_mixers",
-    "objective": "mixzoo_objectives",
-    "dataset": "mixzoo_datasets",
-    "metric": "mixzoo_metrics",
-}
-KINDS = tuple(HOOKS)
-
-
-@dataclass(frozen=True)
-class Plugin:
-    """One entry point: where it comes from, and why it is not in use, if it is not."""
-
-    name: str
-    distribution: str
-    version: str
-    problem: str = ""
-
-    def __str__(self) -> str:
-        return f"plugin {self.name!r} of {self.distribution} {self.version}"
-
-
-@dataclass(frozen=True)
-class Offer:
-    """A recipe that a plugin offers under a name."""
-
-    kind: str
-    name: str
-    plugin: Plugin
-    recipe: type[Any]
-
-    @property
-    def summary(self) -> str:
-        """The first line of the recipe's docstring."""
-        return (self.recipe.__doc__ or "").strip().partition("\n")[0]
+MOST_BROKEN = 3  # broken plugins named in a message about something else
 
 
 @dataclass
@@ -70,8 +41,20 @@ class Zoo:
         """The parts of one kind, by name."""
         return sorted((offer for offer in self.offers if offer.kind == kind), key=lambda offer: offer.name)
 
+    def rivals(self, offer: Offer) -> list[Offer]:
+        """Other plugins' parts of the same kind and name; each of them has to be named in full."""
+        return [o for o in self.of_kind(offer.kind) if o.name == offer.name and o != offer]
+
+    def own_name(self, kind: str, name: str) -> str:
+        """The name of mixzoo's own part: in full where a plugin claims it too, so that defaults keep working."""
+        claimants = [o for o in self.of_kind(kind) if o.name == name]
+        return f"{OWN}/{name}" if len(claimants) > 1 else name
+
     def offer(self, kind: str, name: str, where: str = "") -> Offer:
-        """The part of that name ('mixup', or 'distribution/mixup'); ConfigError when there is none, or two."""
+        """The part of that name ('mixup', or 'distribution/mixup'); ConfigError when there is none, or two.
+
+        PluginError where it is said to be in a distribution whose plugin is broken.
+        """
         known = self.of_kind(kind)
         distribution, _, bare = name.rpartition("/")
         found = [o for o in known if o.name == bare and distribution in ("", o.plugin.distribution)]
@@ -79,12 +62,27 @@ class Zoo:
             return found[0]
         place = where or kind
         if found:
-            full = listing(f"{o.plugin.distribution}/{o.name}" for o in found)
+            full = listing(o.full_name for o in found)
             raise ConfigError(f"{place}: {shown(name)} is offered by {len(found)} plugins; say which: {full}")
-        names = [o.name for o in known]
-        broken = [plugin for plugin in self.plugins if plugin.problem]
-        note = f" ({len(broken)} plugin(s) failed to load: see `mixzoo plugins`)" if broken else ""
-        raise ConfigError(f"{place}: {shown(name)} is not on offer ({listing(names)}).{nearest(bare, names)}{note}")
+        for plugin in self.broken:
+            if plugin.distribution == distribution:
+                raise PluginError(f"{place}: {shown(name)} cannot be used, {plugin} is broken: {plugin.problem}")
+        names = {o.name for o in known}
+        raise ConfigError(
+            f"{place}: {shown(name)} is not on offer ({listing(names)}).{nearest(bare, names)}{self._broken_note()}"
+        )
+
+    @property
+    def broken(self) -> list[Plugin]:
+        """The plugins that are left out."""
+        return [plugin for plugin in self.plugins if plugin.problem]
+
+    def _broken_note(self) -> str:
+        """Which plugins are broken, since one of them may be the one that has the part."""
+        names = sorted({f"{plugin.distribution} {plugin.version}" for plugin in self.broken})
+        more = f" and {len(names) - MOST_BROKEN} more" if len(names) > MOST_BROKEN else ""
+        first = ", ".join(names[:MOST_BROKEN])
+        return f" Left out as broken: {first}{more}; see `mixzoo plugins --errors`" if names else ""
 
     def recipe(self, kind: str, spec: Spec | str, where: str = "") -> Any:
         """The recipe that a spec names, with its options checked and set."""
@@ -123,27 +121,54 @@ def load_zoo(found: Iterable[EntryPoint] | None = None) -> Zoo:
     return zoo
 
 
+def first_party() -> list[EntryPoint]:
+    """The plugins that come with mixzoo itself."""
+    return list(installed(OWN).entry_points.select(group=GROUP))
+
+
+def add_files(zoo: Zoo, paths: Sequence[Path]) -> None:
+    """Load plugins that are single files; ConfigError for one that is none, or that cannot be told from another."""
+    files = [(path, read_single_file(path)) for path in paths]
+    names = [file.path.name for _, file in files]
+    for path, file in files:
+        if names.count(file.path.name) > 1:
+            raise ConfigError(
+                f"--plugin {path}: {file.path.name} is given twice; a file's name tells its parts from others'"
+            )
+        add_plugin(zoo, _plugin_in(file), file.load)
+
+
+def _plugin_in(file: SingleFile) -> Plugin:
+    path, digest = file.path, file.sha256
+    return Plugin(path.stem, path.name, digest[:12], file=str(path), sha256=digest)
+
+
 def _plugin_at(point: EntryPoint) -> Plugin:
     """Whose entry point it is, as far as its distribution's metadata say."""
     try:
         metadata: Any = point.dist.metadata if point.dist else {"Name": None, "Version": None}
-        return Plugin(point.name, metadata["Name"] or UNKNOWN, metadata["Version"] or "?")
+        name, version = metadata["Name"] or "", metadata["Version"] or "?"
     except Exception:  # damaged in any way: the plugin itself may still work
-        return Plugin(point.name, UNKNOWN, "?")
+        name, version = "", "?"
+    return Plugin(printable(point.name), name if DISTRIBUTION.fullmatch(name) else UNKNOWN, printable(version))
 
 
 def add_plugin(zoo: Zoo, plugin: Plugin, load: Callable[[], Any]) -> None:
     """Load one plugin and add what it offers to the zoo, whole or not at all."""
+    changed: list[str] = []
+    offers: list[Offer] = []
+    problem = ""
     try:
-        offers = _offers_of(plugin, load())
-        _refuse_taken(zoo, offers)
+        with isolated() as changed:
+            offers = offers_of(plugin, load())
+            _refuse_taken(zoo, offers)
     except KeyboardInterrupt:
         raise
     except BaseException as err:  # a plugin may raise anything at import, SystemExit too
-        zoo.plugins.append(Plugin(plugin.name, plugin.distribution, plugin.version, problem=_reason(err)))
-        return
+        problem, offers = _reason(err), []
+    plugin = replace(plugin, problem=problem, changed=tuple(changed))
     zoo.plugins.append(plugin)
-    zoo.offers.extend(offers)
+    zoo.offers.extend(replace(offer, plugin=plugin) for offer in offers)
 
 
 def _refuse_taken(zoo: Zoo, offers: list[Offer]) -> None:
@@ -161,51 +186,3 @@ def _reason(err: BaseException) -> str:
     except Exception:
         said = ""
     return said if said and isinstance(err, MixzooError) else f"{type(err).__name__}: {said}"
-
-
-def _offers_of(plugin: Plugin, module: Any) -> list[Offer]:
-    api = getattr(module, "MIXZOO_API", hookspecs.API_VERSION)
-    if api != hookspecs.API_VERSION:
-        raise PluginError(
-            f"written for plugin API {api!r}, this mixzoo has {hookspecs.API_VERSION}; change one of them"
-        )
-    manager = pluggy.PluginManager("mixzoo")  # one each, so that a half-registered plugin leaves nothing behind
-    manager.add_hookspecs(hookspecs)
-    manager.register(module)
-    _refuse_unknown_hooks(manager, module)
-    return [
-        _offer(kind, name, plugin, recipe)
-        for kind, hook in HOOKS.items()
-        for table in getattr(manager.hook, hook)()
-        for name, recipe in table.items()
-    ]
-
-
-def _refuse_unknown_hooks(manager: pluggy.PluginManager, module: Any) -> None:
-    try:
-        manager.check_pending()
-    except pluggy.PluginValidationError:
-        unknown = next(hook for hook in _implemented(manager, module) if hook not in HOOKS.values())
-        known = listing(HOOKS.values())
-        raise PluginError(
-            f"no hook is called {unknown!r} (hooks: {known}).{nearest(unknown, HOOKS.values())}"
-        ) from None
-
-
-def _implemented(manager: pluggy.PluginManager, module: Any) -> list[str]:
-    return [name for name in dir(module) if manager.parse_hookimpl_opts(module, name) is not None]
-
-
-def _offer(kind: str, name: str, plugin: Plugin, recipe: Any) -> Offer:
-    spec = parse_spec(name, f"{kind} {name!r}")
-    if spec.options or "/" in name:
-        raise PluginError(f"{name!r} is no name for a {kind}: lower-case letters, digits and '_' only")
-    if not (isinstance(recipe, type) and hasattr(recipe, "__dataclass_fields__")):
-        raise PluginError(f"{kind} {name!r} must be a dataclass of options, not {recipe!r}")
-    for option in options_of(recipe):
-        if not KEY.fullmatch(option.name) or option.name == "name":  # `name` is the part's own key in a run file
-            raise PluginError(
-                f"{kind} {name!r}: an option cannot be called {option.name!r}; "
-                "lower-case letters, digits and '_' only, and not 'name'"
-            )
-    return Offer(kind, name, plugin, recipe)

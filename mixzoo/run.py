@@ -26,6 +26,7 @@ from mixzoo.pictures.grid import save_png, sheet
 from mixzoo.pictures.mixes import mix_rows
 from mixzoo.plugins import Zoo
 from mixzoo.protocols import Dataset, FinishedRun
+from mixzoo.provenance import changes, recorded, same_parts
 from mixzoo.spec import parse_spec
 from mixzoo.training.build import build_players
 from mixzoo.training.checkpoint import Progress, load_modules, modules_of, newest, restore, saved
@@ -53,6 +54,7 @@ class Opened:
     players: Players
     device: str
     step: int
+    changed: list[str]  # a line for each part whose plugin has another version now
 
 
 def start(
@@ -73,13 +75,13 @@ def start(
                 "images, so every mix holds some image twice"
             )
         write_text(home / "run.toml", config.to_toml())
-        write_json(home / "environment.json", environment(zoo, data, device))
+        write_json(home / "environment.json", environment(zoo, config, data, device))
         return _train(home, config, data, players, fresh(), show, device)
 
 
 def resume(zoo: Zoo, home: Path, show_for: Callable[..., Show] | None = None) -> Result:
     """Continue a run from its newest checkpoint, bit for bit as if it had never stopped."""
-    config = open_config(zoo, home)
+    zoo, config, changed = open_config(zoo, home)
     before = read_json(home / "environment.json")
     if read_json(home / "status.json").get("state") == "completed":
         done = read_json(home / "results.json")
@@ -87,7 +89,7 @@ def resume(zoo: Zoo, home: Path, show_for: Callable[..., Show] | None = None) ->
     data = _load(config)
     device = pick_device(config.train.device)
     with settings(config.train, device, before.get("threads", 0)), lock(home):
-        warnings = differences(before, environment(zoo, data, device), home)
+        warnings = [*changed, *differences(before, environment(zoo, config, data, device), home)]
         players = build_players(zoo, config, data, device)
         progress, damaged = fresh(), list[str]()
         if saved(home / "checkpoints"):  # one killed before its first checkpoint begins again, to the same end
@@ -100,7 +102,7 @@ def resume(zoo: Zoo, home: Path, show_for: Callable[..., Show] | None = None) ->
 
 def open_run(zoo: Zoo, home: Path, device: str = "auto") -> Opened:
     """A run's parts with the weights of its newest checkpoint."""
-    config = open_config(zoo, home)
+    zoo, config, changed = open_config(zoo, home)
     where = pick_device(device)
     if not saved(home / "checkpoints"):
         raise CheckpointError(f"{home}: no checkpoint yet; train it further with `mixzoo resume {home}`")
@@ -108,15 +110,21 @@ def open_run(zoo: Zoo, home: Path, device: str = "auto") -> Opened:
     data = _load(config)
     players = build_players(zoo, config, data, where)
     load_modules(state, modules_of(players), checkpoint)
-    return Opened(config, data, players, str(where), progress.step)
+    return Opened(config, data, players, str(where), progress.step, changed)
 
 
-def open_config(zoo: Zoo, home: Path) -> RunConfig:
-    """The config of the run in this directory; CheckpointError where it is none."""
+def open_config(zoo: Zoo, home: Path) -> tuple[Zoo, RunConfig, list[str]]:
+    """The config of the run in this directory, the zoo in which its names mean what they did, and what changed since.
+
+    CheckpointError where it is no run, or where a plugin that it needs is not there.
+    """
     if not (home / "run.toml").is_file():
         reason = "has no run.toml, so it is no run" if home.is_dir() else "no such directory"
         raise CheckpointError(f"{home}: {reason}; `mixzoo train` makes one")
-    return resolve(zoo, home / "run.toml", {}, {})
+    environment = home / "environment.json"
+    parts = recorded(read_json(environment), str(environment)) if environment.exists() else []
+    zoo = same_parts(zoo, parts, str(home))
+    return zoo, resolve(zoo, home / "run.toml", {}, {}), changes(zoo, parts)
 
 
 def pick_device(name: str) -> torch.device:

@@ -23,6 +23,7 @@ MAX_LENGTH = 4096  # characters; anything longer is no option list typed by a pe
 MAX_DEPTH = 8  # of brackets in brackets; deeper is no mix that a person could picture
 
 _NAME = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]*/)?[a-z][a-z0-9_]*")
+DISTRIBUTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 KEY = re.compile(r"[a-z][a-z0-9_]*")
 _BARE = re.compile(r"[!#-'*+\-./0-9:;<>?@A-Z\\^_`a-z|~$%&]+")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\["\\])*"')

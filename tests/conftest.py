@@ -1,9 +1,11 @@
 """Shapes are checked while tests run; hypothesis draws the same examples every time in CI."""
 
 import os
+import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: toy sizes gain nothing from more, and cores are shared
 
+import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
@@ -15,3 +17,23 @@ install_import_hook(
 settings.register_profile("ci", deadline=None, derandomize=True, max_examples=100)
 settings.register_profile("local", deadline=None, max_examples=50)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture
+def mixzoo(monkeypatch, tmp_path, capsys):
+    """Runs a command in this process, in an empty folder, with the toy parts installed."""
+    from mixzoo.cli import app as cli
+    from toys import toy_zoo
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("mixzoo.plugins.load_zoo", toy_zoo)
+    monkeypatch.setattr("mixzoo.training.memory.keep_freed_memory", lambda: False)  # for the life of a process
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["mixzoo", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capsys.readouterr()
+        return ended.value.code or 0, out, err
+
+    return run

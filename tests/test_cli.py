@@ -10,29 +10,8 @@ from typing import Annotated
 import pytest
 
 from mixzoo import Mixer, Part
-from mixzoo.cli import app as cli
 from mixzoo.plugins import Offer, load_zoo
-from toys import TOY_FLAGS, TOY_PLUGIN, toy_zoo
-
-SMALL = ["--steps", "4", "--batch-images", "8", "--log-every", "2", "--evaluate-every", "2", "--checkpoint-every", "2"]
-TOYS = [arg for kind, name in TOY_FLAGS.items() for arg in (f"--{'data' if kind == 'dataset' else kind}", name)]
-
-
-@pytest.fixture
-def mixzoo(monkeypatch, tmp_path, capsys):
-    """Runs a command in this process, in an empty folder, with the toy parts installed."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("mixzoo.plugins.load_zoo", toy_zoo)
-    monkeypatch.setattr("mixzoo.training.memory.keep_freed_memory", lambda: False)  # for the life of a process
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["mixzoo", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capsys.readouterr()
-        return ended.value.code or 0, out, err
-
-    return run
+from toys import SMALL, TOY_PLUGIN, TOYS, toy_zoo
 
 
 def trained(mixzoo, *arguments, home="run"):
@@ -280,7 +259,7 @@ def test_a_run_interrupted_by_a_signal_exits_75_and_resumes(tmp_path):
 
 
 def test_every_command_shows_an_example_in_its_help(mixzoo):
-    for command in ("train", "resume", "interpolate", "list", "show", "plugins"):
+    for command in ("train", "resume", "interpolate", "list", "show", "plugins", "new-plugin"):
         code, out, _ = mixzoo(command, "--help")
         assert code == 0
         assert "Example: mixzoo" in " ".join(out.split()), command

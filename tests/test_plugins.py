@@ -75,7 +75,10 @@ BROKEN = {
     "name with options": (GOOD.replace('"halves"', '"halves:k=2"'), "'halves:k=2' is no name for a mixer"),
     "no dataclass": (GOOD.replace("@dataclass(frozen=True)", ""), "mixer 'halves' must be a dataclass of options"),
     "raises in its hook": (GOOD.replace("return {", "1/0; return {"), "ZeroDivisionError: division by zero"),
-    "no table": (GOOD.replace('return {"halves": Halves}', "return 3"), "AttributeError"),
+    "no table": (
+        GOOD.replace('return {"halves": Halves}', "return 3"),
+        "mixzoo_mixers must return a table, name -> recipe, not 3",
+    ),
     "message that raises": (
         "class Silent(Exception):\n    def __str__(self): raise RuntimeError\nraise Silent",
         "Silent",
@@ -118,10 +121,11 @@ def test_two_claimants_of_a_name_are_refused_by_it_and_reached_in_full(zoo_of):
     assert zoo.recipe("mixer", "acme-one/halves:k=3").k == 3
 
 
-def test_an_unknown_name_gives_the_nearest_and_counts_broken_plugins(zoo_of):
+def test_an_unknown_name_gives_the_nearest_and_names_broken_plugins(zoo_of):
     zoo = zoo_of(broken="import not_there_at_all", good=GOOD)
     with pytest.raises(
-        ConfigError, match=r"mixer: 'halfes' is not on offer \(halves\). Did you mean 'halves'\? \(1 plugin"
+        ConfigError,
+        match=r"mixer: 'halfes' is not on offer \(halves\). Did you mean 'halves'\? Left out as broken: acme-b",
     ):
         zoo.recipe("mixer", "halfes")
     with pytest.raises(ConfigError, match=r"objective: 'amr' is not on offer \(none\)"):
@@ -180,7 +184,7 @@ def test_a_plugin_whose_module_is_gone_is_named(zoo_of, tmp_path):
 
 def test_an_entry_point_of_no_distribution_is_told_apart():
     (plugin,) = load_zoo([EntryPoint("loose", "not_there_at_all", "mixzoo")]).plugins
-    assert (plugin.distribution, plugin.version) == ("unknown distribution", "?")
+    assert (plugin.distribution, plugin.version) == ("unknown-distribution", "?")
     assert "No module named 'not_there_at_all'" in plugin.problem
 
 
@@ -205,7 +209,7 @@ def test_a_distribution_without_metadata_is_still_told_by_a_word(zoo_of, tmp_pat
     (tmp_path / "acme_good-2.1.dist-info" / "METADATA").unlink()
     (found,) = distributions(path=[str(tmp_path)])
     (plugin,) = load_zoo(list(found.entry_points)).plugins
-    assert (plugin.distribution, plugin.version) == ("unknown distribution", "?")
+    assert (plugin.distribution, plugin.version) == ("unknown-distribution", "?")
 
 
 def test_two_plugins_of_one_distribution_cannot_both_have_a_name(zoo_of, tmp_path):

@@ -1,6 +1,8 @@
 """Toy parts that train in a second on one core, offered beside the real ones in `toy_zoo()`."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import torch
@@ -76,12 +78,14 @@ class ToyDiscriminator(nn.Module):
 
 TOY_PLUGIN = Plugin("toys", "toys", "1")
 TOY_FLAGS = {"dataset": "toy_data", "autoencoder": "toy_net", "discriminator": "toy_judge"}
+TOYS = [arg for kind, name in TOY_FLAGS.items() for arg in (f"--{'data' if kind == 'dataset' else kind}", name)]
+SMALL = ["--steps", "4", "--batch-images", "8", "--log-every", "2", "--evaluate-every", "2", "--checkpoint-every", "2"]
 TOY_NUMBERS = {"steps": 12, "batch_images": 16, "log_every": 3, "evaluate_every": 4, "checkpoint_every": 5}
 
 
-def toy_zoo() -> Zoo:
-    """The installed plugins and the toys."""
-    zoo = load_zoo()
+def toy_zoo(found: Iterable[EntryPoint] | None = None) -> Zoo:
+    """The installed plugins, or those found, and the toys."""
+    zoo = load_zoo(found)
     toys = {
         ("dataset", "toy_data"): ToyData,
         ("autoencoder", "toy_net"): ToyNet,

@@ -8,6 +8,7 @@ import typer
 from mixzoo.cli.check import check
 from mixzoo.cli.interpolate import interpolate
 from mixzoo.cli.list import list_parts
+from mixzoo.cli.new_plugin import new_plugin
 from mixzoo.cli.plugins import plugins
 from mixzoo.cli.resume import resume
 from mixzoo.cli.show import show
@@ -48,6 +49,7 @@ app.command("list")(list_parts)
 app.command("show")(show)
 app.command("plugins")(plugins)
 app.command("check")(check)
+app.command("new-plugin")(new_plugin)
 
 
 def main() -> None:

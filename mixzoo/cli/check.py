@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mixzoo.cli.zoo import NoPlugins, PluginFiles, zoo_from
 from mixzoo.errors import ConfigError, PluginError, shown
 
 if TYPE_CHECKING:
@@ -27,15 +28,16 @@ def check(
         list[str] | None, typer.Option("--leave-out", metavar="NAME=REASON", help="A check to leave out; repeatable.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One object: every check of every part, and counts.")] = False,
+    plugin: PluginFiles = None,
+    no_plugins: NoPlugins = False,
 ) -> None:
     """Check what a part promises, one line a check, then how many ran; the exit code is 9 when one failed.
 
     Example: mixzoo check bernoulli:k=3 --effort high
     """
     from mixzoo.cli.kinds import kind_named
-    from mixzoo.plugins import load_zoo
 
-    zoo = load_zoo()
+    zoo = zoo_from(plugin, no_plugins)
     named = kind_named(kind) if kind else ""
     parts = _parts(zoo, target, named)
     reasons = _reasons(leave_out or [], len(parts))

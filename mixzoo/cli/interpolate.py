@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from mixzoo.cli.zoo import NoPlugins, PluginFiles, zoo_from
+
 
 def interpolate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's directory.")],
@@ -17,19 +19,21 @@ def interpolate(
     side: Annotated[int, typer.Option("--side", min=2, help="Mixes along an edge of the triangle.")] = 7,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, or auto.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="An object: the files and what they show.")] = False,
+    plugin: PluginFiles = None,
+    no_plugins: NoPlugins = False,
 ) -> None:
     """Draw the way from one test image to another through decoded mixes, and the triangle between three.
 
     The triangle needs a mixer of three or more sources. Example: mixzoo interpolate RUN --mixer bernoulli:k=3
     """
     from mixzoo.interpolate import draw_interpolations
-    from mixzoo.plugins import load_zoo
 
-    drawn = draw_interpolations(load_zoo(), run, mixer, pairs=pairs, steps=steps, side=side, device=device)
+    zoo = zoo_from(plugin, no_plugins)
+    drawn = draw_interpolations(zoo, run, mixer, pairs=pairs, steps=steps, side=side, device=device)
     if as_json:
         typer.echo(json.dumps({name: str(path) for name, path in drawn.files.items()}, indent=2))
     else:
         for name, path in drawn.files.items():
             typer.echo(f"{name:8}  {path}")
-    if drawn.note:
-        typer.echo(drawn.note, err=True)
+    for note in drawn.notes:
+        typer.echo(note, err=True)

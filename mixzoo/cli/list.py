@@ -5,29 +5,45 @@ from typing import Annotated
 
 import typer
 
+from mixzoo.cli.zoo import NoPlugins, PluginFiles, zoo_from
+
 
 def list_parts(
     kind: Annotated[
         str,
         typer.Argument(metavar="KIND", help="autoencoders, discriminators, mixers, objectives, datasets or metrics."),
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="A list of objects: name, plugin, summary.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="A list of objects: name, as to write it, plugin, summary.")
+    ] = False,
+    plugin: PluginFiles = None,
+    no_plugins: NoPlugins = False,
 ) -> None:
     """List the parts of one kind, each with its plugin and a line about it.
 
     Example: mixzoo list mixers
     """
     from mixzoo.cli.kinds import kind_named
-    from mixzoo.plugins import load_zoo
 
-    offers = load_zoo().of_kind(kind_named(kind))
+    which = kind_named(kind)
+    zoo = zoo_from(plugin, no_plugins)
+    offers = zoo.of_kind(which)
+    names = {o: o.full_name if zoo.rivals(o) else o.name for o in offers}  # as it has to be written
     if as_json:
         rows = [
-            {"name": o.name, "plugin": o.plugin.name, "distribution": o.plugin.distribution, "summary": o.summary}
+            {
+                "name": o.name,
+                "write": names[o],
+                "plugin": o.plugin.name,
+                "distribution": o.plugin.distribution,
+                "summary": o.summary,
+            }
             for o in offers
         ]
         typer.echo(json.dumps(rows, indent=2))
         return
-    width = max((len(o.name) for o in offers), default=0)
+    width = max(map(len, names.values()), default=0)
     for o in offers:
-        typer.echo(f"{o.name:{width}}  {o.summary}  [{o.plugin.distribution}/{o.plugin.name}]")
+        others = ", ".join(rival.plugin.distribution for rival in zoo.rivals(o))
+        claim = f"  (write the full name: {others} offers {o.name!r} too)" if others else ""
+        typer.echo(f"{names[o]:{width}}  {o.summary}  [{o.plugin.distribution}/{o.plugin.name}]{claim}")

@@ -2,27 +2,47 @@
 
 import json
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mixzoo.cli.zoo import NoPlugins, PluginFiles, zoo_from
+
+if TYPE_CHECKING:
+    from mixzoo.plugins import Plugin, Zoo
+
 
 def plugins(
+    errors: Annotated[bool, typer.Option("--errors", help="Only the broken ones, and why each is left out.")] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="A list of objects: name, distribution, version, problem, parts.")
+        bool, typer.Option("--json", help="A list of objects: name, distribution, version, problem, changed, parts.")
     ] = False,
+    plugin: PluginFiles = None,
+    no_plugins: NoPlugins = False,
 ) -> None:
     """List the plugins found, what each offers, and why a broken one is left out.
 
-    Installing a plugin is running its code. Example: mixzoo plugins
+    Installing a plugin is running its code. It exits with 0 whatever it finds. Example: mixzoo plugins --errors
     """
-    from mixzoo.plugins import load_zoo
-
-    zoo = load_zoo()
-    parts = {p: [f"{o.kind} {o.name}" for o in zoo.offers if o.plugin == p] for p in zoo.plugins}
+    zoo = zoo_from(plugin, no_plugins, keep_broken_files=True)
+    found = zoo.broken if errors else zoo.plugins
     if as_json:
-        typer.echo(json.dumps([{**asdict(p), "parts": offered} for p, offered in parts.items()], indent=2))
+        rows = [{**asdict(p), "parts": [f"{o.kind} {o.name}" for o in zoo.offers if o.plugin == p]} for p in found]
+        typer.echo(json.dumps(rows, indent=2))
         return
-    for plugin, offered in parts.items():
-        state = f"BROKEN, left out: {plugin.problem}" if plugin.problem else ", ".join(offered) or "offers nothing"
-        typer.echo(f"{plugin.name}  ({plugin.distribution} {plugin.version})  {state}")
+    for each in found:
+        typer.echo(f"{each.name}  ({each.distribution} {each.version})  {_state(zoo, each)}")
+    if errors and not found:
+        typer.echo(f"none of {len(zoo.plugins)} plugins is broken", err=True)
+
+
+def _state(zoo: "Zoo", plugin: "Plugin") -> str:
+    changed = f"  (changed {', '.join(plugin.changed)} while it loaded; put back)" if plugin.changed else ""
+    if plugin.problem:
+        return f"BROKEN, left out: {plugin.problem}{changed}"
+    parts = []
+    for offer in (o for o in zoo.offers if o.plugin == plugin):
+        rivals = ", ".join(rival.plugin.distribution for rival in zoo.rivals(offer))
+        full = f" (write {offer.full_name}: {rivals} offers it too)" if rivals else ""
+        parts.append(f"{offer.kind} {offer.name}{full}")
+    return (", ".join(parts) or "offers nothing") + changed

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from mixzoo.cli.zoo import NoPlugins, PluginFiles, zoo_from
 from mixzoo.options import Option, Part, as_text
 
 
@@ -13,16 +14,17 @@ def show(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="autoencoder, discriminator, mixer, objective, ...")],
     name: Annotated[str, typer.Argument(metavar="NAME", help="The part's name, as `mixzoo list` gives it.")],
     as_json: Annotated[bool, typer.Option("--json", help="One object, its options in a list.")] = False,
+    plugin: PluginFiles = None,
+    no_plugins: NoPlugins = False,
 ) -> None:
     """Show what a part does (its equation, its source) and its options with types, ranges and defaults.
 
     Example: mixzoo show mixer dirichlet
     """
     from mixzoo.cli.kinds import kind_named
-    from mixzoo.plugins import load_zoo
 
-    zoo = load_zoo()
     which = kind_named(kind)
+    zoo = zoo_from(plugin, no_plugins)
     offer = zoo.offer(which, name)
     options = zoo.options(which, name)
     about = inspect.getdoc(offer.recipe) or ""

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from mixzoo.cli.schema import with_train_flags
+from mixzoo.cli.zoo import NoPlugins, PluginFiles, zoo_from
 
 _SPEC = "NAME[:KEY=VALUE,...]"
 
@@ -36,6 +37,8 @@ def train(
         Path | None,
         typer.Option("--out", metavar="DIR", help="The run's directory, a new one. [default: runs/<date>-<parts>]"),
     ] = None,
+    plugin: PluginFiles = None,
+    no_plugins: NoPlugins = False,
     numbers: Any = None,
 ) -> None:
     """Train a new run, and end with its scores and a picture of decoded mixes.
@@ -44,9 +47,8 @@ def train(
     """
     from mixzoo.cli.summary import print_summary
     from mixzoo.config import resolve
-    from mixzoo.plugins import load_zoo
 
-    zoo = load_zoo()
+    zoo = zoo_from(plugin, no_plugins)
     parts = {
         "dataset": data,
         "autoencoder": autoencoder,

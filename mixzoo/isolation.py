@@ -1,0 +1,110 @@
+"""What a plugin changes of the whole process while it loads is put back, and said.
+
+A module that sets a seed or torch's default dtype when it is imported would change the numbers of runs that do not use
+it. Left alone are warning filters and environment variables, which sound libraries set when they are imported. A plugin
+is code all the same: what cannot be undone, such as `os._exit` or a loop without an end, nothing here prevents.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from signal import SIGINT, SIGTERM
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Something that all of a process shares, in a module that is looked at only where it is loaded."""
+
+    name: str
+    module: str
+    read: Callable[[Any], Any]
+    write: Callable[[Any, Any], object]
+    fresh: Callable[[Any], Any] = lambda _: None  # its value in a module just imported; None where nothing fixes it
+    named: bool = True
+
+
+def _handler_of(signal: int, name: str) -> Shared:
+    return Shared(name, "signal", lambda m: m.getsignal(signal), lambda m, was: m.signal(signal, was))
+
+
+SHARED = (
+    Shared("the working directory", "os", lambda os: _folder(os), lambda os, was: os.chdir(was)),
+    _handler_of(SIGINT, "the handler of SIGINT"),
+    _handler_of(SIGTERM, "the handler of SIGTERM"),
+    # Not named: sound libraries draw from it (a checker of types does, to pick what it looks at).
+    Shared("Python's random state", "random", lambda m: m.getstate(), lambda m, was: m.setstate(was), named=False),
+    Shared("NumPy's random state", "numpy.random", lambda m: m.get_state(), lambda m, was: m.set_state(was)),
+    Shared("torch's random state", "torch", lambda m: m.get_rng_state(), lambda m, was: m.set_rng_state(was)),
+    Shared(
+        "torch's default dtype",
+        "torch",
+        lambda torch: torch.get_default_dtype(),
+        lambda torch, was: torch.set_default_dtype(was),
+        fresh=lambda torch: torch.float32,
+    ),
+    Shared(
+        "torch's default device",
+        "torch",
+        lambda torch: torch.get_default_device().type,
+        lambda torch, was: torch.set_default_device(None if was == "cpu" else was),
+        fresh=lambda torch: "cpu",
+    ),
+    Shared(
+        "torch's gradient mode",
+        "torch",
+        lambda torch: torch.is_grad_enabled(),
+        lambda torch, was: torch.set_grad_enabled(was),
+        fresh=lambda torch: True,
+    ),
+    Shared(
+        "torch's deterministic mode",
+        "torch",
+        lambda torch: torch.are_deterministic_algorithms_enabled(),
+        lambda torch, was: torch.use_deterministic_algorithms(was),
+        fresh=lambda torch: False,
+    ),
+    Shared("torch's number of threads", "torch", lambda m: m.get_num_threads(), lambda m, was: m.set_num_threads(was)),
+)
+
+
+@contextmanager
+def isolated() -> Iterator[list[str]]:
+    """Put back, when the block ends, what it changed; the names of what deserves a note are in the list then.
+
+    What the block prints goes to standard error: standard output is for a command's own data.
+    """
+    changed: list[str] = []
+    before = {shared: shared.read(sys.modules[shared.module]) for shared in SHARED if shared.module in sys.modules}
+    try:
+        with redirect_stdout(sys.stderr):
+            yield changed
+    finally:
+        for shared in SHARED:
+            if shared.module in sys.modules and _put_back(shared, before) and shared.named:
+                changed.append(shared.name)
+
+
+def _put_back(shared: Shared, before: dict[Shared, Any]) -> bool:
+    """Whether it had been changed."""
+    module = sys.modules[shared.module]
+    was = before[shared] if shared in before else shared.fresh(module)
+    if was is None or _plain(shared.read(module)) == _plain(was):
+        return False
+    shared.write(module, was)
+    return True
+
+
+def _plain(value: Any) -> Any:
+    """The value in a form that == compares whole: arrays and tensors as lists."""
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _folder(os: Any) -> str | None:
+    try:
+        return str(os.getcwd())
+    except FileNotFoundError:  # removed meanwhile, so there is none to go back to
+        return None

@@ -1,0 +1,118 @@
+"""What a plugin's module offers, checked part by part when it is loaded."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pluggy
+
+from mixzoo import hookspecs
+from mixzoo.errors import PluginError, listing, nearest, printable, shown
+from mixzoo.options import options_of
+from mixzoo.spec import KEY, parse_spec
+
+HOOKS = {
+    "autoencoder": "mixzoo_autoencoders",
+    "discriminator": "mixzoo_discriminators",
+    "mixer": "mixzoo_mixers",
+    "objective": "mixzoo_objectives",
+    "dataset": "mixzoo_datasets",
+    "metric": "mixzoo_metrics",
+}
+KINDS = tuple(HOOKS)
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One entry point or file: where it comes from, and why it is not in use, if it is not."""
+
+    name: str
+    distribution: str  # a file's name, for a plugin that is one
+    version: str  # the beginning of its SHA-256, for a file
+    problem: str = ""
+    changed: tuple[str, ...] = ()  # what it changed of the process while it loaded; all of it was put back
+    file: str = ""  # the path that --plugin gave, absolute
+    sha256: str = ""  # of that file
+
+    def __str__(self) -> str:
+        return f"plugin {self.name!r} of {self.distribution} {self.version}"
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A recipe that a plugin offers under a name."""
+
+    kind: str
+    name: str
+    plugin: Plugin
+    recipe: type[Any]
+
+    @property
+    def summary(self) -> str:
+        """The first line of the recipe's docstring."""
+        return printable((self.recipe.__doc__ or "").strip().partition("\n")[0])
+
+    @property
+    def full_name(self) -> str:
+        """The name that no other plugin has: 'distribution/name'."""
+        return f"{self.plugin.distribution}/{self.name}"
+
+
+def offers_of(plugin: Plugin, module: Any) -> list[Offer]:
+    """What the module offers through its hooks; PluginError, or what the module raises, where any of it is amiss."""
+    api = getattr(module, "MIXZOO_API", hookspecs.API_VERSION)
+    if api != hookspecs.API_VERSION:
+        raise PluginError(
+            f"written for plugin API {api!r}, this mixzoo has {hookspecs.API_VERSION}; change one of them"
+        )
+    manager = pluggy.PluginManager("mixzoo")  # one each, so that a half-registered plugin leaves nothing behind
+    manager.add_hookspecs(hookspecs)
+    manager.register(module)
+    _refuse_unknown_hooks(manager, module)
+    return [
+        _offer(kind, name, plugin, recipe)
+        for kind, hook in HOOKS.items()
+        for table in getattr(manager.hook, hook)()
+        for name, recipe in _items(table, hook)
+    ]
+
+
+def _items(table: Any, hook: str) -> Iterable[tuple[str, Any]]:
+    if not isinstance(table, Mapping):
+        raise PluginError(f"{hook} must return a table, name -> recipe, not {shown(table)}")
+    for name in table:
+        if not isinstance(name, str):
+            raise PluginError(f"{hook} must name each part with text, not {shown(name)}")
+    return table.items()
+
+
+def _refuse_unknown_hooks(manager: pluggy.PluginManager, module: Any) -> None:
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError:
+        unknown = next(hook for hook in _implemented(manager, module) if hook not in HOOKS.values())
+        known = listing(HOOKS.values())
+        raise PluginError(
+            f"no hook is called {unknown!r} (hooks: {known}).{nearest(unknown, HOOKS.values())}"
+        ) from None
+
+
+def _implemented(manager: pluggy.PluginManager, module: Any) -> list[str]:
+    return [name for name in dir(module) if manager.parse_hookimpl_opts(module, name) is not None]
+
+
+def _offer(kind: str, name: str, plugin: Plugin, recipe: Any) -> Offer:
+    spec = parse_spec(name, f"{kind} {name!r}")
+    if spec.options or "/" in name:
+        raise PluginError(f"{name!r} is no name for a {kind}: lower-case letters, digits and '_' only")
+    if not (isinstance(recipe, type) and hasattr(recipe, "__dataclass_fields__")):
+        raise PluginError(f"{kind} {name!r} must be a dataclass of options, not {shown(recipe)}")
+    if not isinstance(recipe.__doc__, str | None):
+        raise PluginError(f"{kind} {name!r}: its docstring must be text, not {shown(recipe.__doc__)}")
+    for option in options_of(recipe):
+        if not KEY.fullmatch(option.name) or option.name == "name":  # `name` is the part's own key in a run file
+            raise PluginError(
+                f"{kind} {name!r}: an option cannot be called {option.name!r}; "
+                "lower-case letters, digits and '_' only, and not 'name'"
+            )
+    return Offer(kind, name, plugin, recipe)

@@ -1,0 +1,135 @@
+"""Where the parts of a run came from, so that a run goes on with the same parts or says which one is missing.
+
+environment.json records it; run.toml names parts only. What is recorded is compared and shown, and never loaded.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from mixzoo.config import RunConfig
+from mixzoo.errors import CheckpointError, printable
+from mixzoo.plugins import OWN, Offer, Zoo
+from mixzoo.spec import parse_spec
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A part that a run uses and the plugin that it came from."""
+
+    kind: str
+    name: str
+    distribution: str
+    version: str
+    file: str = ""
+    sha256: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return (self.kind, self.name, self.distribution)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name!r}"
+
+
+def origins(zoo: Zoo, config: RunConfig) -> list[dict[str, str]]:
+    """The parts that the run uses, those inside other parts too, as environment.json has them."""
+    named = [(kind, config.names[kind]) for kind in config.parts]
+    named += [("metric", parse_spec(spec).name) for spec, _ in config.metrics]
+    offers = [zoo.offer(kind, name) for kind, name in named]
+    for recipe in (*config.parts.values(), *(recipe for _, recipe in config.metrics)):
+        offers += [offer for part in _inside(recipe) for offer in zoo.offers if offer.recipe is type(part)]
+    return [_origin(offer) for i, offer in enumerate(offers) if offer not in offers[:i]]
+
+
+def recorded(environment: Mapping[str, Any], where: str) -> list[Origin]:
+    """What environment.json says of the run's parts; CheckpointError where it says it in no such form."""
+    rows = environment.get("parts", [])
+    allowed = {f.name for f in fields(Origin)}
+    if not isinstance(rows, list) or not all(
+        isinstance(row, dict) and row.keys() <= allowed and all(isinstance(value, str) for value in row.values())
+        for row in rows
+    ):
+        raise CheckpointError(f"{where}: its table of parts is damaged; copy the file back, or start a new run")
+    try:
+        return [Origin(**{key: printable(value) for key, value in row.items()}) for row in rows]
+    except TypeError as err:
+        raise CheckpointError(f"{where}: its table of parts is damaged ({err})") from err
+
+
+def same_parts(zoo: Zoo, parts: list[Origin], where: str) -> Zoo:
+    """The zoo in which the run's names mean what they meant when it began, whatever else claims them since.
+
+    CheckpointError for a part whose plugin is not there: where it came from, and what to do.
+    """
+    there = {(offer.kind, offer.name, offer.plugin.distribution) for offer in zoo.offers}
+    for part in parts:
+        if part.key not in there:
+            raise CheckpointError(f"{where}: {part} came from {_missing(zoo, part)}")
+    used = {part.key for part in parts}
+    claimed = {(part.kind, part.name) for part in parts}
+    kept = [
+        offer
+        for offer in zoo.offers
+        if (offer.kind, offer.name) not in claimed or (offer.kind, offer.name, offer.plugin.distribution) in used
+    ]
+    return Zoo(zoo.plugins, kept)
+
+
+def changes(zoo: Zoo, parts: list[Origin]) -> list[str]:
+    """A line for each part whose plugin has another version than when the run began."""
+    now = {(o.kind, o.name, o.plugin.distribution): o.plugin for o in zoo.offers}
+    lines = []
+    for part in parts:
+        plugin = now.get(part.key)
+        if plugin is None or part.distribution == OWN:  # mixzoo's own version is compared with the packages'
+            continue
+        if (plugin.version, plugin.sha256) != (part.version, part.sha256):
+            what = "SHA-256 " if part.file else ""
+            lines.append(
+                f"{part} came from {part.distribution} {what}{part.version}, which is {what}{plugin.version} now; "
+                "results may differ"
+            )
+    return lines
+
+
+def _origin(offer: Offer) -> dict[str, str]:
+    plugin = offer.plugin
+    origin = {
+        "kind": offer.kind,
+        "name": offer.name,
+        "distribution": plugin.distribution,
+        "version": plugin.version,
+    }
+    return origin | ({"file": plugin.file, "sha256": plugin.sha256} if plugin.file else {})
+
+
+def _inside(recipe: Any) -> Iterator[Any]:
+    """The recipes among a recipe's options, at any depth."""
+    if is_dataclass(recipe):
+        options: Any = [getattr(recipe, f.name, None) for f in fields(recipe)]
+    elif isinstance(recipe, Mapping):
+        options = recipe.values()
+    else:
+        options = recipe if isinstance(recipe, (list, tuple)) else ()
+    for option in options:
+        if is_dataclass(option):
+            yield option
+        yield from _inside(option)
+
+
+def _missing(zoo: Zoo, part: Origin) -> str:
+    """Where it came from, why it is not there, what to do."""
+    if part.file:
+        return f"the file {part.file}, which is not loaded; add --plugin {part.file}"
+    origin = f"{part.distribution} {part.version}"
+    for plugin in zoo.plugins:
+        if plugin.distribution == part.distribution:
+            why = f"is broken: {plugin.problem}" if plugin.problem else f"has no such {part.kind}"
+            return f"{origin}, and version {plugin.version} here {why}; pip install {part.distribution}=={part.version}"
+    try:
+        version(part.distribution)
+    except (PackageNotFoundError, ValueError):
+        return f"{origin}, which is not installed; pip install {part.distribution}=={part.version}"
+    return f"{origin}, which is installed and not loaded; leave --no-plugins out"

@@ -1,0 +1,75 @@
+"""A plugin that is one Python file, named on the command line: `--plugin poles.py`.
+
+The file runs under a module name of its own. What runs is the very text whose hash is recorded, so it is compiled from
+the bytes that were read, with no cache beside it.
+"""
+
+import hashlib
+import re
+import sys
+from dataclasses import dataclass
+from importlib.abc import InspectLoader
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import CodeType, ModuleType
+
+from mixzoo.errors import ConfigError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.py")  # what can stand before the '/' of a full name
+
+
+@dataclass(frozen=True)
+class SingleFile:
+    """The text of a plugin's file and where it was."""
+
+    path: Path  # absolute
+    content: bytes
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()
+
+    def load(self) -> ModuleType:
+        """Run it; the module that comes of it, or whatever the file raises."""
+        name = f"mixzoo_file_{re.sub('[^A-Za-z0-9]', '_', self.path.stem)}_{self.sha256[:16]}"
+        spec = spec_from_file_location(name, self.path, loader=_Text(self))
+        assert spec is not None
+        assert spec.loader is not None
+        module = module_from_spec(spec)
+        sys.modules[name] = module  # a dataclass looks its module up there
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+        return module
+
+
+class _Text(InspectLoader):
+    """Loads a module from the text that was read."""
+
+    def __init__(self, file: SingleFile) -> None:
+        self.file = file
+
+    def get_source(self, fullname: str) -> str:
+        return self.file.content.decode()
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.file.content, str(self.file.path))
+
+
+def read_single_file(path: Path) -> SingleFile:
+    """The plugin's file at `path`; ConfigError where there is none that could be a plugin."""
+    where = f"--plugin {path}"
+    if path.is_dir():
+        raise ConfigError(f"{where}: a folder; give one .py file, or install a package with `pip install {path}`")
+    if not path.is_file():
+        raise ConfigError(f"{where}: no such file")
+    if not _NAME.fullmatch(path.name):
+        raise ConfigError(
+            f"{where}: a plugin's file is called something like poles.py: letters, digits, '.', '_' or '-', then .py"
+        )
+    try:
+        return SingleFile(path.resolve(), path.read_bytes())
+    except OSError as err:
+        raise ConfigError(f"{where}: cannot be read: {err.strerror}") from err

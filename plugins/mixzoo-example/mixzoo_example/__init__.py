@@ -1,0 +1,1 @@
+"""The mixer 'voronoi' for mixzoo."""

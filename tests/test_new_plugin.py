@@ -1,0 +1,148 @@
+"""mixzoo new-plugin: what it writes works as it is, and a bad name leaves nothing behind."""
+
+import os
+import subprocess
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from mixzoo.errors import StorageError
+from mixzoo.new_plugin import TEMPLATE_KINDS, package_files, write_plugin
+from mixzoo.plugins import Plugin, add_plugin
+from mixzoo.run import start
+from toys import toy_config, toy_zoo
+
+EXAMPLE = Path(__file__).parents[1] / "plugins" / "mixzoo-example"
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A package of each kind, named after it."""
+    folder = tmp_path_factory.mktemp("written")
+    for kind in TEMPLATE_KINDS:
+        write_plugin(f"new_{kind}", kind, folder)
+    return folder
+
+
+def test_the_command_writes_a_package_and_says_what_is_next(mixzoo, tmp_path):
+    code, out, err = mixzoo("new-plugin", "soft_stripes")
+    assert (code, err) == (0, "")
+    home = tmp_path / "mixzoo-soft-stripes"
+    expected = {
+        "pyproject.toml",
+        "README.md",
+        "mixzoo_soft_stripes/__init__.py",
+        "mixzoo_soft_stripes/plugin.py",
+        "mixzoo_soft_stripes/soft_stripes.py",
+        "tests/test_soft_stripes.py",
+    }
+    assert {str(path.relative_to(home)) for path in home.rglob("*.*") if path.is_file()} == expected
+    assert all(f"mixzoo-soft-stripes/{path}\n" in out for path in expected)
+    assert [path.name for path in tmp_path.iterdir()] == [home.name]
+    for line in (
+        "pip install -e './mixzoo-soft-stripes[test]'",
+        "pytest mixzoo-soft-stripes",
+        "mixzoo check soft_stripes",
+        "mixzoo train --mixer soft_stripes",
+    ):
+        assert f"  {line}\n" in out
+    assert "  mixzoo train --data blobs\n" in mixzoo("new-plugin", "blobs", "--dataset")[1]
+
+
+@pytest.mark.parametrize("kind", TEMPLATE_KINDS)
+def test_each_kind_trains_as_it_is(written, tmp_path, monkeypatch, kind):
+    name = f"new_{kind}"
+    monkeypatch.syspath_prepend(written / f"mixzoo-new-{kind}")
+    zoo = toy_zoo()
+    add_plugin(zoo, Plugin(name, "mixzoo-new", "1"), lambda: import_module(f"mixzoo_{name}.plugin"))
+    assert zoo.plugins[-1].problem == ""
+    assert zoo.offer(kind, name).summary
+    assert all(option.help for option in zoo.options(kind, name))
+    spec = f"{name}:images=50,side=8" if kind == "dataset" else name
+    result = start(zoo, toy_config(zoo, flags={kind: spec}, steps=2), tmp_path / "run")
+    assert result.steps == 2
+
+
+def test_what_is_written_is_clean_to_ruff(written):
+    for command in (["ruff", "check"], ["ruff", "format", "--check"]):
+        done = subprocess.run([sys.executable, "-m", *command, "--no-cache", "."], cwd=written, capture_output=True)
+        assert done.returncode == 0, done.stdout.decode()
+
+
+@pytest.mark.skipif(find_spec("mixzoo.testing") is None, reason="needs mixzoo.testing")
+def test_the_tests_that_are_written_pass(written):
+    """All but the mixer's, which the page about writing one runs, and the example's."""
+    homes = [written / f"mixzoo-new-{kind}" for kind in TEMPLATE_KINDS if kind != "mixer"] + [EXAMPLE]
+    path = os.pathsep.join([*map(str, homes), os.environ.get("PYTHONPATH", "")])
+    run = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *map(str, homes)]
+    done = subprocess.run(run, cwd=written, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_example_is_what_the_command_writes_with_another_mixer():
+    """The same files; those that hold no mixer are equal to the letter."""
+    found = {
+        path.replace("mixzoo_voronoi", "mixzoo_example"): text.replace("mixzoo_voronoi", "mixzoo_example").replace(
+            "mixzoo-voronoi", "mixzoo-example"
+        )
+        for path, text in package_files("voronoi", "mixer").items()
+    }
+    example = {str(path.relative_to(EXAMPLE)): path.read_text() for path in EXAMPLE.rglob("*.*") if path.is_file()}
+    example = {path: text for path, text in example.items() if "cache" not in path and "egg-info" not in path}
+    assert example.keys() == found.keys()
+    assert {path for path in found if found[path] != example[path]} == {
+        "mixzoo_example/voronoi.py",
+        "tests/test_voronoi.py",
+    }
+
+
+REFUSED = {
+    "upper case": (["Stripes"], "'Stripes' is no name for a mixer: up to 40 lower-case letters, digits and '_'"),
+    "a digit first": (["2stripes"], "'2stripes' is no name for a mixer"),
+    "a path": (["../stripes"], "'../stripes' is no name for a mixer"),
+    "a hyphen": (["soft-stripes"], "'soft-stripes' is no name for a mixer"),
+    "empty": ([""], "'' is no name for a mixer"),
+    "too long": (["s" * 41], "is no name for a mixer: up to 40"),
+    "a keyword": (["class"], "'class' means something else in the package's own code; choose another name"),
+    "a constant": (["none"], "'none' means something else"),
+    "an import": (["mask_mixer"], "'mask_mixer' means something else"),
+    "the plugin's module": (["plugin"], "'plugin' means something else"),
+    "mixzoo's own": (["mixup"], "'mixup' is a mixer of mixzoo's own ("),
+    "an installed package": (["mixers"], "a package mixzoo_mixers is installed already; choose another name"),
+    "two kinds": (["stripes", "--mixer", "--dataset"], "--mixer and --dataset: a package begins with one part"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_a_bad_name_is_one_line_and_leaves_nothing(mixzoo, tmp_path, kind):
+    arguments, expected = REFUSED[kind]
+    code, out, err = mixzoo("new-plugin", *arguments)
+    assert (code, out) == (2, "")
+    assert expected in err
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_exists_is_left_alone(mixzoo, tmp_path):
+    (tmp_path / "mixzoo-stripes").mkdir()
+    code, _, err = mixzoo("new-plugin", "stripes")
+    assert code == 2
+    assert "mixzoo-stripes: exists already; choose another name, or another folder to be in" in err
+    assert list((tmp_path / "mixzoo-stripes").iterdir()) == []
+
+
+def test_a_disk_that_refuses_leaves_nothing_half_written(tmp_path, monkeypatch):
+    whole = Path.write_text
+
+    def full(self, *args, **kwargs):
+        if self.name == "plugin.py":
+            raise OSError(28, "No space left on device")
+        return whole(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(StorageError, match="mixzoo-stripes: the plugin could not be written: No space left on device"):
+        write_plugin("stripes", "mixer", tmp_path)
+    assert list(tmp_path.iterdir()) == []
