@@ -112,7 +112,7 @@ def test_what_slerp_leaves_out_it_really_does_not_promise():
     broken = {
         "share_is_used": not torch.allclose(mixed, h.mean(0)),
         "stays_between_sources": bool((SLERP(h + torch.tensor([1.0, 0.0]), share).h > 1).any()),
-        "moves_with_shift": not torch.allclose(SLERP(h + 3, share).h, mixed + 3),
+        "moves_with_shift_and_scale": not torch.allclose(SLERP(h + 3, share).h, mixed + 3),
         "gradient_is_share": not torch.allclose(gradient, torch.full_like(h, 0.5)),
     }
     assert broken == dict.fromkeys(SLERP.checks_left_out, True)

@@ -28,7 +28,7 @@ class Slerp:
     checks_left_out: ClassVar[Mapping[str, str]] = {
         "share_is_used": "the share is the part of the arc; the codes' weights depend on the angle between them",
         "stays_between_sources": "an arc bulges out of the box that its ends span",
-        "moves_with_shift": "the arc is around the origin",
+        "moves_with_shift_and_scale": "the arc is around the origin",
         "gradient_is_share": "the codes' weights depend on the codes",
     }
 
