@@ -24,7 +24,7 @@ class Budget(NamedTuple):
     samples: int  # draws behind one statistic
 
 
-EFFORTS: Mapping[str, Budget] = {"low": Budget(10, 1_000), "normal": Budget(50, 4_000), "high": Budget(300, 40_000)}
+EFFORTS: Mapping[str, Budget] = {"low": Budget(10, 400), "normal": Budget(50, 4_000), "high": Budget(300, 40_000)}
 
 
 def _always(part: Any) -> str:
