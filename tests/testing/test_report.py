@@ -6,13 +6,14 @@ import pytest
 
 from mixzoo.errors import ConfigError
 from mixzoo.testing import check_from, check_part, checks_of, mixer_cases, mixer_checks, parametrize_with_checks
-from mixzoo.testing.hypotheses import strategies
-from mixzoo.testing.report import run_checks
+from mixzoo.testing.hypotheses import given_cases, strategies
+from mixzoo.testing.report import effort_named, run_checks
 
 
 def check_is_small(number):
     """Numbers are small."""
-    assert number < 50, f"{number} is not small"
+    if number >= 50:
+        raise AssertionError(f"{number} is not small")
 
 
 def check_breaks(part):
@@ -83,7 +84,7 @@ def test_a_leave_out_that_is_no_check_or_has_no_reason_is_refused():
 
 def test_an_unknown_effort_and_an_unknown_kind_are_refused():
     with pytest.raises(ConfigError, match=r"effort='much' must be one of high, low, normal"):
-        run_checks(2, "number", CHECKS, effort="much")
+        effort_named("much")
     with pytest.raises(ConfigError, match=r"kind='mixture' must be one of autoencoder, .*mixer"):
         checks_of("mixture")
 
@@ -117,21 +118,15 @@ def test_in_pytest_a_failed_check_fails_and_a_left_out_one_skips_with_its_reason
         by_id["mixup-refuses_vectors"]()
     by_id["mixup-k_is_at_least_2"]()
     (broken,) = parametrize_with_checks([object()], kind="mixer").mark.args[1][:1]
-    with pytest.raises(AssertionError, match="k is an integer of at least 2.* But: PluginError"):
+    with pytest.raises(AssertionError, match=r"k is an integer of at least 2.* But: PluginError"):
         broken.values[0]()
 
 
 def test_maps_are_never_square_and_a_mixer_that_needs_one_gets_no_vector():
-    from hypothesis import given, settings
     from planted import Boxes
 
     seen = []
-
-    @settings(max_examples=100, deadline=None, derandomize=True, database=None)
-    @given(mixer_cases(Boxes()))
-    def collect(case):
-        seen.append(case.shape.latent)
-
-    collect()
+    given_cases(mixer_cases(Boxes()), 100)(lambda case: seen.append(case.shape.latent))()
     assert all(len(latent) == 3 for latent in seen)
     assert all(height != width or (height, width) == (1, 1) for _, height, width in seen)
+    assert (1, 1) in {latent[1:] for latent in seen}
