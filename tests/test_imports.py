@@ -53,6 +53,10 @@ def test_a_light_public_name_loads_nothing_heavy():
     assert not loaded_by("from mixzoo import hookimpl, API_VERSION, ConfigError, PluginError") & HEAVY
 
 
+def test_importing_the_kit_needs_neither_hypothesis_nor_pytest_nor_torch():
+    assert not loaded_by("import mixzoo.testing\nfrom mixzoo.testing import Check, run_checks") & (HEAVY | {"pytest"})
+
+
 def test_importing_the_lookup_of_plugins_loads_no_plugin():
     modules = loaded_by("import mixzoo.plugins")
     assert not modules & HEAVY

@@ -36,12 +36,13 @@ def check(
     Example: mixzoo check bernoulli:k=3 --effort high
     """
     from mixzoo.cli.kinds import kind_named
+    from mixzoo.testing.report import effort_named
 
-    zoo = zoo_from(plugin, no_plugins)
+    chosen, zoo = effort_named(effort), zoo_from(plugin, no_plugins)
     named = kind_named(kind) if kind else ""
     parts = _parts(zoo, target, named)
     reasons = _reasons(leave_out or [], len(parts))
-    reports = [_checked(zoo, k, spec, effort, reasons, quiet=as_json) for k, spec in parts]  # type: ignore[arg-type]
+    reports = [_checked(zoo, k, spec, chosen, reasons, quiet=as_json) for k, spec in parts]
     if as_json:
         typer.echo(json.dumps(_counted(reports), indent=2, ensure_ascii=False))
     elif len(reports) > 1:

@@ -14,9 +14,8 @@ DEFAULTS = [
     offer.name for offer in ZOO.of_kind("mixer") if not any(o.required for o in ZOO.options("mixer", offer.name))
 ]
 VARIANTS = [
-    *("dirichlet:k=2", "dirichlet:k=5,alpha=0.3", "dirichlet:k=8,alpha=0.01", "dirichlet:k=3,alpha=1e6"),
-    *("channel:k=3", "bernoulli:k=4", "bernoulli:p=0.3", "bernoulli:k=3,p=0.8", "bernoulli:k=3,p=0"),
-    *("bernoulli:p=1", "bernoulli:share=unit", "bernoulli:k=3,share=batch"),
+    *("dirichlet:k=8,alpha=0.01", "dirichlet:k=2,alpha=1e6", "channel:k=3", "bernoulli:k=4,share=unit"),
+    *("bernoulli:k=3,p=0.8", "bernoulli:p=1", "bernoulli:k=3,share=batch"),
 ]
 
 

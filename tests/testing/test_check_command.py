@@ -1,0 +1,91 @@
+"""mixzoo check: a line a check, the counts, an exit code."""
+
+import json
+import sys
+
+import pytest
+from planted import Maps
+from planted_weights import ReportsAnotherShare
+
+from mixzoo.cli import app as cli
+from mixzoo.plugins import Offer, Plugin, load_zoo
+from mixzoo.testing import part
+from mixzoo.testing.mixer_suite import mixer_checks
+
+
+@pytest.fixture
+def mixzoo(monkeypatch, capsys):
+    """Runs a command with a distribution `acme` of two mixers installed, one of them broken; a few quick checks."""
+    plugin, quick = Plugin("mixers", "acme", "1"), {"k_is_at_least_2", "share_is_used", "mask_picks_one_source"}
+
+    def zoo():
+        found = load_zoo()
+        found.plugins += [plugin, Plugin("other", "ruin", "2", problem="ImportError: no such module")]
+        recipes = {"maps": Maps, "liar": ReportsAnotherShare, "digits": Maps}
+        found.offers += [Offer("mixer", name, plugin, recipe) for name, recipe in recipes.items()]
+        return found
+
+    few = tuple(check for check in mixer_checks if check.name in quick)
+    monkeypatch.setattr("mixzoo.plugins.load_zoo", zoo)
+    monkeypatch.setattr(part, "checks_of", lambda kind: few)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["mixzoo", "check", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capsys.readouterr()
+        return ended.value.code or 0, out, err
+
+    return run
+
+
+def test_a_mixer_that_keeps_the_contract_gets_a_line_a_check_and_exit_code_0(mixzoo):
+    code, out, _ = mixzoo("maps", "--effort", "low")
+    lines = out.splitlines()
+    assert code == 0
+    assert lines[0] == "mixer maps"
+    assert lines[1].split() == ["k_is_at_least_2", "ok"]
+    assert lines[-1].endswith(" do not apply")
+    assert f"{len(lines) - 2 - out.count('does not apply:')} checks ran" in lines[-1]
+
+
+def test_a_failed_check_says_why_and_ends_with_9(mixzoo):
+    code, out, _ = mixzoo("liar", "--effort", "low")
+    assert code == 9
+    assert "share_is_used                              FAILED  h_mix is not the sum of share times source" in out
+
+
+def test_a_check_is_left_out_with_a_reason_on_the_command_line(mixzoo):
+    code, out, _ = mixzoo("maps", "--effort", "low", "--leave-out", "k_is_at_least_2=k, = what it likes")
+    assert code == 0
+    assert "k_is_at_least_2                            left out: k, = what it likes (it passes here" in out
+    assert "1 left out" in out.splitlines()[-1]
+
+
+def test_a_distribution_is_all_of_its_parts_as_one_object_too(mixzoo):
+    code, out, _ = mixzoo("acme", "--effort", "low", "--json")
+    found = json.loads(out)
+    assert code == 9
+    assert [p["part"] for p in found["parts"]] == ["acme/maps", "acme/liar", "acme/digits"]
+    assert found["failed"] == sum(p["failed"] for p in found["parts"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line", "exit_code"),
+    [
+        (["nothing"], "'nothing' is no part on offer", 2),
+        (["digits"], "'digits' is the name of 2 parts; say which: --kind mixer or dataset", 2),
+        (["maps", "--kind", "mixture"], "'mixture' is no kind of part", 2),
+        (["maps", "--leave-out", "share_is_used"], "--leave-out 'share_is_used': give NAME=REASON", 2),
+        (["maps", "--leave-out", "share=no"], "'share' is left out but is none of", 2),
+        (["acme", "--leave-out", "share_is_used=no"], "--leave-out goes with one part; name it by its spec", 2),
+        (["maps", "--effort", "most"], "effort='most' must be one of high, low, normal", 2),
+        (["ruin"], "plugin 'other' of ruin 2 failed to load: ImportError: no such module", 9),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_cannot_be_checked_is_one_line(mixzoo, arguments, line, exit_code):
+    code, out, err = mixzoo(*arguments)
+    assert (code, out) == (exit_code, "")
+    assert line in err
+    assert err.count("\n") == 1

@@ -1,0 +1,132 @@
+"""A report says what ran, what failed and why, and what was left out with its reason."""
+
+import sys
+
+import pytest
+
+from mixzoo.errors import ConfigError
+from mixzoo.testing import check_from, check_part, checks_of, mixer_cases, mixer_checks, parametrize_with_checks
+from mixzoo.testing.hypotheses import given_cases, strategies
+from mixzoo.testing.report import effort_named, run_checks
+
+
+def check_is_small(number):
+    """Numbers are small."""
+    if number >= 50:
+        raise AssertionError(f"{number} is not small")
+
+
+def check_breaks(part):
+    """It does not break."""
+    raise RuntimeError("it broke")
+
+
+def check_is_even(part):
+    """It is even."""
+    assert part % 2 == 0, "it is odd"
+
+
+def law_has_samples(part, samples):
+    """It is told how many samples."""
+    assert samples == 400
+
+
+CHECKS = (
+    check_from(check_is_small, "number", cases=lambda part: strategies().integers(0, 100)),
+    check_from(check_breaks, "number"),
+    check_from(check_is_even, "number", applies=lambda part: "it is zero" if part == 0 else ""),
+    check_from(law_has_samples, "number", samples=True),
+)
+
+
+def report(part=2, **more):
+    return run_checks(part, "number", CHECKS, effort="low", **more)
+
+
+def test_a_failure_says_why_and_for_which_smallest_case():
+    assert [o.line.split(maxsplit=1)[1] for o in report().failed] == [
+        "FAILED  50 is not small for 50",
+        "FAILED  RuntimeError: it broke",
+    ]
+
+
+def test_the_counts_add_up_and_the_json_has_them_all():
+    found = report(0, leave_out={"breaks": "it is meant to"})
+    assert found.counts == "2 checks ran, 1 passed, 1 left out, 1 do not apply"
+    table = found.to_json()
+    assert (table["ran"], table["failed"], table["left_out"], table["not_applicable"]) == (2, 1, 1, 1)
+    assert table["checks"][1] == {
+        "check": "breaks",
+        "promise": "It does not break.",
+        "status": "left out",
+        "detail": "it is meant to",
+    }
+
+
+def test_a_check_that_is_left_out_and_passes_is_pointed_out():
+    (outcome,) = report(leave_out={"is_even": "numbers may be odd"}).left_out
+    assert outcome.detail == "numbers may be odd (it passes here: is that still so?)"
+
+
+def test_what_a_part_leaves_out_itself_is_left_out():
+    class Odd(int):
+        checks_left_out = {"is_even": "it is odd on purpose"}  # noqa: RUF012
+
+    assert [o.line for o in report(Odd(3)).left_out] == [f"{'is_even':42} left out: it is odd on purpose"]
+
+
+def test_a_leave_out_that_is_no_check_or_has_no_reason_is_refused():
+    with pytest.raises(ConfigError, match=r"'is_evn' is left out but is none of the 4 checks.*Did you mean 'is_even'"):
+        report(leave_out={"is_evn": "a slip"})
+    with pytest.raises(ConfigError, match=r"number: 'is_even' is left out without a reason; say why"):
+        report(leave_out={"is_even": " "})
+
+
+def test_an_unknown_effort_and_an_unknown_kind_are_refused():
+    with pytest.raises(ConfigError, match=r"effort='much' must be one of high, low, normal"):
+        effort_named("much")
+    with pytest.raises(ConfigError, match=r"kind='mixture' must be one of autoencoder, .*mixer"):
+        checks_of("mixture")
+
+
+def test_without_hypothesis_one_line_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "hypothesis", None)
+    with pytest.raises(ConfigError, match=r"the checks need hypothesis: pip install 'mixzoo\[testing\]'"):
+        report()
+
+
+def test_a_spec_that_names_no_part_or_several_is_refused():
+    with pytest.raises(ConfigError, match=r"'mixpu' is no part on offer"):
+        check_part("mixpu")
+    with pytest.raises(ConfigError, match=r"'amr' is the name of 3 parts; say which: --kind autoencoder or disc"):
+        check_part("amr")
+
+
+def test_a_mixer_that_is_no_mixer_fails_with_what_it_lacks():
+    report = check_part(object(), kind="mixer", effort="low")
+    assert not report.passed
+    assert "it lacks __call__, at, draw, k" in report.failed[0].detail
+
+
+def test_in_pytest_a_failed_check_fails_and_a_left_out_one_skips_with_its_reason():
+    mark = parametrize_with_checks(["mixup"], kind="mixer", leave_out={"share_is_used": "for this test"})
+    by_id = {param.id: param.values[0] for param in mark.mark.args[1]}
+    assert len(by_id) == len(mixer_checks)
+    with pytest.raises(pytest.skip.Exception, match="left out: for this test"):
+        by_id["mixup-share_is_used"]()
+    with pytest.raises(pytest.skip.Exception, match="not applicable: it takes vectors"):
+        by_id["mixup-refuses_vectors"]()
+    by_id["mixup-k_is_at_least_2"]()
+    (broken,) = parametrize_with_checks([object()], kind="mixer").mark.args[1][:1]
+    with pytest.raises(AssertionError, match=r"k is an integer of at least 2.* But: PluginError"):
+        broken.values[0]()
+
+
+def test_maps_are_never_square_and_a_mixer_that_needs_one_gets_no_vector():
+    from planted import Boxes
+
+    seen = []
+    given_cases(mixer_cases(Boxes()), 100)(lambda case: seen.append(case.shape.latent))()
+    assert all(len(latent) == 3 for latent in seen)
+    assert all(height != width or (height, width) == (1, 1) for _, height, width in seen)
+    assert (1, 1) in {latent[1:] for latent in seen}
