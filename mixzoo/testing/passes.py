@@ -97,12 +97,11 @@ class ObjectiveCase:
         moved: Mapping[str, Tensor] = {},
     ) -> Pass:
         """The same pass every time: with only what the objective needs, in reverse, or with some leaf moved."""
-        needs: Needs = self.objective.needs
-        tensors = {name: t.to(dtype) if t.is_floating_point() else t for name, t in self._tensors(needs).items()}
+        tensors = {name: t.to(dtype, copy=True) if t.is_floating_point() else t for name, t in self._tensors.items()}
         if reverse:
             tensors = {name: t.flip(1 if name == "share" else 0) for name, t in tensors.items()}
         trained = {name: t for name, t in tensors.items() if name not in ("x", "share", "labels")}
-        trained |= {name: t.to(dtype) for name, t in self._weights().items()}
+        trained |= {name: t.to(dtype) for name, t in self._weights.items()}
         trained = {name: (t + moved.get(name, 0)).detach().requires_grad_(leaves) for name, t in trained.items()}
         tensors |= {name: trained[name] for name in trained.keys() & tensors.keys()}
         return Pass(_assembled(tensors), tensors, trained, offset)
@@ -119,7 +118,9 @@ class ObjectiveCase:
         """A random direction for a leaf."""
         return torch.randn(leaf.shape, generator=rng_for(self.seed, "direction"), dtype=leaf.dtype)
 
-    def _tensors(self, needs: Needs) -> dict[str, Tensor]:
+    @cached_property
+    def _tensors(self) -> dict[str, Tensor]:
+        needs: Needs = self.objective.needs
         images, codes = (self.batch, *self.setting.image_shape), (self.batch, *self.setting.latent_shape)
         found = {"x": self._uniform("x", images), "h": self._normal("h", codes), "x_rec": self._normal("x_rec", images)}
         if needs.mix:
@@ -132,6 +133,7 @@ class ObjectiveCase:
             found |= {name: self._normal(name, codes) for name in ("mean", "log_variance")}
         return found
 
+    @cached_property
     def _weights(self) -> dict[str, Tensor]:
         pixels = torch.Size(self.setting.image_shape).numel()
         weights = self._normal("D", (pixels, 1 + ATTRIBUTES)) * 2 / pixels**0.5
