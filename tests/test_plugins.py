@@ -125,7 +125,7 @@ def test_an_unknown_name_gives_the_nearest_and_names_broken_plugins(zoo_of):
     zoo = zoo_of(broken="import not_there_at_all", good=GOOD)
     with pytest.raises(
         ConfigError,
-        match=r"mixer: 'halfes' is not on offer \(halves\). Did you mean 'halves'\? Left out as broken: acme-b",
+        match=r"'halfes' is not on offer \(halves\). Did you mean 'halves'\? Left out as broken: acme-broken 2.1; see",
     ):
         zoo.recipe("mixer", "halfes")
     with pytest.raises(ConfigError, match=r"objective: 'amr' is not on offer \(none\)"):
