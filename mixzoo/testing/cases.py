@@ -67,12 +67,26 @@ class MixerCase:
 
 
 def mixer_for(part: Any, latent: tuple[int, ...], dtype: torch.dtype | None = None) -> Mixer:
-    """The mixer itself, or the one that a recipe builds for codes of this shape, always with the same weights."""
+    """The mixer itself, or the one that a recipe builds for codes of this shape, always with the same weights.
+
+    Weights of a recipe's mixer are moved a little from where they begin, as training moves them: a layer that begins at
+    zero would hide what the others do.
+    """
     setting = Setting(image_shape=(1, 24, 40), classes=CLASSES, latent_shape=latent)
     mixer: Mixer = built(part, "mixer", type(part).__name__, setting, seed=0)
+    if isinstance(mixer, nn.Module) and mixer is not part:
+        move_weights(mixer)
     if isinstance(mixer, nn.Module) and dtype is not None:
         mixer = deepcopy(mixer).to(dtype)
     return mixer
+
+
+def move_weights(module: nn.Module) -> None:
+    """Add a fixed little noise to every weight."""
+    rng = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in module.parameters():
+            weight.add_(0.3 * torch.randn(weight.shape, generator=rng).to(weight))
 
 
 def any_mixer(part: Any) -> Mixer:

@@ -4,8 +4,9 @@ import tomllib
 from dataclasses import is_dataclass
 from typing import Any
 
-from mixzoo.options import as_text, build, options_of, to_table
-from mixzoo.spec import Spec, parse_spec
+from mixzoo.options import build, options_of, spec_of, to_table
+from mixzoo.plugins import load_zoo
+from mixzoo.spec import parse_spec
 
 
 def has_options(part: Any) -> str:
@@ -15,8 +16,8 @@ def has_options(part: Any) -> str:
 
 def check_options_survive_a_spec(part: Any) -> None:
     """The part that its own spec string names, every option explicit, is equal to it."""
-    spec = Spec("part", {key: as_text(value) for key, value in to_table(part).items()})
-    again = build(type(part), parse_spec(str(spec)).options, str(spec))
+    spec = spec_of("part", part)
+    again = build(type(part), parse_spec(str(spec)).options, str(spec), load_zoo().part)
     assert again == part, f"{spec} built {again}, not {part}"
 
 
@@ -25,7 +26,7 @@ def check_options_survive_a_run_file(part: Any) -> None:
     import tomli_w
 
     table = tomllib.loads(tomli_w.dumps(to_table(part)))
-    again = build(type(part), table, "run file")
+    again = build(type(part), table, "run file", load_zoo().part)
     assert again == part, f"the table {table} built {again}, not {part}"
 
 

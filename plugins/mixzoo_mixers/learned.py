@@ -68,7 +68,7 @@ class Network:
     checks_left_out: ClassVar[Mapping[str, str]] = {
         "gradient_is_share": "the share depends on the codes too",
         "moves_with_shift_and_scale": "the share depends on the codes",
-        "gradient_reaches_every_weight": "the last layer begins at zero, so the first learns from the second step on",
+        "at_is_a_point_of_the_simplex": "a point is α, which the network's weights come on top of",
     }
 
     k: Annotated[int, Ge(2), Le(64), "sources of one mix"] = 2

@@ -36,16 +36,7 @@ class Bernoulli(MaskMixer):
     @property
     def checks_left_out(self) -> Mapping[str, str]:
         """What a given p, or one p for a whole batch, breaks on purpose."""
-        left = {}
-        if self.p is None and self.share == "batch":
-            left["examples_are_drawn_independently"] = "share=batch: one p for the whole batch"
-        if self.p is not None and abs(self.p - 1 / self.k) > 1e-6:
-            left["mean_share_is_one_over_k"] = f"p={self.p} of the first source was asked for"
-        if self.p in (0, 1):
-            left["every_position_can_come_from_every_source"] = f"p={self.p} never picks some source"
-        if self.p == 1 or (self.p == 0 and self.k == 2):
-            left["other_seeds_give_other_draws"] = f"p={self.p} leaves nothing to chance"
-        return left
+        return left_out_with(self.p, self.k, self.share)
 
     def draw(self, shape: CodeShape, rng: Generator) -> Bool[Tensor, "k batch channels *ones"]:
         return shape.broadcast(crossover(self.k, self.p, self.share, (shape.batch, shape.channels), rng))
@@ -55,6 +46,20 @@ class Bernoulli(MaskMixer):
         rank = torch.randperm(shape.channels, generator=rng_for(0, "bernoulli.at"))
         pick = ((rank + 0.5) / shape.channels).expand(shape.batch, -1)
         return shape.broadcast(picked(pick, point.cpu()[:, None, None])).to(point.device)
+
+
+def left_out_with(p: float | None, k: int, share: str) -> Mapping[str, str]:
+    """The checks that picks with a given chance p of the first source, or one p for a whole batch, break on purpose."""
+    left = {}
+    if p is None and share == "batch":
+        left["examples_are_drawn_independently"] = "share=batch: one p for the whole batch"
+    if p is not None and abs(p - 1 / k) > 1e-6:
+        left["mean_share_is_one_over_k"] = f"p={p} was asked for"
+    if p in (0, 1):
+        left["every_position_can_come_from_every_source"] = f"p={p} never picks some source"
+    if p == 1 or (p == 0 and k == 2):
+        left["other_seeds_give_other_draws"] = f"p={p} leaves nothing to chance"
+    return left
 
 
 def crossover(

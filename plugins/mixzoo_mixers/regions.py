@@ -4,6 +4,7 @@ h_mix[y, x] = sum_i m_i[y, x] h_i[y, x],   m_i[y, x] in {0, 1},   sum_i m_i[y, x
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -15,7 +16,7 @@ from torch import Generator, Tensor
 from mixzoo import CodeShape, MaskMixer
 from mixzoo.draws import rng_for
 from mixzoo_mixers.maps import map_size
-from mixzoo_mixers.masks import crossover, one_hot, picked
+from mixzoo_mixers.masks import crossover, left_out_with, one_hot, picked
 from mixzoo_mixers.weights import dirichlet
 
 
@@ -86,6 +87,11 @@ class Grid(RegionMixer):
     cells: Annotated[int, Ge(1), Le(64), "patches along each side of the map"] = 2
     p: Annotated[float, Ge(0), Le(1), "chance of the first source; drawn uniformly when not given"] | None = None
     share: Annotated[Literal["unit", "example", "batch"], "what has one drawn p in common"] = "example"
+
+    @property
+    def checks_left_out(self) -> Mapping[str, str]:
+        """What a given p, or one p for a whole batch, breaks on purpose."""
+        return left_out_with(self.p, self.k, self.share)
 
     def draw(self, shape: CodeShape, rng: Generator) -> Bool[Tensor, "k batch 1 height width"]:
         patch = self._patches(*map_size(self, shape))
