@@ -40,6 +40,11 @@ def test_every_check_of_a_mixer_has_a_name_of_its_own_and_a_promise_of_one_line(
         assert check.promise.endswith("."), check.name
 
 
+def test_the_documents_say_how_many_checks_there_are():
+    for document in ("README.md", "CHANGELOG.md"):
+        assert f"{len(mixer_checks)} checks" in (ROOT / document).read_text()
+
+
 def test_the_page_of_checks_is_up_to_date():
     assert (ROOT / "docs" / "mixer_checks.md").read_text() == invariants_page()
 
