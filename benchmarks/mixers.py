@@ -17,6 +17,7 @@ from time import perf_counter
 from typing import Any
 
 import torch
+from mixer_table import NESTED
 
 import mixzoo
 from mixzoo import CodeShape
@@ -33,11 +34,6 @@ BATCH = 64
 NETWORKS = {  # latent shape: the auto-encoder that has it
     (32, 4, 4): "amr:latent=32",
     (64, 16, 16): "amr:latent=64,scales=1,border=0",
-}
-NESTED = {
-    "one_of": "one_of:a=(dirichlet:k=3),b=(cutmix:k=3)",
-    "chain": "chain:a=(mixup),b=(cutmix:k=2)",
-    "schedule": "schedule:a=(dirichlet:k=3),b=(bernoulli:k=3)",
 }
 
 

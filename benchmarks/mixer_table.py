@@ -1,0 +1,87 @@
+"""Every mixer on offer: what it takes, its equation and law, how many checks it passes, and what it leaves out and why.
+
+    python benchmarks/mixer_table.py [--effort normal] > docs/mixers.md
+
+Equations and laws are those of the docstrings, which `mixzoo show mixer NAME` prints whole.
+"""
+
+import argparse
+import inspect
+import re
+from typing import Any
+
+from torch import nn
+
+from mixzoo.mixing import needs_map
+from mixzoo.plugins import Offer, Zoo, load_zoo
+from mixzoo.testing import check_part
+from mixzoo.testing.cases import any_mixer
+
+NESTED = {
+    "one_of": "one_of:a=(dirichlet:k=3),b=(cutmix:k=3)",
+    "chain": "chain:a=mixup,b=(cutmix:k=2)",
+    "schedule": "schedule:a=(dirichlet:k=3),b=(bernoulli:k=3)",
+}
+
+
+def sources(zoo: Zoo, offer: Offer) -> str:
+    """The k's that the mixer takes, as its option declares them."""
+    bounds = [option.allowed for option in zoo.options("mixer", offer.name) if option.name == "k"]
+    if bounds:
+        low, high = re.findall(r"\d+", bounds[0])
+        return f"{low} to {high}"
+    return "of its parts" if offer.name in NESTED else str(offer.recipe.k)
+
+
+def equation(recipe: type) -> str:
+    """The second paragraph of the docstring, and the sentences after it that say what is drawn."""
+    paragraphs = [" ".join(p.split()) for p in (inspect.getdoc(recipe) or "").split("\n\n")]
+    found = paragraphs[1]
+    laws = [s.rstrip(".;") for p in paragraphs[2:] for s in re.split(r"(?<=[.;]) ", p) if "~" in s]
+    return "; ".join([found.rstrip(".;"), *laws]).replace("|", "\\|")
+
+
+def row(zoo: Zoo, offer: Offer, effort: Any) -> str:
+    spec = NESTED.get(offer.name, offer.name)
+    mixer: Any = any_mixer(zoo.recipe("mixer", spec))
+    learned = isinstance(mixer, nn.Module) and any(True for _ in mixer.parameters())
+    codes = "maps" if needs_map(mixer) else "vectors, maps"
+    if offer.name in NESTED:
+        codes, learned = "what its parts take", False
+    report = check_part(spec, kind="mixer", effort=effort)
+    left_out = "; ".join(f"`{o.check.name}`: {o.detail}" for o in report.left_out) or "none"
+    ran = f"{len(report.passed)} of {len(report.ran)} passed"
+    return (
+        " | ".join(
+            [
+                f"| `{spec}`",
+                sources(zoo, offer),
+                codes,
+                "yes" if learned else "no",
+                equation(offer.recipe),
+                ran,
+                left_out,
+            ]
+        )
+        + " |"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--effort", choices=["low", "normal", "high"], default="normal")
+    given = parser.parse_args()
+    zoo = load_zoo()
+    print("# Mixers\n")
+    print(f"Printed by `python benchmarks/mixer_table.py --effort {given.effort}`. `mixzoo show mixer NAME` says more,")
+    print(
+        "and `mixzoo check SPEC` runs the checks of one; [mixer_checks.md](mixer_checks.md) says what each promises.\n"
+    )
+    print("| mixer | k | codes | learned | equation and law | checks | left out, and why |")
+    print("|" + "---|" * 7)
+    for offer in zoo.of_kind("mixer"):
+        print(row(zoo, offer, given.effort), flush=True)
+
+
+if __name__ == "__main__":
+    main()
