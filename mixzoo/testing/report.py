@@ -7,7 +7,7 @@ runs.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 from mixzoo.errors import ConfigError, listing, nearest, printable, shown
 from mixzoo.testing.hypotheses import given_cases, strategies
@@ -24,7 +24,7 @@ class Budget(NamedTuple):
     samples: int  # draws behind one statistic
 
 
-EFFORTS: Mapping[str, Budget] = {"low": Budget(10, 1_000), "normal": Budget(50, 4_000), "high": Budget(300, 40_000)}
+EFFORTS: Mapping[str, Budget] = {"low": Budget(10, 400), "normal": Budget(50, 4_000), "high": Budget(300, 40_000)}
 
 
 def _always(part: Any) -> str:
@@ -188,7 +188,7 @@ def run_check(check: Check, part: Any, effort: Effort, reason: str = "") -> Outc
 
 
 def _outcome(check: Check, part: Any, effort: Effort) -> Outcome:
-    budget = _budget(effort)
+    budget = EFFORTS[effort]
     if list(EFFORTS).index(effort) < list(EFFORTS).index(check.least_effort):
         return Outcome(check, "not applicable", f"slow, runs with effort {check.least_effort}")
     try:
@@ -202,10 +202,11 @@ def _outcome(check: Check, part: Any, effort: Effort) -> Outcome:
     return Outcome(check, "passed")
 
 
-def _budget(effort: str) -> Budget:
-    if effort not in EFFORTS:
-        raise ConfigError(f"effort={shown(effort)} must be one of {listing(EFFORTS)}")
-    return EFFORTS[effort]
+def effort_named(text: str) -> Effort:
+    """The effort of that name; ConfigError names those there are."""
+    if text not in EFFORTS:
+        raise ConfigError(f"effort={shown(text)} must be one of {listing(EFFORTS)}")
+    return cast(Effort, text)
 
 
 def _run(check: Check, part: Any, budget: Budget) -> None:
