@@ -9,14 +9,9 @@ from torch import Tensor, nn
 
 from mixzoo.evaluation.codes import evaluating
 from mixzoo.protocols import AutoEncoder
-from mixzoo.testing.networks import (
-    NETWORK_PROMISES,
-    ROUNDING,
-    NetworkCase,
-    Outputs,
-    network_cases,
-    settings_taken,
-)
+from mixzoo.testing.network_results import RESULT_PROMISES, ROUNDING
+from mixzoo.testing.network_states import STATE_PROMISES
+from mixzoo.testing.networks import NetworkCase, Outputs, network_cases, settings_taken
 from mixzoo.testing.report import Check, check_from
 from mixzoo.testing.watching import gap, same, seeded, unwritten
 
@@ -158,7 +153,8 @@ autoencoder_checks: tuple[Check, ...] = (
             check_codes_tell_images_apart,
             check_gradients_reach_the_codes,
             check_codes_are_left_unchanged,
-            *NETWORK_PROMISES,
+            *RESULT_PROMISES,
+            *STATE_PROMISES,
         ),
     ),
     _check(check_posterior_has_the_codes_shape, applies=has_posterior),

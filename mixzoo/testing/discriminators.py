@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from mixzoo.protocols import Discriminator, Scores
-from mixzoo.testing.networks import NETWORK_PROMISES, NetworkCase, Outputs, network_cases, settings_taken
+from mixzoo.testing.network_results import RESULT_PROMISES
+from mixzoo.testing.network_states import STATE_PROMISES
+from mixzoo.testing.networks import NetworkCase, Outputs, network_cases, settings_taken
 from mixzoo.testing.report import Check, check_from
 from mixzoo.testing.watching import seeded
 
@@ -118,7 +120,8 @@ discriminator_checks: tuple[Check, ...] = (
             check_every_image_gets_one_score,
             check_scores_are_raw,
             check_scores_tell_images_apart,
-            *NETWORK_PROMISES,
+            *RESULT_PROMISES,
+            *STATE_PROMISES,
         ),
     ),
     _check(check_attributes_are_logits_of_each_image, applies=has_attributes),

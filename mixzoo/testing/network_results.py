@@ -1,0 +1,184 @@
+"""What a network promises of its results and their gradients, image by image."""
+
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mixzoo.draws import rng_for
+from mixzoo.evaluation.codes import evaluating
+from mixzoo.testing.networks import NetworkCase, Outputs
+from mixzoo.testing.watching import gap, unwritten
+
+ODD = ((1, 1), (7, 7), (15, 20), (30, 30), (33, 16))
+ROUNDING = 1e-3  # part of the largest value: float32 through many layers, batches of other sizes
+EXTREMES = ("black", "grey", "white", "black but for one pixel", "a chessboard")
+
+
+def check_images_are_left_unchanged(case: NetworkCase) -> None:
+    """A pass writes to nothing that it was given, in training and in evaluation mode."""
+    network, x = case.build(), case.images()
+    with torch.no_grad():
+        for training in (True, False):
+            network.train(training)
+            with unwritten({"its images": x}, "the network"):
+                case.seeded_outputs(network, x)
+
+
+def check_extreme_images_give_finite_results(case: NetworkCase) -> None:
+    """Black, grey, white, a single bright pixel and a chessboard give finite results in both modes."""
+    network, x = case.build(), extreme_images(case.setting.image_shape)
+    with torch.no_grad():
+        for training in (True, False):
+            network.train(training)
+            for name, result in case.seeded_outputs(network, x).items():
+                bad = (~result.isfinite()).flatten(1).any(1) if result.ndim > 1 else ~result.isfinite()
+                kinds = [kind for kind, is_bad in zip(EXTREMES, bad.tolist()) if is_bad]
+                assert not kinds, f"the {name} of an image that is {kinds[0]} is NaN or infinite"
+
+
+def extreme_images(image_shape: tuple[int, int, int]) -> Float[Tensor, "kinds channels height width"]:
+    """One image of each of EXTREMES."""
+    _, height, width = image_shape
+    x = torch.zeros(len(EXTREMES), *image_shape)
+    x[0], x[2], x[3] = -1, 1, -1
+    x[3, :, height // 2, width // 2] = 1
+    x[4] = (torch.arange(height)[:, None] + torch.arange(width)) % 2 * 2.0 - 1
+    return x
+
+
+def check_one_image_is_a_batch(case: NetworkCase) -> None:
+    """A batch of one image gives results of the stated shapes, in training and in evaluation mode."""
+    network, x = case.build(), case.images(1)
+    with torch.no_grad():
+        for training in (True, False):
+            network.train(training)
+            try:
+                results = case.seeded_outputs(network, x)
+            except (RuntimeError, ValueError) as err:
+                mode = "training" if training else "evaluation"
+                raise AssertionError(f"a batch of one image fails in {mode} mode: {err}") from err
+            assert_shapes(results, case.shapes(network, x))
+
+
+def assert_shapes(results: Outputs, expected: dict[str, tuple[int, ...]]) -> None:
+    """AssertionError that names the first result of another shape than expected."""
+    for name, shape in expected.items():
+        given = tuple(results[name].shape)
+        assert given == shape, f"the {name} is {list(given)}, expected {list(shape)}"
+
+
+def check_images_do_not_meet_in_evaluation(case: NetworkCase) -> None:
+    """In evaluation mode each image alone gives what it gives inside a batch."""
+    network, x = case.build(), case.images()
+    case.live_a_little(network)
+    with evaluating(network):
+        together = case.seeded_outputs(network, x)
+        for i in range(len(x)):
+            for name, alone in case.seeded_outputs(network, x[i : i + 1]).items():
+                off = gap(alone[0], together[name][i])
+                assert off <= ROUNDING, (
+                    f"image {i} of {len(x)} has another {name} alone than in its batch (off by {off:.2g} of it); "
+                    "no layer may mix examples in evaluation mode"
+                )
+
+
+def check_images_do_not_meet_in_training(case: NetworkCase) -> None:
+    """In training mode the results of an image do not depend on the others of its batch (no batch statistics)."""
+    network, x = case.build(), case.images()
+    others = torch.cat([x[:1], 0.5 * case.images(len(x) - 1, which="others") - 0.5])
+    twin = deepcopy(network)
+    with torch.no_grad():
+        first, second = case.seeded_outputs(network, x), case.seeded_outputs(twin, others)
+    for name in first:
+        off = gap(second[name][0], first[name][0])
+        assert off <= ROUNDING, (
+            f"the {name} of an image changes (by {off:.2g} of it) with the others of its batch, as with BatchNorm; "
+            "use a norm of each image alone, such as GroupNorm"
+        )
+
+
+def check_gradients_reach_every_parameter(case: NetworkCase) -> None:
+    """In training mode every trainable parameter gets a finite gradient from what the network says."""
+    network = case.build()
+    named = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    if not named:
+        return
+    grads = torch.autograd.grad(_weighted(case, network, case.images()), list(named.values()), allow_unused=True)
+    unreached = [name for name, grad in zip(named, grads) if grad is None]
+    assert not unreached, (
+        f"no gradient reaches {', '.join(unreached[:5])} ({len(unreached)} of {len(named)} parameters); remove what is "
+        "not used, set requires_grad=False on what is frozen, and detach nothing"
+    )
+    bad = [name for name, grad in zip(named, grads) if not grad.isfinite().all()]
+    assert not bad, f"the gradient of {bad[0]} is NaN or infinite at the beginning of training"
+
+
+def check_gradients_reach_the_images(case: NetworkCase) -> None:
+    """Every result passes a finite gradient back to the images, which is how the other player learns."""
+    network, x = case.build(), case.images().requires_grad_()
+    for name, result in case.seeded_outputs(network, x).items():
+        assert result.requires_grad, f"the {name} is cut off from the graph; detach nothing, the engine does that"
+        (grad,) = torch.autograd.grad(result.sum(), x, retain_graph=True, allow_unused=True)
+        assert grad is not None, f"no gradient of the {name} reaches the images; detach nothing, the engine does that"
+        assert grad.isfinite().all(), f"the gradient of the {name} at the images is NaN or infinite"
+
+
+def _weighted(case: NetworkCase, network: Any, x: Tensor) -> Tensor:
+    """A sum of all results with random weights, so that nothing cancels."""
+    results, rng = case.seeded_outputs(network, x), rng_for(case.seed, "weights")
+    total = torch.stack([(torch.randn(r.shape, generator=rng) * r).sum() for r in results.values()]).sum()
+    assert total.requires_grad, "no result depends on any parameter; detach nothing and use no no_grad()"
+    return total
+
+
+def check_float64_works(case: NetworkCase) -> None:
+    """In double precision the network gives float64 results, near those of float32."""
+    network, x = case.build(), case.images()
+    twin = deepcopy(network).double()
+    with evaluating(network), evaluating(twin):
+        single, double = case.seeded_outputs(network, x), case.seeded_outputs(twin, x.double())
+    for name, result in double.items():
+        assert result.dtype == torch.float64, f"the {name} of float64 images is {result.dtype}; cast nothing to float32"
+        assert gap(single[name], result) <= 10 * ROUNDING, f"the {name} in float32 is far from the one in float64"
+
+
+def check_odd_sizes_are_refused_in_words(case: NetworkCase) -> None:
+    """An image size that the network cannot take is a ValueError with words at build(), and nothing later."""
+    channels = case.setting.image_shape[0]
+    for height, width in ODD:
+        odd = replace(case, setting=replace(case.setting, image_shape=(channels, height, width)))
+        if trouble := trouble_with(odd):
+            raise AssertionError(f"images of {height}x{width}: {trouble}; refuse a size in build() with a ValueError")
+
+
+def trouble_with(odd: NetworkCase) -> str:
+    """What goes wrong with images of a size that may be taken or refused, or nothing."""
+    try:
+        network = odd.build()
+    except ValueError as err:
+        return "" if str(err).strip() else "the ValueError says nothing"
+    except Exception as err:
+        return f"build() raises {type(err).__name__}"
+    try:
+        with torch.no_grad():  # in training mode, where some layers take less
+            assert_shapes(odd.seeded_outputs(network, odd.images()), odd.shapes(network, odd.images()))
+    except Exception as err:
+        return f"built, and then: {err}"
+    return ""
+
+
+RESULT_PROMISES = (
+    check_images_are_left_unchanged,
+    check_extreme_images_give_finite_results,
+    check_one_image_is_a_batch,
+    check_images_do_not_meet_in_evaluation,
+    check_images_do_not_meet_in_training,
+    check_gradients_reach_every_parameter,
+    check_gradients_reach_the_images,
+    check_float64_works,
+    check_odd_sizes_are_refused_in_words,
+)
