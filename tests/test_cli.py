@@ -228,6 +228,23 @@ def test_interpolate_draws_strips_and_a_triangle_and_prints_where(mixzoo, tmp_pa
     assert (tmp_path / "run/pictures/strips-bernoulli.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_interpolate_draws_every_mixer_the_runs_own_learned_ones_too(mixzoo):
+    """Learned mixers appear where the run has them; the others are all there, in one sheet."""
+    from mixzoo.interpolate import _every_mixer
+    from mixzoo.run import open_run
+
+    trained(mixzoo, "--mixer", "one_of:a=(network:k=3),b=dirichlet")
+    code, out, _ = mixzoo("interpolate", "run", "--every-mixer", "--json")
+    assert code == 0
+    assert json.loads(out)["mixers"] == "run/pictures/mixers.png"
+    assert Path("run/pictures/mixers.png").read_bytes().startswith(b"\x89PNG")
+    zoo = toy_zoo()
+    shown = list(_every_mixer(zoo, open_run(zoo, Path("run"), "cpu")))
+    assert shown[:2] == ["one_of, the run's", "network, the run's"]
+    needs_no_training = {o.name for o in zoo.of_kind("mixer")} - {"label", "network", "one_of", "chain", "schedule"}
+    assert {spec.partition(":")[0] for spec in shown[2:]} == needs_no_training
+
+
 def test_interpolate_refuses_a_mixer_that_is_not_there(mixzoo):
     trained(mixzoo)
     code, _, err = mixzoo("interpolate", "run", "--mixer", "cutmixx")

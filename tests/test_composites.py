@@ -285,7 +285,7 @@ def test_a_run_file_holds_a_table_for_each_nested_part_and_gives_the_same_run(tm
     assert (table["name"], table["p"], table["b"]["name"], table["b"]["k"]) == ("one_of", 0.25, "mixzoo/label", 3)
     assert table["a"] == {
         "name": "chain",
-        "a": {"name": "mixup"},
+        "a": {"name": "mixup", "law": "uniform"},
         "b": {"name": "bernoulli", "k": 2, "p": 0.3, "share": "example"},
     }
     assert resolve(zoo, tmp_path / "run.toml", {}, {}) == config

@@ -17,6 +17,9 @@ def interpolate(
     pairs: Annotated[int, typer.Option("--pairs", min=1, help="Pairs of test images, a strip each.")] = 8,
     steps: Annotated[int, typer.Option("--steps", min=2, help="Mixes along a strip, ends included.")] = 9,
     side: Annotated[int, typer.Option("--side", min=2, help="Mixes along an edge of the triangle.")] = 7,
+    every_mixer: Annotated[
+        bool, typer.Option("--every-mixer", help="Also a sheet of all mixers along one path between three images.")
+    ] = False,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, or auto.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="An object: the files and what they show.")] = False,
     plugin: PluginFiles = None,
@@ -29,7 +32,9 @@ def interpolate(
     from mixzoo.interpolate import draw_interpolations
 
     zoo = zoo_from(plugin, no_plugins)
-    drawn = draw_interpolations(zoo, run, mixer, pairs=pairs, steps=steps, side=side, device=device)
+    drawn = draw_interpolations(
+        zoo, run, mixer, pairs=pairs, steps=steps, side=side, device=device, every_mixer=every_mixer
+    )
     if as_json:
         typer.echo(json.dumps({name: str(path) for name, path in drawn.files.items()}, indent=2))
     else:
