@@ -27,7 +27,9 @@ SETTINGS = ["--steps", "2000", "--batch-images", "64", "--lr", "1e-4", "--probe-
 EVERY = ["--evaluate-every", "500", "--log-every", "100", "--checkpoint-every", "500"]
 
 
-def run(home: Path, root: Path, objective: str, mixer: str, D: str, seed: int) -> tuple[dict[str, float], float]:
+def run(
+    home: Path, root: Path, objective: str, mixer: str, autoencoder: str, D: str, seed: int
+) -> tuple[dict[str, float], float]:
     """The numbers of one run, and its seconds of training."""
     if (home / "run.toml").exists():
         arguments = ["resume", str(home)]
@@ -41,7 +43,7 @@ def run(home: Path, root: Path, objective: str, mixer: str, D: str, seed: int) -
             "--mixer",
             mixer,
             "--autoencoder",
-            "amr",
+            autoencoder,
             "--discriminator",
             D,
         ]
@@ -58,12 +60,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--runs", type=Path, default=Path("runs/mnist_2000"))
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--autoencoder", default="amr")
     parser.add_argument("--discriminator", default="amr")
     given = parser.parse_args()
     versions = f"python {platform.python_version()}, torch {version('torch')}, mixzoo {version('mixzoo')}"
     print(f"# MNIST, 2,000 steps, {date.today()}\n")
     print(f"{platform.machine()} {platform.system()}, {os.cpu_count()} CPU cores; {versions}.")
-    print(f"Discriminator `{given.discriminator}`. Printed by `benchmarks/mnist_2000.py`.\n")
+    print(
+        f"Auto-encoder `{given.autoencoder}`, discriminator `{given.discriminator}`. Printed by `benchmarks/mnist_2000.py`.\n"
+    )
     print("Probe: in unison, rate 1e-4, test accuracy after the last step and at the best validation. Regression: on")
     print("the final codes of 10,000 train images. L1: mean over all test images. Reference: the authors' classes,")
     print("seed 1 (their L1 is over 2,000 validation images).\n")
@@ -73,7 +78,7 @@ def main() -> None:
         objective, mixer, reference = ROWS[name]
         for seed in given.seeds:
             home = given.runs / f"{name.replace(' ', '-').replace(':', '-').replace('=', '')}-s{seed}"
-            numbers, seconds = run(home, given.root, objective, mixer, given.discriminator, seed)
+            numbers, seconds = run(home, given.root, objective, mixer, given.autoencoder, given.discriminator, seed)
             cells = [
                 f"{100 * numbers['probe.last_test_accuracy']:.1f}",
                 f"{100 * numbers['probe.test_accuracy_at_best_validation']:.1f}",
