@@ -66,9 +66,8 @@ def main() -> None:
     versions = f"python {platform.python_version()}, torch {version('torch')}, mixzoo {version('mixzoo')}"
     print(f"# MNIST, 2,000 steps, {date.today()}\n")
     print(f"{platform.machine()} {platform.system()}, {os.cpu_count()} CPU cores; {versions}.")
-    print(
-        f"Auto-encoder `{given.autoencoder}`, discriminator `{given.discriminator}`. Printed by `benchmarks/mnist_2000.py`.\n"
-    )
+    print(f"Auto-encoder `{given.autoencoder}`, discriminator `{given.discriminator}`.")
+    print("Printed by `benchmarks/mnist_2000.py`.\n")
     print("Probe: in unison, rate 1e-4, test accuracy after the last step and at the best validation. Regression: on")
     print("the final codes of 10,000 train images. L1: mean over all test images. Reference: the authors' classes,")
     print("seed 1 (their L1 is over 2,000 validation images).\n")

@@ -5,8 +5,8 @@
 Two phases as in their code: D judges each source of images in a pass of its own, and once more for the auto-encoder's
 loss. Their spectral norm: u begins random, one power iteration at every pass. Settings as in mnist_2000.py: MNIST,
 batch 64, one D-step per G-step, Adam 1e-4, betas (0.5, 0.99), decay 1e-5. The order of images and the mixing weights
-are this script's own. Prints a row per run and evaluation: logistic regression on the codes of 10,000 train images, mean L1
-of reconstructed test images.
+are this script's own. Prints a row per run: logistic regression on the codes of 10,000 train images, mean L1 of
+reconstructed test images.
 """
 
 import argparse
