@@ -86,6 +86,30 @@ def test_every_command_in_the_documents_names_real_commands_flags_and_parts(argu
             zoo.recipe(kind, parse_spec(value))
 
 
+def test_the_mixing_call_of_the_readme_works():
+    (code,) = blocks(README, "python")
+    names = {}
+    exec(code, names)  # the document's own text
+    mixed, soft = names["mixed"], names["soft_labels"]
+    assert mixed.h.shape == names["h"].shape
+    assert mixed.h.requires_grad
+    assert (soft.sum(1) - 1).abs().max() < 1e-6
+
+
+def test_the_example_of_manifold_mixup_is_short():
+    assert len((ROOT / "docs/examples/manifold_mixup.py").read_text().splitlines()) <= 45
+
+
+@pytest.mark.parametrize("mixer", ["mixup", "cutmix:k=3"])
+def test_the_example_of_manifold_mixup_learns(mixer):
+    command = [sys.executable, ROOT / "docs/examples/manifold_mixup.py", mixer, "80"]
+    if subprocess.run([sys.executable, "-c", "import timm"], capture_output=True).returncode:
+        pytest.skip("timm is not installed, or does not load here; pip install timm")
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    (accuracy,) = re.findall(r"([\d.]+) % of 360 test images", printed)
+    assert float(accuracy) > 50  # chance is 10
+
+
 def test_the_readme_lists_every_part_on_offer():
     table = README[README.index("`mixzoo list ...`") :]
     for offer in load_zoo().offers:
