@@ -23,6 +23,22 @@ NESTED = {
     "schedule": "schedule:a=(dirichlet:k=3),b=(bernoulli:k=3)",
 }
 
+HEADER = """# Mixers
+
+Printed by `python benchmarks/mixer_table.py --effort {effort}`. `mixzoo show mixer NAME` says more,
+and `mixzoo check SPEC` runs the checks of one; [mixer_checks.md](mixer_checks.md) says what each promises.
+
+The same three digits by every mixer, along one path (`mixzoo interpolate RUN --every-mixer`; 800 steps on digits
+with `one_of:a=(dirichlet:k=3),b=(network:k=3),c=(label:k=3)`, 8 feature maps):
+
+![A row per mixer, from a 0 to a 1 to a 2 and to the middle of the three](mixers.png)
+
+At one point of the simplex the mixers that weigh come to the same, or nearly; their laws differ. The pixel row
+shows both digits at once. `label` aims at a label; with no class loss in this run it has learned no aim.
+
+| mixer | k | codes | learned | equation and law | checks | left out, and why |
+|---|---|---|---|---|---|---|"""
+
 
 def sources(zoo: Zoo, offer: Offer) -> str:
     """The k's that the mixer takes, as its option declares them."""
@@ -72,22 +88,7 @@ def main() -> None:
     parser.add_argument("--effort", choices=["low", "normal", "high"], default="normal")
     given = parser.parse_args()
     zoo = load_zoo()
-    print("# Mixers\n")
-    print(f"Printed by `python benchmarks/mixer_table.py --effort {given.effort}`. `mixzoo show mixer NAME` says more,")
-    print(
-        "and `mixzoo check SPEC` runs the checks of one; [mixer_checks.md](mixer_checks.md) says what each promises.\n"
-    )
-    print(
-        "The same three digits by every mixer, along one path (`mixzoo interpolate RUN --every-mixer`; 800 steps on digits"
-    )
-    print("with `one_of:a=(dirichlet:k=3),b=(network:k=3),c=(label:k=3)`, 8 feature maps):\n")
-    print("![A row per mixer, from a 0 to a 1 to a 2 and to the middle of the three](mixers.png)\n")
-    print(
-        "At one point of the simplex the mixers that weigh come to the same, or nearly; their laws differ. The pixel row"
-    )
-    print("shows both digits at once. `label` aims at a label; with no class loss in this run it has learned no aim.\n")
-    print("| mixer | k | codes | learned | equation and law | checks | left out, and why |")
-    print("|" + "---|" * 7)
+    print(HEADER.format(effort=given.effort))
     for offer in zoo.of_kind("mixer"):
         print(row(zoo, offer, given.effort), flush=True)
 
