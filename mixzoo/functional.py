@@ -15,9 +15,9 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from mixzoo.draws import partners, rng_for, to_device
-from mixzoo.errors import ConfigError
-from mixzoo.mixing import drawn
-from mixzoo.plugins import Zoo, load_zoo
+from mixzoo.errors import ConfigError, listing, nearest, shown
+from mixzoo.mixing import drawn, needs_map
+from mixzoo.plugins import KINDS, Zoo, load_zoo
 from mixzoo.protocols import CodeShape, Mixer, Setting
 from mixzoo.resynthesis import sources
 from mixzoo.spec import parse_spec
@@ -37,10 +37,10 @@ class MixedBatch(NamedTuple):
         """The share of each source averaged over the code; sums to 1 over k."""
         return self.share.flatten(2).mean(2)
 
-    def of(self, values: Float[Tensor, "batch *value"]) -> Float[Tensor, "batch *value"]:
-        """Anything that the examples have one of, in the same proportions: one-hot labels, losses."""
+    def of(self, values: Shaped[Tensor, "batch *value"]) -> Float[Tensor, "batch *value"]:
+        """Anything that the examples have one of, in the same proportions: one-hot labels (integers too), losses."""
         picked = values[self.sources]  # [k batch *value]
-        weights = self.weights.to(values.dtype)
+        weights = self.weights.to(values.dtype if values.is_floating_point() else self.share.dtype)
         return (weights.reshape(*weights.shape, *[1] * (picked.ndim - 2)) * picked).sum(0)
 
 
@@ -58,11 +58,13 @@ def create(
     A part that has weights or must know the data is built for `image_shape`, `classes` and `latent_shape`, its weights
     seeded by `seed`; a data set comes back ready to `load(seed)`. Raises ConfigError for a spec that is not allowed.
     """
+    if kind not in KINDS:
+        raise ConfigError(f"{shown(kind)} is no kind of part ({listing(KINDS)}).{nearest(kind, KINDS)}")
     return _created(load_zoo(), kind, spec, Setting(image_shape, classes, latent_shape), seed)
 
 
 def mix(
-    h: Float[Tensor, "batch *latent"],
+    h: Shaped[Tensor, "batch *latent"],
     mixer: str | Mixer,
     *,
     seed: int = 0,
@@ -74,10 +76,18 @@ def mix(
 
     Partners and draws are a function of (seed, step), those that a training run with this seed has at this step, on any
     device. A mixer with weights has to be made once, with `create`, and passed in place of a spec. Raises ConfigError
-    for a spec that is not allowed, or a mixer of positions where h is a batch of vectors.
+    for a spec that is not allowed, for h that is not of floating-point numbers, and for a mixer of positions where h is
+    no batch of maps.
     """
+    if h.ndim < 2 or not h.is_floating_point():
+        raise ConfigError(
+            f"h is {h.dtype} of shape {tuple(h.shape)}; codes and images are batches of floating-point numbers, "
+            "[batch, features] or [batch, channels, height, width]; stored bytes v are v / 127.5 - 1"
+        )
     shape = CodeShape(len(h), tuple(h.shape[1:]))
     part = _mixer(mixer, shape.latent) if isinstance(mixer, str) else mixer
+    if needs_map(part) and len(shape.latent) != 3:
+        refuse_vector_codes(load_zoo(), mixer if isinstance(mixer, str) else type(part).__name__, part, shape.latent)
     others = partners(part.k, shape.batch, rng_for(seed, "partners", step))
     draw = to_device(drawn(part, shape, rng_for(seed, "mix", step), progress), h.device)
     others = others.to(h.device)
@@ -90,14 +100,15 @@ def mix(
 @lru_cache(maxsize=64)
 def _mixer(spec: str, latent: tuple[int, ...]) -> Mixer:
     """A mixer without weights, found once: a loop asks for the same one at every step."""
-    zoo = load_zoo()
-    mixer: Mixer = _created(zoo, "mixer", spec, Setting((1, 1, 1), 0, latent), 0)
+    make_it = "make it once with mixzoo.create('mixer', ..., latent_shape=..., classes=...) and pass it"
+    try:
+        mixer: Mixer = _created(load_zoo(), "mixer", spec, Setting((1, 1, 1), 0, latent), 0)
+    except ConfigError as err:
+        if "data have no classes" not in str(err):
+            raise
+        raise ConfigError(f"mixer {spec!r} must know the number of classes; {make_it}") from err
     if isinstance(mixer, torch.nn.Module) and any(True for _ in mixer.parameters()):
-        raise ConfigError(
-            f"mixer {spec!r} has weights, which a call by spec would make anew each time; make it once with "
-            "mixzoo.create('mixer', ..., latent_shape=..., classes=...) and pass it"
-        )
-    refuse_vector_codes(zoo, parse_spec(spec).name, mixer, latent)
+        raise ConfigError(f"mixer {spec!r} has weights, which a call by spec would make anew each time; {make_it}")
     return mixer
 
 

@@ -3,17 +3,18 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 from torch import nn
 
-from mixzoo.errors import ConfigError
-from mixzoo.mixing import needs_map
+from mixzoo.errors import ConfigError, PluginError
+from mixzoo.options import Part
 from mixzoo.pictures import catalogue
 from mixzoo.pictures.catalogue import CORNERS
 from mixzoo.pictures.grid import save_png, sheet
 from mixzoo.pictures.interpolation import strips, triangle
-from mixzoo.plugins import Zoo
+from mixzoo.plugins import Offer, Zoo
 from mixzoo.protocols import Mixer, Setting
 from mixzoo.run import Opened, open_run
 from mixzoo.spec import Spec, parse_spec
@@ -57,7 +58,9 @@ def draw_interpolations(
     rows = strips(autoencoder, mixer, test, pairs=pairs, steps=steps, device=run.device)
     files = {"strips": save_png(sheet(rows), pictures / f"strips-{slug}.png")}
     if every_mixer:
-        found = catalogue.rows(autoencoder, _every_mixer(zoo, run), test, steps=CATALOGUE_STEPS, device=run.device)
+        mixers, absent = _every_mixer(zoo, run)
+        warnings = (*warnings, *absent)
+        found = catalogue.rows(autoencoder, mixers, test, steps=CATALOGUE_STEPS, device=run.device)
         files["mixers"] = save_png(sheet(found), pictures / "mixers.png")
     if mixer.k < 3:
         return Drawn(files, (*warnings, f"no triangle: {spec} mixes {mixer.k} sources; try --mixer dirichlet:k=3"))
@@ -67,42 +70,60 @@ def draw_interpolations(
     return Drawn(files, warnings)
 
 
-def _every_mixer(zoo: Zoo, run: Opened) -> dict[str, Mixer]:
-    """The run's mixer and what has learned inside it, then every mixer on offer that needs no training.
+def _every_mixer(zoo: Zoo, run: Opened) -> tuple[dict[str, Mixer], list[str]]:
+    """The run's mixer and what has learned inside it, then every mixer on offer; and why some are not among them.
 
-    Of three sources where it takes any number; not one that takes other mixers, nor one that these codes do not fit.
+    Of three sources where a mixer takes that many.
     """
     config, own = run.config, run.players.mixer
-    mixers = {f"{config.names['mixer']}, the run's": own}
+    mixers, notes = {f"{config.names['mixer']}, the run's": own}, []
     for name, inside in own.named_children() if isinstance(own, nn.Module) else []:
-        if isinstance(inside, Mixer):
-            mixers[f"{getattr(config.parts['mixer'], name).name}, the run's"] = inside
+        part = getattr(config.parts["mixer"], name, None)
+        if isinstance(inside, Mixer) and isinstance(part, Part):
+            mixers[f"{name}={part.name}, the run's"] = inside
     for offer in zoo.of_kind("mixer"):
-        options = zoo.options("mixer", offer.full_name)
-        if any(option.required for option in options):
+        try:
+            spec, mixer = _offered(zoo, run, offer)
+        except (ConfigError, PluginError) as err:
+            notes.append(f"no row of {offer.full_name}: {err}")
             continue
-        spec = Spec(offer.full_name, {"k": str(CORNERS)} if "k" in {option.name for option in options} else {})
-        mixer = _built(zoo, run, spec, f"mixer {offer.name!r}")
-        if not trainable([mixer]) and not (needs_map(mixer) and len(run.players.autoencoder.latent_shape) == 1):
-            mixers[str(Spec(offer.name, spec.options))] = mixer
-    return mixers
+        if trainable([mixer]):
+            notes.append(f"no row of {offer.full_name}: it learns, and only what the run trained has learned here")
+        else:
+            mixers[spec] = mixer
+    return mixers, notes
 
 
-def _built(zoo: Zoo, run: Opened, spec: Spec, where: str) -> Mixer:
-    """The mixer of that spec, for this run's codes."""
-    recipe = zoo.recipe("mixer", spec, where)
+def _offered(zoo: Zoo, run: Opened, offer: Offer) -> tuple[str, Mixer]:
+    """A mixer on offer and what a row calls it: of three sources, or with its default options."""
+    takes_k = any(option.name == "k" for option in zoo.options("mixer", offer.full_name))
+    for options in ([{"k": str(CORNERS)}] if takes_k else []) + [{}]:
+        try:
+            recipe = zoo.recipe("mixer", Spec(offer.full_name, options), f"mixer {offer.name!r}")
+            break
+        except ConfigError:
+            if not options:
+                raise
+    mixer = _built(run, recipe, offer.full_name)
+    refuse_vector_codes(zoo, offer.name, mixer, tuple(run.players.autoencoder.latent_shape), recipe)
+    return str(Spec(offer.name, options)), mixer
+
+
+def _built(run: Opened, recipe: Any, name: str) -> Mixer:
+    """The mixer of that recipe, for this run's codes."""
     setting = Setting(run.data.image_shape, len(run.data.class_names), tuple(run.players.autoencoder.latent_shape))
-    mixer: Mixer = built(recipe, "mixer", spec.name, setting, run.config.train.seed)
+    mixer: Mixer = built(recipe, "mixer", name, setting, run.config.train.seed)
     return mixer
 
 
 def _other_mixer(zoo: Zoo, run: Opened, text: str) -> Mixer:
     """The mixer of that spec, for this run's codes; ConfigError where it would have to learn first."""
     spec, where = parse_spec(text, "--mixer"), f"--mixer {text}"
-    mixer = _built(zoo, run, spec, where)
+    recipe = zoo.recipe("mixer", spec, where)
+    mixer = _built(run, recipe, spec.name)
     if trainable([mixer]):
         raise ConfigError(f"{where}: it is a learned mixer, and only the run's own has learned here")
-    refuse_vector_codes(zoo, spec.name, mixer, tuple(run.players.autoencoder.latent_shape))
+    refuse_vector_codes(zoo, spec.name, mixer, tuple(run.players.autoencoder.latent_shape), recipe)
     return mixer
 
 

@@ -1,8 +1,9 @@
 """What a plugin changes of the whole process while it loads is put back, and said.
 
 A module that sets a seed or torch's default dtype when it is imported would change the numbers of runs that do not use
-it. Left alone are warning filters and environment variables, which sound libraries set when they are imported. A plugin
-is code all the same: what cannot be undone, such as `os._exit` or a loop without an end, nothing here prevents.
+it. `SHARED` is the whole list of what is put back. Left alone are warning filters and environment variables, which
+sound libraries set when they are imported. A plugin is code all the same: what cannot be undone, such as `os._exit` or
+a loop without an end, nothing here prevents.
 """
 
 import sys
@@ -61,9 +62,16 @@ SHARED = (
     Shared(
         "torch's deterministic mode",
         "torch",
-        lambda torch: torch.are_deterministic_algorithms_enabled(),
-        lambda torch, was: torch.use_deterministic_algorithms(was),
-        fresh=lambda torch: False,
+        lambda torch: _deterministic(torch),
+        lambda torch, was: torch.use_deterministic_algorithms(was[0], warn_only=was[1]),
+        fresh=lambda torch: (False, False),
+    ),
+    Shared(
+        "torch's precision of float32 products",
+        "torch",
+        lambda torch: torch.get_float32_matmul_precision(),
+        lambda torch, was: torch.set_float32_matmul_precision(was),
+        fresh=lambda torch: "highest",
     ),
     Shared("torch's number of threads", "torch", lambda m: m.get_num_threads(), lambda m, was: m.set_num_threads(was)),
 )
@@ -101,6 +109,14 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(map(_plain, value))
     return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _deterministic(torch: Any) -> tuple[bool, bool]:
+    """Whether on, and whether only to warn."""
+    return (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
 
 
 def _folder(os: Any) -> str | None:

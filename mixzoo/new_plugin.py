@@ -77,9 +77,9 @@ def refuse_bad_name(name: str, kind: str) -> None:
         )
     if iskeyword(name) or iskeyword(class_name(name)) or name == "plugin" or class_name(name) in _imported(kind):
         raise ConfigError(f"{name!r} means something else in the package's own code; choose another name")
-    own = [offer.name for offer in load_zoo(first_party()).of_kind(kind)]
+    own = {offer.name: offer.kind for offer in load_zoo(first_party()).offers}
     if name in own:
-        raise ConfigError(f"{name!r} is a {kind} of mixzoo's own ({listing(own)}); choose another name")
+        raise ConfigError(f"{name!r} is a {own[name]} of mixzoo's own (its names: {listing(own)}); choose another name")
     if find_spec(f"mixzoo_{name}") is not None:
         raise ConfigError(f"a package mixzoo_{name} is installed already; choose another name")
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from mixzoo.config import RunConfig
 from mixzoo.errors import CheckpointError, printable
+from mixzoo.options import Part
 from mixzoo.plugins import OWN, Offer, Zoo
 from mixzoo.spec import parse_spec
 
@@ -39,7 +40,7 @@ def origins(zoo: Zoo, config: RunConfig) -> list[dict[str, str]]:
     named += [("metric", parse_spec(spec).name) for spec, _ in config.metrics]
     offers = [zoo.offer(kind, name) for kind, name in named]
     for recipe in (*config.parts.values(), *(recipe for _, recipe in config.metrics)):
-        offers += [offer for part in _inside(recipe) for offer in zoo.offers if offer.recipe is type(part)]
+        offers += [zoo.offer(part.kind, part.name) for part in _inside(recipe)]
     return [_origin(offer) for i, offer in enumerate(offers) if offer not in offers[:i]]
 
 
@@ -105,18 +106,12 @@ def _origin(offer: Offer) -> dict[str, str]:
     return origin | ({"file": plugin.file, "sha256": plugin.sha256} if plugin.file else {})
 
 
-def _inside(recipe: Any) -> Iterator[Any]:
-    """The recipes among a recipe's options, at any depth."""
-    if is_dataclass(recipe):
-        options: Any = [getattr(recipe, f.name, None) for f in fields(recipe)]
-    elif isinstance(recipe, Mapping):
-        options = recipe.values()
-    else:
-        options = recipe if isinstance(recipe, (list, tuple)) else ()
-    for option in options:
-        if is_dataclass(option):
+def _inside(recipe: Any) -> Iterator[Part[Any]]:
+    """The parts among a recipe's options, at any depth."""
+    for option in (getattr(recipe, f.name, None) for f in fields(recipe)) if is_dataclass(recipe) else ():
+        if isinstance(option, Part):
             yield option
-        yield from _inside(option)
+            yield from _inside(option.recipe)
 
 
 def _missing(zoo: Zoo, part: Origin) -> str:

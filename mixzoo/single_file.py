@@ -70,6 +70,6 @@ def read_single_file(path: Path) -> SingleFile:
             f"{where}: a plugin's file is called something like poles.py: letters, digits, '.', '_' or '-', then .py"
         )
     try:
-        return SingleFile(path.resolve(), path.read_bytes())
+        return SingleFile(path.absolute(), path.read_bytes())
     except OSError as err:
         raise ConfigError(f"{where}: cannot be read: {err.strerror}") from err

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Annotated
 
 import pytest
+import torch
+from annotated_types import Ge, Le
 
-from mixzoo import Mixer, Part
+from mixzoo import LinearMixer, Mixer, Part
 from mixzoo.plugins import Offer, load_zoo
 from toys import SMALL, TOY_PLUGIN, TOYS, toy_zoo
 
@@ -239,10 +241,33 @@ def test_interpolate_draws_every_mixer_the_runs_own_learned_ones_too(mixzoo):
     assert json.loads(out)["mixers"] == "run/pictures/mixers.png"
     assert Path("run/pictures/mixers.png").read_bytes().startswith(b"\x89PNG")
     zoo = toy_zoo()
-    shown = list(_every_mixer(zoo, open_run(zoo, Path("run"), "cpu")))
-    assert shown[:2] == ["one_of, the run's", "network, the run's"]
+    mixers, notes = _every_mixer(zoo, open_run(zoo, Path("run"), "cpu"))
+    shown = list(mixers)
+    assert shown[:2] == ["one_of, the run's", "a=network, the run's"]
     needs_no_training = {o.name for o in zoo.of_kind("mixer")} - {"label", "network", "one_of", "chain", "schedule"}
     assert {spec.partition(":")[0] for spec in shown[2:]} == needs_no_training
+    assert "no row of mixzoo/label: it learns, and only what the run trained has learned here" in notes
+    assert any(note.startswith("no row of mixzoo/chain: mixer 'chain': a= is needed") for note in notes)
+
+
+@dataclass(frozen=True)
+class Pair(LinearMixer):
+    """Two sources and no more."""
+
+    k: Annotated[int, Ge(2), Le(2), "sources"] = 2
+
+    def draw(self, shape, rng):
+        return shape.broadcast(torch.full((2, shape.batch), 0.5))
+
+
+def test_a_mixer_that_does_not_take_three_sources_has_a_row_with_those_it_takes(mixzoo):
+    from mixzoo.interpolate import _every_mixer
+    from mixzoo.run import open_run
+
+    trained(mixzoo)
+    zoo = toy_zoo()
+    zoo.offers.append(Offer("mixer", "pair", TOY_PLUGIN, Pair))
+    assert _every_mixer(zoo, open_run(zoo, Path("run"), "cpu"))[0]["pair"].k == 2
 
 
 def test_interpolate_refuses_a_mixer_that_is_not_there(mixzoo):

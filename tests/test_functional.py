@@ -85,3 +85,56 @@ def test_images_are_maps_too():
     mixed = mixzoo.mix(x, "mixup")
     alpha = mixed.weights[0][:, None, None, None]
     torch.testing.assert_close(mixed.h, alpha * x + (1 - alpha) * x[mixed.sources[1]])
+
+
+def test_integer_labels_are_mixed_as_numbers():
+    h, y = codes(6, 8, 2, 2), torch.arange(6) % 3
+    mixed = mixzoo.mix(h, "dirichlet:k=3", seed=1)
+    torch.testing.assert_close(mixed.of(one_hot(y, 3)), mixed.of(one_hot(y, 3).float()))
+
+
+@pytest.mark.parametrize(
+    ("h", "line"),
+    [
+        (torch.zeros(4, 3, 8, 8, dtype=torch.uint8), "h is torch.uint8 of shape (4, 3, 8, 8); codes and images are"),
+        (torch.zeros(4), "h is torch.float32 of shape (4,); codes and images are batches of floating-point numbers"),
+    ],
+)
+def test_what_is_no_batch_of_codes_is_refused(h, line):
+    with pytest.raises(ConfigError, match=re.escape(line)):
+        mixzoo.mix(h, "mixup")
+
+
+@pytest.mark.parametrize("shape", [(4, 10), (4, 7, 10)])
+@pytest.mark.parametrize("built", [False, True])
+def test_a_mixer_of_positions_refuses_codes_that_are_no_maps_and_names_those_that_fit(shape, built):
+    mixer = mixzoo.create("mixer", "spatial") if built else "spatial"
+    line = r"mixer '\w+' mixes positions of a map .* codes here are .* \(bernoulli, channel, dirichlet, .*slerp"
+    with pytest.raises(ConfigError, match=f"(?i){line}") as refused:
+        mixzoo.mix(codes(*shape), mixer)
+    assert "one_of" not in str(refused.value)
+
+
+def test_the_part_inside_that_needs_a_map_is_named():
+    from mixzoo.plugins import load_zoo
+    from mixzoo.training.build import refuse_vector_codes
+
+    spec = "one_of:a=(dirichlet:k=3),b=(chain:a=mixup,b=cutmix)"
+    mixer = mixzoo.create("mixer", spec, latent_shape=(10,))
+    zoo = load_zoo()
+    with pytest.raises(ConfigError, match="mixer 'one_of' holds 'cutmix', which mixes positions"):
+        refuse_vector_codes(zoo, "one_of", mixer, (10,), zoo.recipe("mixer", spec))
+
+
+def test_a_kind_that_there_is_not_names_the_nearest():
+    with pytest.raises(ConfigError, match=r"'mixr' is no kind of part \(.*mixer.*\)\. Did you mean 'mixer'\?"):
+        mixzoo.create("mixr", "mixup")
+
+
+@pytest.mark.parametrize("spec", ["label", "network"])
+def test_a_learned_mixer_is_made_once_and_passed(spec):
+    with pytest.raises(ConfigError, match=r"make it once with mixzoo.create\('mixer'"):
+        mixzoo.mix(codes(4, 6), spec)
+    mixer = mixzoo.create("mixer", spec, latent_shape=(6,), classes=3)
+    mixed = mixzoo.mix(codes(4, 6), mixer, labels=torch.arange(4) % 3)
+    assert mixed.h.requires_grad

@@ -25,6 +25,7 @@ CHANGES = {
     "torch's deterministic mode": lambda: torch.use_deterministic_algorithms(
         not torch.are_deterministic_algorithms_enabled()
     ),
+    "torch's precision of float32 products": lambda: torch.set_float32_matmul_precision("medium"),
     "torch's number of threads": lambda: torch.set_num_threads(torch.get_num_threads() + 1),
 }
 

@@ -110,7 +110,7 @@ REFUSED = {
     "a constant": (["none"], "'none' means something else"),
     "an import": (["mask_mixer"], "'mask_mixer' means something else"),
     "the plugin's module": (["plugin"], "'plugin' means something else"),
-    "mixzoo's own": (["mixup"], "'mixup' is a mixer of mixzoo's own ("),
+    "mixzoo's own": (["mixup"], "'mixup' is a mixer of mixzoo's own (its names: "),
     "an installed package": (["mixers"], "a package mixzoo_mixers is installed already; choose another name"),
     "two kinds": (["stripes", "--mixer", "--dataset"], "--mixer and --dataset: a package begins with one part"),
 }

@@ -371,3 +371,31 @@ def test_a_run_directory_causes_no_import(mixzoo, canary, site, tmp_path):
         (checkpoint / "manifest.json").write_text(json.dumps(manifest | {"mixer": "canary", "import": "canary"}))
     assert mixzoo("resume", home)[0] == 4
     assert mixzoo("interpolate", home)[0] == 4
+
+
+ALIAS = """
+from mixzoo import hookimpl
+
+
+@hookimpl
+def mixzoo_mixers():
+    from mixzoo_mixers.weights import Mixup
+
+    return {"another_name": Mixup}
+"""
+
+
+def test_a_run_is_bound_to_the_parts_that_it_names_and_to_no_other_offer_of_the_same_class(mixzoo, tmp_path):
+    (tmp_path / "alias.py").write_text(ALIAS)
+    trained(mixzoo, "--mixer", "one_of:a=mixup,b=slerp", "--plugin", "alias.py")
+    assert {row["name"] for row in environment(tmp_path / "run")["parts"]} >= {"one_of", "mixup", "slerp"}
+    assert "another_name" not in {row["name"] for row in environment(tmp_path / "run")["parts"]}
+    stopped(tmp_path / "run")
+    ok(mixzoo, "resume", "run")
+
+
+def test_a_plugins_file_is_known_by_the_name_it_was_given(mixzoo, tmp_path):
+    (tmp_path / "my real file.py").write_text(GOOD)
+    (tmp_path / "linked.py").symlink_to(tmp_path / "my real file.py")
+    out, _ = ok(mixzoo, "list", "mixers", "--plugin", "linked.py")
+    assert "[linked.py/linked]" in out

@@ -40,42 +40,52 @@ def check(
 
     chosen, zoo = effort_named(effort), zoo_from(plugin, no_plugins)
     named = kind_named(kind) if kind else ""
-    parts = _parts(zoo, target, named)
+    parts, unchecked = _parts(zoo, target, named)
     reasons = _reasons(leave_out or [], len(parts))
     reports = [_checked(zoo, k, spec, chosen, reasons, quiet=as_json) for k, spec in parts]
     if as_json:
-        typer.echo(json.dumps(_counted(reports), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps({**_counted(reports), "not_checked": unchecked}, indent=2, ensure_ascii=False))
     elif len(reports) > 1:
         counts = _counted(reports)
         typer.echo(
             f"{len(reports)} parts: {counts['ran']} checks ran, {counts['passed']} passed, "
             f"{counts['left_out']} left out, {counts['not_applicable']} do not apply"
         )
+    for name, why in ({} if as_json else unchecked).items():
+        typer.echo(f"not checked: {name}, {why}")
     if any(report.failed for report in reports):
         raise typer.Exit(PluginError.exit_code)
 
 
-def _parts(zoo: "Zoo", target: str, kind: str) -> list[tuple[str, str]]:
-    """(kind, spec) of everything that the target names."""
+def _parts(zoo: "Zoo", target: str, kind: str) -> tuple[list[tuple[str, str]], dict[str, str]]:
+    """(kind, spec) of everything that the target names, and what of it cannot be checked by its name alone."""
     from mixzoo.spec import parse_spec
     from mixzoo.testing.part import kind_of
 
-    if not kind and any(plugin.distribution == target for plugin in zoo.plugins):
-        return _parts_of(zoo, target)
+    if any(plugin.distribution == target for plugin in zoo.plugins):
+        return _parts_of(zoo, target, kind)
     spec = parse_spec(target, "check")
     kind = kind or kind_of(zoo, spec)
     zoo.recipe(kind, spec, f"check {target}")
-    return [(kind, target)]
+    return [(kind, target)], {}
 
 
-def _parts_of(zoo: "Zoo", distribution: str) -> list[tuple[str, str]]:
+def _parts_of(zoo: "Zoo", distribution: str, kind: str) -> tuple[list[tuple[str, str]], dict[str, str]]:
+    from mixzoo.options import options_of
+
     broken = [plugin for plugin in zoo.plugins if plugin.distribution == distribution and plugin.problem]
     if broken:
         raise PluginError(f"{broken[0]} failed to load: {broken[0].problem}")
-    parts = [(o.kind, f"{distribution}/{o.name}") for o in zoo.offers if o.plugin.distribution == distribution]
-    if not parts:
-        raise PluginError(f"{distribution} offers no part")
-    return parts
+    offers = [o for o in zoo.offers if o.plugin.distribution == distribution and kind in ("", o.kind)]
+    if not offers:
+        raise PluginError(f"{distribution} offers no {kind or 'part'}")
+    needed = {o: [f"{option.name}=" for option in options_of(o.recipe) if option.required] for o in offers}
+    unchecked = {
+        f"{o.kind} {o.full_name}": f"which needs {', '.join(names)}: check it by a spec"
+        for o, names in needed.items()
+        if names
+    }
+    return [(o.kind, o.full_name) for o in offers if not needed[o]], unchecked
 
 
 def _reasons(given: list[str], parts: int) -> dict[str, str]:

@@ -5,7 +5,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-from mixzoo.errors import ConfigError, listing, shown
+from mixzoo.errors import ConfigError, listing, nearest, shown
 from mixzoo.plugins import KINDS, Zoo, load_zoo
 from mixzoo.spec import Spec, parse_spec
 from mixzoo.testing.report import Check, Effort, Outcome, Report, refuse_bad_leave_outs, run_check, run_checks
@@ -68,7 +68,11 @@ def kind_of(zoo: Zoo, spec: Spec) -> str:
     if len(kinds) > 1:
         raise ConfigError(f"{spec.name!r} is the name of {len(kinds)} parts; say which: --kind {' or '.join(kinds)}")
     if not kinds:
-        raise ConfigError(f"{shown(spec.name)} is no part on offer; see `mixzoo list mixers` and the other kinds")
+        names = sorted({plugin.distribution for plugin in zoo.plugins})
+        raise ConfigError(
+            f"{shown(spec.name)} is no part on offer and no distribution ({listing(names)}); "
+            f"see `mixzoo list mixers` and the other kinds.{nearest(spec.name, names)}"
+        )
     return kinds[0]
 
 

@@ -1,5 +1,6 @@
 """Recipes -> built parts: seeded, checked against their contract, on the device."""
 
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from mixzoo.draws import seed_for
 from mixzoo.errors import ConfigError, PluginError, listing
 from mixzoo.evaluation.probe import build_probe
 from mixzoo.mixing import needs_map
+from mixzoo.options import Part, options_of
 from mixzoo.plugins import Zoo
 from mixzoo.protocols import (
     AutoEncoder,
@@ -41,7 +43,7 @@ def build_players(zoo: Zoo, config: RunConfig, data: Dataset, device: torch.devi
     setting = Setting(setting.image_shape, setting.classes, tuple(autoencoder.latent_shape))
     objective = build_part(config, "objective", setting)
     mixer = build_part(config, "mixer", setting)
-    refuse_vector_codes(zoo, config.names["mixer"], mixer, setting.latent_shape)
+    refuse_vector_codes(zoo, config.names["mixer"], mixer, setting.latent_shape, config.parts["mixer"])
     if isinstance(mixer, nn.Module):
         mixer = mixer.to(device)
     discriminator = build_part(config, "discriminator", setting).to(device) if objective.needs.discriminator else None
@@ -75,14 +77,33 @@ def built(recipe: Any, kind: str, name: str, setting: Setting, seed: int) -> Any
     return part
 
 
-def refuse_vector_codes(zoo: Zoo, name: str, mixer: Mixer, latent: tuple[int, ...]) -> None:
-    """ConfigError, with the mixers that fit, for one that mixes positions of a map where codes are vectors."""
-    if needs_map(mixer) and len(latent) == 1:
-        fit = listing(offer.name for offer in zoo.of_kind("mixer") if not needs_map(offer.recipe))
-        raise ConfigError(
-            f"mixer {name!r} mixes positions of a map [channels, height, width], and codes here are vectors of "
-            f"{latent[0]}; use an auto-encoder whose code is a map, or a mixer that takes vectors ({fit})"
-        )
+def refuse_vector_codes(zoo: Zoo, name: str, mixer: Mixer, latent: tuple[int, ...], recipe: Any = None) -> None:
+    """ConfigError, with the mixers that fit, for one that mixes positions of a map where codes are no maps.
+
+    `recipe`, what the mixer was built from, tells which part inside it is at fault.
+    """
+    if not needs_map(mixer) or len(latent) == 3:
+        return
+    inner = _needing_map(recipe)
+    fit = listing(
+        offer.name
+        for offer in zoo.of_kind("mixer")
+        if not needs_map(offer.recipe) and not any(option.required for option in options_of(offer.recipe))
+    )
+    which = f"holds {inner!r}, which " if inner else ""
+    raise ConfigError(
+        f"mixer {name!r} {which}mixes positions of a map [channels, height, width], and codes here are {latent}; "
+        f"use an auto-encoder whose code is a map, or a mixer that takes vectors ({fit})"
+    )
+
+
+def _needing_map(recipe: Any) -> str:
+    """The name of the part inside a recipe that needs a map, or ''."""
+    inside = [getattr(recipe, f.name) for f in fields(recipe)] if is_dataclass(recipe) else []
+    for part in inside:
+        if isinstance(part, Part) and (found := _needing_map(part.recipe) or part.name * needs_map(part.recipe)):
+            return found
+    return ""
 
 
 def _refuse_unmet_needs(config: RunConfig, objective: Objective, autoencoder: AutoEncoder) -> None:

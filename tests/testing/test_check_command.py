@@ -2,20 +2,30 @@
 
 import json
 import sys
+from dataclasses import dataclass, field
+from typing import Annotated
 
 import pytest
 from planted import Maps
 from planted_weights import ReportsAnotherShare
 
+from mixzoo import Mixer, Part
 from mixzoo.cli import app as cli
 from mixzoo.plugins import Offer, Plugin, load_zoo
 from mixzoo.testing import part
 from mixzoo.testing.mixer_suite import mixer_checks
 
 
+@dataclass(frozen=True)
+class Inside(Maps):
+    """A mixer with another inside, which its options have to name."""
+
+    a: Annotated[Part[Mixer], "the mixer inside"] = field(kw_only=True)
+
+
 @pytest.fixture
 def mixzoo(monkeypatch, capsys):
-    """Runs a command with a distribution `acme` of two mixers installed, one of them broken; a few quick checks."""
+    """Runs a command with distributions `acme`, one mixer of which is broken, and `acme-nested`; a few quick checks."""
     plugin, quick = Plugin("mixers", "acme", "1"), {"k_is_at_least_2", "share_is_used", "mask_picks_one_source"}
 
     def zoo():
@@ -23,6 +33,9 @@ def mixzoo(monkeypatch, capsys):
         found.plugins += [plugin, Plugin("other", "ruin", "2", problem="ImportError: no such module")]
         recipes = {"maps": Maps, "liar": ReportsAnotherShare, "digits": Maps}
         found.offers += [Offer("mixer", name, plugin, recipe) for name, recipe in recipes.items()]
+        nested = Plugin("nested", "acme-nested", "1")
+        found.plugins.append(nested)
+        found.offers += [Offer("mixer", "sound", nested, Maps), Offer("mixer", "inside", nested, Inside)]
         return found
 
     few = tuple(check for check in mixer_checks if check.name in quick)
@@ -70,10 +83,20 @@ def test_a_distribution_is_all_of_its_parts_as_one_object_too(mixzoo):
     assert found["failed"] == sum(p["failed"] for p in found["parts"]) > 0
 
 
+def test_a_distributions_parts_of_one_kind_are_asked_for_and_what_needs_options_is_said(mixzoo):
+    code, out, err = mixzoo("acme-nested", "--kind", "mixer", "--effort", "low")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0] == "mixer acme-nested/sound"
+    assert out.splitlines()[-1] == "not checked: mixer acme-nested/inside, which needs a=: check it by a spec"
+    _, out, _ = mixzoo("acme-nested", "--effort", "low", "--json")
+    assert list(json.loads(out)["not_checked"]) == ["mixer acme-nested/inside"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "line", "exit_code"),
     [
-        (["nothing"], "'nothing' is no part on offer", 2),
+        (["nothing"], "'nothing' is no part on offer and no distribution (acme, ", 2),
+        (["acme", "--kind", "metric"], "acme offers no metric", 9),
         (["digits"], "'digits' is the name of 2 parts; say which: --kind mixer or dataset", 2),
         (["maps", "--kind", "mixture"], "'mixture' is no kind of part", 2),
         (["maps", "--leave-out", "share_is_used"], "--leave-out 'share_is_used': give NAME=REASON", 2),

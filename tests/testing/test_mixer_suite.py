@@ -55,3 +55,17 @@ def test_every_invariant_names_real_checks_or_says_why_none_asks_it():
     for invariant in INVARIANTS:
         assert set(invariant.checks) <= known, invariant.number
         assert invariant.checks or invariant.note, invariant.number
+
+
+def test_a_composite_of_a_part_that_only_this_command_knows_keeps_its_options():
+    """What is inside is rebuilt from the part itself, not looked up among what is installed."""
+    from mixzoo import Part
+    from mixzoo.plugins import load_zoo
+    from mixzoo.testing.recipes import check_options_survive_a_run_file, check_options_survive_a_spec
+
+    zoo = load_zoo()
+    one_of, mixup = zoo.offer("mixer", "one_of").recipe, zoo.recipe("mixer", "mixup")
+    unknown = Part("mixer", "known_here_alone", zoo.recipe("mixer", "dirichlet:k=5"))
+    composite = one_of(a=unknown, b=Part("mixer", "mixup", mixup))
+    check_options_survive_a_spec(composite)
+    check_options_survive_a_run_file(composite)
