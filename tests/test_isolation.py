@@ -12,10 +12,17 @@ import torch
 
 from mixzoo.isolation import SHARED, isolated
 
+
+def another_handler(number):
+    """A process that was started in the background may ignore SIGINT from the beginning."""
+    ignored = signal.getsignal(number) == signal.SIG_IGN
+    signal.signal(number, signal.SIG_DFL if ignored else signal.SIG_IGN)
+
+
 CHANGES = {
     "the working directory": lambda: os.chdir("/"),
-    "the handler of SIGINT": lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
-    "the handler of SIGTERM": lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN),
+    "the handler of SIGINT": lambda: another_handler(signal.SIGINT),
+    "the handler of SIGTERM": lambda: another_handler(signal.SIGTERM),
     "Python's random state": lambda: random.seed(0),
     "NumPy's random state": lambda: np.random.seed(0),  # noqa: NPY002
     "torch's random state": lambda: torch.manual_seed(0),
