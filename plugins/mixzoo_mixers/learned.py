@@ -69,6 +69,7 @@ class Network:
         "gradient_is_share": "the share depends on the codes too",
         "moves_with_shift_and_scale": "the share depends on the codes",
         "at_is_a_point_of_the_simplex": "a point is α, which the network's weights come on top of",
+        "mean_share_is_one_over_k": "what the network says of the codes decides",
     }
 
     k: Annotated[int, Ge(2), Le(64), "sources of one mix"] = 2
