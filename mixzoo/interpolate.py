@@ -15,7 +15,7 @@ from mixzoo.pictures.catalogue import CORNERS
 from mixzoo.pictures.grid import save_png, sheet
 from mixzoo.pictures.interpolation import strips, triangle
 from mixzoo.plugins import Offer, Zoo
-from mixzoo.protocols import Mixer, Setting
+from mixzoo.protocols import Mixer
 from mixzoo.run import Opened, open_run
 from mixzoo.spec import Spec, parse_spec
 from mixzoo.training.build import built, refuse_vector_codes
@@ -111,7 +111,7 @@ def _offered(zoo: Zoo, run: Opened, offer: Offer) -> tuple[str, Mixer]:
 
 def _built(run: Opened, recipe: Any, name: str) -> Mixer:
     """The mixer of that recipe, for this run's codes."""
-    setting = Setting(run.data.image_shape, len(run.data.class_names), tuple(run.players.autoencoder.latent_shape))
+    setting = run.data.setting(tuple(run.players.autoencoder.latent_shape))
     mixer: Mixer = built(recipe, "mixer", name, setting, run.config.train.seed)
     return mixer
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
 
-from jaxtyping import Float, Int, Shaped, UInt8
+from jaxtyping import Float, Int, Shaped
 from torch import Generator, Tensor
 from torch.nn import Parameter
 
@@ -29,8 +29,14 @@ class Setting:
     """What a part may know about the run it is built for."""
 
     image_shape: tuple[int, int, int]  # channels, height, width
-    classes: int  # of the data set's labels
+    classes: int  # of the data set's labels; 0 where they are attributes, or there are none
     latent_shape: tuple[int, ...] = ()  # of h without the batch; () while the auto-encoder itself is being built
+    attributes: int = 0  # 0 where labels are classes
+
+    @property
+    def label_width(self) -> int:
+        """Numbers of y, one label as a vector: attributes, or one-hot over classes."""
+        return self.attributes or self.classes
 
 
 class CodeShape(NamedTuple):
@@ -211,10 +217,11 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class Split:
-    """Images as stored, and their labels."""
+    """Images as stored, their labels, and the factors that they were made from where those are known."""
 
-    images: UInt8[Tensor, "n channels height width"]  # 0..255, of height x width as the networks will see them
-    labels: Int[Tensor, " n"]
+    images: Shaped[Tensor, "n channels height width"]  # uint8 in 0..255; or float32 in [-1, 1], for what is no picture
+    labels: Int[Tensor, "n *attributes"]  # the class of each, or 0 and 1 for each attribute
+    factors: Float[Tensor, "n factors"] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -222,7 +229,10 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The three splits of a data set, in memory, and the names of its classes."""
+    """The three splits of a data set, in memory, and what their labels mean.
+
+    Labels are classes or attributes; where there are none (no names of either) they are all 0.
+    """
 
     train: Split
     validation: Split
@@ -230,11 +240,17 @@ class Dataset:
     class_names: tuple[str, ...]
     source: str = ""  # one line: where the images come from and how they were split
     fingerprint: str = field(default="", compare=False)  # hash of what was read, so that a resume sees a change
+    attribute_names: tuple[str, ...] = ()
+    factor_names: tuple[str, ...] = ()
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         channels, height, width = self.train.images.shape[1:]
         return (channels, height, width)
+
+    def setting(self, latent_shape: tuple[int, ...] = ()) -> Setting:
+        """What a part built for these data may know."""
+        return Setting(self.image_shape, len(self.class_names), latent_shape, len(self.attribute_names))
 
 
 @runtime_checkable

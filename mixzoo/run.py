@@ -22,6 +22,7 @@ from mixzoo.directory import (
     write_text,
 )
 from mixzoo.errors import CheckpointError, ConfigError, Interrupted, MixzooError, OutOfMemoryError
+from mixzoo.evaluation.probe import ProbeRecord
 from mixzoo.pictures.grid import save_png, sheet
 from mixzoo.pictures.mixes import mix_rows
 from mixzoo.plugins import Zoo
@@ -203,14 +204,7 @@ def _train(
 def _finish(
     home: Path, config: RunConfig, data: Dataset, players: Players, progress: Progress, device: torch.device
 ) -> Result:
-    probe = progress.probe
-    numbers = {
-        "probe.best_validation_accuracy": probe.best_validation,
-        "probe.best_step": float(probe.best_step),
-        "probe.test_accuracy_at_best_validation": probe.test_at_best,
-        "probe.last_validation_accuracy": probe.last_validation,
-        "probe.last_test_accuracy": probe.last_test,
-    }
+    numbers = _probe_numbers(progress.probe) if players.probe is not None else {}
     finished = FinishedRun(players.autoencoder, players.mixer, data, config.train.seed, str(device))
     names = [parse_spec(spec).name for spec, _ in config.metrics]
     for (spec, metric), name in zip(config.metrics, names):
@@ -219,6 +213,16 @@ def _finish(
     picture = Path("pictures") / f"step-{progress.step:08d}.png"
     write_json(home / "results.json", {"steps": progress.step, "numbers": numbers, "picture": str(picture)})
     return Result(home, progress.step, numbers, home / picture)
+
+
+def _probe_numbers(probe: ProbeRecord) -> dict[str, float]:
+    return {
+        "probe.best_validation_accuracy": probe.best_validation,
+        "probe.best_step": float(probe.best_step),
+        "probe.test_accuracy_at_best_validation": probe.test_at_best,
+        "probe.last_validation_accuracy": probe.last_validation,
+        "probe.last_test_accuracy": probe.last_test,
+    }
 
 
 def _load(config: RunConfig) -> Dataset:

@@ -188,7 +188,7 @@ def test_a_label_mixer_without_labels_says_what_to_do():
     h, _ = sources(mixer, 2)
     with pytest.raises(ValueError, match=r"^the label mixer got no labels: pass labels=, \[k batch\] classes or"):
         mixer(h, drawn(mixer, 2))
-    with pytest.raises(ConfigError, match=r"^mixer 'label': it mixes by label, and the data have no classes; use data"):
+    with pytest.raises(ConfigError, match=r"^mixer 'label': it mixes by label, and the data have none; use data"):
         mixer_of("label", LATENT, 0)
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from mixzoo.errors import DataError
@@ -11,22 +11,24 @@ from mixzoo.protocols import Split
 
 
 def to_images(
-    stored: UInt8[Tensor, "batch channels height width"],
+    stored: Shaped[Tensor, "batch channels height width"],
 ) -> Float[Tensor, "batch channels height width"]:
-    """Images in [-1, 1]: (v / 255 - 0.5) / 0.5, in the authors' order of operations."""
+    """Images in [-1, 1]: (v / 255 - 0.5) / 0.5, in the authors' order of operations; floats are there already."""
+    if stored.is_floating_point():
+        return stored
     return stored.float().div_(255).sub_(0.5).div_(0.5)
 
 
 @dataclass(frozen=True)
 class DeviceSplit:
-    """A split held whole on the device as uint8 and indexed a batch at a time: no per-image work in Python."""
+    """A split held whole on the device as it is stored and indexed a batch at a time: no per-image work in Python."""
 
-    images: UInt8[Tensor, "n channels height width"]
-    labels: Int[Tensor, " n"]
+    images: Shaped[Tensor, "n channels height width"]
+    labels: Int[Tensor, "n *attributes"]
 
     def batch(
         self, index: Int[Tensor, " batch"]
-    ) -> tuple[Float[Tensor, "batch channels height width"], Int[Tensor, " batch"]]:
+    ) -> tuple[Float[Tensor, "batch channels height width"], Int[Tensor, "batch *attributes"]]:
         """The images and labels at `index`."""
         index = index.to(self.images.device, non_blocking=True)
         return to_images(self.images.index_select(0, index)), self.labels.index_select(0, index)

@@ -1,7 +1,7 @@
 """Strips between pairs of test images, and the triangle of all mixes of three (Figure 3 of the paper, as images)."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 
@@ -27,7 +27,7 @@ def strips(autoencoder: AutoEncoder, mixer: Mixer, split: Split, *, pairs: int, 
     for a in range(0, len(shown) - 1, 2):
         ends = [a, a + 1]
         mixed = decoded_at(autoencoder, mixer, x[ends], labels[ends], path)
-        rows.append(Row(f"{int(labels[a])} to {int(labels[a + 1])}", torch.cat([x[[a]], mixed, x[[a + 1]]])))
+        rows.append(Row(f"{_called(labels[a])} to {_called(labels[a + 1])}", torch.cat([x[[a]], mixed, x[[a + 1]]])))
     return rows
 
 
@@ -49,6 +49,11 @@ def triangle(autoencoder: AutoEncoder, mixer: Mixer, split: Split, *, side: int,
         left = (side - 1 - top) / 2 + c
         paper.paste(enlarged(pixels, scale), (MARGIN + int(left * cell_w), MARGIN + top * cell_h))
     return paper
+
+
+def _called(label: Int[Tensor, "*attributes"]) -> str:
+    """The number of a class, or the 0 and 1 of every attribute."""
+    return "".join(map(str, label.flatten().tolist()))
 
 
 def decoded_at(

@@ -128,7 +128,9 @@ class ObjectiveCase:
             found |= {"x_mix": self._normal("x_mix", images)}
             found |= {"h_mix_rec": self._normal("h_mix_rec", codes)} if needs.reencode else {}
         if needs.labels:
-            found["labels"] = torch.randint(self.setting.classes, (self.batch,), generator=rng_for(self.seed, "labels"))
+            found["labels"] = torch.randint(
+                self.setting.label_width, (self.batch,), generator=rng_for(self.seed, "labels")
+            )
         if needs.posterior:
             found |= {name: self._normal(name, codes) for name in ("mean", "log_variance")}
         return found

@@ -10,7 +10,7 @@ from torch.optim import Adam, Optimizer
 from mixzoo.config import RunConfig, Train
 from mixzoo.draws import seed_for
 from mixzoo.errors import ConfigError, PluginError, listing
-from mixzoo.evaluation.probe import build_probe
+from mixzoo.evaluation.probe import build_probe, tells
 from mixzoo.mixing import needs_map
 from mixzoo.options import Part, options_of
 from mixzoo.plugins import Zoo
@@ -38,16 +38,15 @@ PROTOCOLS = {
 
 def build_players(zoo: Zoo, config: RunConfig, data: Dataset, device: torch.device) -> Players:
     """Everything the run trains, initialised from its seed."""
-    setting = Setting(image_shape=data.image_shape, classes=len(data.class_names))
-    autoencoder = build_part(config, "autoencoder", setting).to(device)
-    setting = Setting(setting.image_shape, setting.classes, tuple(autoencoder.latent_shape))
+    autoencoder = build_part(config, "autoencoder", data.setting()).to(device)
+    setting = data.setting(tuple(autoencoder.latent_shape))
     objective = build_part(config, "objective", setting)
     mixer = build_part(config, "mixer", setting)
     refuse_vector_codes(zoo, config.names["mixer"], mixer, setting.latent_shape, config.parts["mixer"])
     if isinstance(mixer, nn.Module):
         mixer = mixer.to(device)
     discriminator = build_part(config, "discriminator", setting).to(device) if objective.needs.discriminator else None
-    probe = _seeded(config.train.seed, "probe", lambda: build_probe(setting)).to(device)
+    probe = _seeded(config.train.seed, "probe", lambda: build_probe(setting).to(device)) if tells(setting) else None
     _refuse_unmet_needs(config, objective, autoencoder)
     moved = {
         "autoencoder": trainable([autoencoder, mixer] if objective.needs.mix else [autoencoder]),

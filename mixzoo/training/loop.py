@@ -86,16 +86,16 @@ class Loop:
     def _evaluate(self, done: int, progress: Progress) -> Progress:
         device = str(self.images.images.device)
         players = self.players
-        validation = accuracy(players.probe, players.autoencoder, self.data.validation, device)
-        test = accuracy(players.probe, players.autoencoder, self.data.test, device)
-        record = progress.probe.after(done, validation, test)
-        line = {
-            "kind": "evaluate",
-            "step": done,
-            "validation_accuracy": validation,
-            "test_accuracy": test,
-            "best_validation_accuracy": record.best_validation,
-        }
+        record, line = progress.probe, {"kind": "evaluate", "step": done}
+        if players.probe is not None:
+            validation = accuracy(players.probe, players.autoencoder, self.data.validation, device)
+            test = accuracy(players.probe, players.autoencoder, self.data.test, device)
+            record = record.after(done, validation, test)
+            line |= {
+                "validation_accuracy": validation,
+                "test_accuracy": test,
+                "best_validation_accuracy": record.best_validation,
+            }
         self.metrics.write(line)
         self.show.evaluate(line)
         self.picture(done)

@@ -25,7 +25,7 @@ class Players:
     autoencoder: AutoEncoder
     mixer: Mixer
     discriminator: Discriminator | None  # None where the objective needs none
-    probe: nn.Linear
+    probe: nn.Linear | None  # None where labels tell nothing apart
     objective: Objective
     optimisers: dict[str, Optimizer]  # "autoencoder" (a learned mixer with it), "discriminator", "probe"
 
@@ -33,7 +33,7 @@ class Players:
 def train_step(
     players: Players,
     x: Float[Tensor, "batch channels height width"],
-    labels: Int[Tensor, " batch"],
+    labels: Int[Tensor, "batch *attributes"],
     draws: StepDraws,
     *,
     autoencoder_moves: bool = True,
@@ -58,7 +58,7 @@ def train_step(
     terms = {
         "autoencoder": players.objective.autoencoder_terms(r, D),
         "discriminator": players.objective.discriminator_terms(r, D),
-        "probe": {"loss": probe_loss(players.probe, r.h, labels)},
+        "probe": {} if players.probe is None else {"loss": probe_loss(players.probe, r.h, labels)},
     }
     moving = [name for name in terms if terms[name] and (autoencoder_moves or name != "autoencoder")]
     descend(players.optimisers, {name: terms[name] for name in moving})

@@ -148,7 +148,7 @@ class ForEachExample(nn.Module):
         setting: Setting,
     ) -> None:
         super().__init__()
-        self.parts, self.chances, self.classes = dict(parts), chances, setting.classes
+        self.parts, self.chances, self.classes = dict(parts), chances, setting.label_width
         for name, part in parts.items():
             if isinstance(part, nn.Module):
                 self.add_module(name, part)
@@ -213,7 +213,7 @@ class Chained(nn.Module):
 
     def __init__(self, a: Mixer, b: Mixer, left_out: Mapping[str, str], setting: Setting) -> None:
         super().__init__()
-        self.a, self.b, self.classes = a, b, setting.classes
+        self.a, self.b, self.classes = a, b, setting.label_width
         self.k = a.k + b.k - 1
         self.needs_map = needs_map(a) or needs_map(b)
         self.checks_left_out = left_out

@@ -50,9 +50,9 @@ class Label:
     ) = None
 
     def build(self, setting: Setting) -> "LabelMixer":
-        if setting.classes < 1:
-            raise ValueError("it mixes by label, and the data have no classes; use data with labels, or bernoulli")
-        return LabelMixer(self, _channels(setting), setting.classes)
+        if not setting.label_width:
+            raise ValueError("it mixes by label, and the data have none; use data with labels, or bernoulli")
+        return LabelMixer(self, _channels(setting), setting.label_width)
 
 
 @dataclass(frozen=True, kw_only=True)
