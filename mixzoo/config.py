@@ -43,6 +43,10 @@ class Train:
     seed: Annotated[int, Ge(0), Lt(2**63), "of every random number of the run"] = 0
     steps: Annotated[int, Ge(1), "optimisation steps, one batch each"] = 400
     batch_images: Annotated[int, Ge(1), "images of one batch"] = 64
+    labelled_images: (
+        Annotated[int, Ge(1), "train images whose labels the objective may use, chosen by the seed; all when not given"]
+        | None
+    ) = None
     d_steps: Annotated[
         int, Ge(1), "discriminator steps for each step of the auto-encoder (the authors' published runs: 5)"
     ] = 1

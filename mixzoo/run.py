@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from mixzoo.config import RunConfig, Train, resolve
-from mixzoo.data.batches import on_device
+from mixzoo.data.batches import labelled_images, on_device
 from mixzoo.directory import (
     differences,
     environment,
@@ -66,6 +66,7 @@ def start(
     data = _load(config)
     device = pick_device(config.train.device)
     on_device(data.train, torch.device("cpu"), config.train.batch_images)
+    labelled_images(config.train, len(data.train))
     with settings(config.train, device), contextlib.ExitStack() as stack:
         players = build_players(zoo, config, data, device)
         home = stack.enter_context(new_directory(directory, config.slug))  # only now that nothing more can be refused
@@ -175,7 +176,8 @@ def _train(
         save_png(sheet(rows), pictures / f"step-{step:08d}.png")
 
     images = on_device(data.train, device, config.train.batch_images)
-    loop = Loop(config.train, players, data, images, metrics, home / "checkpoints", show, picture)
+    labelled = labelled_images(config.train, len(data.train))
+    loop = Loop(config.train, players, data, images, metrics, home / "checkpoints", show, picture, labelled)
     write_status(home, "running")
     try:
         progress = loop.run(progress)

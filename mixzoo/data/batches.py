@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
+from mixzoo.config import Train
+from mixzoo.draws import rng_for
 from mixzoo.errors import DataError
 from mixzoo.protocols import Split
 
@@ -42,3 +44,13 @@ def on_device(split: Split, device: torch.device, batch_images: int) -> DeviceSp
             f"use --batch-images {len(split)} or fewer, or more train images"
         )
     return DeviceSplit(split.images.to(device), split.labels.to(device))
+
+
+def labelled_images(train: Train, images: int) -> Bool[Tensor, " images"] | None:
+    """Which of the train images the objective may use the label of; None for all. DataError where there are too few."""
+    if train.labelled_images is None:
+        return None
+    if train.labelled_images > images:
+        raise DataError(f"labelled_images={train.labelled_images}, but there are {images} train images")
+    chosen = torch.randperm(images, generator=rng_for(train.seed, "labelled_images"))[: train.labelled_images]
+    return torch.zeros(images, dtype=torch.bool).index_fill(0, chosen, True)

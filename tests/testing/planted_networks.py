@@ -425,13 +425,13 @@ class Attributer(Judge):
 
     def __init__(self, setting):
         super().__init__(setting)
-        self.head = nn.Linear(16 * setting.image_shape[0], 4)
+        self.head = nn.Linear(16 * setting.image_shape[0], setting.head) if setting.head else None
 
     def attributes(self, x):
         return self.head(self.net[:2](x))
 
     def forward(self, x):
-        return Scores(self.raw(x), self.attributes(x))
+        return Scores(self.raw(x), None if self.head is None else self.attributes(x))
 
 
 class GivesATensor(Judge):
@@ -499,7 +499,7 @@ class HeadOverTheBatch(Attributer):
 
 class HeadInHalves(Attributer):
     def attributes(self, x):
-        return super().attributes(x)[:, : 2 + len(x) % 3]
+        return super().attributes(x)[:, : 1 + len(x)]
 
 
 class HeadOfChoices(Attributer):
@@ -509,7 +509,7 @@ class HeadOfChoices(Attributer):
 
 class HeadForManyAlone(Attributer):
     def forward(self, x):
-        return Scores(self.raw(x), self.attributes(x) if len(x) > 1 else None)
+        return Scores(self.raw(x), self.attributes(x) if self.head is not None and len(x) > 1 else None)
 
 
 class HeadCutOff(Attributer):
@@ -536,9 +536,14 @@ PLANTED_DISCRIMINATORS = [
     ("deviation over the minibatch", ComparesTheBatch, "images_do_not_meet_in_evaluation", "another score alone"),
     ("one score for all", ScoresAllAlike, "scores_tell_images_apart", "does D use its input"),
     ("images detached", ScoresDetached, "gradients_reach_the_images", "gradient of the score reaches the images"),
-    ("attributes of the batch", HeadOverTheBatch, "attributes_are_logits_of_each_image", r"attributes is \[4\] for"),
-    ("attributes come and go", HeadInHalves, "attributes_are_logits_of_each_image", "changes with the batch"),
+    ("attributes of the batch", HeadOverTheBatch, "attributes_are_logits_of_each_image", r"attributes is \[2\] for"),
+    (
+        "attributes come and go",
+        HeadInHalves,
+        "attributes_are_logits_of_each_image",
+        r"is \[1, 2\] for 1 images and setting.head=5",
+    ),
     ("attributes are choices", HeadOfChoices, "attributes_are_logits_of_each_image", "int64, expected logits"),
-    ("attributes of many alone", HeadForManyAlone, "attributes_are_logits_of_each_image", "None for some batches"),
+    ("attributes of many alone", HeadForManyAlone, "attributes_are_logits_of_each_image", "None for 1 images"),
     ("attributes cut off", HeadCutOff, "gradients_reach_the_images", "the attributes is cut off"),
 ]
