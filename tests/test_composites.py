@@ -322,11 +322,11 @@ def test_a_run_with_a_composite_resumes_bit_for_bit(spec, tmp_path, monkeypatch)
 
     plain, seen = loop.draw_step, []
 
-    def stopping(seed, step, mixer, shape, images, progress):
+    def stopping(seed, step, mixer, shape, images, progress, **needs):
         seen.append(progress)
         if step == 7:
             raise Interrupted("stop")
-        return plain(seed, step, mixer, shape, images, progress)
+        return plain(seed, step, mixer, shape, images, progress, **needs)
 
     monkeypatch.setattr(loop, "draw_step", stopping)
     with pytest.raises(Interrupted):

@@ -75,6 +75,7 @@ class ConvDiscriminator(nn.Module):
             border=options.border,
         )
         last = self.layers[-1]
+        assert isinstance(last, nn.Conv2d)
         self.head = nn.Linear(last.in_channels, setting.head) if setting.head else None
 
     def forward(self, x: Float[Tensor, "batch channels height width"]) -> Scores:
