@@ -143,7 +143,10 @@ def _refuse_second(zoo: Zoo, config: RunConfig, mixer: Mixer, setting: Setting) 
             f"objective {config.names['objective']!r}: its mixer must have no weights; name the one that learns with "
             "--mixer"
         )
-    refuse_vector_codes(zoo, "of the objective", mixer, setting.latent_shape)
+    recipe = config.parts["objective"]
+    named = [part for part in (getattr(recipe, f.name) for f in fields(recipe)) if isinstance(part, Part)]
+    for part in named:
+        refuse_vector_codes(zoo, part.name, mixer, setting.latent_shape, part.recipe)
 
 
 def _seeded(seed: int, purpose: str, make: Any) -> Any:

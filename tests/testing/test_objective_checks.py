@@ -13,6 +13,7 @@ VARIANTS = (
     *("ae", "ae:recon=l1"),
     *(f"aegan:gan={gan}" for gan in ("js", "ls", "hinge")),
     *("amr", "amr:beta=1.0", "amr:gan=ls,recon=l2", "amr:gan=hinge"),
+    *("amr_supervised", "amr_supervised:beta=1.0,gan=hinge", "amr_supervised:mixer=(mixup),recon=l2,gan=ls"),
     *("acai", "acai:gamma=0.5,weight=1.0", "acai:variant=amr"),
 )
 
