@@ -12,6 +12,7 @@ from mixzoo.errors import ConfigError, PluginError
 from mixzoo.options import Part
 from mixzoo.pictures import catalogue
 from mixzoo.pictures.catalogue import CORNERS
+from mixzoo.pictures.conditioned import aims_at_labels, conditioned_strips, differing
 from mixzoo.pictures.grid import save_png, sheet
 from mixzoo.pictures.interpolation import strips, triangle
 from mixzoo.plugins import Offer, Zoo
@@ -62,6 +63,10 @@ def draw_interpolations(
         warnings = (*warnings, *absent)
         found = catalogue.rows(autoencoder, mixers, test, steps=CATALOGUE_STEPS, device=run.device)
         files["mixers"] = save_png(sheet(found), pictures / "mixers.png")
+    apart = differing(test, run.data.setting().label_width, pairs)
+    if apart and aims_at_labels(mixer, run.data, tuple(autoencoder.latent_shape), run.device):
+        drawn = conditioned_strips(autoencoder, mixer, run.data, pairs=apart, steps=steps, device=run.device)
+        files["conditioned"] = save_png(drawn, pictures / f"conditioned-{slug}.png")
     if mixer.k < 3:
         return Drawn(files, (*warnings, f"no triangle: {spec} mixes {mixer.k} sources; try --mixer dirichlet:k=3"))
     files["triangle"] = save_png(

@@ -8,7 +8,14 @@ from mixzoo import hookimpl
 
 @hookimpl
 def mixzoo_metrics() -> Mapping[str, type[Any]]:
+    from mixzoo_metrics.arithmetic import LabelArithmetic
     from mixzoo_metrics.codes import LogisticRegression
+    from mixzoo_metrics.conditioned import ConditionedLabels
     from mixzoo_metrics.images import Reconstruction
 
-    return {"logistic_regression": LogisticRegression, "reconstruction": Reconstruction}
+    return {
+        "logistic_regression": LogisticRegression,
+        "reconstruction": Reconstruction,
+        "conditioned_labels": ConditionedLabels,
+        "label_arithmetic": LabelArithmetic,
+    }

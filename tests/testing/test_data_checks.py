@@ -75,6 +75,9 @@ def test_a_sound_metric_passes_everything():
     assert len(passes_everything("metric", Spread()).passed) == 7
 
 
+QUICK = {"conditioned_labels": "conditioned_labels:steps=4,mixes=20", "label_arithmetic": "label_arithmetic:steps=4"}
+
+
 @pytest.mark.parametrize("name", [offer.name for offer in load_zoo().of_kind("metric")])
 def test_every_metric_on_offer_passes_everything(name):
-    assert len(passes_everything("metric", load_zoo().recipe("metric", name)).passed) == 7
+    assert len(passes_everything("metric", load_zoo().recipe("metric", QUICK.get(name, name))).passed) == 7
