@@ -29,7 +29,7 @@ class MLP:
     latent: Annotated[int, Ge(1), "numbers of the code"] = 2
     hidden: Hidden = 128
     layers: Layers = 3
-    activation: Activation = "leaky_relu"
+    activation: Activation = "relu"
 
     def build(self, setting: Setting) -> "DenseAutoEncoder":
         return DenseAutoEncoder(self, setting)
@@ -66,7 +66,7 @@ class MLPDiscriminator:
 
     hidden: Hidden = 128
     layers: Annotated[int, Ge(0), Le(16), "hidden layers"] = 3
-    activation: Activation = "leaky_relu"
+    activation: Activation = "relu"
     power_iterations: Annotated[int, Ge(0), "of spectral norm, at each pass in training; 0 leaves it out"] = 0
 
     def build(self, setting: Setting) -> "DenseDiscriminator":

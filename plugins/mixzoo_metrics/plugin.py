@@ -10,6 +10,12 @@ from mixzoo import hookimpl
 def mixzoo_metrics() -> Mapping[str, type[Any]]:
     from mixzoo_metrics.codes import LogisticRegression
     from mixzoo_metrics.images import Reconstruction
+    from mixzoo_metrics.lines import LineInterpolation
     from mixzoo_metrics.mixes import MixDistance
 
-    return {"logistic_regression": LogisticRegression, "reconstruction": Reconstruction, "mix_distance": MixDistance}
+    return {
+        "logistic_regression": LogisticRegression,
+        "reconstruction": Reconstruction,
+        "mix_distance": MixDistance,
+        "line_interpolation": LineInterpolation,
+    }

@@ -46,7 +46,7 @@ def test_a_sound_data_set_passes_everything(recipe):
     assert len(report.passed) == 12 + isinstance(recipe, Filed)
 
 
-MADE = ("digits", "spiral")  # data sets that need no files
+MADE = ("digits", "spiral", "lines")  # data sets that need no files
 
 
 @pytest.mark.parametrize("spec", [*MADE, "digits:train_images=100", "spiral:noise=0.02,train_images=50"])
