@@ -23,8 +23,8 @@ from mixzoo.directory import (
 )
 from mixzoo.errors import CheckpointError, ConfigError, Interrupted, MixzooError, OutOfMemoryError
 from mixzoo.evaluation.probe import ProbeRecord
-from mixzoo.pictures.grid import save_png, sheet
-from mixzoo.pictures.mixes import mix_rows
+from mixzoo.pictures import views
+from mixzoo.pictures.grid import save_png
 from mixzoo.plugins import Zoo
 from mixzoo.protocols import Dataset, FinishedRun
 from mixzoo.provenance import changes, recorded, same_parts
@@ -172,8 +172,8 @@ def _train(
     pictures = home / "pictures"
 
     def picture(step: int) -> None:
-        rows = mix_rows(players.autoencoder, players.mixer, data.test, str(device))
-        save_png(sheet(rows), pictures / f"step-{step:08d}.png")
+        drawn = views.mixes(players.autoencoder, players.mixer, data.test, str(device))
+        save_png(drawn, pictures / f"step-{step:08d}.png")
 
     images = on_device(data.train, device, config.train.batch_images)
     labelled = labelled_images(config.train, len(data.train))
