@@ -9,8 +9,9 @@ from mixzoo import hookimpl
 @hookimpl
 def mixzoo_autoencoders() -> Mapping[str, type[Any]]:
     from mixzoo_convnets.autoencoder import ACAI, AMR
+    from mixzoo_convnets.variational import VAE
 
-    return {"acai": ACAI, "amr": AMR}
+    return {"acai": ACAI, "amr": AMR, "vae": VAE}
 
 
 @hookimpl
