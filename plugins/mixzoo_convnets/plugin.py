@@ -10,8 +10,9 @@ from mixzoo import hookimpl
 def mixzoo_autoencoders() -> Mapping[str, type[Any]]:
     from mixzoo_convnets.autoencoder import ACAI, AMR
     from mixzoo_convnets.fully_connected import MLP
+    from mixzoo_convnets.variational import VAE
 
-    return {"acai": ACAI, "amr": AMR, "mlp": MLP}
+    return {"acai": ACAI, "amr": AMR, "vae": VAE, "mlp": MLP}
 
 
 @hookimpl

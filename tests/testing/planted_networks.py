@@ -347,6 +347,22 @@ class HasAnInfiniteVariance(Variational):
         return self.f(x), self.spread(x).sub(100).exp().log().mul(float("inf"))
 
 
+class EncodesBesideTheMean(Variational):
+    """One deviation off the mean, in evaluation too."""
+
+    def encode(self, x):
+        mean, log_variance = self.posterior(x)
+        return mean + (log_variance / 2).exp()
+
+
+class SwapsMeanAndVariance(Variational):
+    def posterior(self, x):
+        return self.spread(x), self.f(x)
+
+    def encode(self, x):
+        return self.f(x)
+
+
 PLANTED_AUTOENCODERS = [
     ("latent_shape in reverse", StatesAnotherShape, "codes_have_the_stated_shape", "but latent_shape=.* says"),
     ("codes in float64", GivesDoubles, "codes_have_the_stated_shape", "encode gives torch.float64 of images in"),
@@ -402,6 +418,13 @@ PLANTED_AUTOENCODERS = [
     ),
     ("posterior is flat", HasAFlatPosterior, "posterior_has_the_codes_shape", "mean is .*, expected"),
     ("posterior is one tensor", HasAPosteriorOfOne, "posterior_has_the_codes_shape", "must give .mean, log_variance"),
+    (
+        "a code beside the mean",
+        EncodesBesideTheMean,
+        "code_is_the_mean_of_the_posterior",
+        "is not the mean of posterior",
+    ),
+    ("log-variance for a code", SwapsMeanAndVariance, "code_is_the_mean_of_the_posterior", "let encode give the mean"),
     ("posterior is infinite", HasAnInfiniteVariance, "posterior_has_the_codes_shape", "log_variance is NaN"),
 ]
 
