@@ -31,6 +31,7 @@ class Setting:
     image_shape: tuple[int, int, int]  # channels, height, width
     classes: int  # of the data set's labels
     latent_shape: tuple[int, ...] = ()  # of h without the batch; () while the auto-encoder itself is being built
+    restored: bool = False  # a checkpoint replaces all weights at once, so none need be fetched or read
 
 
 class CodeShape(NamedTuple):

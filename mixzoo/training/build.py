@@ -1,6 +1,6 @@
 """Recipes -> built parts: seeded, checked against their contract, on the device."""
 
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import torch
@@ -36,11 +36,13 @@ PROTOCOLS = {
 }
 
 
-def build_players(zoo: Zoo, config: RunConfig, data: Dataset, device: torch.device) -> Players:
-    """Everything the run trains, initialised from its seed."""
-    setting = Setting(image_shape=data.image_shape, classes=len(data.class_names))
+def build_players(
+    zoo: Zoo, config: RunConfig, data: Dataset, device: torch.device, *, restored: bool = False
+) -> Players:
+    """Everything the run trains, initialised from its seed; `restored` where a checkpoint replaces the weights."""
+    setting = Setting(image_shape=data.image_shape, classes=len(data.class_names), restored=restored)
     autoencoder = build_part(config, "autoencoder", setting).to(device)
-    setting = Setting(setting.image_shape, setting.classes, tuple(autoencoder.latent_shape))
+    setting = replace(setting, latent_shape=tuple(autoencoder.latent_shape))
     objective = build_part(config, "objective", setting)
     mixer = build_part(config, "mixer", setting)
     refuse_vector_codes(zoo, config.names["mixer"], mixer, setting.latent_shape, config.parts["mixer"])
