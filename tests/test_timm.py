@@ -7,11 +7,16 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+import mixzoo
 from mixzoo import Setting
-from mixzoo.plugins import load_zoo
+from mixzoo.errors import Interrupted
+from mixzoo.plugins import Offer, Plugin
+from mixzoo.run import open_run, resume, start
 from mixzoo.testing.autoencoders import autoencoder_checks
 from mixzoo.testing.report import run_checks
+from test_run import StopAt, weights, without_clock
 from timm_here import timm_here
+from toys import toy_config, toy_zoo
 
 timm_here()
 
@@ -207,7 +212,9 @@ def test_pretrained_weights_come_from_timms_hub(monkeypatch):
 
     asked = []
 
-    def download(repository, name):
+    def download(repository, name, local_files_only=False):
+        if local_files_only and not asked:
+            raise huggingface_hub.errors.LocalEntryNotFoundError("not in the cache")
         asked.append((repository, name))
         return str(saved_weights("resnet18"))
 
@@ -338,31 +345,31 @@ def test_each_family_keeps_every_promise_of_an_auto_encoder(options):
     assert [outcome.check.name for outcome in report.left_out] == left_out
 
 
-def test_a_run_on_timm_learns_and_resumes_bit_for_bit(tmp_path):
-    """With timm's own batch norms, whose statistics move at each step and are in the checkpoint."""
-    from mixzoo.errors import Interrupted
-    from mixzoo.plugins import Offer, Plugin
-    from mixzoo.run import open_run, resume, start
-    from test_run import StopAt, weights, without_clock
-    from toys import toy_config, toy_zoo
-
-    def zoo():
-        found = toy_zoo([])
-        found.offers += load_zoo_mixers()
-        found.offers.append(Offer("autoencoder", "timm", Plugin("timm", "mixzoo", "0.1.0"), Timm))
-        return found
-
-    def load_zoo_mixers():
-        return [offer for offer in load_zoo().offers if offer.kind in ("mixer", "objective", "metric")]
-
-    spec = "timm:norm=batch,out_index=1,latent=4,decoder_width=16"
-    flags = {"autoencoder": spec, "mixer": "dirichlet:k=3", "objective": "amr:beta=0.1"}
+@pytest.mark.parametrize("begun_from", ["random weights", "a file"])
+def test_a_run_on_timm_resumes_bit_for_bit(tmp_path, begun_from):
+    """Statistics of batch norms move at each step and are in the checkpoint; so are weights whose file is gone."""
+    weights_file = tmp_path / "weights.safetensors"
+    options = "norm=batch,model=test_resnet,out_index=1,latent=4,decoder_width=16"
+    if begun_from == "a file":
+        saved_weights("test_resnet").rename(weights_file)
+        options += f",weights={weights_file}"
+    flags = {"autoencoder": f"timm:{options}", "mixer": "dirichlet:k=3", "objective": "amr:beta=0.1"}
     numbers = {"steps": 6, "batch_images": 8, "log_every": 1, "checkpoint_every": 3, "evaluate_every": 3}
-    start(zoo(), toy_config(zoo(), flags=flags, **numbers), tmp_path / "whole")
+    zoo = zoo_with_timm()
+    start(zoo, toy_config(zoo, flags=flags, **numbers), tmp_path / "whole")
     with pytest.raises(Interrupted):
-        start(zoo(), toy_config(zoo(), flags=flags, **numbers), tmp_path / "stopped", lambda *_: StopAt(2))
-    resume(zoo(), tmp_path / "stopped")
+        start(zoo, toy_config(zoo, flags=flags, **numbers), tmp_path / "stopped", lambda *_: StopAt(2))
+    weights_file.unlink(missing_ok=True)
+    resume(zoo, tmp_path / "stopped")
     assert without_clock(tmp_path / "stopped") == without_clock(tmp_path / "whole")
     assert weights(tmp_path / "stopped") == weights(tmp_path / "whole")
-    opened = open_run(zoo(), tmp_path / "stopped", "cpu")
-    assert opened.players.autoencoder.f.net.model.bn1.num_batches_tracked > 0
+    opened = open_run(zoo, tmp_path / "stopped", "cpu")
+    assert opened.players.autoencoder.f.net.model.bn1.num_batches_tracked == 2 * 6
+
+
+def zoo_with_timm():
+    """The toys, and `timm` also where mixzoo was installed before it had one."""
+    zoo = toy_zoo()
+    if not any(offer.name == "timm" for offer in zoo.offers):
+        zoo.offers.append(Offer("autoencoder", "timm", Plugin("timm", "mixzoo", mixzoo.__version__), Timm))
+    return zoo

@@ -1,6 +1,8 @@
 """Weights to begin from: a safetensors file, the user's or the one on timm's hub. No pickle is ever read."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -34,14 +36,36 @@ def fetched(model: str) -> Path:
     if not config.hf_hub_id:
         raise ValueError(f"pretrained=true: timm has no weights of {model!r} on its hub; {REMEDY}")
     try:
-        from huggingface_hub import hf_hub_download  # timm's own way to its hub
-
-        return Path(hf_hub_download(config.hf_hub_id, _file_name(config.hf_hub_filename)))
+        return _from_hub(config.hf_hub_id, _file_name(config.hf_hub_filename))
     except Exception as err:  # of the network, of its library, of the hub: many kinds, none to be told apart here
+        cause = f"{type(err).__name__}: {first_line(err).partition('. ')[0]}"
         raise ValueError(
-            f"pretrained=true: {config.hf_hub_id!r} cannot be had from timm's hub "
-            f"({type(err).__name__}: {first_line(err)}). Try again online, or {REMEDY}"
+            f"pretrained=true: {config.hf_hub_id!r} cannot be had from timm's hub ({cause}). "
+            f"Try again online, or {REMEDY}"
         ) from err
+
+
+def _from_hub(repository: str, name: str) -> Path:
+    """The file from the cache, where it stays as it was when it was fetched, or else from the network."""
+    from huggingface_hub import hf_hub_download  # timm's own way to its hub
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(repository, name, local_files_only=True))
+    except LocalEntryNotFoundError:
+        with _silent("huggingface_hub"):  # a line for each try, and there will be one line of ours
+            return Path(hf_hub_download(repository, name))
+
+
+@contextmanager
+def _silent(logger: str) -> Iterator[None]:
+    log = logging.getLogger(logger)
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def _file_name(stated: str | None) -> str:
