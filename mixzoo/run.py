@@ -92,9 +92,10 @@ def resume(zoo: Zoo, home: Path, show_for: Callable[..., Show] | None = None) ->
     device = pick_device(config.train.device)
     with settings(config.train, device, before.get("threads", 0)), lock(home):
         warnings = [*changed, *differences(before, environment(zoo, config, data, device), home)]
-        players = build_players(zoo, config, data, device)
+        begun = bool(saved(home / "checkpoints"))
+        players = build_players(zoo, config, data, device, restored=begun)
         progress, damaged = fresh(), list[str]()
-        if saved(home / "checkpoints"):  # one killed before its first checkpoint begins again, to the same end
+        if begun:  # one killed before its first checkpoint begins again, to the same end
             progress, damaged = restore(home / "checkpoints", players)
         show = show_for(config.train.steps, progress.step) if show_for else Show()
         for line in (*damaged, *warnings):
@@ -110,7 +111,7 @@ def open_run(zoo: Zoo, home: Path, device: str = "auto") -> Opened:
         raise CheckpointError(f"{home}: no checkpoint yet; train it further with `mixzoo resume {home}`")
     checkpoint, state, progress, _ = newest(home / "checkpoints")
     data = _load(config)
-    players = build_players(zoo, config, data, where)
+    players = build_players(zoo, config, data, where, restored=True)
     load_modules(state, modules_of(players), checkpoint)
     return Opened(config, data, players, str(where), progress.step, changed)
 
