@@ -14,6 +14,7 @@ def mixzoo_datasets() -> Mapping[str, type[Any]]:
     from mixzoo_datasets.idx import KMNIST, MNIST, FashionMNIST
     from mixzoo_datasets.lines import Lines
     from mixzoo_datasets.spiral import Spiral
+    from mixzoo_datasets.sprites import Sprites
     from mixzoo_datasets.svhn import SVHN
 
     return {
@@ -26,4 +27,5 @@ def mixzoo_datasets() -> Mapping[str, type[Any]]:
         "folder": Folder,
         "spiral": Spiral,
         "lines": Lines,
+        "sprites": Sprites,
     }
