@@ -8,6 +8,7 @@ from mixzoo import hookimpl
 
 @hookimpl
 def mixzoo_datasets() -> Mapping[str, type[Any]]:
+    from mixzoo_datasets.celeba import CelebA
     from mixzoo_datasets.cifar import CIFAR10
     from mixzoo_datasets.digits import Digits
     from mixzoo_datasets.folder import Folder
@@ -24,6 +25,7 @@ def mixzoo_datasets() -> Mapping[str, type[Any]]:
         "fashion_mnist": FashionMNIST,
         "cifar10": CIFAR10,
         "svhn": SVHN,
+        "celeba": CelebA,
         "folder": Folder,
         "spiral": Spiral,
         "lines": Lines,
