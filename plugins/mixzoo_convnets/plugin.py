@@ -16,6 +16,7 @@ def mixzoo_autoencoders() -> Mapping[str, type[Any]]:
 
 @hookimpl
 def mixzoo_discriminators() -> Mapping[str, type[Any]]:
+    from mixzoo_convnets.autoencoding import Autoencoding
     from mixzoo_convnets.discriminator import ACAI, AMR
 
-    return {"acai": ACAI, "amr": AMR}
+    return {"acai": ACAI, "amr": AMR, "autoencoding": Autoencoding}
