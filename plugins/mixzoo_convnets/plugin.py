@@ -18,8 +18,15 @@ def mixzoo_autoencoders() -> Mapping[str, type[Any]]:
 
 @hookimpl
 def mixzoo_discriminators() -> Mapping[str, type[Any]]:
+    from mixzoo_convnets.autoencoding import Autoencoding
     from mixzoo_convnets.discriminator import ACAI, AMR
     from mixzoo_convnets.dsprites import DSpritesDiscriminator
     from mixzoo_convnets.fully_connected import MLPDiscriminator
 
-    return {"acai": ACAI, "amr": AMR, "dsprites": DSpritesDiscriminator, "mlp": MLPDiscriminator}
+    return {
+        "acai": ACAI,
+        "amr": AMR,
+        "dsprites": DSpritesDiscriminator,
+        "mlp": MLPDiscriminator,
+        "autoencoding": Autoencoding,
+    }
