@@ -68,3 +68,12 @@ def test_every_layer_of_the_discriminator_is_under_spectral_norm(iterations, bou
 def test_sides_that_are_no_multiples_of_sixteen_are_refused(recipe):
     with pytest.raises(ValueError, match="28x40 cannot be halved 4 times: both sides must be multiples of 16"):
         built(recipe, Setting((1, 28, 40), 10))
+
+
+def test_the_authors_vae_has_as_many_weights_and_a_posterior_whose_mean_is_the_code():
+    network = built(DSprites(variational=True))
+    assert parameters(network) == 502_005
+    x = torch.rand(2, 1, 64, 64) * 2 - 1
+    mean, log_variance = network.posterior(x)
+    assert mean.shape == log_variance.shape == (2, 10)
+    assert torch.equal(network.encode(x), mean)

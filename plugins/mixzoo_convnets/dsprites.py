@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from mixzoo import Scores, Setting
-from mixzoo_convnets.discriminator import PowerIterations
+from mixzoo_convnets.discriminator import PowerIterations, linear_head
+from mixzoo_convnets.variational import VariationalAutoEncoder
 
 Width: TypeAlias = Annotated[int, Ge(1), "feature maps of every convolution"]
 Hidden: TypeAlias = Annotated[int, Ge(1), "units of a fully connected layer"]
@@ -29,25 +30,29 @@ class DSprites:
 
     Linear layers and convolutions begin as He et al. 2015 (normal, fan-in, gain √2) with biases at 0; transposed
     convolutions as torch's own, which the authors' initialisation missed. Any image whose sides are multiples of 16.
+    With variational=true it is their VAE: twice the numbers from the encoder, a posterior's mean, which is the code,
+    and the logarithm of its variance (theirs took the second half for a deviation as it was, of either sign).
     """
 
     latent: Annotated[int, Ge(1), "numbers of the code"] = 10
     width: Width = 32
     hidden: Hidden = 256
+    variational: Annotated[bool, "an auto-encoder with a posterior, for the objective vae"] = False
 
-    def build(self, setting: Setting) -> "DSpritesAutoEncoder":
-        return DSpritesAutoEncoder(self, setting)
+    def build(self, setting: Setting) -> "DSpritesAutoEncoder | VariationalAutoEncoder":
+        numbers = 2 * self.latent if self.variational else self.latent
+        f = nn.Sequential(*encoder(setting.image_shape, self.width, self.hidden, numbers))
+        g = nn.Sequential(*decoder(setting.image_shape, self.width, self.hidden, self.latent))
+        kind = VariationalAutoEncoder if self.variational else DSpritesAutoEncoder
+        return kind(f, g, (self.latent,)).apply(begun)
 
 
 class DSpritesAutoEncoder(nn.Module):
     """f and g as two stacks of layers."""
 
-    def __init__(self, options: DSprites, setting: Setting) -> None:
+    def __init__(self, f: nn.Module, g: nn.Module, latent_shape: tuple[int, ...]) -> None:
         super().__init__()
-        self.latent_shape = (options.latent,)
-        self.f = nn.Sequential(*encoder(setting.image_shape, options.width, options.hidden, options.latent))
-        self.g = nn.Sequential(*decoder(setting.image_shape, options.width, options.hidden, options.latent))
-        self.apply(begun)
+        self.f, self.g, self.latent_shape = f, g, latent_shape
 
     def encode(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch latent"]:
         code: Tensor = self.f(x)
@@ -84,9 +89,12 @@ class DSpritesJudge(nn.Module):
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 spectral_norm(layer, n_power_iterations=options.power_iterations)
         self.layers = nn.Sequential(*layers)
+        self.head = linear_head(layers[-1], setting.head)
 
     def forward(self, x: Float[Tensor, "batch channels height width"]) -> Scores:
-        return Scores(realness=self.layers(x).flatten())
+        features = self.layers[:-1](x)
+        attributes = None if self.head is None else self.head(features)
+        return Scores(self.layers[-1](features).flatten(), attributes)
 
 
 def encoder(image_shape: tuple[int, int, int], width: int, hidden: int, numbers: int) -> list[nn.Module]:
