@@ -1,4 +1,4 @@
-"""Every cell of Tables 1 to 4 of AMR as a complete run file, in two readings: zoo_configs/paper and zoo_configs/authors.
+"""Every cell of Tables 1 to 4 of AMR as a complete run file, in two readings: folders paper and authors of zoo_configs.
 
     python benchmarks/paper_presets.py            write the files anew
     python benchmarks/paper_presets.py --table    print the table of cells for zoo_configs/README.md
