@@ -104,7 +104,7 @@ def _mixer(spec: str, latent: tuple[int, ...]) -> Mixer:
     try:
         mixer: Mixer = _created(load_zoo(), "mixer", spec, Setting((1, 1, 1), 0, latent), 0)
     except ConfigError as err:
-        if "data have no classes" not in str(err):
+        if "the data have none" not in str(err):
             raise
         raise ConfigError(f"mixer {spec!r} must know the number of classes; {make_it}") from err
     if isinstance(mixer, torch.nn.Module) and any(True for _ in mixer.parameters()):

@@ -6,7 +6,8 @@ feature map, one-hot per feature map or region, one per position.
 
 from typing import ClassVar
 
-from jaxtyping import Bool, Float
+import torch
+from jaxtyping import Bool, Float, Shaped
 from torch import Generator, Tensor, where
 
 from mixzoo.protocols import CodeShape, Draw, Mixed, Mixer
@@ -21,6 +22,21 @@ def drawn(mixer: Mixer, shape: CodeShape, rng: Generator, progress: float = 1.0)
 def needs_map(mixer: object) -> bool:
     """Whether the mixer mixes positions of a map, so that vector codes have nothing for it to mix."""
     return bool(getattr(mixer, "needs_map", False))
+
+
+def label_vectors(labels: Shaped[Tensor, "k batch *attributes"], width: int) -> Float[Tensor, "k batch label"]:
+    """y of each source: one-hot over `width` classes for integer classes, attributes as they are."""
+    if labels.ndim > 2:
+        return labels.float()
+    return (labels[..., None] == torch.arange(width, device=labels.device)).float()  # one_hot would wait for a GPU
+
+
+def mixed_labels(mixed: Mixed, y: Float[Tensor, "k batch label"]) -> Float[Tensor, "batch label"]:
+    """y_mix: what the mixer aimed at or, where it aims at none, Σᵢ s̄ᵢ yᵢ with s̄ the share averaged over the code."""
+    if mixed.labels is not None:
+        return mixed.labels
+    average = mixed.share.reshape(*mixed.share.shape[:2], -1).mean(2, keepdim=True)  # [k batch 1]
+    return (average.to(y.dtype) * y).sum(0)
 
 
 class LinearMixer:

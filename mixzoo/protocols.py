@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
 
-from jaxtyping import Float, Int, Shaped, UInt8
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Generator, Tensor
 from torch.nn import Parameter
 
@@ -29,9 +29,16 @@ class Setting:
     """What a part may know about the run it is built for."""
 
     image_shape: tuple[int, int, int]  # channels, height, width
-    classes: int  # of the data set's labels
+    classes: int  # of the data set's labels; 0 where they are attributes, or there are none
     latent_shape: tuple[int, ...] = ()  # of h without the batch; () while the auto-encoder itself is being built
+    attributes: int = 0  # 0 where labels are classes
+    head: int = 0  # numbers that a discriminator should say of the label: `label_width`, 0 where no objective asks
     restored: bool = False  # a checkpoint replaces all weights at once, so none need be fetched or read
+
+    @property
+    def label_width(self) -> int:
+        """Numbers of y, one label as a vector: attributes, or one-hot over classes."""
+        return self.attributes or self.classes
 
 
 class CodeShape(NamedTuple):
@@ -87,8 +94,13 @@ class Needs:
     mix: bool = False  # r.h_mix, r.share, r.x_mix
     discriminator: bool = False  # scores of what it judges
     reencode: bool = False  # r.h_mix_rec = f(g(h_mix))
-    labels: bool = False  # r.labels; a mixer gets labels wherever the data have them
-    posterior: bool = False  # r.mean, r.log_variance
+    labels: bool = False  # r.labels, r.y and what goes with them; a mixer gets labels wherever the data have them
+    posterior: bool = False  # r.mean, r.log_variance; x_rec and mixes come from a sample of the posterior
+    second: "Mixer | None" = None  # r.h_mix2, r.x_mix2: another mix of the same codes, by this mixer (without weights)
+    attributes: bool = False  # D.attributes of what it judges: a discriminator with an attribute head
+    penalty: bool = False  # it has `discriminator_penalty(x, discriminator)`, terms of D that need D itself
+    input_noise: float = 0.0  # standard deviation of what is added to x before f, in [-1, 1] units
+    code_dropout: float = 0.0  # chance of each number of a code to be 0 for g and the mixer; the others grow to match
 
 
 @runtime_checkable
@@ -155,6 +167,9 @@ class Resynthesis:
     _h_mix_rec: Tensor | None = None
     _labels: Tensor | None = None
     _posterior: tuple[Tensor, Tensor] | None = None
+    _said: "Said | None" = None
+    _second: Mixed | None = None
+    _x_mix2: Tensor | None = None
 
     @property
     def h_mix(self) -> Float[Tensor, "batch *latent"]:
@@ -178,6 +193,34 @@ class Resynthesis:
         return _needed(self._labels, "labels")
 
     @property
+    def y(self) -> Float[Tensor, "batch label"]:
+        """Labels as vectors: one-hot over classes, or the attributes as 0 and 1; 0 where `labelled` is not."""
+        return _needed(self._said, "labels").y
+
+    @property
+    def labelled(self) -> Bool[Tensor, " batch"]:
+        """The examples whose label the objective may use."""
+        return _needed(self._said, "labels").labelled
+
+    @property
+    def y_mix(self) -> Float[Tensor, "batch label"]:
+        """ỹ_mix: what the mixer aimed at (AMR eq. 7) or, where it aims at none, the mean of the sources' y by share."""
+        return _needed(_needed(self._said, "labels").y_mix, "mix")
+
+    @property
+    def labelled_mix(self) -> Bool[Tensor, " batch"]:
+        """The mixes all of whose sources are labelled; y_mix means nothing for the others."""
+        return _needed(_needed(self._said, "labels").labelled_mix, "mix")
+
+    @property
+    def h_mix2(self) -> Float[Tensor, "batch *latent"]:
+        return _needed(self._second, "second").h
+
+    @property
+    def x_mix2(self) -> Float[Tensor, "batch channels height width"]:
+        return _needed(self._x_mix2, "second")
+
+    @property
     def mean(self) -> Float[Tensor, "batch *latent"]:
         return _needed(self._posterior, "posterior")[0]
 
@@ -186,15 +229,30 @@ class Resynthesis:
         return _needed(self._posterior, "posterior")[1]
 
 
+@dataclass(frozen=True)
+class Said:
+    """Labels of a batch and of its mixes, as vectors, and for which of them they are known."""
+
+    y: Float[Tensor, "batch label"]
+    labelled: Bool[Tensor, " batch"]
+    y_mix: Float[Tensor, "batch label"] | None = None
+    labelled_mix: Bool[Tensor, " batch"] | None = None
+
+
 def _needed(value: T | None, need: str) -> T:
     if value is None:
-        raise ValueError(f"the objective reads something that it does not ask for: add {need}=True to its needs")
+        what = "second=a mixer" if need == "second" else f"{need}=True"
+        raise ValueError(f"the objective reads something that it does not ask for: add {what} to its needs")
     return value
 
 
 @runtime_checkable
 class Objective(Protocol):
-    """The terms of both players, over one shared forward pass. The engine detaches; nothing here does."""
+    """The terms of both players, over one shared forward pass. The engine detaches; nothing here does.
+
+    One whose needs say `penalty` has `discriminator_penalty(x, discriminator) -> Terms` too: further terms of D, on
+    real images, that are no function of its scores (a gradient penalty). It gets D itself, which then runs again.
+    """
 
     @property
     def needs(self) -> Needs: ...
@@ -212,10 +270,11 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class Split:
-    """Images as stored, and their labels."""
+    """Images as stored, their labels, and the factors that they were made from where those are known."""
 
-    images: UInt8[Tensor, "n channels height width"]  # 0..255, of height x width as the networks will see them
-    labels: Int[Tensor, " n"]
+    images: Shaped[Tensor, "n channels height width"]  # uint8 in 0..255; or float32 in [-1, 1], for what is no picture
+    labels: Int[Tensor, "n *attributes"]  # the class of each, or 0 and 1 for each attribute
+    factors: Float[Tensor, "n factors"] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -223,7 +282,10 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The three splits of a data set, in memory, and the names of its classes."""
+    """The three splits of a data set, in memory, and what their labels mean.
+
+    Labels are classes or attributes; where there are none (no names of either) they are all 0.
+    """
 
     train: Split
     validation: Split
@@ -231,11 +293,17 @@ class Dataset:
     class_names: tuple[str, ...]
     source: str = ""  # one line: where the images come from and how they were split
     fingerprint: str = field(default="", compare=False)  # hash of what was read, so that a resume sees a change
+    attribute_names: tuple[str, ...] = ()
+    factor_names: tuple[str, ...] = ()
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         channels, height, width = self.train.images.shape[1:]
         return (channels, height, width)
+
+    def setting(self, latent_shape: tuple[int, ...] = ()) -> Setting:
+        """What a part built for these data may know."""
+        return Setting(self.image_shape, len(self.class_names), latent_shape, len(self.attribute_names))
 
 
 @runtime_checkable

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from mixzoo.config import RunConfig, Train, resolve
-from mixzoo.data.batches import on_device
+from mixzoo.data.batches import labelled_images, on_device
 from mixzoo.directory import (
     differences,
     environment,
@@ -22,8 +22,9 @@ from mixzoo.directory import (
     write_text,
 )
 from mixzoo.errors import CheckpointError, ConfigError, Interrupted, MixzooError, OutOfMemoryError
-from mixzoo.pictures.grid import save_png, sheet
-from mixzoo.pictures.mixes import mix_rows
+from mixzoo.evaluation.probe import ProbeRecord
+from mixzoo.pictures import views
+from mixzoo.pictures.grid import save_png
 from mixzoo.plugins import Zoo
 from mixzoo.protocols import Dataset, FinishedRun
 from mixzoo.provenance import changes, recorded, same_parts
@@ -65,6 +66,7 @@ def start(
     data = _load(config)
     device = pick_device(config.train.device)
     on_device(data.train, torch.device("cpu"), config.train.batch_images)
+    labelled_images(config.train, len(data.train))
     with settings(config.train, device), contextlib.ExitStack() as stack:
         players = build_players(zoo, config, data, device)
         home = stack.enter_context(new_directory(directory, config.slug))  # only now that nothing more can be refused
@@ -171,11 +173,12 @@ def _train(
     pictures = home / "pictures"
 
     def picture(step: int) -> None:
-        rows = mix_rows(players.autoencoder, players.mixer, data.test, str(device))
-        save_png(sheet(rows), pictures / f"step-{step:08d}.png")
+        drawn = views.mixes(players.autoencoder, players.mixer, data.test, str(device))
+        save_png(drawn, pictures / f"step-{step:08d}.png")
 
     images = on_device(data.train, device, config.train.batch_images)
-    loop = Loop(config.train, players, data, images, metrics, home / "checkpoints", show, picture)
+    labelled = labelled_images(config.train, len(data.train))
+    loop = Loop(config.train, players, data, images, metrics, home / "checkpoints", show, picture, labelled)
     write_status(home, "running")
     try:
         progress = loop.run(progress)
@@ -204,14 +207,7 @@ def _train(
 def _finish(
     home: Path, config: RunConfig, data: Dataset, players: Players, progress: Progress, device: torch.device
 ) -> Result:
-    probe = progress.probe
-    numbers = {
-        "probe.best_validation_accuracy": probe.best_validation,
-        "probe.best_step": float(probe.best_step),
-        "probe.test_accuracy_at_best_validation": probe.test_at_best,
-        "probe.last_validation_accuracy": probe.last_validation,
-        "probe.last_test_accuracy": probe.last_test,
-    }
+    numbers = _probe_numbers(progress.probe) if players.probe is not None else {}
     finished = FinishedRun(players.autoencoder, players.mixer, data, config.train.seed, str(device))
     names = [parse_spec(spec).name for spec, _ in config.metrics]
     for (spec, metric), name in zip(config.metrics, names):
@@ -220,6 +216,16 @@ def _finish(
     picture = Path("pictures") / f"step-{progress.step:08d}.png"
     write_json(home / "results.json", {"steps": progress.step, "numbers": numbers, "picture": str(picture)})
     return Result(home, progress.step, numbers, home / picture)
+
+
+def _probe_numbers(probe: ProbeRecord) -> dict[str, float]:
+    return {
+        "probe.best_validation_accuracy": probe.best_validation,
+        "probe.best_step": float(probe.best_step),
+        "probe.test_accuracy_at_best_validation": probe.test_at_best,
+        "probe.last_validation_accuracy": probe.last_validation,
+        "probe.last_test_accuracy": probe.last_test,
+    }
 
 
 def _load(config: RunConfig) -> Dataset:

@@ -322,11 +322,11 @@ def test_a_run_with_a_composite_resumes_bit_for_bit(spec, tmp_path, monkeypatch)
 
     plain, seen = loop.draw_step, []
 
-    def stopping(seed, step, mixer, shape, images, progress):
+    def stopping(seed, step, mixer, shape, images, progress, **needs):
         seen.append(progress)
         if step == 7:
             raise Interrupted("stop")
-        return plain(seed, step, mixer, shape, images, progress)
+        return plain(seed, step, mixer, shape, images, progress, **needs)
 
     monkeypatch.setattr(loop, "draw_step", stopping)
     with pytest.raises(Interrupted):
@@ -344,7 +344,5 @@ def test_a_run_with_a_composite_resumes_bit_for_bit(spec, tmp_path, monkeypatch)
 
 def test_a_part_that_cannot_be_built_for_the_data_is_named_with_the_reason():
     recipe = ZOO.recipe("mixer", "one_of:a=mixup,b=(chain:a=mixup,b=label)")
-    with pytest.raises(
-        ConfigError, match=r"^mixer 'one_of': chain: label: it mixes by label, and the data have no classes"
-    ):
+    with pytest.raises(ConfigError, match=r"^mixer 'one_of': chain: label: it mixes by label, and the data have none"):
         built(recipe, "mixer", "one_of", Setting((1, 8, 8), 0, LATENT), 0)

@@ -188,7 +188,7 @@ def test_a_label_mixer_without_labels_says_what_to_do():
     h, _ = sources(mixer, 2)
     with pytest.raises(ValueError, match=r"^the label mixer got no labels: pass labels=, \[k batch\] classes or"):
         mixer(h, drawn(mixer, 2))
-    with pytest.raises(ConfigError, match=r"^mixer 'label': it mixes by label, and the data have no classes; use data"):
+    with pytest.raises(ConfigError, match=r"^mixer 'label': it mixes by label, and the data have none; use data"):
         mixer_of("label", LATENT, 0)
 
 
@@ -217,7 +217,7 @@ def test_gumbel_noise_has_its_law_and_is_finite():
 
 # --- network
 
-NETWORKS = ["network", "network:k=4", "network:share=channel", "network:k=3,share=example,hidden=7"]
+NETWORKS = ["network", "network:k=4", "network:share=position", "network:k=3,share=example,hidden=7"]
 
 
 def moved(mixer):
@@ -247,6 +247,19 @@ def test_a_network_gives_a_weight_to_each_position_map_or_example_from_the_codes
     torch.testing.assert_close(mixed.share.sum(0), torch.ones(5, *shape))
     torch.testing.assert_close(mixed.h, (mixed.share * h).sum(0))
     assert (mixer(h * 2, draw).share - mixed.share).abs().max() > 0.01
+
+
+@pytest.mark.parametrize(("share", "axes"), [("channel", (3, 4)), ("example", (3, 4))])
+def test_a_weight_that_no_position_has_of_its_own_depends_on_the_mean_over_positions_alone(share, axes):
+    mixer = moved(mixer_of(f"network:k=3,share={share}"))
+    h, _ = sources(mixer, 5)
+    draw = drawn(mixer, 5)
+    averaged = h.mean(axes, keepdim=True).expand_as(h)
+    torch.testing.assert_close(mixer(averaged, draw).share, mixer(h, draw).share)
+
+
+def test_of_a_network_every_feature_map_is_weighed_when_not_told_otherwise():
+    assert ZOO.recipe("mixer", "network") == ZOO.recipe("mixer", "network:share=channel")
 
 
 @pytest.mark.parametrize("spec", NETWORKS)

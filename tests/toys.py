@@ -1,7 +1,7 @@
 """Toy parts that train in a second on one core, offered beside the real ones in `toy_zoo()`."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -32,6 +32,31 @@ class ToyData:
         for i, label in enumerate(labels.tolist()):
             images[i, :, 2 * label + 1 : 2 * label + 3] += 180
         return Split(images.to(torch.uint8), labels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToyTagged(ToyData):
+    """The same bars, labelled by two attributes: bright in the upper third, bright in the lower third."""
+
+    def load(self, seed: int) -> Dataset:
+        data = super().load(seed)
+        return replace(data, class_names=(), attribute_names=("upper", "lower"))
+
+    def _split(self, count: int, rng: torch.Generator) -> Split:
+        split = super()._split(count, rng)
+        attributes = torch.stack([split.labels == 0, split.labels == 2], 1).long()
+        return Split(split.images, attributes, split.labels[:, None].float())
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToyUnlabelled(ToyData):
+    """The same bars without labels."""
+
+    def load(self, seed: int) -> Dataset:
+        return replace(super().load(seed), class_names=())
+
+    def _split(self, count: int, rng: torch.Generator) -> Split:
+        return Split(super()._split(count, rng).images, torch.zeros(count, dtype=torch.int64))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +113,8 @@ def toy_zoo(found: Iterable[EntryPoint] | None = None) -> Zoo:
     zoo = load_zoo(found)
     toys = {
         ("dataset", "toy_data"): ToyData,
+        ("dataset", "toy_tagged"): ToyTagged,
+        ("dataset", "toy_unlabelled"): ToyUnlabelled,
         ("autoencoder", "toy_net"): ToyNet,
         ("discriminator", "toy_judge"): ToyJudge,
     }

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from mixzoo.data.batches import to_images
@@ -27,7 +27,7 @@ def evaluating(module: Any) -> Iterator[None]:
 
 
 def batches(
-    images: UInt8[Tensor, "n channels height width"], device: str
+    images: Shaped[Tensor, "n channels height width"], device: str
 ) -> Iterator[Float[Tensor, "batch channels height width"]]:
     """The images in order, as network inputs on the device."""
     for stored in torch.split(images, EVALUATION_BATCH):
@@ -35,7 +35,7 @@ def batches(
 
 
 def encode(
-    autoencoder: AutoEncoder, images: UInt8[Tensor, "n channels height width"], device: str
+    autoencoder: AutoEncoder, images: Shaped[Tensor, "n channels height width"], device: str
 ) -> Float[Tensor, "n *latent"]:
     """f(x) of every image, on the CPU."""
     with evaluating(autoencoder):

@@ -13,20 +13,30 @@ from mixzoo.evaluation.codes import encode
 from mixzoo.protocols import AutoEncoder, Setting, Split
 
 
+def tells(setting: Setting) -> bool:
+    """Whether there is anything for a probe to tell apart: attributes, or two classes at least."""
+    return setting.attributes > 0 or setting.classes > 1
+
+
 def build_probe(setting: Setting) -> nn.Linear:
-    """Logits of the classes from a flattened code."""
-    return nn.Linear(prod(setting.latent_shape), setting.classes)
+    """Logits of the classes, or of each attribute, from a flattened code."""
+    return nn.Linear(prod(setting.latent_shape), setting.label_width)
 
 
 def probe_loss(probe: nn.Linear, h: Float[Tensor, "batch *latent"], labels: Tensor) -> Float[Tensor, ""]:
-    """Cross-entropy of the probe's logits; no gradient reaches h."""
-    return nn.functional.cross_entropy(probe(h.detach().flatten(1)), labels)
+    """Cross-entropy of the probe's logits, over classes or for each attribute; no gradient reaches h."""
+    logits = probe(h.detach().flatten(1))
+    if labels.ndim > 1:
+        return nn.functional.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
+    return nn.functional.cross_entropy(logits, labels)
 
 
 def accuracy(probe: nn.Linear, autoencoder: AutoEncoder, split: Split, device: str) -> float:
-    """The part of the split's images, in [0, 1], whose label the probe reads off their code."""
+    """The part of the split's images, in [0, 1], whose label the probe reads off their code; of attributes, the mean
+    over all of them."""
     codes = encode(autoencoder, split.images, device).flatten(1)
-    said = nn.functional.linear(codes, probe.weight.detach().cpu(), probe.bias.detach().cpu()).argmax(1)
+    logits = nn.functional.linear(codes, probe.weight.detach().cpu(), probe.bias.detach().cpu())
+    said = logits > 0 if split.labels.ndim > 1 else logits.argmax(1)
     return (said == split.labels).double().mean().item()
 
 

@@ -18,12 +18,13 @@ DRAWN_ROWS = 2
 
 
 def fixed_examples(split: Split, columns: int = COLUMNS) -> Int[Tensor, " n"]:
-    """Which images to show: the first of each class in turn, then the second, and so on."""
-    rank_in_class = torch.zeros(len(split), dtype=torch.int64)
-    for label in set(split.labels.tolist()):
-        where = split.labels == label
-        rank_in_class[where] = torch.arange(int(where.sum()))
-    by_rank_then_class = torch.argsort(rank_in_class * (int(split.labels.max()) + 1) + split.labels, stable=True)
+    """Which images to show: the first of each class in turn (or of each set of attributes), then the second, …"""
+    kinds, kind = torch.unique(split.labels, dim=0, return_inverse=True)
+    rank_in_kind = torch.zeros(len(split), dtype=torch.int64)
+    for number in range(len(kinds)):
+        where = kind == number
+        rank_in_kind[where] = torch.arange(int(where.sum()))
+    by_rank_then_class = torch.argsort(rank_in_kind * len(kinds) + kind, stable=True)
     return by_rank_then_class[:columns]
 
 

@@ -133,6 +133,17 @@ def check_posterior_has_the_codes_shape(case: AutoEncoderCase) -> None:
         assert value.isfinite().all(), f"{name} is NaN or infinite at the beginning of training"
 
 
+def check_code_is_the_mean_of_the_posterior(case: AutoEncoderCase) -> None:
+    """In evaluation mode encode(x) is the mean of posterior(x): the engine draws from a posterior, encode does not."""
+    network, x = case.build(), case.images()
+    with evaluating(network):
+        code, (mean, _) = network.encode(x), network.posterior(x)
+    assert gap(code, mean) <= ROUNDING, (
+        f"encode(x) is not the mean of posterior(x) (off by {gap(code, mean):.2g} of it); let encode give the mean, "
+        "where it is sampled is the engine's to say"
+    )
+
+
 def has_posterior(recipe: Any) -> str:
     """'' for a recipe whose network has a posterior."""
     with seeded(0):
@@ -158,4 +169,5 @@ autoencoder_checks: tuple[Check, ...] = (
         ),
     ),
     _check(check_posterior_has_the_codes_shape, applies=has_posterior),
+    _check(check_code_is_the_mean_of_the_posterior, applies=has_posterior),
 )

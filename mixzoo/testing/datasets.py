@@ -70,44 +70,79 @@ def check_is_a_recipe_that_loads(case: DatasetCase) -> None:
 
 
 def check_images_are_bytes_of_one_shape(case: DatasetCase) -> None:
-    """Every split is uint8 [n, channels, height, width], not empty, of 1 or 3 channels and of one size."""
+    """Every split is uint8 [n, channels, height, width], not empty, of 1 or 3 channels and of one size.
+
+    What is no picture may be float32 in [-1, 1] of height and width 1, a point of as many channels as it has numbers.
+    """
     for name, split in case.splits():
         images = split.images
-        assert images.dtype == torch.uint8, f"{name} images are {images.dtype}, expected uint8 of 0..255"
+        if images.shape[2:] == (1, 1):
+            assert images.dtype in (torch.uint8, torch.float32), f"{name} points are {images.dtype}, expected float32"
+            far = float(images.abs().max()) if images.is_floating_point() and len(images) else 0.0
+            assert far <= 1, f"{name} points reach {far}, expected numbers in [-1, 1]"
+        else:
+            assert images.dtype == torch.uint8, f"{name} images are {images.dtype}, expected uint8 of 0..255"
         assert images.ndim == 4, f"{name} images are {list(images.shape)}, expected [n, channels, height, width]"
         assert len(images), f"the {name} split is empty"
         shape, first = tuple(images.shape[1:]), tuple(case.data.train.images.shape[1:])
-        assert shape[0] in (1, 3), (
+        assert shape[0] in (1, 3) or shape[1:] == (1, 1), (
             f"{name} images have {shape[0]} channels of {shape}; are the channels the first axis?"
         )
         assert shape == first, f"{name} images are {shape}, those of train {first}"
 
 
 def check_labels_are_numbers_of_classes(case: DatasetCase) -> None:
-    """Every image has a label, int64, in 0 .. number of class names - 1."""
-    classes = len(case.data.class_names)
+    """Every image has a label, int64, in 0 .. number of class names - 1; or 0 or 1 for each attribute name."""
+    attributes = len(case.data.attribute_names)
+    classes = 2 if attributes else max(len(case.data.class_names), 1)
     for name, split in case.splits():
         labels = split.labels
         assert labels.dtype == torch.int64, f"{name} labels are {labels.dtype}, expected int64"
-        assert labels.shape == (len(split.images),), f"{name}: {len(split.images)} images, labels {list(labels.shape)}"
+        expected = (len(split.images), attributes) if attributes else (len(split.images),)
+        assert labels.shape == expected, f"{name}: {len(split.images)} images, labels {list(labels.shape)}"
         low, high = int(labels.min()), int(labels.max())
         assert low >= 0, f"{name} has the label {low}; classes are counted from 0"
-        assert high < classes, f"{name} has the label {high}, but there are {classes} class names"
+        many = "attributes are 0 or 1" if attributes else f"there are {len(case.data.class_names)} class names"
+        assert high < classes, f"{name} has the label {high}, but {many}"
 
 
 def check_class_names_are_words(case: DatasetCase) -> None:
-    """Class names are different strings, none empty, and each class has an image in some split."""
-    names = case.data.class_names
-    assert isinstance(names, tuple), f"class_names is a {type(names).__name__}, expected a tuple"
-    assert names, "class_names is empty"
-    for name in names:
-        is_word = isinstance(name, str) and bool(name.strip())
-        assert is_word, f"class_names holds {name!r}, expected a word"
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    assert not twice, f"class name {twice[0]!r} is there twice"
-    found = set(torch.cat([split.labels for _, split in case.splits()]).tolist())
-    unused = [name for number, name in enumerate(names) if number not in found]
-    assert not unused, f"no image of class {unused[0]!r} in any split; are the names in the order of the labels?"
+    """Names of classes, attributes and factors are different strings, none empty, and each class has an image in some
+    split, each attribute images with and without it. Labels are of one kind, classes or attributes."""
+    data = case.data
+    for what, names in (
+        ("class", data.class_names),
+        ("attribute", data.attribute_names),
+        ("factor", data.factor_names),
+    ):
+        assert isinstance(names, tuple), f"{what}_names is a {type(names).__name__}, expected a tuple"
+        for name in names:
+            is_word = isinstance(name, str) and bool(name.strip())
+            assert is_word, f"{what}_names holds {name!r}, expected a word"
+        twice = [name for name, count in Counter(names).items() if count > 1]
+        assert not twice, f"{what} name {twice[0]!r} is there twice"
+    assert not (data.class_names and data.attribute_names), "it has class_names and attribute_names; labels are of one"
+    labels = torch.cat([split.labels for _, split in case.splits()])
+    if not data.attribute_names:
+        found = set(labels.tolist())
+        unused = [name for number, name in enumerate(data.class_names) if number not in found]
+        assert not unused, f"no image of class {unused[0]!r} in any split; are the names in the order of the labels?"
+    for name, column in zip(data.attribute_names, labels.reshape(len(labels), -1).T):
+        assert 0 < column.sum() < len(column), f"attribute {name!r} is {int(column[0])} of every image in every split"
+
+
+def check_factors_fit_their_names(case: DatasetCase) -> None:
+    """Factors, where they are given, are finite float32 [n, factor names] in every split."""
+    names = case.data.factor_names
+    for name, split in case.splits():
+        factors = split.factors
+        if factors is None:
+            assert not names, f"there are names of factors, but {name} has no factors"
+            continue
+        assert factors.dtype == torch.float32, f"{name} factors are {factors.dtype}, expected float32"
+        expected = [len(split.images), len(names)]
+        assert list(factors.shape) == expected, f"{name} factors are {list(factors.shape)}, expected {expected}"
+        assert factors.isfinite().all(), f"{name} factors hold NaN or infinity"
 
 
 def check_loads_the_same_twice(case: DatasetCase) -> None:
@@ -115,7 +150,8 @@ def check_loads_the_same_twice(case: DatasetCase) -> None:
     again = case.load(case.seed)
     for name, split in case.splits():
         assert equal(split, getattr(again, name)), f"the {name} split differs when it is loaded again with one seed"
-    assert case.data.class_names == again.class_names, "class_names differ when it is loaded again"
+    for names in ("class_names", "attribute_names", "factor_names"):
+        assert getattr(case.data, names) == getattr(again, names), f"{names} differ when it is loaded again"
     assert case.data.fingerprint == again.fingerprint, "the fingerprint differs when it is loaded again"
 
 
@@ -200,8 +236,11 @@ def check_a_missing_folder_is_a_data_error(case: DatasetCase) -> None:
 
 
 def equal(a: Split, b: Split) -> bool:
-    """Whether two splits hold the same images and labels in the same order."""
-    return same(a.images, b.images) and same(a.labels, b.labels)
+    """Whether two splits hold the same images, labels and factors in the same order."""
+    factors = (a.factors is None) == (b.factors is None) and (
+        a.factors is None or b.factors is None or same(a.factors, b.factors)
+    )
+    return same(a.images, b.images) and same(a.labels, b.labels) and factors
 
 
 def contents(split: Split) -> Counter[bytes]:
@@ -242,6 +281,7 @@ dataset_checks: tuple[Check, ...] = (
             check_images_are_bytes_of_one_shape,
             check_labels_are_numbers_of_classes,
             check_class_names_are_words,
+            check_factors_fit_their_names,
             check_loads_the_same_twice,
             check_loading_moves_no_generator,
             check_has_a_fingerprint_and_a_source,

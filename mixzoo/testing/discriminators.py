@@ -1,7 +1,7 @@
 """What a discriminator promises, one function a promise; `discriminator_checks` runs them all on a recipe."""
 
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from mixzoo.testing.networks import NetworkCase, Outputs, network_cases, setting
 from mixzoo.testing.report import Check, check_from
 from mixzoo.testing.watching import seeded
 
+HEADS = (2, 5)  # numbers of a label
 LATENTS = ((2, 4, 4), (16,))  # of the auto-encoder beside it: a map and a vector
 STEPS, RATE, BEYOND = 60, 0.3, 1.5  # of the ascent that tells a raw score from one squashed into (0, 1) or (-1, 1)
 
@@ -91,26 +92,30 @@ def check_scores_tell_images_apart(case: DiscriminatorCase) -> None:
 
 
 def check_attributes_are_logits_of_each_image(case: DiscriminatorCase) -> None:
-    """attributes is [batch, attributes], as many for every batch, of the images' type."""
-    network = case.build()
-    found = [network(case.images(n)).attributes for n in (1, case.batch)]
-    for n, attributes in zip((1, case.batch), found):
-        assert attributes is not None, "attributes is None for some batches and not for others"
-        fits = attributes.ndim == 2 and len(attributes) == n
-        assert fits, f"attributes is {list(attributes.shape)} for {n} images, expected [{n}, attributes]"
-        assert attributes.is_floating_point(), f"attributes is {attributes.dtype}, expected logits"
-    assert len({attributes.shape[1] for attributes in found}) == 1, "the number of attributes changes with the batch"
+    """attributes is [batch, setting.head], for every batch, of the images' type."""
+    for head in HEADS:
+        network = replace(case, setting=replace(case.setting, head=head)).build()
+        for n in (1, case.batch):
+            attributes = network(case.images(n)).attributes
+            assert attributes is not None, f"attributes is None for {n} images and setting.head={head}"
+            fits = tuple(attributes.shape) == (n, head)
+            assert fits, (
+                f"attributes is {list(attributes.shape)} for {n} images and setting.head={head}, expected [{n}, {head}]"
+            )
+            assert attributes.is_floating_point(), f"attributes is {attributes.dtype}, expected logits"
 
 
 def has_attributes(recipe: Any) -> str:
-    """'' for a recipe whose network has an attribute head."""
-    setting = settings_taken(recipe, LATENTS)[0]
+    """'' for a recipe whose network has an attribute head where the setting asks for one."""
+    setting = replace(settings_taken(recipe, LATENTS)[0], head=HEADS[0])
     with seeded(0), torch.no_grad():
         scores = recipe.build(setting).eval()(torch.zeros(2, *setting.image_shape))
     return "it has no attribute head" if getattr(scores, "attributes", None) is None else ""
 
 
-_check = partial(check_from, kind="discriminator", cases=partial(network_cases, DiscriminatorCase, latents=LATENTS))
+_check = partial(
+    check_from, kind="discriminator", cases=partial(network_cases, DiscriminatorCase, latents=LATENTS, heads=(0, 3))
+)
 
 discriminator_checks: tuple[Check, ...] = (
     *map(

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, TypeVar
 
@@ -71,10 +71,14 @@ class NetworkCase(ABC):
 C = TypeVar("C", bound=NetworkCase)
 
 
-def network_cases(case: type[C], recipe: Any, latents: Sequence[tuple[int, ...]] = ((),)) -> Any:
-    """Strategy of cases at the smallest sizes that the recipe takes, grey and colour, square and oblong."""
+def network_cases(
+    case: type[C], recipe: Any, latents: Sequence[tuple[int, ...]] = ((),), heads: Sequence[int] = (0,)
+) -> Any:
+    """Strategy of cases at the smallest sizes that the recipe takes, grey and colour, square and oblong; of a
+    discriminator with heads of those widths."""
     st = strategies()
-    settings = st.sampled_from(settings_taken(recipe, latents))
+    taken = settings_taken(recipe, latents)
+    settings = st.sampled_from([replace(setting, head=head) for setting in taken for head in heads])
     return st.builds(case, st.just(recipe), settings, st.sampled_from((2, 3, 5)), st.integers(0, 2**31))
 
 

@@ -11,12 +11,12 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from mixzoo.protocols import Needs, Objective, Terms
-from mixzoo.testing.passes import READINGS, ObjectiveCase, Pass, judges, objective_cases
+from mixzoo.protocols import Needs, Objective, Scores, Terms
+from mixzoo.testing.passes import READINGS, ObjectiveCase, Pass, judges, needs_of, objective_cases
 from mixzoo.testing.report import Check, check_from
-from mixzoo.testing.watching import gap, generators_untouched, same, unwritten
+from mixzoo.testing.watching import gap, generators_untouched, same, seeded, unwritten
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 STEP, AGREEMENT = 1e-6, 1e-5  # of the central difference; part of the derivative's size
@@ -52,13 +52,22 @@ def check_reads_all_that_it_needs(case: ObjectiveCase) -> None:
         assert not getattr(needs, need) or run.r.read & set(fields), (
             f"needs has {need}=True, but none of {', '.join('r.' + f for f in fields)} is ever read; leave it out"
         )
+    if needs.attributes:
+        total = torch.stack([summed(own) for own in played(case.objective, run).values()]).sum()
+        grads = torch.autograd.grad(total, list(run.judgement.attributes.values()), allow_unused=True)
+        assert any(g is not None for g in grads), "needs has attributes=True, but no term reads D.attributes"
 
 
 @contextmanager
 def reading_within_needs() -> Iterator[None]:
-    """AssertionError, in place of the ValueError, where something is read that the needs do not name."""
+    """AssertionError, in place of another, where something is read that the needs do not name."""
     try:
         yield
+    except KeyError as err:
+        raise AssertionError(
+            f"it reads the score or the attributes {err} of what it does not judge; add the images to judged, or "
+            "attributes=True to its needs"
+        ) from err
     except ValueError as err:
         if "does not ask for" not in str(err):
             raise
@@ -116,6 +125,45 @@ def check_scores_teach_the_discriminator(case: ObjectiveCase) -> None:
         grads = torch.autograd.grad(term, run.scores, retain_graph=True, allow_unused=True)
         moves = any(grad is not None for grad in grads)
         assert moves, f"discriminator term {name!r} depends on no score, so D cannot move it; detach nothing"
+
+
+def check_a_penalty_is_terms_of_the_discriminator(case: ObjectiveCase) -> None:
+    """discriminator_penalty(x, D) gives named finite scalars that move D, and its name is no other term's."""
+    run = case.a_pass(dtype=torch.float32)
+    pixels = run.r.x[0].numel()
+    with seeded(case.seed):
+        D = _Judge(pixels, case.setting.label_width if case.objective.needs.attributes else 0)
+    with unwritten({"x": run.r.x}, "discriminator_penalty"):
+        terms = case.objective.discriminator_penalty(run.r.x, D)
+    assert terms, "discriminator_penalty gives no terms; leave penalty=True out of the needs"
+    twice = sorted(terms.keys() & played(case.objective, run)["discriminator"].keys())
+    assert not twice, f"the name {twice} is that of another discriminator term too"
+    for name, term in terms.items():
+        assert NAME.fullmatch(str(name)), f"a penalty is called {name!r}; use one word"
+        assert isinstance(term, Tensor), f"penalty {name!r} is {type(term).__name__}, expected a tensor"
+        assert term.shape == (), f"penalty {name!r} is {list(term.shape)}, expected one number; take the mean"
+        assert term.isfinite(), f"penalty {name!r} is {term.item()}"
+        grads = torch.autograd.grad(term, list(D.parameters()), allow_unused=True) if term.requires_grad else ()
+        moves = any(grad is not None and grad.any() for grad in grads)
+        assert moves, f"penalty {name!r} moves no weight of D; make its gradient with create_graph=True"
+
+
+class _Judge(nn.Module):
+    """A small smooth discriminator."""
+
+    def __init__(self, pixels: int, head: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(pixels, 8), nn.Tanh(), nn.Linear(8, 1 + head))
+        self.head = head
+
+    def forward(self, x: Tensor) -> Scores:
+        out = self.body(x)
+        return Scores(out[:, 0], out[:, 1:] if self.head else None)
+
+
+def penalises(part: Any) -> str:
+    """'' for an objective with a penalty that needs D itself."""
+    return "" if needs_of(part).penalty else "it has no penalty that needs D itself"
 
 
 def check_every_judged_image_is_used(case: ObjectiveCase) -> None:
@@ -256,4 +304,5 @@ objective_checks: tuple[Check, ...] = (
             check_extreme_scores_give_finite_terms,
         ),
     ),
+    _check(check_a_penalty_is_terms_of_the_discriminator, applies=penalises),
 )

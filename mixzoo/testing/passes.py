@@ -5,7 +5,7 @@ of the pass is noted.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
@@ -14,9 +14,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mixzoo.draws import rng_for
-from mixzoo.protocols import Images, Judgement, Mixed, Needs, Resynthesis, Setting
+from mixzoo.mixing import label_vectors
+from mixzoo.protocols import Images, Judgement, Mixed, Needs, Resynthesis, Said, Setting
 from mixzoo.testing.hypotheses import strategies
-from mixzoo.testing.networks import settings_taken
+from mixzoo.testing.networks import refusal_of, settings_taken
 from mixzoo.testing.watching import seeded
 
 SIZES = (((16, 24), (32, 32), (64, 64)),)  # the smallest that the recipe takes
@@ -24,11 +25,12 @@ LATENTS = ((2, 2, 3), (5,))
 READINGS: Mapping[str, tuple[str, ...]] = {  # need -> what it lets an objective read
     "mix": ("h_mix", "share", "x_mix"),
     "reencode": ("h_mix_rec",),
-    "labels": ("labels",),
+    "labels": ("labels", "y", "labelled", "y_mix", "labelled_mix"),
     "posterior": ("mean", "log_variance"),
+    "second": ("h_mix2", "x_mix2"),
 }
 _READABLE = {name for fields in READINGS.values() for name in fields}
-ATTRIBUTES = 3
+CONSTANTS = ("x", "share", "labels", "y", "labelled", "y_mix", "labelled_mix")  # what nothing trained makes
 
 Spread: TypeAlias = Literal["example", "map", "position"]  # what one number of a share is for
 
@@ -53,16 +55,15 @@ class Pass:
     tensors: dict[str, Tensor]  # of the pass, by the name that an objective reads them under
     leaves: dict[str, Tensor]  # those that are trained, and D's weights
     offset: float  # added to every score
+    has_head: bool  # whether D says the label too
     judgement: Judgement = field(default_factory=lambda: Judgement({}))
 
     def judge(self, judged: Images) -> Judgement:
         """D's scores and attribute logits of everything judged; each image's depend on it alone."""
         weights, attributes = self.leaves["D"], self.leaves["D.attributes"]
         flat = {name: (images + 0.3 * images.square()).flatten(1) for name, images in judged.items()}
-        self.judgement = Judgement(
-            {name: self.offset + pixels @ weights for name, pixels in flat.items()},
-            {name: self.offset + pixels @ attributes for name, pixels in flat.items()},
-        )
+        said = {name: self.offset + pixels @ attributes for name, pixels in flat.items()} if self.has_head else {}
+        self.judgement = Judgement({name: self.offset + pixels @ weights for name, pixels in flat.items()}, said)
         return self.judgement
 
     @property
@@ -100,11 +101,11 @@ class ObjectiveCase:
         tensors = {name: t.to(dtype, copy=True) if t.is_floating_point() else t for name, t in self._tensors.items()}
         if reverse:
             tensors = {name: t.flip(1 if name == "share" else 0) for name, t in tensors.items()}
-        trained = {name: t for name, t in tensors.items() if name not in ("x", "share", "labels")}
+        trained = {name: t for name, t in tensors.items() if name not in CONSTANTS}
         trained |= {name: t.to(dtype) for name, t in self._weights.items()}
         trained = {name: (t + moved.get(name, 0)).detach().requires_grad_(leaves) for name, t in trained.items()}
         tensors |= {name: trained[name] for name in trained.keys() & tensors.keys()}
-        return Pass(_assembled(tensors), tensors, trained, offset)
+        return Pass(_assembled(tensors), tensors, trained, offset, self.objective.needs.attributes)
 
     def trained_leaves(self) -> list[str]:
         """The leaves of a pass that f and g move."""
@@ -128,7 +129,9 @@ class ObjectiveCase:
             found |= {"x_mix": self._normal("x_mix", images)}
             found |= {"h_mix_rec": self._normal("h_mix_rec", codes)} if needs.reencode else {}
         if needs.labels:
-            found["labels"] = torch.randint(self.setting.classes, (self.batch,), generator=rng_for(self.seed, "labels"))
+            found |= self._said()
+        if needs.second is not None:
+            found |= {"h_mix2": self._normal("h_mix2", codes), "x_mix2": self._normal("x_mix2", images)}
         if needs.posterior:
             found |= {name: self._normal(name, codes) for name in ("mean", "log_variance")}
         return found
@@ -136,8 +139,25 @@ class ObjectiveCase:
     @cached_property
     def _weights(self) -> dict[str, Tensor]:
         pixels = torch.Size(self.setting.image_shape).numel()
-        weights = self._normal("D", (pixels, 1 + ATTRIBUTES)) * 2 / pixels**0.5
+        weights = self._normal("D", (pixels, 1 + self.setting.label_width)) * 2 / pixels**0.5
         return {"D": weights[:, 0], "D.attributes": weights[:, 1:]}
+
+    def _said(self) -> dict[str, Tensor]:
+        """Labels, of all examples or of all but the first, and what the mixes of them should be."""
+        rng = rng_for(self.seed, "labels")
+        attributes = self.setting.attributes
+        size = (self.batch, attributes) if attributes else (self.batch,)
+        labels = torch.randint(2 if attributes else self.setting.classes, size, generator=rng)
+        labelled = torch.arange(self.batch) >= self.seed % 2
+        y = label_vectors(labels[None], self.setting.label_width)[0].double() * labelled[:, None]
+        y_mix = 0.7 * y + 0.3 * y.flip(0)
+        return {
+            "labels": labels,
+            "y": y,
+            "labelled": labelled,
+            "y_mix": y_mix,
+            "labelled_mix": labelled & labelled.flip(0),
+        }
 
     def _share(self) -> Float[Tensor, "k batch *latent_or_ones"]:
         """Random weights that sum to 1 over k, one for each example, each feature map or each position."""
@@ -159,12 +179,19 @@ def objective_cases(part: Any) -> Any:
     return st.builds(
         ObjectiveCase,
         st.just(part),
-        setting=st.sampled_from(settings_taken(part, LATENTS, SIZES)),
+        setting=st.sampled_from(_settings(part)),
         k=st.integers(2, 4),
         spread=st.sampled_from(("example", "map", "position")),
         batch=st.sampled_from((2, 3, 5)),
         seed=st.integers(0, 2**31),
     )
+
+
+def _settings(part: Any) -> list[Setting]:
+    """Settings that the objective takes: of classes and, where it takes them, of attributes."""
+    classes = settings_taken(part, LATENTS, SIZES)
+    attributes = [replace(setting, classes=0, attributes=2) for setting in classes]
+    return classes + [setting for setting in attributes if not refusal_of(part, setting)]
 
 
 def objective_of(part: Any, setting: Setting) -> Any:
@@ -175,8 +202,13 @@ def objective_of(part: Any, setting: Setting) -> Any:
 
 def judges(part: Any) -> str:
     """'' for an objective with a discriminator."""
-    objective = objective_of(part, settings_taken(part, LATENTS, SIZES)[0])
-    return "" if objective.needs.discriminator else "it has no discriminator"
+    return "" if needs_of(part).discriminator else "it has no discriminator"
+
+
+def needs_of(part: Any) -> Needs:
+    """What the objective, or one of the recipe, needs."""
+    needs: Needs = objective_of(part, settings_taken(part, LATENTS, SIZES)[0]).needs
+    return needs
 
 
 def _assembled(tensors: Mapping[str, Tensor]) -> WatchedPass:
@@ -191,4 +223,7 @@ def _assembled(tensors: Mapping[str, Tensor]) -> WatchedPass:
         _h_mix_rec=tensors.get("h_mix_rec"),
         _labels=tensors.get("labels"),
         _posterior=posterior,
+        _said=Said(*(tensors[n] for n in ("y", "labelled", "y_mix", "labelled_mix"))) if "y" in tensors else None,
+        _second=Mixed(tensors["h_mix2"], tensors["h_mix2"].new_ones(1, 1)) if "h_mix2" in tensors else None,
+        _x_mix2=tensors.get("x_mix2"),
     )

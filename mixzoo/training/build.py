@@ -10,7 +10,8 @@ from torch.optim import Adam, Optimizer
 from mixzoo.config import RunConfig, Train
 from mixzoo.draws import seed_for
 from mixzoo.errors import ConfigError, PluginError, listing
-from mixzoo.evaluation.probe import build_probe
+from mixzoo.evaluation.codes import evaluating
+from mixzoo.evaluation.probe import build_probe, tells
 from mixzoo.mixing import needs_map
 from mixzoo.options import Part, options_of
 from mixzoo.plugins import Zoo
@@ -40,7 +41,7 @@ def build_players(
     zoo: Zoo, config: RunConfig, data: Dataset, device: torch.device, *, restored: bool = False
 ) -> Players:
     """Everything the run trains, initialised from its seed; `restored` where a checkpoint replaces the weights."""
-    setting = Setting(image_shape=data.image_shape, classes=len(data.class_names), restored=restored)
+    setting = replace(data.setting(), restored=restored)
     autoencoder = build_part(config, "autoencoder", setting).to(device)
     setting = replace(setting, latent_shape=tuple(autoencoder.latent_shape))
     objective = build_part(config, "objective", setting)
@@ -48,16 +49,18 @@ def build_players(
     refuse_vector_codes(zoo, config.names["mixer"], mixer, setting.latent_shape, config.parts["mixer"])
     if isinstance(mixer, nn.Module):
         mixer = mixer.to(device)
-    discriminator = build_part(config, "discriminator", setting).to(device) if objective.needs.discriminator else None
-    probe = _seeded(config.train.seed, "probe", lambda: build_probe(setting)).to(device)
-    _refuse_unmet_needs(config, objective, autoencoder)
+    discriminator = _discriminator(config, setting, objective, device) if objective.needs.discriminator else None
+    probe = _seeded(config.train.seed, "probe", lambda: build_probe(setting).to(device)) if tells(setting) else None
+    _refuse_unmet_needs(config, objective, autoencoder, setting)
+    if objective.needs.second is not None:
+        _refuse_second(zoo, config, objective.needs.second, setting)
     moved = {
         "autoencoder": trainable([autoencoder, mixer] if objective.needs.mix else [autoencoder]),
         "discriminator": trainable([discriminator]),
         "probe": trainable([probe]),
     }
     optimisers = {name: _adam(config.train, name, params) for name, params in moved.items() if params}
-    return Players(autoencoder, mixer, discriminator, probe, objective, optimisers)
+    return Players(autoencoder, mixer, discriminator, probe, objective, optimisers, setting.label_width)
 
 
 def build_part(config: RunConfig, kind: str, setting: Setting) -> Any:
@@ -108,12 +111,45 @@ def _needing_map(recipe: Any) -> str:
     return ""
 
 
-def _refuse_unmet_needs(config: RunConfig, objective: Objective, autoencoder: AutoEncoder) -> None:
+def _discriminator(config: RunConfig, setting: Setting, objective: Objective, device: torch.device) -> Any:
+    """D, with a head for the label where the objective needs one; ConfigError where it has none to give."""
+    setting = replace(setting, head=setting.label_width if objective.needs.attributes else 0)
+    discriminator = build_part(config, "discriminator", setting).to(device)
+    if setting.head:
+        with evaluating(discriminator):
+            said = discriminator(torch.zeros(1, *setting.image_shape, device=device)).attributes
+        if said is None or said.shape != (1, setting.head):
+            raise ConfigError(
+                f"objective {config.names['objective']!r} needs a discriminator that says {setting.head} numbers of "
+                f"the label, and {config.names['discriminator']!r} says {0 if said is None else said.shape[1]}; use "
+                "one with an attribute head, such as amr or acai"
+            )
+    return discriminator
+
+
+def _refuse_unmet_needs(config: RunConfig, objective: Objective, autoencoder: AutoEncoder, setting: Setting) -> None:
+    name = f"objective {config.names['objective']!r}"
     if objective.needs.posterior and not hasattr(autoencoder, "posterior"):
         raise ConfigError(
-            f"objective {config.names['objective']!r} needs an auto-encoder with a posterior; "
-            f"{config.names['autoencoder']!r} has none"
+            f"{name} needs an auto-encoder with a posterior; {config.names['autoencoder']!r} has none; "
+            "use one that has, such as --autoencoder vae"
         )
+    if objective.needs.labels and not setting.label_width:
+        raise ConfigError(f"{name} needs labels, and {config.names['dataset']!r} has none; use data with labels")
+    if config.train.labelled_images is not None and not objective.needs.labels:
+        raise ConfigError(f"{name} reads no labels, so labelled_images= has no meaning; leave it out")
+
+
+def _refuse_second(zoo: Zoo, config: RunConfig, mixer: Mixer, setting: Setting) -> None:
+    if trainable([mixer]):
+        raise ConfigError(
+            f"objective {config.names['objective']!r}: its mixer must have no weights; name the one that learns with "
+            "--mixer"
+        )
+    recipe = config.parts["objective"]
+    named = [part for part in (getattr(recipe, f.name) for f in fields(recipe)) if isinstance(part, Part)]
+    for part in named:
+        refuse_vector_codes(zoo, part.name, mixer, setting.latent_shape, part.recipe)
 
 
 def _seeded(seed: int, purpose: str, make: Any) -> Any:

@@ -151,6 +151,8 @@ def numbers(line: Mapping[str, Any], separator: str = "  ") -> str:
 
 
 def _accuracies(line: Mapping[str, Any]) -> str:
+    if "validation_accuracy" not in line:
+        return "no probe: no labels to tell apart"
     return (
         f"probe: validation {100 * line['validation_accuracy']:.1f} % "
         f"(best {100 * line['best_validation_accuracy']:.1f} %)  test {100 * line['test_accuracy']:.1f} %"

@@ -14,6 +14,7 @@ from time import monotonic
 from types import FrameType
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from mixzoo.config import Train
@@ -39,6 +40,7 @@ class Loop:
     checkpoints: Path
     show: Show
     picture: Callable[[int], None]  # draws the fixed rows at this step
+    labelled: Bool[Tensor, " images"] | None = None  # the train images whose label the objective may use; None for all
 
     def run(self, progress: Progress) -> Progress:
         """Train from `progress` to the last step; raises Interrupted, with the state committed, on a signal."""
@@ -66,7 +68,17 @@ class Loop:
         latent = tuple(self.players.autoencoder.latent_shape)
         shape = CodeShape(self.train.batch_images, latent)
         images, progress = len(self.images.images), step / self.train.steps
-        draws = draw_step(self.train.seed, step, self.players.mixer, shape, images, progress)
+        draws = draw_step(
+            self.train.seed,
+            step,
+            self.players.mixer,
+            shape,
+            images,
+            progress,
+            needs=self.players.objective.needs,
+            image_shape=self.data.image_shape,
+            labelled=self.labelled,
+        )
         x, labels = self.images.batch(draws.index)
         torch.manual_seed(seed_for(self.train.seed, "torch", step))  # for a network that draws its own (dropout)
         return train_step(self.players, x, labels, draws, autoencoder_moves=step % self.train.d_steps == 0)
@@ -86,16 +98,16 @@ class Loop:
     def _evaluate(self, done: int, progress: Progress) -> Progress:
         device = str(self.images.images.device)
         players = self.players
-        validation = accuracy(players.probe, players.autoencoder, self.data.validation, device)
-        test = accuracy(players.probe, players.autoencoder, self.data.test, device)
-        record = progress.probe.after(done, validation, test)
-        line = {
-            "kind": "evaluate",
-            "step": done,
-            "validation_accuracy": validation,
-            "test_accuracy": test,
-            "best_validation_accuracy": record.best_validation,
-        }
+        record, line = progress.probe, {"kind": "evaluate", "step": done}
+        if players.probe is not None:
+            validation = accuracy(players.probe, players.autoencoder, self.data.validation, device)
+            test = accuracy(players.probe, players.autoencoder, self.data.test, device)
+            record = record.after(done, validation, test)
+            line |= {
+                "validation_accuracy": validation,
+                "test_accuracy": test,
+                "best_validation_accuracy": record.best_validation,
+            }
         self.metrics.write(line)
         self.show.evaluate(line)
         self.picture(done)

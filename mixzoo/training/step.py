@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
-from mixzoo.draws import StepDraws, to_device
+from mixzoo.draws import StepDraws, sent
 from mixzoo.evaluation.probe import probe_loss
 from mixzoo.protocols import AutoEncoder, Discriminator, Images, Judgement, Mixer, Objective, Terms
 from mixzoo.resynthesis import resynthesise
@@ -25,15 +25,16 @@ class Players:
     autoencoder: AutoEncoder
     mixer: Mixer
     discriminator: Discriminator | None  # None where the objective needs none
-    probe: nn.Linear
+    probe: nn.Linear | None  # None where labels tell nothing apart
     objective: Objective
     optimisers: dict[str, Optimizer]  # "autoencoder" (a learned mixer with it), "discriminator", "probe"
+    label_width: int = 0  # numbers of a label as a vector
 
 
 def train_step(
     players: Players,
     x: Float[Tensor, "batch channels height width"],
-    labels: Int[Tensor, " batch"],
+    labels: Int[Tensor, "batch *attributes"],
     draws: StepDraws,
     *,
     autoencoder_moves: bool = True,
@@ -43,22 +44,27 @@ def train_step(
     Without `autoencoder_moves` it is a step of the discriminator (and the probe) alone: f and g keep no graph, and
     their terms are only for the log.
     """
+    draws = sent(draws, x.device)
     with torch.set_grad_enabled(autoencoder_moves):
         r = resynthesise(
             x,
             autoencoder=players.autoencoder,
             mixer=players.mixer,
-            partners=draws.partners.to(x.device, non_blocking=True),
-            draw=to_device(draws.mix, x.device),
+            partners=draws.partners,
+            draw=draws.mix,
             needs=players.objective.needs,
             labels=labels,
+            label_width=players.label_width,
+            labelled=draws.labelled,
+            second=draws.second,
+            noise=draws.noise,
         )
     D = judge(players.discriminator, players.objective.judged(r))  # one forward of D for both players
 
     terms = {
         "autoencoder": players.objective.autoencoder_terms(r, D),
-        "discriminator": players.objective.discriminator_terms(r, D),
-        "probe": {"loss": probe_loss(players.probe, r.h, labels)},
+        "discriminator": players.objective.discriminator_terms(r, D) | penalty(players, x),
+        "probe": {} if players.probe is None else {"loss": probe_loss(players.probe, r.h, labels)},
     }
     moving = [name for name in terms if terms[name] and (autoencoder_moves or name != "autoencoder")]
     descend(players.optimisers, {name: terms[name] for name in moving})
@@ -66,6 +72,14 @@ def train_step(
     report = {f"{player}/{name}": value for player, own in terms.items() for name, value in own.items()}
     report |= {f"D({name})": score.mean() for name, score in D.realness.items()}
     return {name: value.detach() for name, value in report.items()}
+
+
+def penalty(players: Players, x: Float[Tensor, "batch channels height width"]) -> Terms:
+    """The terms of D that need D itself; none for most objectives."""
+    if not players.objective.needs.penalty:
+        return {}
+    terms: Terms = players.objective.discriminator_penalty(x, players.discriminator)  # type: ignore[attr-defined]
+    return terms
 
 
 def judge(discriminator: Discriminator | None, judged: Images) -> Judgement:

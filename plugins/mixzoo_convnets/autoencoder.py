@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mixzoo import Setting
-from mixzoo_convnets.layers import Border, Depth, Init, Latent, Norm, Scales, Slope, Style, halvings
+from mixzoo_convnets.layers import Border, Depth, Init, Latent, Norm, Scales, Slope, Style, code_positions, halvings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,16 +53,11 @@ class ConvAutoEncoder(nn.Module):
 
     def __init__(self, options: ACAI | AMR, setting: Setting) -> None:
         super().__init__()
-        channels, height, width = setting.image_shape
+        channels = setting.image_shape[0]
         latent, depth, border = options.latent, options.depth, options.border
         scales = halvings(setting.image_shape, options.scales, border)
         style = Style(options.norm, options.slope, options.init)
-        self.latent_shape = (latent, height >> scales, width >> scales)
-        if options.norm == "instance" and self.latent_shape[1:] == (1, 1):  # the variance of one position is 0
-            raise ValueError(
-                f"norm='instance' needs more than one position in a map, and scales={scales} leaves 1x1 of images of "
-                f"{height}x{width}; use fewer scales= or norm=none"
-            )
+        self.latent_shape = (latent, *code_positions(setting.image_shape, scales, options.norm))
         self.f = style.encoder(channels=channels, depth=depth, latent=latent, scales=scales, border=border)
         self.g = style.decoder(channels=channels, depth=depth, latent=latent, scales=scales)
 

@@ -59,7 +59,11 @@ class AMR:
 
 
 class ConvDiscriminator(nn.Module):
-    """The layers and their mean."""
+    """The layers and their mean; where an objective asks for it, a head that says the label.
+
+    The head, the auxiliary classifier of Odena et al. 2017, is one linear layer on what the last convolution sees,
+    averaged over positions.
+    """
 
     def __init__(self, options: ACAI | AMR, setting: Setting) -> None:
         super().__init__()
@@ -70,6 +74,11 @@ class ConvDiscriminator(nn.Module):
             scales=halvings(setting.image_shape, options.scales, options.border),
             border=options.border,
         )
+        last = self.layers[-1]
+        assert isinstance(last, nn.Conv2d)
+        self.head = nn.Linear(last.in_channels, setting.head) if setting.head else None
 
     def forward(self, x: Float[Tensor, "batch channels height width"]) -> Scores:
-        return Scores(realness=self.layers(x).flatten(1).mean(1))
+        features = self.layers[:-1](x)
+        attributes = None if self.head is None else self.head(features.mean((2, 3)))
+        return Scores(self.layers[-1](features).flatten(1).mean(1), attributes)

@@ -110,6 +110,20 @@ def halvings(image_shape: tuple[int, int, int], scales: int | None, border: int)
     return times
 
 
+def code_positions(
+    image_shape: tuple[int, int, int], scales: int, norm: Literal["none", "instance"]
+) -> tuple[int, int]:
+    """Height and width of the code; ValueError where an instance norm would have one position to norm."""
+    _, height, width = image_shape
+    positions = (height >> scales, width >> scales)
+    if norm == "instance" and positions == (1, 1):  # the variance of one position is 0
+        raise ValueError(
+            f"norm='instance' needs more than one position in a map, and scales={scales} leaves 1x1 of images of "
+            f"{height}x{width}; use fewer scales= or norm=none"
+        )
+    return positions
+
+
 def _remedy(height: int, width: int, multiple: int, border: int) -> str:
     """The next size up that can be halved, and the number of scales that this size allows, if any."""
     up_height, up_width = (-(-side // multiple) * multiple for side in (height, width))

@@ -43,7 +43,8 @@ def shuffled(images: int) -> Int[Tensor, " images"]:
 
 def taken(whole: Split, numbers: Int[Tensor, " n"]) -> Split:
     """The images of those numbers."""
-    return Split(whole.images[numbers], whole.labels[numbers])
+    factors = None if whole.factors is None else whole.factors[numbers]
+    return Split(whole.images[numbers], whole.labels[numbers], factors)
 
 
 def cut(whole: Split, *counts: int) -> list[Split]:
@@ -54,7 +55,15 @@ def cut(whole: Split, *counts: int) -> list[Split]:
 
 
 def assembled(
-    splits: list[Split], *, class_names: tuple[str, ...], source: str, needed: str, train_images: int | None, seed: int
+    splits: list[Split],
+    *,
+    class_names: tuple[str, ...] = (),
+    attribute_names: tuple[str, ...] = (),
+    factor_names: tuple[str, ...] = (),
+    source: str,
+    needed: str,
+    train_images: int | None,
+    seed: int,
 ) -> Dataset:
     """The data set of train, validation and test, with its subset and its fingerprint.
 
@@ -70,14 +79,15 @@ def assembled(
             raise DataError(f"{source}: train_images={train_images}, but the train split has {len(train)}")
         train = taken(train, torch.randperm(len(train), generator=rng_for(seed, "train_images"))[:train_images])
         source = f"{source}; {train_images} train images chosen by seed {seed}"
-    return Dataset(train, validation, test, class_names, source, fingerprint([train, validation, test]))
+    mark = fingerprint([train, validation, test])
+    return Dataset(train, validation, test, class_names, source, mark, attribute_names, factor_names)
 
 
 def fingerprint(splits: list[Split]) -> str:
-    """A hash of every pixel and label."""
+    """A hash of every pixel, label and factor."""
     digest = hashlib.blake2b(digest_size=16)
     for split in splits:
-        for tensor in (split.images, split.labels):
+        for tensor in (split.images, split.labels, *([] if split.factors is None else [split.factors])):
             digest.update(tensor.contiguous().numpy().data)
     return digest.hexdigest()
 

@@ -7,18 +7,20 @@ from typing import Annotated
 import numpy as np
 import torch
 from annotated_types import Ge
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from mixzoo import FinishedRun, Split
 from mixzoo.draws import rng_for
 from mixzoo.evaluation.codes import encode
+from mixzoo.evaluation.probe import tells
 
 
 @dataclass(frozen=True, kw_only=True)
 class LogisticRegression:
     """Test accuracy of a logistic regression fitted on the final codes of train images (scikit-learn, L2, C = 1).
 
-    Codes are standardised by the mean and deviation of the codes it is fitted on.
+    Codes are standardised by the mean and deviation of the codes it is fitted on. Of attributes it is the mean over all
+    of them, each with a classifier of its own; of data with fewer than two classes there is no such number.
     """
 
     images: Annotated[int, Ge(2), "train images to fit on, chosen by the run's seed; all where there are fewer"] = 10000
@@ -29,10 +31,16 @@ class LogisticRegression:
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
+        if not tells(run.data.setting()):
+            return {}
         train, test = self._subset(run), run.data.test
-        classifier = make_pipeline(StandardScaler(), Classifier(max_iter=self.iterations))
-        classifier.fit(self._codes(run, train), train.labels.numpy())
-        return {"test_accuracy": float(classifier.score(self._codes(run, test), test.labels.numpy()))}
+        codes, test_codes = self._codes(run, train), self._codes(run, test)
+        scores = []
+        for y, test_y in zip(_columns(train), _columns(test), strict=True):
+            classifier = make_pipeline(StandardScaler(), Classifier(max_iter=self.iterations))
+            classifier.fit(codes, y)
+            scores.append(float(classifier.score(test_codes, test_y)))
+        return {"test_accuracy": sum(scores) / len(scores)}
 
     def _subset(self, run: FinishedRun) -> Split:
         train = run.data.train
@@ -41,3 +49,8 @@ class LogisticRegression:
 
     def _codes(self, run: FinishedRun, split: Split) -> Float[np.ndarray, "n features"]:
         return encode(run.autoencoder, split.images, run.device).flatten(1).double().numpy()
+
+
+def _columns(split: Split) -> list[Int[np.ndarray, " n"]]:
+    """The labels as what single classifiers say: the classes, or each attribute."""
+    return list(split.labels.reshape(len(split), -1).T.numpy())

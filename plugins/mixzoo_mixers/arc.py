@@ -60,9 +60,10 @@ def arc_weights(
     square = h.square().sum(latent, keepdim=True)
     empty = (square < least).any(0)
     norm = torch.where(square < least, 1, square).sqrt()  # [2 batch *ones]
-    u = h / norm
-    apart = (u[0] - u[1]).square().sum(latent, keepdim=True)  # (2 sin θ/2)²
-    along = (u[0] + u[1]).square().sum(latent, keepdim=True)  # (2 cos θ/2)²; θ from both is exact where arccos is not
+    along = (h[0] / norm[0] + h[1] / norm[1]).square().sum(latent, keepdim=True)  # (2 cos θ/2)²
+    # That is exact near opposite codes, where the arc hangs on θ; near parallel ones, where 4 - along is not, it is
+    # within θ² of a line.
+    apart = (4 - along).clamp(min=0)  # (2 sin θ/2)²
     parallel, opposite = apart < eps, along < eps
     half = torch.atan2(torch.where(parallel | empty, 1, apart).sqrt(), torch.where(opposite | empty, 1, along).sqrt())
     turned = torch.where(parallel, share, torch.sin(share * 2 * half) / torch.sin(2 * half))

@@ -13,9 +13,8 @@ from annotated_types import Ge, Le
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor, nn, where
 
-from mixzoo import CodeShape, Draw, LinearMixer, Mixed, Mixer, Part, Setting
-from mixzoo.mixing import drawn, needs_map
-from mixzoo_mixers.labels import label_vectors, mixed_labels
+from mixzoo import CodeShape, Draw, LinearMixer, MaskMixer, Mixed, Mixer, Part, Setting
+from mixzoo.mixing import drawn, label_vectors, mixed_labels, needs_map
 
 UNEVEN = {"mean_share_is_one_over_k": "its mixers take different numbers of sources, so the first have more share"}
 
@@ -148,7 +147,7 @@ class ForEachExample(nn.Module):
         setting: Setting,
     ) -> None:
         super().__init__()
-        self.parts, self.chances, self.classes = dict(parts), chances, setting.classes
+        self.parts, self.chances, self.classes = dict(parts), chances, setting.label_width
         for name, part in parts.items():
             if isinstance(part, nn.Module):
                 self.add_module(name, part)
@@ -194,10 +193,11 @@ class ForEachExample(nn.Module):
         labels: Tensor | None,
     ) -> Mixed:
         part = self.parts[name]
-        own = h[: part.k]
-        # `where` alone passes 0 · ∞ back from what it leaves out; so no gradient leaves there, and no NaN comes in.
-        safe = where(_along(mask, own, axis=1), own, own.detach().nan_to_num(0.0, 0.0, 0.0))
-        return part(safe, _unpacked(draw, name), None if labels is None else labels[: part.k])
+        own = h if part.k == len(h) else h[: part.k]  # a slice of everything would cost a pass on the way back
+        if not _gradient_is_share(part):
+            # `where` alone passes 0 · ∞ back from what it leaves out; so no gradient leaves there, and no NaN comes in.
+            own = where(_along(mask, own, axis=1), own, own.detach().nan_to_num(0.0, 0.0, 0.0))
+        return part(own, _unpacked(draw, name), None if labels is None else labels[: part.k])
 
     def _labels(
         self, masks: list[Bool[Tensor, " batch"]], mixes: list[Mixed], labels: Tensor | None
@@ -213,7 +213,7 @@ class Chained(nn.Module):
 
     def __init__(self, a: Mixer, b: Mixer, left_out: Mapping[str, str], setting: Setting) -> None:
         super().__init__()
-        self.a, self.b, self.classes = a, b, setting.classes
+        self.a, self.b, self.classes = a, b, setting.label_width
         self.k = a.k + b.k - 1
         self.needs_map = needs_map(a) or needs_map(b)
         self.checks_left_out = left_out
@@ -283,6 +283,12 @@ def _left_out(parts: Mapping[str, Part[Mixer]]) -> dict[str, str]:
 def _refuse_count(h: Float[Tensor, "sources batch *latent"], k: int) -> None:
     if len(h) != k:
         raise ValueError(f"a mixer of k={k} sources got {len(h)}")
+
+
+def _gradient_is_share(part: Mixer) -> bool:
+    """Whether the gradient of a source is its share alone, which is finite whatever the codes are."""
+    call = getattr(type(part), "__call__", None)  # noqa: B004  # which function it is, not whether there is one
+    return call in (LinearMixer.__call__, MaskMixer.__call__)
 
 
 def _along(mask: Bool[Tensor, " batch"], like: Tensor, axis: int) -> Bool[Tensor, "..."]:

@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 
 from mixzoo import CodeShape, MaskMixer, Mixed, Setting
 from mixzoo.draws import rng_for
-from mixzoo_mixers.labels import label_vectors
+from mixzoo.mixing import label_vectors
 from mixzoo_mixers.weights import dirichlet
 
 Gradient = Literal["straight_through", "relaxed"]
@@ -50,19 +50,21 @@ class Label:
     ) = None
 
     def build(self, setting: Setting) -> "LabelMixer":
-        if setting.classes < 1:
-            raise ValueError("it mixes by label, and the data have no classes; use data with labels, or bernoulli")
-        return LabelMixer(self, _channels(setting), setting.classes)
+        if not setting.label_width:
+            raise ValueError("it mixes by label, and the data have none; use data with labels, or bernoulli")
+        return LabelMixer(self, _channels(setting), setting.label_width)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
     """Convex combination of k codes with weights that a small network gives from all of them (AMR section 1).
 
-    h_mix = Σᵢ sᵢ hᵢ,   s = softmax over i of (log αᵢ + net(hᵢ, Σⱼ hⱼ / k)),   α ~ Dirichlet(1, …, 1)
+    h_mix = Σᵢ sᵢ hᵢ,   s = softmax over i of (log αᵢ + net(h̄ᵢ, Σⱼ h̄ⱼ / k)),   α ~ Dirichlet(1, …, 1)
 
-    net, one hidden layer along the channels (1x1 convolutions where the code is a map), is the same for every source.
-    Its last layer begins at zero, so that the mixer begins as dirichlet. An α of 1 gives that source whatever net says.
+    net, one hidden layer along the channels, is the same for every source. h̄ is the code averaged over its positions,
+    for one weight a feature map (share=channel) or an example; with share=position it is the code itself, net 1x1
+    convolutions, and the mixer many times dearer. net's last layer begins at zero, so that the mixer begins as
+    dirichlet. An α of 1 gives that source whatever net says.
     """
 
     checks_left_out: ClassVar[Mapping[str, str]] = {
@@ -74,7 +76,7 @@ class Network:
 
     k: Annotated[int, Ge(2), Le(64), "sources of one mix"] = 2
     share: Annotated[Weight, "what has a weight of its own: a position of a feature map, a map, or an example"] = (
-        "position"
+        "channel"
     )
     hidden: (
         Annotated[int, Ge(1), Le(65536), "units of the hidden layer; if not given as many as feature maps, 16 at least"]
@@ -161,11 +163,12 @@ class NetworkMixer(nn.Module):
         return shape.broadcast(point[:, None].expand(-1, shape.batch))
 
     def _logits(self, h: Float[Tensor, "k batch *latent"]) -> Float[Tensor, "k batch *latent_or_ones"]:
-        last = h.to(next(self.net.parameters()).dtype).movedim(2, -1)  # [k batch *space channels]
+        space = tuple(range(3, h.ndim))
+        seen = h.mean(space, keepdim=True) if space and self.share != "position" else h
+        last = seen.to(next(self.net.parameters()).dtype).movedim(2, -1)  # [k batch *space_or_ones channels]
         logits: Tensor = self.net(torch.cat([last, last.mean(0, keepdim=True).expand_as(last)], -1))
         logits = logits.movedim(-1, 2)
-        pooled = {"position": (), "channel": tuple(range(3, h.ndim)), "example": tuple(range(2, h.ndim))}[self.share]
-        return logits.mean(pooled, keepdim=True) if pooled else logits
+        return logits.mean(2, keepdim=True) if self.share == "example" else logits
 
 
 def picked_straight_through(

@@ -4,6 +4,7 @@ import random
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -279,6 +280,89 @@ class KeepsTheFolderToItself(Filed):
         return Bars.load(self, seed)
 
 
+class Relabelled(Bars):
+    """Bars whose labels, factors and names of them are others, in every split alike."""
+
+    names: ClassVar = {}
+
+    def load(self, seed):
+        data = super().load(seed)
+        splits = {name: self.changed(getattr(data, name)) for name in ("train", "validation", "test")}
+        return replace(data, **splits, **self.names)
+
+    def changed(self, split):
+        return split
+
+
+class Tagged(Relabelled):
+    """Nothing wrong: two attributes and the factor behind them."""
+
+    names: ClassVar = {"class_names": (), "attribute_names": ("top", "bottom"), "factor_names": ("third",)}
+
+    def changed(self, split):
+        attributes = torch.stack([split.labels == 0, split.labels == 2], 1).long()
+        return Split(split.images, attributes, split.labels[:, None].float())
+
+
+class Unlabelled(Relabelled):
+    """Nothing wrong: no labels at all, and points in place of images."""
+
+    names: ClassVar = {"class_names": ()}
+
+    def changed(self, split):
+        points = split.images.flatten(1)[:, :2].float() / 127.5 - 1
+        return Split(points[:, :, None, None], torch.zeros_like(split.labels))
+
+
+class AttributesOfTwo(Tagged):
+    def changed(self, split):
+        return replace(super().changed(split), labels=split.labels[:, None].expand(-1, 2))
+
+
+class AttributesInARow(Tagged):
+    def changed(self, split):
+        return replace(super().changed(split), labels=split.labels.clamp(max=1))
+
+
+class HasAnAttributeOfAll(Tagged):
+    names: ClassVar = Tagged.names | {"attribute_names": ("bright", "bottom")}
+
+    def changed(self, split):
+        tagged = super().changed(split)
+        return replace(tagged, labels=torch.stack([torch.ones_like(split.labels), tagged.labels[:, 1]], 1))
+
+
+class NamesBothKinds(Tagged):
+    names: ClassVar = Tagged.names | {"class_names": NAMES}
+
+
+class FactorsWithoutNames(Tagged):
+    names: ClassVar = Tagged.names | {"factor_names": ()}
+
+
+class NamesWithoutFactors(Relabelled):
+    names: ClassVar = {"factor_names": ("third",)}
+
+
+class LongFactors(Tagged):
+    def changed(self, split):
+        tagged = super().changed(split)
+        return replace(tagged, factors=tagged.factors.double())
+
+
+class InfiniteFactors(Tagged):
+    def changed(self, split):
+        tagged = super().changed(split)
+        return replace(tagged, factors=1 / tagged.factors)
+
+
+class PointsBeyondOne(Unlabelled):
+    def changed(self, split):
+        points = super().changed(split)
+        points.images[0, 0] = 1.5
+        return points
+
+
 PLANTED_DATASETS = [
     ("no load", NoLoad, "is_a_recipe_that_loads", "has no attribute 'load'|it lacks load"),
     ("loads a tuple", LoadsATuple, "is_a_recipe_that_loads", "load gives a tuple, expected mixzoo.Dataset"),
@@ -298,7 +382,16 @@ PLANTED_DATASETS = [
     ("labels in int32", ShortLabels, "labels_are_numbers_of_classes", "torch.int32, expected int64"),
     ("a label too few", LosesALabel, "labels_are_numbers_of_classes", r"60 images, labels \[59\]"),
     ("names in a list", NamesAList, "class_names_are_words", "class_names is a list"),
-    ("no names", NamesNothing, "class_names_are_words", "class_names is empty"),
+    ("no names", NamesNothing, "labels_are_numbers_of_classes", "has the label 2, but there are 0 class names"),
+    ("attributes of 2", AttributesOfTwo, "labels_are_numbers_of_classes", "has the label 2, but attributes are 0 or 1"),
+    ("attributes in a row", AttributesInARow, "labels_are_numbers_of_classes", r"60 images, labels \[60\]"),
+    ("an attribute of all", HasAnAttributeOfAll, "class_names_are_words", "'bright' is 1 of every image"),
+    ("names of both kinds", NamesBothKinds, "class_names_are_words", "labels are of one"),
+    ("factors without names", FactorsWithoutNames, "factors_fit_their_names", r"\[60, 1\], expected \[60, 0\]"),
+    ("names without factors", NamesWithoutFactors, "factors_fit_their_names", "but train has no factors"),
+    ("factors in float64", LongFactors, "factors_fit_their_names", "torch.float64, expected float32"),
+    ("an infinite factor", InfiniteFactors, "factors_fit_their_names", "NaN or infinity"),
+    ("points beyond 1", PointsBeyondOne, "images_are_bytes_of_one_shape", r"reach 1.5, expected numbers in"),
     ("a name twice", NamesTwice, "class_names_are_words", "'top' is there twice"),
     ("an empty name", NamesNothingTwo, "class_names_are_words", "holds '', expected a word"),
     ("a name too many", NamesOneTooMany, "class_names_are_words", "no image of class 'bottom' in any split"),

@@ -347,6 +347,22 @@ class HasAnInfiniteVariance(Variational):
         return self.f(x), self.spread(x).sub(100).exp().log().mul(float("inf"))
 
 
+class EncodesBesideTheMean(Variational):
+    """One deviation off the mean, in evaluation too."""
+
+    def encode(self, x):
+        mean, log_variance = self.posterior(x)
+        return mean + (log_variance / 2).exp()
+
+
+class SwapsMeanAndVariance(Variational):
+    def posterior(self, x):
+        return self.spread(x), self.f(x)
+
+    def encode(self, x):
+        return self.f(x)
+
+
 PLANTED_AUTOENCODERS = [
     ("latent_shape in reverse", StatesAnotherShape, "codes_have_the_stated_shape", "but latent_shape=.* says"),
     ("codes in float64", GivesDoubles, "codes_have_the_stated_shape", "encode gives torch.float64 of images in"),
@@ -402,6 +418,13 @@ PLANTED_AUTOENCODERS = [
     ),
     ("posterior is flat", HasAFlatPosterior, "posterior_has_the_codes_shape", "mean is .*, expected"),
     ("posterior is one tensor", HasAPosteriorOfOne, "posterior_has_the_codes_shape", "must give .mean, log_variance"),
+    (
+        "a code beside the mean",
+        EncodesBesideTheMean,
+        "code_is_the_mean_of_the_posterior",
+        "is not the mean of posterior",
+    ),
+    ("log-variance for a code", SwapsMeanAndVariance, "code_is_the_mean_of_the_posterior", "let encode give the mean"),
     ("posterior is infinite", HasAnInfiniteVariance, "posterior_has_the_codes_shape", "log_variance is NaN"),
 ]
 
@@ -425,13 +448,13 @@ class Attributer(Judge):
 
     def __init__(self, setting):
         super().__init__(setting)
-        self.head = nn.Linear(16 * setting.image_shape[0], 4)
+        self.head = nn.Linear(16 * setting.image_shape[0], setting.head) if setting.head else None
 
     def attributes(self, x):
         return self.head(self.net[:2](x))
 
     def forward(self, x):
-        return Scores(self.raw(x), self.attributes(x))
+        return Scores(self.raw(x), None if self.head is None else self.attributes(x))
 
 
 class GivesATensor(Judge):
@@ -499,7 +522,7 @@ class HeadOverTheBatch(Attributer):
 
 class HeadInHalves(Attributer):
     def attributes(self, x):
-        return super().attributes(x)[:, : 2 + len(x) % 3]
+        return super().attributes(x)[:, : 1 + len(x)]
 
 
 class HeadOfChoices(Attributer):
@@ -509,7 +532,7 @@ class HeadOfChoices(Attributer):
 
 class HeadForManyAlone(Attributer):
     def forward(self, x):
-        return Scores(self.raw(x), self.attributes(x) if len(x) > 1 else None)
+        return Scores(self.raw(x), self.attributes(x) if self.head is not None and len(x) > 1 else None)
 
 
 class HeadCutOff(Attributer):
@@ -536,9 +559,14 @@ PLANTED_DISCRIMINATORS = [
     ("deviation over the minibatch", ComparesTheBatch, "images_do_not_meet_in_evaluation", "another score alone"),
     ("one score for all", ScoresAllAlike, "scores_tell_images_apart", "does D use its input"),
     ("images detached", ScoresDetached, "gradients_reach_the_images", "gradient of the score reaches the images"),
-    ("attributes of the batch", HeadOverTheBatch, "attributes_are_logits_of_each_image", r"attributes is \[4\] for"),
-    ("attributes come and go", HeadInHalves, "attributes_are_logits_of_each_image", "changes with the batch"),
+    ("attributes of the batch", HeadOverTheBatch, "attributes_are_logits_of_each_image", r"attributes is \[2\] for"),
+    (
+        "attributes come and go",
+        HeadInHalves,
+        "attributes_are_logits_of_each_image",
+        r"is \[1, 2\] for 1 images and setting.head=5",
+    ),
     ("attributes are choices", HeadOfChoices, "attributes_are_logits_of_each_image", "int64, expected logits"),
-    ("attributes of many alone", HeadForManyAlone, "attributes_are_logits_of_each_image", "None for some batches"),
+    ("attributes of many alone", HeadForManyAlone, "attributes_are_logits_of_each_image", "None for 1 images"),
     ("attributes cut off", HeadCutOff, "gradients_reach_the_images", "the attributes is cut off"),
 ]

@@ -1,12 +1,12 @@
 """Objectives that are broken in one way each, and the check that must see it: bug, objective, check, words."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss, relu
 
-from mixzoo import Needs
+from mixzoo import LinearMixer, Needs
 
 
 def real(score):
@@ -59,15 +59,104 @@ class Everything(Resynthesise):
 
     @property
     def needs(self):
-        return Needs(mix=True, discriminator=True, reencode=True, labels=True, posterior=True)
+        return Needs(
+            mix=True,
+            discriminator=True,
+            reencode=True,
+            labels=True,
+            posterior=True,
+            second=Halves(),
+            attributes=True,
+            penalty=True,
+            input_noise=0.1,
+            code_dropout=0.1,
+        )
+
+    def judged(self, r):
+        return super().judged(r) | {"mix2": r.x_mix2}
 
     def autoencoder_terms(self, r, D):
         prior = (r.mean.square() + r.log_variance.exp() - r.log_variance - 1).mean() / 2
-        return super().autoencoder_terms(r, D) | {"consistency": mse_loss(r.h_mix_rec, r.h_mix), "prior": prior}
+        classify = classified(D.attributes["mix"], r.y_mix, r.labelled_mix)
+        terms = {"consistency": mse_loss(r.h_mix_rec, r.h_mix), "prior": prior, "classify": classify}
+        return super().autoencoder_terms(r, D) | terms | {"fool_mix2": real(D["mix2"]) + r.h_mix2.square().mean()}
 
     def discriminator_terms(self, r, D):
-        classify = torch.nn.functional.cross_entropy(D.attributes["real"], r.labels)
-        return super().discriminator_terms(r, D) | {"classify": classify}
+        classify = classified(D.attributes["real"], r.y, r.labelled)
+        return super().discriminator_terms(r, D) | {"classify": classify, "fake_mix2": fake(D["mix2"])}
+
+    def discriminator_penalty(self, x, discriminator):
+        return {"weight": discriminator(x).realness.square().mean()}
+
+
+def classified(logits, y, known):
+    return (binary_cross_entropy_with_logits(logits, y.to(logits), reduction="none").mean(1) * known).mean()
+
+
+@dataclass(frozen=True)
+class Halves(LinearMixer):
+    """The middle of two."""
+
+    k: int = 2
+
+    def draw(self, shape, rng):
+        return shape.broadcast(torch.full((2, shape.batch), 0.5))
+
+
+class ReadsASecondMixUnasked(Resynthesise):
+    def judged(self, r):
+        return super().judged(r) | {"mix": r.x_mix2}
+
+
+class AsksForASecondMixInVain(Resynthesise):
+    @property
+    def needs(self):
+        return replace(super().needs, second=Halves())
+
+
+class ReadsAttributesUnasked(Resynthesise):
+    def discriminator_terms(self, r, D):
+        return super().discriminator_terms(r, D) | {"classify": D.attributes["real"].mean()}
+
+
+class AsksForAttributesInVain(Resynthesise):
+    @property
+    def needs(self):
+        return replace(super().needs, attributes=True)
+
+
+class Penalises(Resynthesise):
+    @property
+    def needs(self):
+        return replace(super().needs, penalty=True)
+
+    def discriminator_penalty(self, x, discriminator):
+        x = x.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(discriminator(x).realness.sum(), x, create_graph=True)
+        return {"slope": self.of(slope)}
+
+    def of(self, slope):
+        return slope.square().flatten(1).sum(1).mean()
+
+
+class PenalisesWithoutAGraph(Penalises):
+    def of(self, slope):
+        return super().of(slope).detach()
+
+
+class PenalisesEachImage(Penalises):
+    def of(self, slope):
+        return slope.square().flatten(1).sum(1)
+
+
+class PenalisesUnderAnothersName(Penalises):
+    def discriminator_penalty(self, x, discriminator):
+        return {"real": super().discriminator_penalty(x, discriminator)["slope"]}
+
+
+class PenalisesInPlace(Penalises):
+    def discriminator_penalty(self, x, discriminator):
+        return super().discriminator_penalty(x.mul_(1.01), discriminator)
 
 
 class NeedsATuple(Autoencode):
@@ -305,6 +394,19 @@ PLANTED_OBJECTIVES = [
     ),
     ("labels asked for in vain", AsksForLabelsInVain, "reads_all_that_it_needs", "labels=True, but none of r.labels"),
     ("posterior in vain", AsksForAPosteriorInVain, "reads_all_that_it_needs", "posterior=True, but none of r.mean"),
+    ("a second mix unasked", ReadsASecondMixUnasked, "reads_only_what_it_needs", "add second=a mixer to its needs"),
+    ("a second mix in vain", AsksForASecondMixInVain, "reads_all_that_it_needs", "but none of r.h_mix2"),
+    ("attributes unasked", ReadsAttributesUnasked, "reads_only_what_it_needs", "attributes=True to its needs"),
+    ("attributes in vain", AsksForAttributesInVain, "reads_all_that_it_needs", "no term reads D.attributes"),
+    ("a fixed penalty", PenalisesWithoutAGraph, "a_penalty_is_terms_of_the_discriminator", "moves no weight of D"),
+    ("a penalty an image", PenalisesEachImage, "a_penalty_is_terms_of_the_discriminator", "expected one number"),
+    (
+        "a penalty named real",
+        PenalisesUnderAnothersName,
+        "a_penalty_is_terms_of_the_discriminator",
+        "name .* is that",
+    ),
+    ("writes to x", PenalisesInPlace, "a_penalty_is_terms_of_the_discriminator", "writes to x in place"),
     ("flat images judged", JudgesFlatImages, "judges_images", r"judged\['real'\] is \[.*, but x is"),
     ("a number judged", JudgesANumber, "judges_images", "is float, expected a batch of images"),
     ("images in float32", JudgesSingles, "judges_images", "is torch.float32, x is torch.float64"),

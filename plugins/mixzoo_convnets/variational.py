@@ -1,0 +1,67 @@
+"""A variational auto-encoder: the layout of ACAI and AMR, with an encoder that ends in a mean and a log-variance."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypeAlias
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mixzoo import Setting
+from mixzoo_convnets.layers import Border, Depth, Init, Latent, Norm, Scales, Slope, Style, code_positions, halvings
+
+Output: TypeAlias = Annotated[
+    Literal["tanh", "linear"], "of the decoder: tanh keeps images in [-1, 1], which a Bernoulli likelihood needs"
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VAE:
+    """Convolutional variational auto-encoder (Kingma & Welling 2014) with the layers of AMR's authors.
+
+    The encoder ends in twice as many maps: the posterior's mean, which is the code, and the logarithm of its variance.
+    The decoder ends in tanh by default. Images are in [-1, 1], so a Gaussian's mean loses nothing by it, and a
+    Bernoulli's probability (x_rec + 1)/2 must not leave [0, 1].
+    """
+
+    latent: Latent = 2
+    depth: Depth = 16
+    scales: Scales | None = None
+    norm: Norm = "instance"
+    slope: Slope = 0.01
+    border: Border = 1
+    init: Init = "fan_in"
+    output: Output = "tanh"
+
+    def build(self, setting: Setting) -> "VariationalAutoEncoder":
+        channels, depth = setting.image_shape[0], self.depth
+        scales = halvings(setting.image_shape, self.scales, self.border)
+        positions = code_positions(setting.image_shape, scales, self.norm)
+        style = Style(self.norm, self.slope, self.init)
+        f = style.encoder(channels=channels, depth=depth, latent=2 * self.latent, scales=scales, border=self.border)
+        g = style.decoder(channels=channels, depth=depth, latent=self.latent, scales=scales)
+        if self.output == "tanh":
+            g.append(nn.Tanh())
+        return VariationalAutoEncoder(f, g, (self.latent, *positions))
+
+
+class VariationalAutoEncoder(nn.Module):
+    """f and g, of which f gives twice the features of a code: the first half is the mean of the posterior."""
+
+    def __init__(self, f: nn.Module, g: nn.Module, latent_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.f, self.g, self.latent_shape = f, g, latent_shape
+
+    def posterior(
+        self, x: Float[Tensor, "batch channels height width"]
+    ) -> tuple[Float[Tensor, "batch *latent"], Float[Tensor, "batch *latent"]]:
+        """The mean and the log-variance of q(z|x)."""
+        mean, log_variance = self.f(x).chunk(2, dim=1)
+        return mean, log_variance
+
+    def encode(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch *latent"]:
+        """The mean of the posterior."""
+        return self.posterior(x)[0]
+
+    def decode(self, h: Float[Tensor, "batch *latent"]) -> Float[Tensor, "batch channels height width"]:
+        image: Tensor = self.g(h)
+        return image
