@@ -9,6 +9,10 @@
     steps = 1000
 
 A run file names registered parts only; it can never cause an import.
+
+A data set may say what suits it where neither a flag nor a file does, in a class attribute of its recipe:
+
+    run_defaults = {"autoencoder": "mlp", "metrics": ("mix_distance",), "train": {"steps": 2000}}
 """
 
 import tomllib
@@ -19,7 +23,7 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from mixzoo.errors import ConfigError, listing, nearest, shown
+from mixzoo.errors import ConfigError, PluginError, listing, nearest, shown
 from mixzoo.options import build, options_of, to_table
 from mixzoo.plugins import Zoo
 from mixzoo.spec import Spec, parse_spec
@@ -97,11 +101,15 @@ def resolve(zoo: Zoo, file: Path | None, flags: Mapping[str, str], numbers: Mapp
     table = _read(file) if file else {}
     where = str(file) if file else "run"
     _refuse_unknown(table, where)
-    names, parts = {}, {}
-    for kind, default in DEFAULT_PARTS.items():
+    names, parts, suited = dict[str, str](), dict[str, Any](), dict[str, Any]()
+    for kind, default in DEFAULT_PARTS.items():  # the data set first
+        default = parse_spec(suited[kind]) if kind in suited else default
         names[kind], parts[kind] = _part(zoo, kind, flags.get(kind), table.get(kind), default, where)
-    metrics = tuple(_metric(zoo, spec, f"{where} metrics") for spec in _metrics(zoo, table, where))
-    train = build(Train, _table(table.get("train", {}), f"{where} [train]"), f"{where} [train]")
+        if kind == "dataset":
+            suited = _suited(names[kind], parts[kind])
+    metrics = tuple(_metric(zoo, spec, f"{where} metrics") for spec in _metrics(zoo, table, suited, where))
+    given = suited.get("train", {}) | _table(table.get("train", {}), f"{where} [train]")
+    train = build(Train, given, f"{where} [train]")
     known = {option.name for option in options_of(Train)}
     for key, value in numbers.items():
         assert key in known
@@ -123,13 +131,23 @@ def _part(zoo: Zoo, kind: str, flag: str | None, table: object, default: Spec, w
     return name, zoo.recipe_from(kind, name, options, f"{where} [{kind}]")
 
 
+def _suited(name: str, recipe: Any) -> dict[str, Any]:
+    """What suits the data set of that recipe; PluginError where it is no part of a run file."""
+    suited = dict(getattr(recipe, "run_defaults", {}))
+    known = [*DEFAULT_PARTS, "metrics", "train"]
+    if strange := [key for key in suited if key not in known[1:]]:
+        raise PluginError(f"dataset {name!r}: run_defaults has {strange[0]!r}, expected some of {listing(known[1:])}")
+    return suited
+
+
 def _metric(zoo: Zoo, spec: str, where: str) -> tuple[str, Any]:
     recipe = zoo.recipe("metric", spec, where)
     return zoo.canonical("metric", spec), recipe
 
 
-def _metrics(zoo: Zoo, table: Mapping[str, Any], where: str) -> tuple[str, ...]:
-    metrics = table.get("metrics", [zoo.own_name("metric", name) for name in DEFAULT_METRICS])
+def _metrics(zoo: Zoo, table: Mapping[str, Any], suited: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    defaults = suited.get("metrics", DEFAULT_METRICS)
+    metrics = table.get("metrics", [zoo.own_name("metric", name) for name in defaults])
     if not isinstance(metrics, (list, tuple)) or not all(isinstance(spec, str) for spec in metrics):
         raise ConfigError(f"{where}: metrics={shown(metrics)} must be a list of specs, such as {list(DEFAULT_METRICS)}")
     if twice := [spec for spec in metrics if metrics.count(spec) > 1]:

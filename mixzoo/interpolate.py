@@ -10,10 +10,10 @@ from torch import nn
 
 from mixzoo.errors import ConfigError, PluginError
 from mixzoo.options import Part
-from mixzoo.pictures import catalogue
+from mixzoo.pictures import views
 from mixzoo.pictures.catalogue import CORNERS
-from mixzoo.pictures.grid import save_png, sheet
-from mixzoo.pictures.interpolation import strips, triangle
+from mixzoo.pictures.conditioned import aims_at_labels, conditioned_strips, differing
+from mixzoo.pictures.grid import save_png
 from mixzoo.plugins import Offer, Zoo
 from mixzoo.protocols import Mixer
 from mixzoo.run import Opened, open_run
@@ -55,17 +55,21 @@ def draw_interpolations(
     warnings = tuple(f"warning: {line}" for line in run.changed)
     slug = _slug(spec)
     pictures, autoencoder, test = home / "pictures", run.players.autoencoder, run.data.test
-    rows = strips(autoencoder, mixer, test, pairs=pairs, steps=steps, device=run.device)
-    files = {"strips": save_png(sheet(rows), pictures / f"strips-{slug}.png")}
+    strips = views.strips(autoencoder, mixer, test, pairs=pairs, steps=steps, device=run.device)
+    files = {"strips": save_png(strips, pictures / f"strips-{slug}.png")}
     if every_mixer:
         mixers, absent = _every_mixer(zoo, run)
         warnings = (*warnings, *absent)
-        found = catalogue.rows(autoencoder, mixers, test, steps=CATALOGUE_STEPS, device=run.device)
-        files["mixers"] = save_png(sheet(found), pictures / "mixers.png")
+        sheet = views.every_mixer(autoencoder, mixers, test, steps=CATALOGUE_STEPS, device=run.device)
+        files["mixers"] = save_png(sheet, pictures / "mixers.png")
+    apart = differing(test, run.data.setting().label_width, pairs)
+    if apart and aims_at_labels(mixer, run.data, tuple(autoencoder.latent_shape), run.device):
+        drawn = conditioned_strips(autoencoder, mixer, run.data, pairs=apart, steps=steps, device=run.device)
+        files["conditioned"] = save_png(drawn, pictures / f"conditioned-{slug}.png")
     if mixer.k < 3:
         return Drawn(files, (*warnings, f"no triangle: {spec} mixes {mixer.k} sources; try --mixer dirichlet:k=3"))
     files["triangle"] = save_png(
-        triangle(autoencoder, mixer, test, side=side, device=run.device), pictures / f"triangle-{slug}.png"
+        views.triangle(autoencoder, mixer, test, side=side, device=run.device), pictures / f"triangle-{slug}.png"
     )
     return Drawn(files, warnings)
 

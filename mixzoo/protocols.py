@@ -33,6 +33,7 @@ class Setting:
     latent_shape: tuple[int, ...] = ()  # of h without the batch; () while the auto-encoder itself is being built
     attributes: int = 0  # 0 where labels are classes
     head: int = 0  # numbers that a discriminator should say of the label: `label_width`, 0 where no objective asks
+    restored: bool = False  # a checkpoint replaces all weights at once, so none need be fetched or read
 
     @property
     def label_width(self) -> int:

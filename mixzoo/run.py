@@ -23,8 +23,8 @@ from mixzoo.directory import (
 )
 from mixzoo.errors import CheckpointError, ConfigError, Interrupted, MixzooError, OutOfMemoryError
 from mixzoo.evaluation.probe import ProbeRecord
-from mixzoo.pictures.grid import save_png, sheet
-from mixzoo.pictures.mixes import mix_rows
+from mixzoo.pictures import views
+from mixzoo.pictures.grid import save_png
 from mixzoo.plugins import Zoo
 from mixzoo.protocols import Dataset, FinishedRun
 from mixzoo.provenance import changes, recorded, same_parts
@@ -92,9 +92,10 @@ def resume(zoo: Zoo, home: Path, show_for: Callable[..., Show] | None = None) ->
     device = pick_device(config.train.device)
     with settings(config.train, device, before.get("threads", 0)), lock(home):
         warnings = [*changed, *differences(before, environment(zoo, config, data, device), home)]
-        players = build_players(zoo, config, data, device)
+        begun = bool(saved(home / "checkpoints"))
+        players = build_players(zoo, config, data, device, restored=begun)
         progress, damaged = fresh(), list[str]()
-        if saved(home / "checkpoints"):  # one killed before its first checkpoint begins again, to the same end
+        if begun:  # one killed before its first checkpoint begins again, to the same end
             progress, damaged = restore(home / "checkpoints", players)
         show = show_for(config.train.steps, progress.step) if show_for else Show()
         for line in (*damaged, *warnings):
@@ -110,7 +111,7 @@ def open_run(zoo: Zoo, home: Path, device: str = "auto") -> Opened:
         raise CheckpointError(f"{home}: no checkpoint yet; train it further with `mixzoo resume {home}`")
     checkpoint, state, progress, _ = newest(home / "checkpoints")
     data = _load(config)
-    players = build_players(zoo, config, data, where)
+    players = build_players(zoo, config, data, where, restored=True)
     load_modules(state, modules_of(players), checkpoint)
     return Opened(config, data, players, str(where), progress.step, changed)
 
@@ -172,8 +173,8 @@ def _train(
     pictures = home / "pictures"
 
     def picture(step: int) -> None:
-        rows = mix_rows(players.autoencoder, players.mixer, data.test, str(device))
-        save_png(sheet(rows), pictures / f"step-{step:08d}.png")
+        drawn = views.mixes(players.autoencoder, players.mixer, data.test, str(device))
+        save_png(drawn, pictures / f"step-{step:08d}.png")
 
     images = on_device(data.train, device, config.train.batch_images)
     labelled = labelled_images(config.train, len(data.train))

@@ -10,7 +10,15 @@ from hypothesis import settings
 from jaxtyping import install_import_hook
 
 install_import_hook(
-    ["mixzoo", "mixzoo_convnets", "mixzoo_datasets", "mixzoo_metrics", "mixzoo_mixers", "mixzoo_objectives"],
+    [
+        "mixzoo",
+        "mixzoo_convnets",
+        "mixzoo_datasets",
+        "mixzoo_metrics",
+        "mixzoo_mixers",
+        "mixzoo_objectives",
+        "mixzoo_timm",
+    ],
     "typechecker.checked",
 )
 

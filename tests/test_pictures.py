@@ -5,12 +5,14 @@ import torch
 
 from mixzoo import Setting, Split
 from mixzoo.errors import StorageError
-from mixzoo.pictures import catalogue
+from mixzoo.pictures import catalogue, conditioned
+from mixzoo.pictures.conditioned import aims_at_labels, conditioned_strips, differing
 from mixzoo.pictures.grid import Row, save_png, sheet, to_pixels
 from mixzoo.pictures.interpolation import strips, triangle
 from mixzoo.pictures.mixes import fixed_examples, mix_rows, points
 from mixzoo.plugins import load_zoo
-from toys import ToyData
+from mixzoo.training.build import built
+from toys import ToyAutoEncoder, ToyData, ToyTagged, ToyUnlabelled
 
 ZOO = load_zoo()
 DATA = ToyData().load(0)
@@ -131,3 +133,38 @@ def test_every_mixer_walks_the_same_path_between_the_same_three_images():
 def test_a_leg_has_two_ends():
     with pytest.raises(ValueError, match="a leg of 1 mixes has no two ends; steps must be at least 2"):
         catalogue.rows(Identity(), {}, DATA.test, steps=1, device="cpu")
+
+
+# --- strips of conditioned mixes
+
+
+@pytest.mark.parametrize(("data", "mixer", "aims"), [(ToyTagged(), "label", True), (ToyTagged(), "mixup", False)])
+def test_a_mixer_that_aims_at_labels_is_known(data, mixer, aims):
+    loaded = data.load(0)
+    built_mixer = built(load_zoo().recipe("mixer", mixer), "mixer", mixer, loaded.setting((2, 4, 4)), 0)
+    assert aims_at_labels(built_mixer, loaded, (2, 4, 4), "cpu") == aims
+    assert not aims_at_labels(built_mixer, ToyUnlabelled().load(0), (2, 4, 4), "cpu")
+
+
+def test_conditioned_strips_mark_what_was_asked_for_under_each_column():
+    data = ToyTagged().load(0)
+    mixer = built(load_zoo().recipe("mixer", "label"), "mixer", "label", data.setting((2, 4, 4)), 0)
+    pairs = differing(data.test, 2, 3)
+    assert len(pairs) == 3
+    y = data.test.labels
+    assert all((y[a] != y[b]).sum() == 2 for a, b in pairs if y[a].any() and y[b].any())
+    drawn = conditioned_strips(ToyAutoEncoder(1, 0.0), mixer, data, pairs=pairs, steps=5, device="cpu")
+    marks = [conditioned.ON, conditioned.OFF]
+    colours = {f"#{r:02x}{g:02x}{b:02x}": n for n, (r, g, b) in drawn.getcolors(1 << 20)}
+    assert all(mark in colours for mark in marks)
+    # ends: x1 has y1's marks and x2 has y2's; in the first row the marks of the first column are its labels
+    left = next(x for x in range(drawn.width) if drawn.getpixel((x, 6)) != (255, 255, 255))
+    for column, image in ((0, pairs[0][0]), (6, pairs[0][1])):
+        for a in range(2):
+            r, g, b = drawn.getpixel((left + column * (64 + 2) + 3, 6 + 64 + 1 + a * conditioned.TICK + 3))
+            assert f"#{r:02x}{g:02x}{b:02x}" == marks[0 if y[image, a] else 1]
+
+
+def test_examples_that_do_not_differ_are_no_pair():
+    same = Split(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.zeros(4, 2, dtype=torch.int64))
+    assert differing(same, 2, 2) == []

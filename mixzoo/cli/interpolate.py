@@ -39,6 +39,6 @@ def interpolate(
         typer.echo(json.dumps({name: str(path) for name, path in drawn.files.items()}, indent=2))
     else:
         for name, path in drawn.files.items():
-            typer.echo(f"{name:8}  {path}")
+            typer.echo(f"{name:11}  {path}")
     for note in drawn.notes:
         typer.echo(note, err=True)

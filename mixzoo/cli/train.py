@@ -19,10 +19,12 @@ def train(
         typer.Option("--data", metavar=_SPEC, help="Data set; see `mixzoo list datasets`. [default: digits]"),
     ] = None,
     autoencoder: Annotated[
-        str | None, typer.Option("--autoencoder", metavar=_SPEC, help="Encoder and decoder. [default: amr]")
+        str | None,
+        typer.Option("--autoencoder", metavar=_SPEC, help="Encoder and decoder. [default: amr, or as fits the data]"),
     ] = None,
     discriminator: Annotated[
-        str | None, typer.Option("--discriminator", metavar=_SPEC, help="Discriminator. [default: amr]")
+        str | None,
+        typer.Option("--discriminator", metavar=_SPEC, help="Discriminator. [default: amr, or as fits the data]"),
     ] = None,
     mixer: Annotated[
         str | None, typer.Option("--mixer", metavar=_SPEC, help="Mixing function. [default: mixup]")

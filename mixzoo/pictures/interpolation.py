@@ -21,8 +21,7 @@ def strips(autoencoder: AutoEncoder, mixer: Mixer, split: Split, *, pairs: int, 
     shown = fixed_examples(split, 2 * pairs)
     x = to_images(split.images[shown].to(device))
     labels = split.labels[shown].to(device)
-    weights = torch.linspace(0, 1, steps)
-    path = [torch.cat([torch.stack([1 - t, t]), torch.zeros(mixer.k - 2)]) for t in weights]
+    path = way(mixer.k, steps)
     rows = []
     for a in range(0, len(shown) - 1, 2):
         ends = [a, a + 1]
@@ -38,7 +37,7 @@ def triangle(autoencoder: AutoEncoder, mixer: Mixer, split: Split, *, side: int,
         raise ValueError(f"a triangle needs a mixer of three sources, this one mixes {mixer.k}")
     shown = fixed_examples(split, 3)
     x, labels = to_images(split.images[shown].to(device)), split.labels[shown].to(device)
-    grid = [(a, b, side - 1 - a - b) for a in range(side) for b in range(side - a)]
+    grid = triangular(side)
     path = [torch.cat([torch.tensor(weights) / (side - 1), torch.zeros(mixer.k - 3)]) for weights in grid]
     images = to_pixels(decoded_at(autoencoder, mixer, x, labels, path))
     scale = max(1, -(-SIDE // min(images.shape[1:3])))
@@ -49,6 +48,16 @@ def triangle(autoencoder: AutoEncoder, mixer: Mixer, split: Split, *, side: int,
         left = (side - 1 - top) / 2 + c
         paper.paste(enlarged(pixels, scale), (MARGIN + int(left * cell_w), MARGIN + top * cell_h))
     return paper
+
+
+def way(k: int, steps: int) -> list[Float[Tensor, " k"]]:
+    """Points of the simplex from the first source to the second, both ends included."""
+    return [torch.cat([torch.stack([1 - t, t]), torch.zeros(k - 2)]) for t in torch.linspace(0, 1, steps)]
+
+
+def triangular(side: int) -> list[tuple[int, int, int]]:
+    """The points of a triangular grid with `side` points along an edge; the three numbers sum to side - 1."""
+    return [(a, b, side - 1 - a - b) for a in range(side) for b in range(side - a)]
 
 
 def _called(label: Int[Tensor, "*attributes"]) -> str:

@@ -75,7 +75,9 @@ class MetricCase:
             network.encode(torch.randn(4, self.channels, SIDE, SIDE))  # running statistics that are not 0 and 1
         sizes = (self.images, self.images // 3, self.images // 3)
         train, validation, test = map(self._split, ("train", "validation", "test"), sizes)
-        data = Dataset(train, validation, test, CLASS_NAMES, source="bars", fingerprint=str(self.seed))
+        data = Dataset(
+            train, validation, test, CLASS_NAMES, source="bars", fingerprint=str(self.seed), factor_names=("angle",)
+        )
         mixer: Any = Halves()
         return FinishedRun(network, mixer, data, seed=self.seed, device="cpu")
 
@@ -84,11 +86,12 @@ class MetricCase:
         return self.metric(self.run() if run is None else run)
 
     def _split(self, name: str, count: int) -> Split:
-        """Noisy images; the class says which third is bright."""
+        """Noisy images; the class says which third is bright, and the factor is that third of 2π."""
         labels = torch.arange(count) % len(CLASS_NAMES)
         images = torch.randint(0, 60, (count, self.channels, SIDE, SIDE), generator=rng_for(self.seed, name))
         bright = torch.arange(SIDE)[None] // 6 == labels[:, None]
-        return Split((images + 180 * bright[:, None, :, None]).to(torch.uint8), labels)
+        angles = labels[:, None].float() * (2 * torch.pi / len(CLASS_NAMES))
+        return Split((images + 180 * bright[:, None, :, None]).to(torch.uint8), labels, angles)
 
 
 def metric_cases(metric: Any) -> Any:

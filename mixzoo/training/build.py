@@ -37,10 +37,13 @@ PROTOCOLS = {
 }
 
 
-def build_players(zoo: Zoo, config: RunConfig, data: Dataset, device: torch.device) -> Players:
-    """Everything the run trains, initialised from its seed."""
-    autoencoder = build_part(config, "autoencoder", data.setting()).to(device)
-    setting = data.setting(tuple(autoencoder.latent_shape))
+def build_players(
+    zoo: Zoo, config: RunConfig, data: Dataset, device: torch.device, *, restored: bool = False
+) -> Players:
+    """Everything the run trains, initialised from its seed; `restored` where a checkpoint replaces the weights."""
+    setting = replace(data.setting(), restored=restored)
+    autoencoder = build_part(config, "autoencoder", setting).to(device)
+    setting = replace(setting, latent_shape=tuple(autoencoder.latent_shape))
     objective = build_part(config, "objective", setting)
     mixer = build_part(config, "mixer", setting)
     refuse_vector_codes(zoo, config.names["mixer"], mixer, setting.latent_shape, config.parts["mixer"])

@@ -1,4 +1,4 @@
-"""The convolutional networks of ACAI and AMR, offered through the hooks that any plugin uses."""
+"""The convolutional networks of ACAI and AMR, and fully connected ones, offered through the hooks of any plugin."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,14 +9,16 @@ from mixzoo import hookimpl
 @hookimpl
 def mixzoo_autoencoders() -> Mapping[str, type[Any]]:
     from mixzoo_convnets.autoencoder import ACAI, AMR
+    from mixzoo_convnets.fully_connected import MLP
     from mixzoo_convnets.variational import VAE
 
-    return {"acai": ACAI, "amr": AMR, "vae": VAE}
+    return {"acai": ACAI, "amr": AMR, "vae": VAE, "mlp": MLP}
 
 
 @hookimpl
 def mixzoo_discriminators() -> Mapping[str, type[Any]]:
     from mixzoo_convnets.autoencoding import Autoencoding
     from mixzoo_convnets.discriminator import ACAI, AMR
+    from mixzoo_convnets.fully_connected import MLPDiscriminator
 
-    return {"acai": ACAI, "amr": AMR, "autoencoding": Autoencoding}
+    return {"acai": ACAI, "amr": AMR, "autoencoding": Autoencoding, "mlp": MLPDiscriminator}

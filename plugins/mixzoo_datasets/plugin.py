@@ -12,6 +12,8 @@ def mixzoo_datasets() -> Mapping[str, type[Any]]:
     from mixzoo_datasets.digits import Digits
     from mixzoo_datasets.folder import Folder
     from mixzoo_datasets.idx import KMNIST, MNIST, FashionMNIST
+    from mixzoo_datasets.lines import Lines
+    from mixzoo_datasets.spiral import Spiral
     from mixzoo_datasets.svhn import SVHN
 
     return {
@@ -22,4 +24,6 @@ def mixzoo_datasets() -> Mapping[str, type[Any]]:
         "cifar10": CIFAR10,
         "svhn": SVHN,
         "folder": Folder,
+        "spiral": Spiral,
+        "lines": Lines,
     }

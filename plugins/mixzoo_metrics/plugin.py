@@ -8,7 +8,18 @@ from mixzoo import hookimpl
 
 @hookimpl
 def mixzoo_metrics() -> Mapping[str, type[Any]]:
+    from mixzoo_metrics.arithmetic import LabelArithmetic
     from mixzoo_metrics.codes import LogisticRegression
+    from mixzoo_metrics.conditioned import ConditionedLabels
     from mixzoo_metrics.images import Reconstruction
+    from mixzoo_metrics.lines import LineInterpolation
+    from mixzoo_metrics.mixes import MixDistance
 
-    return {"logistic_regression": LogisticRegression, "reconstruction": Reconstruction}
+    return {
+        "logistic_regression": LogisticRegression,
+        "reconstruction": Reconstruction,
+        "conditioned_labels": ConditionedLabels,
+        "label_arithmetic": LabelArithmetic,
+        "mix_distance": MixDistance,
+        "line_interpolation": LineInterpolation,
+    }

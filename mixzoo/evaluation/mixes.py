@@ -1,0 +1,29 @@
+"""Decoded random mixes of a split, as a trained run would make them."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mixzoo.data.batches import to_images
+from mixzoo.draws import rng_for, to_device
+from mixzoo.evaluation.codes import EVALUATION_BATCH, evaluating
+from mixzoo.protocols import AutoEncoder, CodeShape, Mixer, Split
+
+
+def random_mixes(
+    autoencoder: AutoEncoder, mixer: Mixer, split: Split, *, count: int, seed: int, device: str
+) -> Float[Tensor, "count channels height width"]:
+    """g(h_mix) of `count` mixes of random images of the split, on the CPU; the sources of one mix are drawn one by one,
+    and the shares as in training."""
+    mixes = []
+    with evaluating(autoencoder):
+        for start in range(0, count, EVALUATION_BATCH):
+            n = min(EVALUATION_BATCH, count - start)
+            chosen = torch.randint(len(split), (mixer.k, n), generator=rng_for(seed, "evaluation sources", start))
+            sources, labels = split.images[chosen.flatten()], split.labels[chosen].to(device)
+            h = autoencoder.encode(to_images(sources.to(device)))
+            shape = CodeShape(n, tuple(h.shape[1:]))
+            draw = mixer.draw(shape, rng_for(seed, "evaluation mix", start))
+            mixed = mixer(h.unflatten(0, (mixer.k, n)), to_device(draw, h.device), labels)
+            mixes.append(autoencoder.decode(mixed.h).cpu())
+    return torch.cat(mixes)

@@ -1,0 +1,98 @@
+"""Fully connected networks: for points, or for images of any shape laid out as one vector; the code is a vector."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from math import prod
+from typing import Annotated, Literal, TypeAlias
+
+from annotated_types import Ge, Le
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from mixzoo import Scores, Setting
+
+Hidden: TypeAlias = Annotated[int, Ge(1), "units of a hidden layer"]
+Layers: TypeAlias = Annotated[int, Ge(0), Le(16), "hidden layers, of encoder and of decoder each"]
+Activation: TypeAlias = Annotated[Literal["relu", "leaky_relu", "tanh"], "after each hidden layer (leaky: slope 0.2)"]
+
+ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": lambda: nn.LeakyReLU(0.2), "tanh": nn.Tanh}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MLP:
+    """Fully connected auto-encoder, both ways the same number of hidden layers; the last layer each way is linear.
+
+    Weights begin as torch's own.
+    """
+
+    latent: Annotated[int, Ge(1), "numbers of the code"] = 2
+    hidden: Hidden = 128
+    layers: Layers = 3
+    activation: Activation = "relu"
+
+    def build(self, setting: Setting) -> "DenseAutoEncoder":
+        return DenseAutoEncoder(self, setting)
+
+
+class DenseAutoEncoder(nn.Module):
+    """f and g as two stacks of layers between an image laid out as a vector and the code."""
+
+    def __init__(self, options: MLP, setting: Setting) -> None:
+        super().__init__()
+        numbers = prod(setting.image_shape)
+        hidden = [options.hidden] * options.layers
+        self.latent_shape = (options.latent,)
+        self.f = nn.Sequential(nn.Flatten(), *stack([numbers, *hidden, options.latent], options.activation))
+        self.g = nn.Sequential(
+            *stack([options.latent, *hidden, numbers], options.activation), nn.Unflatten(1, setting.image_shape)
+        )
+
+    def encode(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch latent"]:
+        code: Tensor = self.f(x)
+        return code
+
+    def decode(self, h: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch channels height width"]:
+        image: Tensor = self.g(h)
+        return image
+
+
+@dataclass(frozen=True, kw_only=True)
+class MLPDiscriminator:
+    """Fully connected discriminator, one raw score per image; spectral norm on every layer unless power_iterations=0.
+
+    Weights begin as torch's own.
+    """
+
+    hidden: Hidden = 128
+    layers: Annotated[int, Ge(0), Le(16), "hidden layers"] = 3
+    activation: Activation = "relu"
+    power_iterations: Annotated[int, Ge(0), "of spectral norm, at each pass in training; 0 leaves it out"] = 0
+
+    def build(self, setting: Setting) -> "DenseDiscriminator":
+        return DenseDiscriminator(self, setting)
+
+
+class DenseDiscriminator(nn.Module):
+    """A stack of layers that ends in one number."""
+
+    def __init__(self, options: MLPDiscriminator, setting: Setting) -> None:
+        super().__init__()
+        widths = [prod(setting.image_shape), *[options.hidden] * options.layers, 1]
+        layers = stack(widths, options.activation)
+        if options.power_iterations:
+            for layer in layers:
+                if isinstance(layer, nn.Linear):
+                    spectral_norm(layer, n_power_iterations=options.power_iterations)
+        self.layers = nn.Sequential(nn.Flatten(), *layers)
+
+    def forward(self, x: Float[Tensor, "batch channels height width"]) -> Scores:
+        return Scores(realness=self.layers(x).flatten())
+
+
+def stack(widths: list[int], activation: str) -> list[nn.Module]:
+    """Linear layers from each width to the next, the activation between them."""
+    layers: list[nn.Module] = []
+    for wide_in, wide_out in pairwise(widths):
+        layers += [nn.Linear(wide_in, wide_out), ACTIVATIONS[activation]()]
+    return layers[:-1]

@@ -1,0 +1,57 @@
+"""Scores of decoded mixes: how near they are to the data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from annotated_types import Ge
+from jaxtyping import Float
+from torch import Tensor
+
+from mixzoo import FinishedRun
+from mixzoo.data.batches import to_images
+from mixzoo.draws import rng_for
+from mixzoo.evaluation.codes import batches, evaluating
+from mixzoo.evaluation.mixes import random_mixes
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixDistance:
+    """How far decoded random mixes are from the data, for points that lie dense on a curve (AMR section 7.3).
+
+        mean over mixes of  min over data x of ‖g(h_mix) - x‖₂,  x in all three splits
+
+    Mixes are of test images, drawn as in training. Two anchors beside it: `reconstructions`, the same of g(f(x)); and
+    `blends`, the same of α x₁ + (1 - α) x₂ with α ~ U(0, 1), what mixing the data themselves would give.
+    """
+
+    mixes: Annotated[int, Ge(1), "random mixes, and as many blends"] = 2000
+
+    def __call__(self, run: FinishedRun) -> Mapping[str, float]:
+        test = run.data.test
+        mixes = random_mixes(run.autoencoder, run.mixer, test, count=self.mixes, seed=run.seed, device=run.device)
+        with evaluating(run.autoencoder):
+            decoded = [
+                run.autoencoder.decode(run.autoencoder.encode(x)).cpu() for x in batches(test.images, run.device)
+            ]
+        return {
+            "mean": _distance(mixes, run),
+            "reconstructions": _distance(torch.cat(decoded), run),
+            "blends": _distance(self._blends(run), run),
+        }
+
+    def _blends(self, run: FinishedRun) -> Float[Tensor, "mixes channels height width"]:
+        rng = rng_for(run.seed, "blends")
+        images = run.data.test.images
+        first, second = (to_images(images[torch.randint(len(images), (self.mixes,), generator=rng)]) for _ in range(2))
+        return torch.lerp(first, second, torch.rand(self.mixes, 1, 1, 1, generator=rng))
+
+
+def _distance(images: Float[Tensor, "n channels height width"], run: FinishedRun) -> float:
+    """Mean distance of the images to the nearest of the data, each laid out as a vector."""
+    nearest = torch.full((len(images),), torch.inf)
+    for split in (run.data.train, run.data.validation, run.data.test):
+        for x in batches(split.images, "cpu"):
+            nearest = torch.minimum(nearest, torch.cdist(images.flatten(1), x.flatten(1)).amin(1))
+    return nearest.double().mean().item()

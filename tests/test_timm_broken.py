@@ -1,0 +1,64 @@
+"""A timm that is broken or missing: only the auto-encoder `timm` is, and one line says why."""
+
+import subprocess
+import sys
+
+import pytest
+
+BREAKS = 'raise RuntimeError("operator torchvision::nms does not exist\\nand more")'
+SMALL = ["--steps", "1", "--batch-images", "4", "--objective", "ae"]
+
+
+@pytest.fixture
+def mixzoo_beside(tmp_path):
+    """Runs a command in a fresh process whose timm is the text given."""
+
+    def run(timm, *arguments):
+        (tmp_path / "timm.py").write_text(timm)
+        code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nfrom mixzoo.cli.app import main; main()"
+        return subprocess.run(
+            [sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=tmp_path, timeout=300
+        )
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["list", "autoencoders"], ["show", "autoencoder", "timm"], ["plugins", "--errors"]]
+)
+def test_what_needs_no_network_never_imports_timm(mixzoo_beside, arguments):
+    done = mixzoo_beside("raise SystemExit('imported')", *arguments)
+    assert (done.returncode, "imported" in done.stdout + done.stderr) == (0, False)
+    assert "timm" in done.stdout or arguments[0] in ("--help", "plugins")
+
+
+@pytest.mark.parametrize(
+    ("timm", "cause"),
+    [
+        (BREAKS, "RuntimeError: operator torchvision::nms does not exist"),
+        ("import no_such_library", "ModuleNotFoundError: No module named 'no_such_library'"),
+    ],
+)
+def test_a_broken_timm_ends_a_run_that_uses_it_with_one_line_that_names_the_cause(mixzoo_beside, timm, cause):
+    done = mixzoo_beside(timm, "train", "--autoencoder", "timm", *SMALL, "--out", "run")
+    assert done.returncode == 9
+    (line,) = [line for line in done.stderr.splitlines() if "timm" in line]
+    assert f"autoencoder 'timm': timm cannot be imported ({cause})" in line
+    assert "torchvision" in line
+    assert "install releases that fit one another" in line
+    assert "Traceback" not in done.stderr
+
+
+def test_a_broken_timm_leaves_other_parts_alone(mixzoo_beside):
+    done = mixzoo_beside(BREAKS, "train", "--autoencoder", "amr:depth=2", *SMALL, "--out", "run")
+    assert done.returncode == 0
+    assert "timm" not in done.stderr
+
+
+def test_checking_the_part_says_the_same(mixzoo_beside):
+    done = mixzoo_beside(BREAKS, "check", "timm")
+    assert done.returncode != 0
+    assert (
+        "timm cannot be imported (RuntimeError: operator torchvision::nms does not exist)" in done.stdout + done.stderr
+    )
+    assert "Traceback" not in done.stderr
