@@ -47,6 +47,8 @@ LOG3 = log(3)
 WORKED = {
     "ae": ({"reconstruct": 0.375}, {}),
     "ae:recon=l1": ({"reconstruct": 0.5}, {}),
+    # pixels 3/4, 1/2 | 0, 1 as targets, 1/2, 1/2 | 1/2, 3/4 as probabilities; a sum over pixels, a mean over images
+    "ae:recon=bce": ({"reconstruct": (2 * log(2) + log(2) + log(4 / 3)) / 2}, {}),
     "ae:dropout=0.5": ({"reconstruct": 0.375}, {}),
     "dae:noise=0.1": ({"reconstruct": 0.375}, {}),  # against x itself; the noise is the engine's
     "aegan:lam=5": ({"reconstruct": 2.5, "fool_rec": HARD}, {"real": EASY, "fake_rec": EASY}),

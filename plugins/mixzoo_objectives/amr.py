@@ -28,7 +28,7 @@ class AE:
     With dropout= numbers of the code are left out while it trains, the baseline of Berthelot et al. 2019 (0.5 there).
     """
 
-    recon: Annotated[Reconstruction, "mean absolute or mean squared error"] = "l2"
+    recon: Reconstruction = "l2"
     dropout: Dropout = 0.0
 
     @property
@@ -55,7 +55,7 @@ class DAE:
     """
 
     noise: Annotated[float, Gt(0), "standard deviation of what is added to x, in [-1, 1] units"] = 1.0
-    recon: Annotated[Reconstruction, "mean absolute or mean squared error"] = "l2"
+    recon: Reconstruction = "l2"
     dropout: Dropout = 0.0
 
     @property
@@ -81,7 +81,10 @@ class AEGAN:
     """
 
     lam: Annotated[float, Gt(0), "λ, weight of reconstruction; the paper tries 2, 5, 10, 20, 50"] = 10.0
-    recon: Annotated[Reconstruction, "mean absolute (the authors' code) or mean squared error (the text)"] = "l1"
+    recon: Annotated[
+        Reconstruction,
+        "mean |·| (the authors' code), mean (·)² (the text), or a sum of cross-entropies (theirs for dSprites)",
+    ] = "l1"
     gan: Annotated[GAN, "ℓ: Jensen-Shannon (the paper), least squares or hinge"] = "js"
     r1: R1 = 0.0
     dropout: Dropout = 0.0
@@ -122,7 +125,10 @@ class AMR:
 
     lam: Annotated[float, Gt(0), "λ, weight of reconstruction; the paper tries 2, 5, 10, 20, 50"] = 10.0
     beta: Annotated[float, Ge(0), "β, weight of the consistency of a mix with the code of its image"] = 0.0
-    recon: Annotated[Reconstruction, "mean absolute (the authors' code) or mean squared error (the text)"] = "l1"
+    recon: Annotated[
+        Reconstruction,
+        "mean |·| (the authors' code), mean (·)² (the text), or a sum of cross-entropies (theirs for dSprites)",
+    ] = "l1"
     gan: Annotated[GAN, "ℓ: Jensen-Shannon (the paper), least squares or hinge"] = "js"
     r1: R1 = 0.0
     dropout: Dropout = 0.0

@@ -11,15 +11,30 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss, mse_loss, relu
 
-Reconstruction: TypeAlias = Literal["l1", "l2"]
+from mixzoo_objectives.variational import bernoulli_surprise
+
+Reconstruction: TypeAlias = Annotated[
+    Literal["l1", "l2", "bce"], "mean |·| (the authors' code), mean (·)² (the text), or a sum of cross-entropies"
+]
 GAN: TypeAlias = Literal["js", "ls", "hinge"]
 Dropout: TypeAlias = Annotated[float, Ge(0), Lt(1), "chance of each number of a code to be 0 for g and the mixer"]
 Known: TypeAlias = Bool[Tensor, " batch"] | None
 
 
 def reconstruction(kind: Reconstruction, x_rec: Tensor, x: Tensor) -> Float[Tensor, ""]:
-    """Mean |x_rec - x| (l1, the authors' code) or mean (x_rec - x)² (l2, the paper's text), images in [-1, 1]."""
-    return l1_loss(x_rec, x) if kind == "l1" else mse_loss(x_rec, x)
+    """How far x_rec is from x, images in [-1, 1].
+
+    l1   mean |x_rec - x|, the authors' code      l2   mean (x_rec - x)², the paper's text
+    bce  the cross-entropy of pixels in [0, 1], summed over an image, for a decoder that stays in [-1, 1]: the authors'
+         for dSprites
+    """
+    match kind:
+        case "l1":
+            return l1_loss(x_rec, x)
+        case "l2":
+            return mse_loss(x_rec, x)
+        case "bce":
+            return bernoulli_surprise(x_rec, x).mean()
 
 
 def mean_over(values: Float[Tensor, " batch"], known: Known = None) -> Float[Tensor, ""]:

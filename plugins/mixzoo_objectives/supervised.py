@@ -44,7 +44,10 @@ class AMRSupervised:
     cls: Annotated[float, Gt(0), "weight of the classifier's losses; the paper has 1"] = 1.0
     mixer: Annotated[Part[Mixer], "of the mixes of eq. 3; the run's own mixes serve when not given"] | None = None
     beta: Annotated[float, Ge(0), "β, weight of the consistency of a mix with the code of its image"] = 0.0
-    recon: Annotated[Reconstruction, "mean absolute (the authors' code) or mean squared error (the text)"] = "l1"
+    recon: Annotated[
+        Reconstruction,
+        "mean |·| (the authors' code), mean (·)² (the text), or a sum of cross-entropies (theirs for dSprites)",
+    ] = "l1"
     gan: Annotated[GAN, "ℓ: Jensen-Shannon (the paper), least squares or hinge"] = "js"
     r1: R1 = 0.0
 

@@ -10,7 +10,7 @@ from mixzoo.testing.objectives import objective_checks
 from mixzoo.testing.report import run_check, run_checks
 
 VARIANTS = (
-    *("ae", "ae:recon=l1", "ae:dropout=0.5", "dae", "dae:noise=0.3,recon=l1,dropout=0.1"),
+    *("ae", "ae:recon=l1", "ae:recon=bce", "ae:dropout=0.5", "dae", "dae:noise=0.3,recon=l1,dropout=0.1"),
     *("vae", "vae:beta=0.0", "vae:beta=4,sigma=0.1", "vae:likelihood=bernoulli"),
     *(f"aegan:gan={gan}" for gan in ("js", "ls", "hinge")),
     *("aegan:r1=10.0", "aegan:dropout=0.5"),
