@@ -44,7 +44,7 @@ def draw(homes: dict[str, Path], picture: Path) -> None:
     for beta, home in homes.items():
         opened = open_run(load_zoo(), home, "cpu")
         _, mixes = mix_panels(opened.players.autoencoder, opened.players.mixer, opened.data.test, "cpu")
-        panels.append(Panel(f"β = {beta}", mixes.layers))
+        panels.append(Panel(f"beta = {beta}", mixes.layers))
     save_png(plot(panels), picture)
 
 

@@ -70,18 +70,26 @@ class Mixed(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """What D says of a batch of images: a raw score each, and attribute logits where it has such a head (AMR eq. 7)."""
+    """What D says of a batch of images: a raw score each, and attribute logits where it has such a head (AMR eq. 7).
+
+    A D that is an auto-encoder itself says how it redraws each image too (Sainburg et al. 2018, "GAIA").
+    """
 
     realness: Float[Tensor, " batch"]
     attributes: Float[Tensor, "batch attributes"] | None = None
+    redrawn: Float[Tensor, "batch channels height width"] | None = None
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """D's raw scores of everything judged: `D["mix"]` [batch]; `D.attributes["mix"]` where D has an attribute head."""
+    """D's raw scores of everything judged: `D["mix"]` [batch]; `D.attributes["mix"]` where D has an attribute head.
+
+    `D.redrawn["mix"]` where D is an auto-encoder: the images as they come out of it.
+    """
 
     realness: Mapping[str, Float[Tensor, " batch"]]
     attributes: Mapping[str, Float[Tensor, "batch attributes"]] = field(default_factory=dict)
+    redrawn: Mapping[str, Float[Tensor, "batch channels height width"]] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Float[Tensor, " batch"]:
         return self.realness[name]
@@ -98,6 +106,7 @@ class Needs:
     posterior: bool = False  # r.mean, r.log_variance; x_rec and mixes come from a sample of the posterior
     second: "Mixer | None" = None  # r.h_mix2, r.x_mix2: another mix of the same codes, by this mixer (without weights)
     attributes: bool = False  # D.attributes of what it judges: a discriminator with an attribute head
+    redrawn: bool = False  # D.redrawn of what it judges: a discriminator that is an auto-encoder
     penalty: bool = False  # it has `discriminator_penalty(x, discriminator)`, terms of D that need D itself
     input_noise: float = 0.0  # standard deviation of what is added to x before f, in [-1, 1] units
     code_dropout: float = 0.0  # chance of each number of a code to be 0 for g and the mixer; the others grow to match

@@ -26,10 +26,9 @@ class DiscriminatorCase(NetworkCase):
     """A recipe of a discriminator, and images for it."""
 
     def outputs(self, network: Any, x: Tensor) -> Outputs:
-        """The scores, and the attribute logits where there are any."""
-        scores = network(x)
-        found = {"score": scores.realness}
-        return found if scores.attributes is None else found | {"attributes": scores.attributes}
+        """The scores, the attribute logits and the redrawn images, where there are any."""
+        said = zip(("score", "attributes", "redrawn image"), network(x))
+        return {name: tensor for name, tensor in said if tensor is not None}
 
     def shapes(self, network: Any, x: Tensor) -> dict[str, tuple[int, ...]]:
         return {"score": (len(x),)}
@@ -105,12 +104,33 @@ def check_attributes_are_logits_of_each_image(case: DiscriminatorCase) -> None:
             assert attributes.is_floating_point(), f"attributes is {attributes.dtype}, expected logits"
 
 
+def check_images_are_redrawn_at_their_size(case: DiscriminatorCase) -> None:
+    """redrawn, of a discriminator that is an auto-encoder, has the shape and the type of the images."""
+    network = case.build()
+    for n in (1, case.batch):
+        x = case.images(n)
+        redrawn = network(x).redrawn
+        assert redrawn is not None, f"redrawn is None for {n} images"
+        assert redrawn.shape == x.shape, f"images {list(x.shape)} are redrawn as {list(redrawn.shape)}"
+        assert redrawn.dtype == x.dtype, f"redrawn is {redrawn.dtype} of images in {x.dtype}"
+
+
 def has_attributes(recipe: Any) -> str:
     """'' for a recipe whose network has an attribute head where the setting asks for one."""
+    return "it has no attribute head" if _said(recipe, "attributes") is None else ""
+
+
+def redraws(recipe: Any) -> str:
+    """'' for a recipe whose network redraws the images."""
+    return "it is no auto-encoder, and redraws no image" if _said(recipe, "redrawn") is None else ""
+
+
+def _said(recipe: Any, what: str) -> Any:
+    """That part of what a network of the recipe says of an image; None where it says nothing of the kind."""
     setting = replace(settings_taken(recipe, LATENTS)[0], head=HEADS[0])
     with seeded(0), torch.no_grad():
         scores = recipe.build(setting).eval()(torch.zeros(2, *setting.image_shape))
-    return "it has no attribute head" if getattr(scores, "attributes", None) is None else ""
+    return getattr(scores, what, None)
 
 
 _check = partial(
@@ -130,4 +150,5 @@ discriminator_checks: tuple[Check, ...] = (
         ),
     ),
     _check(check_attributes_are_logits_of_each_image, applies=has_attributes),
+    _check(check_images_are_redrawn_at_their_size, applies=redraws),
 )

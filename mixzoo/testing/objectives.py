@@ -52,10 +52,12 @@ def check_reads_all_that_it_needs(case: ObjectiveCase) -> None:
         assert not getattr(needs, need) or run.r.read & set(fields), (
             f"needs has {need}=True, but none of {', '.join('r.' + f for f in fields)} is ever read; leave it out"
         )
-    if needs.attributes:
+    for need in ("attributes", "redrawn"):
+        if not getattr(needs, need):
+            continue
         total = torch.stack([summed(own) for own in played(case.objective, run).values()]).sum()
-        grads = torch.autograd.grad(total, list(run.judgement.attributes.values()), allow_unused=True)
-        assert any(g is not None for g in grads), "needs has attributes=True, but no term reads D.attributes"
+        grads = torch.autograd.grad(total, list(getattr(run.judgement, need).values()), allow_unused=True)
+        assert any(g is not None for g in grads), f"needs has {need}=True, but no term reads D.{need}"
 
 
 @contextmanager
@@ -65,8 +67,8 @@ def reading_within_needs() -> Iterator[None]:
         yield
     except KeyError as err:
         raise AssertionError(
-            f"it reads the score or the attributes {err} of what it does not judge; add the images to judged, or "
-            "attributes=True to its needs"
+            f"it reads what D does not say of {err}; add the images to judged, attributes=True to its needs for "
+            "D.attributes, or redrawn=True to its needs for D.redrawn"
         ) from err
     except ValueError as err:
         if "does not ask for" not in str(err):
@@ -173,9 +175,8 @@ def check_every_judged_image_is_used(case: ObjectiveCase) -> None:
     if not run.judgement.realness:
         return
     total = torch.stack([summed(own) for own in terms.values()]).sum()
-    for name, score in run.judgement.realness.items():
-        both = [score, *([run.judgement.attributes[name]] if name in run.judgement.attributes else [])]
-        grads = torch.autograd.grad(total, both, retain_graph=True, allow_unused=True)
+    for name in run.judgement.realness:
+        grads = torch.autograd.grad(total, run.said_of(name), retain_graph=True, allow_unused=True)
         assert any(grad is not None for grad in grads), f"D judges {name!r}, and no term reads its score; leave it out"
 
 

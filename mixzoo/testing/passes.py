@@ -31,6 +31,7 @@ READINGS: Mapping[str, tuple[str, ...]] = {  # need -> what it lets an objective
 }
 _READABLE = {name for fields in READINGS.values() for name in fields}
 CONSTANTS = ("x", "share", "labels", "y", "labelled", "y_mix", "labelled_mix")  # what nothing trained makes
+JUDGES = ("D", "D.attributes", "D.redrawn")  # the leaves that are D's weights
 
 Spread: TypeAlias = Literal["example", "map", "position"]  # what one number of a share is for
 
@@ -55,21 +56,34 @@ class Pass:
     tensors: dict[str, Tensor]  # of the pass, by the name that an objective reads them under
     leaves: dict[str, Tensor]  # those that are trained, and D's weights
     offset: float  # added to every score
-    has_head: bool  # whether D says the label too
+    needs: Needs  # whether D says the label too, and redraws images
     judgement: Judgement = field(default_factory=lambda: Judgement({}))
 
     def judge(self, judged: Images) -> Judgement:
-        """D's scores and attribute logits of everything judged; each image's depend on it alone."""
-        weights, attributes = self.leaves["D"], self.leaves["D.attributes"]
-        flat = {name: (images + 0.3 * images.square()).flatten(1) for name, images in judged.items()}
-        said = {name: self.offset + pixels @ attributes for name, pixels in flat.items()} if self.has_head else {}
-        self.judgement = Judgement({name: self.offset + pixels @ weights for name, pixels in flat.items()}, said)
+        """D's scores of everything judged, with attribute logits and redrawn images where the objective needs them.
+
+        What it says of an image depends on that image alone.
+        """
+        weights, attributes, redrawn = (self.leaves[name] for name in JUDGES)
+        curved = {name: images + 0.3 * images.square() for name, images in judged.items()}
+        flat = {name: images.flatten(1) for name, images in curved.items()}
+        self.judgement = Judgement(
+            {name: self.offset + pixels @ weights for name, pixels in flat.items()},
+            {name: self.offset + pixels @ attributes for name, pixels in flat.items() if self.needs.attributes},
+            {name: self.offset + images * redrawn for name, images in curved.items() if self.needs.redrawn},
+        )
         return self.judgement
 
     @property
     def scores(self) -> list[Tensor]:
         """All that D said."""
-        return [*self.judgement.realness.values(), *self.judgement.attributes.values()]
+        said = (self.judgement.realness, self.judgement.attributes, self.judgement.redrawn)
+        return [tensor for tensors in said for tensor in tensors.values()]
+
+    def said_of(self, name: str) -> list[Tensor]:
+        """All that D said of the images of that name."""
+        said = (self.judgement.realness, self.judgement.attributes, self.judgement.redrawn)
+        return [tensors[name] for tensors in said if name in tensors]
 
 
 @dataclass(frozen=True)
@@ -105,7 +119,7 @@ class ObjectiveCase:
         trained |= {name: t.to(dtype) for name, t in self._weights.items()}
         trained = {name: (t + moved.get(name, 0)).detach().requires_grad_(leaves) for name, t in trained.items()}
         tensors |= {name: trained[name] for name in trained.keys() & tensors.keys()}
-        return Pass(_assembled(tensors), tensors, trained, offset, self.objective.needs.attributes)
+        return Pass(_assembled(tensors), tensors, trained, offset, self.objective.needs)
 
     def trained_leaves(self) -> list[str]:
         """The leaves of a pass that f and g move."""
@@ -113,7 +127,7 @@ class ObjectiveCase:
 
     def discriminator_leaves(self) -> list[str]:
         """The leaves of a pass that D moves."""
-        return ["D", "D.attributes"]
+        return list(JUDGES)
 
     def direction(self, leaf: Tensor) -> Tensor:
         """A random direction for a leaf."""
@@ -140,7 +154,8 @@ class ObjectiveCase:
     def _weights(self) -> dict[str, Tensor]:
         pixels = torch.Size(self.setting.image_shape).numel()
         weights = self._normal("D", (pixels, 1 + self.setting.label_width)) * 2 / pixels**0.5
-        return {"D": weights[:, 0], "D.attributes": weights[:, 1:]}
+        redrawn = self._normal("D.redrawn", self.setting.image_shape) + 1
+        return dict(zip(JUDGES, (weights[:, 0], weights[:, 1:], redrawn)))
 
     def _said(self) -> dict[str, Tensor]:
         """Labels, of all examples or of all but the first, and what the mixes of them should be."""

@@ -124,7 +124,18 @@ def _discriminator(config: RunConfig, setting: Setting, objective: Objective, de
                 f"the label, and {config.names['discriminator']!r} says {0 if said is None else said.shape[1]}; use "
                 "one with an attribute head, such as amr or acai"
             )
+    if objective.needs.redrawn and not _redraws(discriminator, setting, device):
+        raise ConfigError(
+            f"objective {config.names['objective']!r} needs a discriminator that is an auto-encoder, and "
+            f"{config.names['discriminator']!r} is none; use one that redraws images, such as "
+            "--discriminator autoencoding"
+        )
     return discriminator
+
+
+def _redraws(discriminator: Any, setting: Setting, device: torch.device) -> bool:
+    with evaluating(discriminator):
+        return discriminator(torch.zeros(1, *setting.image_shape, device=device)).redrawn is not None
 
 
 def _refuse_unmet_needs(config: RunConfig, objective: Objective, autoencoder: AutoEncoder, setting: Setting) -> None:

@@ -88,9 +88,8 @@ def judge(discriminator: Discriminator | None, judged: Images) -> Judgement:
         return Judgement({})
     sizes = [len(images) for images in judged.values()]
     scores = discriminator(torch.cat(list(judged.values())))
-    realness = dict(zip(judged, torch.split(scores.realness, sizes)))
-    attributes = {} if scores.attributes is None else dict(zip(judged, torch.split(scores.attributes, sizes)))
-    return Judgement(realness, attributes)
+    parts = ({} if said is None else dict(zip(judged, torch.split(said, sizes))) for said in scores)
+    return Judgement(*parts)
 
 
 def descend(optimisers: dict[str, Optimizer], terms: dict[str, Terms]) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from mixzoo import Scores, Setting
+from mixzoo_convnets.discriminator import linear_head
 
 Hidden: TypeAlias = Annotated[int, Ge(1), "units of a hidden layer"]
 Layers: TypeAlias = Annotated[int, Ge(0), Le(16), "hidden layers, of encoder and of decoder each"]
@@ -85,9 +86,12 @@ class DenseDiscriminator(nn.Module):
                 if isinstance(layer, nn.Linear):
                     spectral_norm(layer, n_power_iterations=options.power_iterations)
         self.layers = nn.Sequential(nn.Flatten(), *layers)
+        self.head = linear_head(layers[-1], setting.head)
 
     def forward(self, x: Float[Tensor, "batch channels height width"]) -> Scores:
-        return Scores(realness=self.layers(x).flatten())
+        features = self.layers[:-1](x)
+        attributes = None if self.head is None else self.head(features)
+        return Scores(self.layers[-1](features).flatten(), attributes)
 
 
 def stack(widths: list[int], activation: str) -> list[nn.Module]:

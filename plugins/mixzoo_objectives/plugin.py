@@ -10,7 +10,16 @@ from mixzoo import hookimpl
 def mixzoo_objectives() -> Mapping[str, type[Any]]:
     from mixzoo_objectives.acai import ACAI
     from mixzoo_objectives.amr import AE, AEGAN, AMR
+    from mixzoo_objectives.gaia import GAIA
     from mixzoo_objectives.supervised import AMRSupervised
     from mixzoo_objectives.variational import VAE
 
-    return {"ae": AE, "vae": VAE, "aegan": AEGAN, "amr": AMR, "amr_supervised": AMRSupervised, "acai": ACAI}
+    return {
+        "ae": AE,
+        "vae": VAE,
+        "aegan": AEGAN,
+        "amr": AMR,
+        "amr_supervised": AMRSupervised,
+        "acai": ACAI,
+        "gaia": GAIA,
+    }

@@ -457,6 +457,40 @@ class Attributer(Judge):
         return Scores(self.raw(x), None if self.head is None else self.attributes(x))
 
 
+class Redrawer(Judge):
+    """Another with nothing wrong: it is an auto-encoder."""
+
+    def __init__(self, setting):
+        super().__init__(setting)
+        self.body = Plain(setting)
+
+    def redrawn(self, x):
+        return self.body.decode(self.body.encode(x))
+
+    def forward(self, x):
+        return Scores(self.raw(x), redrawn=self.redrawn(x))
+
+
+class RedrawsVectors(Redrawer):
+    def redrawn(self, x):
+        return super().redrawn(x).flatten(1)
+
+
+class RedrawsDoubles(Redrawer):
+    def redrawn(self, x):
+        return super().redrawn(x).double()
+
+
+class RedrawsManyAlone(Redrawer):
+    def forward(self, x):
+        return Scores(self.raw(x), redrawn=self.redrawn(x) if len(x) > 1 else None)
+
+
+class RedrawsTheMean(Redrawer):
+    def redrawn(self, x):
+        return super().redrawn(x - x.mean(0))
+
+
 class GivesATensor(Judge):
     def forward(self, x):
         return self.raw(x)
@@ -568,5 +602,9 @@ PLANTED_DISCRIMINATORS = [
     ),
     ("attributes are choices", HeadOfChoices, "attributes_are_logits_of_each_image", "int64, expected logits"),
     ("attributes of many alone", HeadForManyAlone, "attributes_are_logits_of_each_image", "None for 1 images"),
+    ("redrawn as vectors", RedrawsVectors, "images_are_redrawn_at_their_size", r"are redrawn as \["),
+    ("redrawn in float64", RedrawsDoubles, "images_are_redrawn_at_their_size", "redrawn is torch.float64 of images"),
+    ("redrawn where many alone", RedrawsManyAlone, "images_are_redrawn_at_their_size", "None for 1 images"),
+    ("redrawn with the others", RedrawsTheMean, "images_do_not_meet_in_evaluation", "has another redrawn image alone"),
     ("attributes cut off", HeadCutOff, "gradients_reach_the_images", "the attributes is cut off"),
 ]

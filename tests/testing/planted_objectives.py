@@ -55,7 +55,7 @@ class Resynthesise:
 
 @dataclass(frozen=True)
 class Everything(Resynthesise):
-    """Nothing wrong: it needs and reads all there is, the attribute head too."""
+    """Nothing wrong: it needs and reads all there is, the attribute head and what D redraws too."""
 
     @property
     def needs(self):
@@ -67,6 +67,7 @@ class Everything(Resynthesise):
             posterior=True,
             second=Halves(),
             attributes=True,
+            redrawn=True,
             penalty=True,
             input_noise=0.1,
             code_dropout=0.1,
@@ -83,7 +84,12 @@ class Everything(Resynthesise):
 
     def discriminator_terms(self, r, D):
         classify = classified(D.attributes["real"], r.y, r.labelled)
-        return super().discriminator_terms(r, D) | {"classify": classify, "fake_mix2": fake(D["mix2"])}
+        redraw = mse_loss(D.redrawn["real"], r.x)
+        return super().discriminator_terms(r, D) | {
+            "classify": classify,
+            "fake_mix2": fake(D["mix2"]),
+            "redraw": redraw,
+        }
 
     def discriminator_penalty(self, x, discriminator):
         return {"weight": discriminator(x).realness.square().mean()}
@@ -123,6 +129,17 @@ class AsksForAttributesInVain(Resynthesise):
     @property
     def needs(self):
         return replace(super().needs, attributes=True)
+
+
+class ReadsRedrawnUnasked(Resynthesise):
+    def discriminator_terms(self, r, D):
+        return super().discriminator_terms(r, D) | {"redraw": mse_loss(D.redrawn["real"], r.x)}
+
+
+class AsksForRedrawnInVain(Resynthesise):
+    @property
+    def needs(self):
+        return replace(super().needs, redrawn=True)
 
 
 class Penalises(Resynthesise):
@@ -398,6 +415,8 @@ PLANTED_OBJECTIVES = [
     ("a second mix in vain", AsksForASecondMixInVain, "reads_all_that_it_needs", "but none of r.h_mix2"),
     ("attributes unasked", ReadsAttributesUnasked, "reads_only_what_it_needs", "attributes=True to its needs"),
     ("attributes in vain", AsksForAttributesInVain, "reads_all_that_it_needs", "no term reads D.attributes"),
+    ("redrawn unasked", ReadsRedrawnUnasked, "reads_only_what_it_needs", "redrawn=True to its needs"),
+    ("redrawn in vain", AsksForRedrawnInVain, "reads_all_that_it_needs", "no term reads D.redrawn"),
     ("a fixed penalty", PenalisesWithoutAGraph, "a_penalty_is_terms_of_the_discriminator", "moves no weight of D"),
     ("a penalty an image", PenalisesEachImage, "a_penalty_is_terms_of_the_discriminator", "expected one number"),
     (

@@ -15,6 +15,7 @@ VARIANTS = (
     *(f"aegan:gan={gan}" for gan in ("js", "ls", "hinge")),
     *("amr", "amr:beta=1.0", "amr:gan=ls,recon=l2", "amr:gan=hinge"),
     *("amr_supervised", "amr_supervised:beta=1.0,gan=hinge", "amr_supervised:mixer=(mixup),recon=l2,gan=ls"),
+    *("gaia", "gaia:slope=20,distance=0.0"),
     *("acai", "acai:gamma=0.5,weight=1.0", "acai:variant=amr"),
 )
 

@@ -1,0 +1,54 @@
+"""A discriminator that is an auto-encoder: what it redraws well is real to it (Berthelot et al. 2017, "BEGAN")."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import Parameter
+
+from mixzoo import Scores, Setting
+from mixzoo_convnets.layers import Border, Depth, Init, Latent, Norm, Scales, Slope, Style, code_positions, halvings
+from mixzoo_convnets.variational import Output
+
+
+@dataclass(frozen=True, kw_only=True)
+class Autoencoding:
+    """Discriminator of GAIA (Sainburg et al. 2018): an auto-encoder, with the layers of ACAI's.
+
+    It redraws each image, and realness(x) = bias - mean |x - D(x)|. The bias is learned, 0 at the beginning: objectives
+    other than `gaia`, which reads the redrawn images alone, need it to put the line between real and fake somewhere.
+    `latent`, the maps of its code, is the auto-encoder's when not given.
+    """
+
+    latent: Latent | None = None
+    depth: Depth = 16
+    scales: Scales | None = None
+    norm: Norm = "none"
+    slope: Slope = 0.2
+    border: Border = 0
+    init: Init = "fan_in"
+    output: Output = "tanh"
+
+    def build(self, setting: Setting) -> "AutoencodingDiscriminator":
+        channels, depth = setting.image_shape[0], self.depth
+        scales = halvings(setting.image_shape, self.scales, self.border)
+        code_positions(setting.image_shape, scales, self.norm)
+        latent = setting.latent_shape[0] if self.latent is None else self.latent
+        style = Style(self.norm, self.slope, self.init)
+        f = style.encoder(channels=channels, depth=depth, latent=latent, scales=scales, border=self.border)
+        g = style.decoder(channels=channels, depth=depth, latent=latent, scales=scales)
+        return AutoencodingDiscriminator(nn.Sequential(f, g, *([nn.Tanh()] if self.output == "tanh" else [])))
+
+
+class AutoencodingDiscriminator(nn.Module):
+    """The layers that redraw an image, and the bias of the score."""
+
+    def __init__(self, layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = layers
+        self.bias = Parameter(torch.zeros(()))
+
+    def forward(self, x: Float[Tensor, "batch channels height width"]) -> Scores:
+        redrawn = self.layers(x)
+        return Scores(self.bias - (x - redrawn).abs().flatten(1).mean(1), redrawn=redrawn)

@@ -1,0 +1,93 @@
+"""GAIA: the discriminator is an auto-encoder, and what it redraws well is real to it.
+
+D(·)    the image as D redraws it          |·|    mean absolute error over pixels and batch, images in [-1, 1]
+E_real  |x - D(x)|       E_rec  |x - D(x_rec)|, "across D", against x itself       E_mix  |x_mix - D(x_mix)|
+"""
+
+from dataclasses import dataclass
+from math import log
+from typing import Annotated
+
+import torch
+from annotated_types import Ge, Gt
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import l1_loss, softplus
+
+from mixzoo import Images, Judgement, Needs, Resynthesis, Terms
+
+TINY = 1e-12  # of a mean distance, where all examples are one
+
+
+@dataclass(frozen=True, kw_only=True)
+class GAIA:
+    """Reconstruct x across an auto-encoding D; make D redraw mixes well, which it tries not to (Sainburg et al. 2018).
+
+    auto-encoder:   log((exp(s E_rec) + exp(s E_mix)) / 2) / s + distance L_dist
+    discriminator:  E_real + softplus(s (E_real - (E_rec + E_mix) / 2)) / s
+
+        E_real = |x - D(x)|,  E_rec = |x - D(x_rec)|,  E_mix = |x_mix - D(x_mix)|
+        L_dist = mean over pairs i, j of the batch of [log₂(1 + dx_ij / mean dx) - log₂(1 + dz_ij / mean dz)]²,
+                 dx and dz the squared distances of images and of codes
+
+    The idea is E_rec + E_mix against E_real - E_rec - E_mix (the authors' words; the formulas of timsainburg.com/gaia
+    have the two minus signs in the wrong loss), balanced by sigmoids. The authors' code weighs E_mix against E_rec by
+    σ(s (E_mix - E_rec)), fakes in D's loss by another sigmoid, and both learning rates by σ(s (E_real - E_fake)). Here
+    those sigmoids are the slopes of a smooth maximum and of a softplus: the same weights, constant in the gradient as
+    BEGAN's k is, from the batch alone, and no learning rate that an objective could not see. D looks away from fakes
+    once it redraws them worse than real images, as in BEGAN and the authors' later code; their first release turns this
+    weight round. Losses are not clipped at ±1, which would leave them without a gradient. L_dist has the text's log₂
+    and the code's mean over pairs (the text divides by the batch); its weight there is 5·10⁻⁵, too little to matter.
+
+    It takes `--discriminator autoencoding`; the published weight of a mix is N(1/2, 1/4²), `--mixer mixup:law=gaia`.
+    """
+
+    slope: Annotated[float, Gt(0), "s, of the sigmoids that balance; the authors' 20 for images in [0, 1]"] = 10.0
+    distance: Annotated[float, Ge(0), "weight of L_dist, which makes distances of codes like those of images"] = 0.1
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(mix=True, discriminator=True, redrawn=True)
+
+    def judged(self, r: Resynthesis) -> Images:
+        return {"real": r.x, "rec": r.x_rec, "mix": r.x_mix}
+
+    def autoencoder_terms(self, r: Resynthesis, D: Judgement) -> Terms:
+        errors = torch.stack([across_rec(r, D), own_mix(r, D)])
+        return {
+            "redraw_fakes": (self.slope * errors).logsumexp(0) / self.slope
+            - log(2) / self.slope,  # near max(E_rec, E_mix)
+            "distance": self.distance * distance_loss(r.x, r.h),  # weight of L_dist times L_dist
+        }
+
+    def discriminator_terms(self, r: Resynthesis, D: Judgement) -> Terms:
+        real = l1_loss(D.redrawn["real"], r.x)
+        fake = (across_rec(r, D) + own_mix(r, D)) / 2
+        return {
+            "redraw_real": real,  # E_real
+            "spoil_fakes": softplus(self.slope * (real - fake)) / self.slope,  # near max(E_real - E_fake, 0)
+        }
+
+
+def across_rec(r: Resynthesis, D: Judgement) -> Float[Tensor, ""]:
+    """E_rec = |x - D(x_rec)|."""
+    return l1_loss(D.redrawn["rec"], r.x)
+
+
+def own_mix(r: Resynthesis, D: Judgement) -> Float[Tensor, ""]:
+    """E_mix = |x_mix - D(x_mix)|."""
+    return l1_loss(D.redrawn["mix"], r.x_mix)
+
+
+def distance_loss(x: Float[Tensor, "batch *image"], h: Float[Tensor, "batch *latent"]) -> Float[Tensor, ""]:
+    """How far the pairwise distances of codes are from those of images, each as a part of their mean."""
+    apart = log_distances(x) - log_distances(h)
+    return apart.square().mean()
+
+
+def log_distances(x: Float[Tensor, "batch *features"]) -> Float[Tensor, "batch batch"]:
+    """log₂(1 + d_ij / mean d), d_ij = ‖x_i - x_j‖²; 0 where all are equal."""
+    flat = x.flatten(1) - x.flatten(1).mean(0)  # which cancels less in what follows
+    lengths = flat.square().sum(1)
+    d = (lengths[:, None] + lengths - 2 * flat @ flat.T).clamp(min=0)  # no [batch batch features] in between
+    return torch.log2(1 + d / d.mean().clamp(min=TINY))
