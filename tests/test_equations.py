@@ -47,6 +47,8 @@ LOG3 = log(3)
 WORKED = {
     "ae": ({"reconstruct": 0.375}, {}),
     "ae:recon=l1": ({"reconstruct": 0.5}, {}),
+    "ae:dropout=0.5": ({"reconstruct": 0.375}, {}),
+    "dae:noise=0.1": ({"reconstruct": 0.375}, {}),  # against x itself; the noise is the engine's
     "aegan:lam=5": ({"reconstruct": 2.5, "fool_rec": HARD}, {"real": EASY, "fake_rec": EASY}),
     "aegan:lam=2,recon=l2": ({"reconstruct": 0.75, "fool_rec": HARD}, {"real": EASY, "fake_rec": EASY}),
     "amr": (
@@ -76,6 +78,18 @@ WORKED = {
     "acai:weight=2": (
         {"reconstruct": 0.375, "fool_mix": LOG3**2},
         {"regress_alpha": ((LOG3 - 0.25) ** 2 + 0.1**2) / 2, "regress_zero": 2.5},
+    ),
+    "acai:beta=0.2": (
+        {"reconstruct": 0.375, "fool_mix": 0.5 * LOG3**2 / 2, "consistency": 0.3},
+        {"regress_alpha": ((LOG3 - 0.25) ** 2 + 0.1**2) / 2, "regress_zero": (1 + 4) / 2},
+    ),
+    "acai:variant=amr,lam=2,beta=0.1": (
+        {"reconstruct": 1.0, "fool_mix": HARD, "consistency": 0.1},  # mean |.| of 1, 0, 2, 1 is 1
+        {
+            "regress_alpha": ((0.5 * log(4 / 3) + 0.5 * log(4)) + LOG2) / 2,
+            "zero_real": HARD,
+            "zero_rec": EASY,
+        },
     ),
     "acai:variant=amr,lam=2": (
         {"reconstruct": 1.0, "fool_mix": HARD},
@@ -144,10 +158,18 @@ def test_losses_stay_finite_for_enormous_scores():
 
 def test_each_objective_says_what_it_needs():
     assert objective("ae").needs == Needs()
+    assert objective("ae:dropout=0.5").needs == Needs(code_dropout=0.5)
+    assert objective("dae").needs == Needs(input_noise=1.0)
+    assert objective("dae:noise=0.1,dropout=0.2").needs == Needs(input_noise=0.1, code_dropout=0.2)
     assert objective("aegan").needs == Needs(discriminator=True)
+    assert objective("aegan:r1=10,dropout=0.1").needs == Needs(discriminator=True, penalty=True, code_dropout=0.1)
     assert objective("amr").needs == Needs(mix=True, discriminator=True)
     assert objective("amr:beta=0.1").needs == Needs(mix=True, discriminator=True, reencode=True)
     assert objective("acai").needs == Needs(mix=True, discriminator=True)
+    with_all = Needs(mix=True, discriminator=True, reencode=True, penalty=True)
+    assert objective("amr:beta=1,r1=1").needs == with_all
+    assert objective("acai:beta=1,r1=1").needs == with_all
+    assert objective("acai:variant=amr,beta=1,r1=1").needs == with_all
 
 
 def test_reading_what_was_not_asked_for_names_the_need():
@@ -161,14 +183,15 @@ def test_reading_what_was_not_asked_for_names_the_need():
 def differentiable_pass(spec):
     """A tiny auto-encoder and discriminator in float64, and both players' sums as functions of their parameters."""
     from mixzoo import CodeShape
-    from mixzoo.draws import partners, rng_for
+    from mixzoo.draws import noise, partners, rng_for
     from mixzoo.resynthesis import resynthesise
 
     torch.manual_seed(3)
     autoencoder, D = ToyAutoEncoder(1, 0.0).double(), ToyDiscriminator(1).double()
     x = torch.rand(3, 1, 8, 8, dtype=torch.float64) * 2 - 1
     mixer = load_zoo().recipe("mixer", "mixup")
-    part = objective(spec)
+    part, shape = objective(spec), CodeShape(3, (2, 4, 4))
+    added = {name: value.double() for name, value in noise(0, 0, shape, part.needs, (1, 8, 8)).items()}
 
     def terms():
         r = resynthesise(
@@ -176,8 +199,9 @@ def differentiable_pass(spec):
             autoencoder=autoencoder,
             mixer=mixer,
             partners=partners(2, 3, rng_for(0, "partners")),
-            draw=mixer.draw(CodeShape(3, (2, 4, 4)), rng_for(0, "mix")).double(),
+            draw=mixer.draw(shape, rng_for(0, "mix")).double(),
             needs=part.needs,
+            noise=added,
         )
         judgement = judge(D if part.needs.discriminator else None, part.judged(r))
         return part.autoencoder_terms(r, judgement), part.discriminator_terms(r, judgement)
@@ -191,7 +215,7 @@ def test_gradients_equal_finite_differences(spec, player):
     terms, *modules = differentiable_pass(spec)
     own = terms()[player]
     if not own:
-        return  # `ae` has no discriminator
+        return  # `ae` and `dae` have no discriminator
     parameters = list(modules[player].parameters())
     exact = gradient(own, parameters)
     eps = 1e-6

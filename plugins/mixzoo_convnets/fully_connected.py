@@ -1,6 +1,8 @@
 """Fully connected networks: for points, or for images of any shape laid out as one vector; the code is a vector."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from math import prod
 from typing import Annotated, Literal, TypeAlias
@@ -17,7 +19,11 @@ Hidden: TypeAlias = Annotated[int, Ge(1), "units of a hidden layer"]
 Layers: TypeAlias = Annotated[int, Ge(0), Le(16), "hidden layers, of encoder and of decoder each"]
 Activation: TypeAlias = Annotated[Literal["relu", "leaky_relu", "tanh"], "after each hidden layer (leaky: slope 0.2)"]
 
-ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": lambda: nn.LeakyReLU(0.2), "tanh": nn.Tanh}
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": partial(nn.LeakyReLU, 0.2),
+    "tanh": nn.Tanh,
+}
 
 
 @dataclass(frozen=True, kw_only=True)

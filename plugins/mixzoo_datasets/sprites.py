@@ -20,7 +20,7 @@ from mixzoo_datasets.attributes import chosen, named
 from mixzoo_datasets.splits import TrainImages, assembled, located, shuffled
 
 SIDE, WINDOW = 64, 32  # pixels of an image; of the square around a shape that holds all of it
-CHUNK = 4096  # images drawn at a time
+CHUNK = 1024  # images drawn at a time; larger arrays would go back to the system after each step
 COUNTS = (3, 6, 40, 32, 32)
 TOTAL = 737_280
 SHAPES = ("square", "ellipse", "heart")
@@ -66,7 +66,7 @@ class Sprites:
         classes = factor_classes(numbers)
         images = draw_chunks(classes) if self.path is None else read(located(self.path), numbers)
         factors = torch.stack([v[c] for v, c in zip(VALUES, classes.T)], 1)
-        labels, attribute_names = classes[:, 0], ()
+        labels, attribute_names = classes[:, 0], tuple[str, ...]()
         if self.attributes is not None:
             attribute_names = named(self.attributes, ATTRIBUTES)
             labels = chosen(attributes_of(factors), ATTRIBUTES, attribute_names)

@@ -63,7 +63,7 @@ class LineInterpolation:
         codes = torch.lerp(first[:, None], second[:, None], t).flatten(0, 1)
         with evaluating(run.autoencoder):
             decoded = torch.cat([run.autoencoder.decode(h.to(run.device)).cpu() for h in codes.split(EVALUATION_BATCH)])
-        return decoded.unflatten(0, (self.pairs, self.steps))
+        return decoded.reshape(self.pairs, self.steps, *decoded.shape[1:])
 
 
 def nearest_of(

@@ -12,7 +12,7 @@ import torch
 from annotated_types import Ge, Gt
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import l1_loss, softplus
+from torch.nn.functional import l1_loss, mse_loss, softplus
 
 from mixzoo import Images, Judgement, Needs, Resynthesis, Terms
 
@@ -23,7 +23,7 @@ TINY = 1e-12  # of a mean distance, where all examples are one
 class GAIA:
     """Reconstruct x across an auto-encoding D; make D redraw mixes well, which it tries not to (Sainburg et al. 2018).
 
-    auto-encoder:   log((exp(s E_rec) + exp(s E_mix)) / 2) / s + distance L_dist
+    auto-encoder:   log((exp(s E_rec) + exp(s E_mix)) / 2) / s + distance L_dist + β ‖h_mix - f(g(h_mix))‖²
     discriminator:  E_real + softplus(s (E_real - (E_rec + E_mix) / 2)) / s
 
         E_real = |x - D(x)|,  E_rec = |x - D(x_rec)|,  E_mix = |x_mix - D(x_mix)|
@@ -44,21 +44,25 @@ class GAIA:
 
     slope: Annotated[float, Gt(0), "s, of the sigmoids that balance; the authors' 20 for images in [0, 1]"] = 10.0
     distance: Annotated[float, Ge(0), "weight of L_dist, which makes distances of codes like those of images"] = 0.1
+    beta: Annotated[float, Ge(0), "β, weight of the consistency of a mix with the code of its image (AMR 7.3)"] = 0.0
 
     @property
     def needs(self) -> Needs:
-        return Needs(mix=True, discriminator=True, redrawn=True)
+        return Needs(mix=True, discriminator=True, redrawn=True, reencode=self.beta > 0)
 
     def judged(self, r: Resynthesis) -> Images:
         return {"real": r.x, "rec": r.x_rec, "mix": r.x_mix}
 
     def autoencoder_terms(self, r: Resynthesis, D: Judgement) -> Terms:
         errors = torch.stack([across_rec(r, D), own_mix(r, D)])
-        return {
+        terms = {
             "redraw_fakes": (self.slope * errors).logsumexp(0) / self.slope
             - log(2) / self.slope,  # near max(E_rec, E_mix)
             "distance": self.distance * distance_loss(r.x, r.h),  # weight of L_dist times L_dist
         }
+        if self.beta > 0:
+            terms["consistency"] = self.beta * mse_loss(r.h_mix_rec, r.h_mix)  # β ‖h_mix - f(g(h_mix))‖²
+        return terms
 
     def discriminator_terms(self, r: Resynthesis, D: Judgement) -> Terms:
         real = l1_loss(D.redrawn["real"], r.x)

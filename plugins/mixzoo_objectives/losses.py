@@ -3,15 +3,17 @@
 Every one is a mean over all its elements, or over those examples that are `known`.
 """
 
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import torch
+from annotated_types import Ge, Lt
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss, mse_loss, relu
 
 Reconstruction: TypeAlias = Literal["l1", "l2"]
 GAN: TypeAlias = Literal["js", "ls", "hinge"]
+Dropout: TypeAlias = Annotated[float, Ge(0), Lt(1), "chance of each number of a code to be 0 for g and the mixer"]
 Known: TypeAlias = Bool[Tensor, " batch"] | None
 
 

@@ -9,13 +9,14 @@ from mixzoo import hookimpl
 @hookimpl
 def mixzoo_objectives() -> Mapping[str, type[Any]]:
     from mixzoo_objectives.acai import ACAI
-    from mixzoo_objectives.amr import AE, AEGAN, AMR
+    from mixzoo_objectives.amr import AE, AEGAN, AMR, DAE
     from mixzoo_objectives.gaia import GAIA
     from mixzoo_objectives.supervised import AMRSupervised
     from mixzoo_objectives.variational import VAE
 
     return {
         "ae": AE,
+        "dae": DAE,
         "vae": VAE,
         "aegan": AEGAN,
         "amr": AMR,

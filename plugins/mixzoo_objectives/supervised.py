@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
 
-from mixzoo import Images, Judgement, Mixer, Needs, Objective, Part, Resynthesis, Setting, Terms
+from mixzoo import Discriminator, Images, Judgement, Mixer, Needs, Objective, Part, Resynthesis, Setting, Terms
 from mixzoo_objectives.losses import (
     GAN,
     Reconstruction,
@@ -21,6 +21,7 @@ from mixzoo_objectives.losses import (
     mean_over,
     reconstruction,
 )
+from mixzoo_objectives.penalties import R1, r1_penalty
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +36,8 @@ class AMRSupervised:
     ℓ_cls is the cross-entropy against y as a distribution over classes or, of attributes, the mean over all of them of
     the binary one. The text leaves the term on real images out of eq. 7; the auxiliary classifier GAN that it names
     (Odena et al. 2017) and an early version of the authors' code have it, and without it p(y|x) would learn nothing.
-    β weighs the consistency of h_mix. Mixes with a source whose label is not known (labelled_images=) have no part
-    in the terms that eq. 7 adds.
+    β weighs the consistency of h_mix; D has r1/2 ‖∇D(x)‖² too. Mixes with a source whose label is not known
+    (labelled_images=) have no part in the terms that eq. 7 adds.
     """
 
     lam: Annotated[float, Gt(0), "λ, weight of reconstruction; the paper tries 2, 5, 10, 20, 50"] = 10.0
@@ -45,6 +46,7 @@ class AMRSupervised:
     beta: Annotated[float, Ge(0), "β, weight of the consistency of a mix with the code of its image"] = 0.0
     recon: Annotated[Reconstruction, "mean absolute (the authors' code) or mean squared error (the text)"] = "l1"
     gan: Annotated[GAN, "ℓ: Jensen-Shannon (the paper), least squares or hinge"] = "js"
+    r1: R1 = 0.0
 
     def build(self, setting: Setting) -> Objective:
         second = None if self.mixer is None else self.mixer.build(setting)
@@ -68,6 +70,7 @@ class SupervisedTerms:
             labels=True,
             second=self.second,
             attributes=True,
+            penalty=self.options.r1 > 0,
         )
 
     def judged(self, r: Resynthesis) -> Images:
@@ -103,6 +106,9 @@ class SupervisedTerms:
             terms["fake_mix"] = called_fake(o.gan, D["mix"], r.labelled_mix)  # ℓ(D(g(h_mix)), 0)
             terms["fake_mix2"] = called_fake(o.gan, D["mix2"])  # ℓ(D(g(h_mix2)), 0)
         return terms
+
+    def discriminator_penalty(self, x: Tensor, discriminator: Discriminator) -> Terms:
+        return {"r1": r1_penalty(self.options.r1, x, discriminator)}  # γ/2 ‖∇D(x)‖²
 
     def said(
         self, logits: Float[Tensor, "batch label"], y: Float[Tensor, "batch label"], known: Bool[Tensor, " batch"]

@@ -81,7 +81,11 @@ def test_a_sound_metric_passes_everything():
     assert len(passes_everything("metric", Spread()).passed) == 7
 
 
-QUICK = {"conditioned_labels": "conditioned_labels:steps=4,mixes=20", "label_arithmetic": "label_arithmetic:steps=4"}
+QUICK = {
+    "conditioned_labels": "conditioned_labels:steps=4,mixes=20",
+    "label_arithmetic": "label_arithmetic:steps=4",
+    "disentanglement": "disentanglement:votes=20",
+}
 
 
 @pytest.mark.parametrize("name", [offer.name for offer in load_zoo().of_kind("metric")])

@@ -10,13 +10,20 @@ from mixzoo.testing.objectives import objective_checks
 from mixzoo.testing.report import run_check, run_checks
 
 VARIANTS = (
-    *("ae", "ae:recon=l1"),
+    *("ae", "ae:recon=l1", "ae:dropout=0.5", "dae", "dae:noise=0.3,recon=l1,dropout=0.1"),
     *("vae", "vae:beta=0.0", "vae:beta=4,sigma=0.1", "vae:likelihood=bernoulli"),
     *(f"aegan:gan={gan}" for gan in ("js", "ls", "hinge")),
-    *("amr", "amr:beta=1.0", "amr:gan=ls,recon=l2", "amr:gan=hinge"),
-    *("amr_supervised", "amr_supervised:beta=1.0,gan=hinge", "amr_supervised:mixer=(mixup),recon=l2,gan=ls"),
-    *("gaia", "gaia:slope=20,distance=0.0"),
-    *("acai", "acai:gamma=0.5,weight=1.0", "acai:variant=amr"),
+    *("aegan:r1=10.0", "aegan:dropout=0.5"),
+    *("amr", "amr:beta=1.0", "amr:gan=ls,recon=l2", "amr:gan=hinge", "amr:r1=1.0,dropout=0.1,beta=1.0"),
+    *("amr_supervised", "amr_supervised:beta=1.0,gan=hinge,r1=1.0", "amr_supervised:mixer=(mixup),recon=l2,gan=ls"),
+    *("gaia", "gaia:slope=20,distance=0.0,beta=1.0"),
+    *(
+        "acai",
+        "acai:gamma=0.5,weight=1.0",
+        "acai:variant=amr",
+        "acai:beta=1.0,r1=1.0",
+        "acai:variant=amr,beta=1.0,r1=1.0",
+    ),
 )
 
 
@@ -44,7 +51,7 @@ def test_every_objective_on_offer_passes_everything(spec):
     report = run_checks(load_zoo().recipe("objective", spec), "objective", objective_checks, effort="low", name=spec)
     assert [outcome.line for outcome in report.failed] == []
     assert not report.left_out
-    assert len(report.passed) == (10 if spec.partition(":")[0] in ("ae", "vae") else 14)
+    assert len(report.passed) == (10 if spec.partition(":")[0] in ("ae", "dae", "vae") else 14 + ("r1" in spec))
 
 
 def test_the_variants_are_of_every_objective_on_offer():
