@@ -21,6 +21,9 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 TIMM = (ROOT / "docs/timm.md").read_text()
+CONDITIONED = (ROOT / "docs/conditioned.md").read_text()
+RUN_FILES = (ROOT / "zoo_configs/README.md").read_text()
+WITH_COMMANDS = (README, CONTRIBUTING, TIMM, CONDITIONED, RUN_FILES)
 
 
 def blocks(text, language):
@@ -73,7 +76,7 @@ def test_a_strangers_mixer_trains_through_the_command_line(plugin_home, tmp_path
     assert '"mixzoo-poles/poles": "0.1"' in (tmp_path / "run" / "environment.json").read_text()
 
 
-@pytest.mark.parametrize("arguments", commands(README) + commands(CONTRIBUTING) + commands(TIMM), ids=" ".join)
+@pytest.mark.parametrize("arguments", [c for text in WITH_COMMANDS for c in commands(text)], ids=" ".join)
 def test_every_command_in_the_documents_names_real_commands_flags_and_parts(arguments):
     command, *rest = arguments
     printed = subprocess.run([sys.executable, "-m", "mixzoo", command, "--help"], capture_output=True, text=True)
@@ -85,6 +88,14 @@ def test_every_command_in_the_documents_names_real_commands_flags_and_parts(argu
         kind = {"--data": "dataset"}.get(flag, flag[2:])
         if kind in KINDS and value != "poles":
             zoo.recipe(kind, parse_spec(value))
+        if kind == "config":
+            assert (ROOT / value).is_file()
+
+
+def test_the_metrics_of_the_page_on_labels_are_metrics():
+    (toml,) = blocks(CONDITIONED, "toml")
+    for spec in tomllib.loads(toml)["metrics"]:
+        load_zoo().recipe("metric", spec)
 
 
 def test_the_mixing_call_of_the_readme_works():
