@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from mixzoo import Scores
+from mixzoo import Scores, Setting
 from mixzoo.plugins import load_zoo
 from mixzoo.run import start
+from mixzoo.training.step import train_step
 from mixzoo_objectives.penalties import r1_penalty
 from test_step import players_and_batch, same, weights
 from toys import ToyDiscriminator, toy_config, toy_zoo
@@ -60,8 +61,6 @@ def test_it_is_the_mean_over_images_of_each_ones_own_slope():
 )
 def test_its_gradient_is_that_of_finite_differences(spec):
     """Through D's own derivative: a second derivative, by the weights, of what D says."""
-    from mixzoo import Setting
-
     torch.manual_seed(5)
     setting = Setting((1, 8, 8), 3, (2, 4, 4))
     D = ToyDiscriminator(1) if spec == "toy" else load_zoo().recipe("discriminator", spec).build(setting)
@@ -92,8 +91,6 @@ def test_the_images_are_left_as_they_were():
 
 @pytest.mark.parametrize("objective", PENALISED)
 def test_a_step_reports_it_and_it_moves_the_discriminator_alone(objective):
-    from mixzoo.training.step import train_step
-
     plain = players_and_batch(objective.partition(":r1")[0].replace(",r1=10", ""))
     players, x, labels, draws = players_and_batch(objective)
     others = train_step(*plain)
@@ -108,24 +105,18 @@ def test_a_step_reports_it_and_it_moves_the_discriminator_alone(objective):
     assert not same(weights(plain[0].discriminator), players.discriminator)
 
 
-def test_a_flatter_discriminator_is_what_it_makes(tmp_path):
+def test_a_flatter_discriminator_is_what_it_makes():
     """After the same steps the slope at real images is smaller with the penalty than without."""
-    zoo, slopes = toy_zoo(), {}
+    slopes = {}
     for spec in ("aegan", "aegan:r1=100"):
-        torch.manual_seed(0)
         players, *batch = players_and_batch(spec)
-        from mixzoo.training.step import train_step
-
         for _ in range(30):
             train_step(players, *batch)
         slopes[spec] = r1_penalty(2.0, batch[0], players.discriminator).item()
     assert slopes["aegan:r1=100"] < slopes["aegan"] / 2
-    assert (
-        start(zoo, toy_config(zoo, flags={"objective": "amr:r1=1,dropout=0.2"}, steps=2), tmp_path / "run").steps == 2
-    )
 
 
-@pytest.mark.parametrize("objective", ["ae:dropout=0.5", "dae:noise=0.5,dropout=0.2", "amr:dropout=0.5"])
+@pytest.mark.parametrize("objective", ["ae:dropout=0.5", "dae:noise=0.5,dropout=0.2", "amr:r1=1,dropout=0.5"])
 def test_noise_and_dropout_train_and_repeat(objective, tmp_path):
     zoo = toy_zoo()
     runs = [start(zoo, toy_config(zoo, flags={"objective": objective}), tmp_path / name) for name in ("a", "b")]
