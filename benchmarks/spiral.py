@@ -44,7 +44,7 @@ def draw(homes: dict[str, Path], picture: Path) -> None:
     for beta, home in homes.items():
         opened = open_run(load_zoo(), home, "cpu")
         _, mixes = mix_panels(opened.players.autoencoder, opened.players.mixer, opened.data.test, "cpu")
-        panels.append(Panel(f"β = {beta}", mixes.layers))
+        panels.append(Panel(f"beta = {beta}", mixes.layers))
     save_png(plot(panels), picture)
 
 
@@ -67,6 +67,7 @@ def main() -> None:
     print(f"# Spiral: the consistency loss and where mixes lie, {date.today()}\n")
     print(f"{platform.machine()} {platform.system()}, {os.cpu_count()} CPU cores; {versions}.")
     print("Printed by `benchmarks/spiral.py`: `mixzoo train --data spiral --objective amr:lam=10,beta=B`.\n")
+    print(f"![Decoded mixes in orange over the data in blue, seed {given.seeds[0]}](../../{given.picture})\n")
     blends = mean(r["blends"] for r in runs.values())
     print("Distance of decoded random mixes, and of reconstructions, to the nearest data point, mean ± standard")
     seeds = ", ".join(map(str, given.seeds))

@@ -117,6 +117,26 @@ def resolve(zoo: Zoo, file: Path | None, flags: Mapping[str, str], numbers: Mapp
     return RunConfig(names, parts, metrics, train)
 
 
+def under_data_root(config: RunConfig, *, flag: str | None, environment: str | None, data: str | None) -> RunConfig:
+    """The config with its data set's `root` at the folder that --data-root names or, without that, MIXZOO_DATA.
+
+    A root that the spec `data` states stays. ConfigError where --data-root would do nothing.
+    """
+    recipe = config.parts["dataset"]
+    stated = data is not None and "root" in parse_spec(data, FLAGS["dataset"]).options
+    if flag is not None and (stated or not hasattr(recipe, "root")):
+        why = (
+            f"{FLAGS['dataset']} states root= itself"
+            if stated
+            else f"data set {config.names['dataset']!r} has no root="
+        )
+        raise ConfigError(f"--data-root {flag}: {why}; leave one out")
+    root = flag if flag is not None else environment
+    if not root or stated or not hasattr(recipe, "root"):
+        return config
+    return replace(config, parts={**config.parts, "dataset": replace(recipe, root=root)})
+
+
 def _part(zoo: Zoo, kind: str, flag: str | None, table: object, default: Spec, where: str) -> tuple[str, Any]:
     if flag is not None:
         spec = parse_spec(flag, FLAGS[kind])

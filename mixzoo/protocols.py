@@ -317,7 +317,11 @@ class Dataset:
 
 @runtime_checkable
 class DatasetRecipe(Protocol):
-    """Options of a data set that can `load` itself; raises DataError for what is missing or damaged."""
+    """Options of a data set that can `load` itself; raises DataError for what is missing or damaged.
+
+    What a recipe may say beside, as a class attribute (a ClassVar, which is no option):
+      run_defaults      what a run on these data takes where neither a flag nor a run file names it (mixzoo.config)
+    """
 
     def load(self, seed: int) -> Dataset:
         """The splits. `seed` may choose a subset of the train split and nothing else."""

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mixzoo.config import DEFAULT_METRICS, DEFAULT_PARTS, Train, resolve
+from mixzoo.config import DEFAULT_METRICS, DEFAULT_PARTS, Train, resolve, under_data_root
 from mixzoo.errors import ConfigError
 from mixzoo.options import as_text, options_of, to_table
 from mixzoo.plugins import load_zoo
@@ -228,3 +228,44 @@ def test_a_slug_names_data_objective_and_mixer(zoo):
 def test_a_metric_named_twice_is_refused(zoo, file):
     with pytest.raises(ConfigError, match="metrics has 'reconstruction' twice; once is enough"):
         resolved(zoo, file('metrics = ["reconstruction", "reconstruction"]'))
+
+
+# --- where data sets are
+
+
+def rooted(flags=None, *, flag=None, environment=None, file=None):
+    zoo = load_zoo()
+    flags = {"dataset": "mnist"} if flags is None else flags
+    config = resolve(zoo, file, flags, {})
+    return under_data_root(config, flag=flag, environment=environment, data=flags.get("dataset")).parts["dataset"]
+
+
+def test_the_flag_names_the_folder_of_data_before_the_variable_before_the_file(tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text('[dataset]\nname = "mnist"\nroot = "from the file"\n')
+    assert rooted({}, file=file).root == "from the file"
+    assert rooted({}, file=file, environment="/env").root == "/env"
+    assert rooted({}, file=file, environment="/env", flag="/flag").root == "/flag"
+    assert rooted({"dataset": "mnist:root=mine"}, environment="/env").root == "mine"
+    assert rooted({"dataset": "mnist"}, environment="").root == "data"
+
+
+def test_a_variable_that_a_data_set_has_no_use_for_is_left_alone():
+    assert not hasattr(rooted({"dataset": "digits"}, environment="/env"), "root")
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [("digits", "data set 'digits' has no root="), ("mnist:root=mine", "--data states root= itself")],
+)
+def test_a_flag_for_the_folder_that_would_do_nothing_is_refused(spec, words):
+    with pytest.raises(ConfigError, match=f"^--data-root /flag: {words}; leave one out$"):
+        rooted({"dataset": spec}, flag="/flag")
+
+
+def test_the_command_takes_the_folder_of_data(mixzoo, tmp_path, monkeypatch):
+    monkeypatch.setenv("MIXZOO_DATA", str(tmp_path / "env"))
+    code, _, err = mixzoo("train", "--data", "mnist")
+    assert (code, str(tmp_path / "env") in err) == (3, True)
+    code, _, err = mixzoo("train", "--data", "mnist", "--data-root", str(tmp_path / "flag"))
+    assert (code, str(tmp_path / "flag") in err) == (3, True)

@@ -20,6 +20,7 @@ from mixzoo.spec import parse_spec
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+TIMM = (ROOT / "docs/timm.md").read_text()
 
 
 def blocks(text, language):
@@ -72,7 +73,7 @@ def test_a_strangers_mixer_trains_through_the_command_line(plugin_home, tmp_path
     assert '"mixzoo-poles/poles": "0.1"' in (tmp_path / "run" / "environment.json").read_text()
 
 
-@pytest.mark.parametrize("arguments", commands(README) + commands(CONTRIBUTING), ids=" ".join)
+@pytest.mark.parametrize("arguments", commands(README) + commands(CONTRIBUTING) + commands(TIMM), ids=" ".join)
 def test_every_command_in_the_documents_names_real_commands_flags_and_parts(arguments):
     command, *rest = arguments
     printed = subprocess.run([sys.executable, "-m", "mixzoo", command, "--help"], capture_output=True, text=True)

@@ -129,6 +129,16 @@ def test_a_run_on_points_takes_the_networks_and_scores_that_fit_them():
     assert resolve(ZOO, None, {}, {}).names["autoencoder"] == "amr"
 
 
+def test_show_says_what_a_run_on_these_data_takes(mixzoo):
+    code, out, _ = mixzoo("show", "dataset", "spiral")
+    assert code == 0
+    assert "\n  autoencoder: mlp\n" in out
+    assert "\n  metrics: mix_distance, reconstruction\n" in out
+    assert "\n  train: steps=4000, " in out
+    assert json.loads(mixzoo("show", "dataset", "spiral", "--json")[1])["run_defaults"]["discriminator"] == "mlp"
+    assert "A run on these data" not in mixzoo("show", "dataset", "digits")[1]
+
+
 def test_flags_and_files_go_before_what_a_data_set_says(tmp_path):
     file = tmp_path / "run.toml"
     file.write_text('metrics = ["reconstruction"]\n[autoencoder]\nname = "mlp"\nhidden = 7\n[train]\nsteps = 9\n')

@@ -14,6 +14,7 @@ from mixzoo.plugins import Offer, Plugin
 from mixzoo.run import open_run, resume, start
 from mixzoo.testing.autoencoders import autoencoder_checks
 from mixzoo.testing.report import run_checks
+from test_docs import TIMM, blocks
 from test_run import StopAt, weights, without_clock
 from timm_here import timm_here
 from toys import toy_config, toy_zoo
@@ -365,6 +366,13 @@ def test_a_run_on_timm_resumes_bit_for_bit(tmp_path, begun_from):
     assert weights(tmp_path / "stopped") == weights(tmp_path / "whole")
     opened = open_run(zoo, tmp_path / "stopped", "cpu")
     assert opened.players.autoencoder.f.net.model.bn1.num_batches_tracked == 2 * 6
+
+
+def test_the_call_of_the_document_works():
+    (code,) = blocks(TIMM, "python")
+    names = {"images": torch.rand(2, 3, 32, 32) * 2 - 1}
+    exec(code, names)  # the document's own text
+    assert names["h"].shape == (2, 32, 4, 4)
 
 
 def zoo_with_timm():

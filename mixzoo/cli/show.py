@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -28,6 +29,7 @@ def show(
     offer = zoo.offer(which, name)
     options = zoo.options(which, name)
     about = inspect.getdoc(offer.recipe) or ""
+    suited = dict(getattr(offer.recipe, "run_defaults", {}))
     if as_json:
         rows = [
             {
@@ -39,7 +41,14 @@ def show(
             }
             for o in options
         ]
-        found = {"name": offer.name, "kind": which, "plugin": offer.plugin.name, "summary": offer.summary}
+        found: dict[str, object] = {
+            "name": offer.name,
+            "kind": which,
+            "plugin": offer.plugin.name,
+            "summary": offer.summary,
+        }
+        if suited:
+            found["run_defaults"] = suited
         typer.echo(json.dumps({**found, "about": about, "options": rows}, indent=2, ensure_ascii=False))
         return
     typer.echo(f"{which} {offer.name}  [{offer.plugin.distribution}/{offer.plugin.name}]\n\n{about}\n")
@@ -47,6 +56,17 @@ def show(
         typer.echo("It has no options.")
     for o in options:
         typer.echo(f"  {o.name}={_default(o)}  {o.type}\n      {o.help}")
+    if suited:
+        typer.echo("\nA run on these data takes, where neither a flag nor a run file says otherwise:")
+    for key, value in suited.items():
+        typer.echo(f"  {key}: {_listed(value)}")
+
+
+def _listed(value: str | Sequence[str] | Mapping[str, object]) -> str:
+    """A spec, a list of specs or a table of numbers, in one line."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={as_text(number)}" for key, number in value.items())
+    return value if isinstance(value, str) else ", ".join(value)
 
 
 def _default(option: Option) -> str:

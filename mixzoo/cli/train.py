@@ -1,5 +1,6 @@
 """mixzoo train: a new run."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,6 +36,14 @@ def train(
     config: Annotated[
         Path | None, typer.Option("--config", metavar="FILE", help="A run file (TOML); flags go before it.")
     ] = None,
+    data_root: Annotated[
+        str | None,
+        typer.Option(
+            "--data-root",
+            metavar="DIR",
+            help="Folder of data sets, in place of root= in a run file. [default: the variable MIXZOO_DATA, if set]",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="DIR", help="The run's directory, a new one. [default: runs/<date>-<parts>]"),
@@ -48,7 +57,7 @@ def train(
     Example: mixzoo train --mixer dirichlet:k=4 --objective amr:lam=10 --seed 1
     """
     from mixzoo.cli.summary import print_summary
-    from mixzoo.config import resolve
+    from mixzoo.config import resolve, under_data_root
 
     zoo = zoo_from(plugin, no_plugins)
     parts = {
@@ -59,6 +68,7 @@ def train(
         "objective": objective,
     }
     resolved = resolve(zoo, config, {kind: spec for kind, spec in parts.items() if spec is not None}, numbers)
+    resolved = under_data_root(resolved, flag=data_root, environment=os.environ.get("MIXZOO_DATA"), data=data)
 
     from mixzoo.run import start
     from mixzoo.training.logs import show_for

@@ -74,11 +74,16 @@ class ConvDiscriminator(nn.Module):
             scales=halvings(setting.image_shape, options.scales, options.border),
             border=options.border,
         )
-        last = self.layers[-1]
-        assert isinstance(last, nn.Conv2d)
-        self.head = nn.Linear(last.in_channels, setting.head) if setting.head else None
+        self.head = linear_head(self.layers[-1], setting.head)
 
     def forward(self, x: Float[Tensor, "batch channels height width"]) -> Scores:
         features = self.layers[:-1](x)
         attributes = None if self.head is None else self.head(features.mean((2, 3)))
         return Scores(self.layers[-1](features).flatten(1).mean(1), attributes)
+
+
+def linear_head(last: nn.Module, width: int) -> nn.Linear | None:
+    """The auxiliary classifier beside the layer that gives the score, on what that layer sees; None for no numbers."""
+    assert isinstance(last, nn.Conv2d | nn.Linear)
+    seen = last.in_channels if isinstance(last, nn.Conv2d) else last.in_features
+    return nn.Linear(seen, width) if width else None

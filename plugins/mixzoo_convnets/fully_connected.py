@@ -1,6 +1,8 @@
 """Fully connected networks: for points, or for images of any shape laid out as one vector; the code is a vector."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from math import prod
 from typing import Annotated, Literal, TypeAlias
@@ -11,12 +13,17 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from mixzoo import Scores, Setting
+from mixzoo_convnets.discriminator import linear_head
 
 Hidden: TypeAlias = Annotated[int, Ge(1), "units of a hidden layer"]
 Layers: TypeAlias = Annotated[int, Ge(0), Le(16), "hidden layers, of encoder and of decoder each"]
 Activation: TypeAlias = Annotated[Literal["relu", "leaky_relu", "tanh"], "after each hidden layer (leaky: slope 0.2)"]
 
-ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": lambda: nn.LeakyReLU(0.2), "tanh": nn.Tanh}
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": partial(nn.LeakyReLU, 0.2),
+    "tanh": nn.Tanh,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,9 +92,12 @@ class DenseDiscriminator(nn.Module):
                 if isinstance(layer, nn.Linear):
                     spectral_norm(layer, n_power_iterations=options.power_iterations)
         self.layers = nn.Sequential(nn.Flatten(), *layers)
+        self.head = linear_head(layers[-1], setting.head)
 
     def forward(self, x: Float[Tensor, "batch channels height width"]) -> Scores:
-        return Scores(realness=self.layers(x).flatten())
+        features = self.layers[:-1](x)
+        attributes = None if self.head is None else self.head(features)
+        return Scores(self.layers[-1](features).flatten(), attributes)
 
 
 def stack(widths: list[int], activation: str) -> list[nn.Module]:

@@ -9,16 +9,24 @@ from mixzoo import hookimpl
 @hookimpl
 def mixzoo_autoencoders() -> Mapping[str, type[Any]]:
     from mixzoo_convnets.autoencoder import ACAI, AMR
+    from mixzoo_convnets.dsprites import DSprites
     from mixzoo_convnets.fully_connected import MLP
     from mixzoo_convnets.variational import VAE
 
-    return {"acai": ACAI, "amr": AMR, "vae": VAE, "mlp": MLP}
+    return {"acai": ACAI, "amr": AMR, "vae": VAE, "dsprites": DSprites, "mlp": MLP}
 
 
 @hookimpl
 def mixzoo_discriminators() -> Mapping[str, type[Any]]:
     from mixzoo_convnets.autoencoding import Autoencoding
     from mixzoo_convnets.discriminator import ACAI, AMR
+    from mixzoo_convnets.dsprites import DSpritesDiscriminator
     from mixzoo_convnets.fully_connected import MLPDiscriminator
 
-    return {"acai": ACAI, "amr": AMR, "autoencoding": Autoencoding, "mlp": MLPDiscriminator}
+    return {
+        "acai": ACAI,
+        "amr": AMR,
+        "dsprites": DSpritesDiscriminator,
+        "mlp": MLPDiscriminator,
+        "autoencoding": Autoencoding,
+    }

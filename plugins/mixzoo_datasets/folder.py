@@ -3,8 +3,9 @@
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -52,7 +53,7 @@ class Folder:
         root = located(self.path)
         found = {split: listed(folder, root) for split, folder in split_folders(root).items()}
         files = [file for pairs in found.values() for file, _ in pairs]
-        images = stacked(list(decoded(files, root, self.size, self.mode)), root)
+        images = stacked(list(decoded(files, root, partial(pixels, size=self.size, mode=self.mode))), root)
         class_names = tuple(sorted({name for _, name in found["train"]}))
         whole = Split(images, labelled(found, class_names, root))
         return assembled(
@@ -127,12 +128,12 @@ def _hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def decoded(files: list[Path], root: Path, size: int | None, mode: str) -> Iterator[np.ndarray]:
-    """Every image as bytes [height, width, channels]; one DataError names the files that cannot be read."""
+def decoded(files: list[Path], root: Path, read: Callable[[Path], np.ndarray]) -> Iterator[np.ndarray]:
+    """What `read` gives of every image; one DataError, at the end, names the files that cannot be read."""
     bad = []
     for file in files:
         try:
-            yield pixels(file, size, mode)
+            yield read(file)
         except UnidentifiedImageError:  # its message repeats the path
             bad.append(f"{shown(str(file.relative_to(root)))} (no image)")
         except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as err:

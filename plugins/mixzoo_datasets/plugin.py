@@ -8,12 +8,14 @@ from mixzoo import hookimpl
 
 @hookimpl
 def mixzoo_datasets() -> Mapping[str, type[Any]]:
+    from mixzoo_datasets.celeba import CelebA
     from mixzoo_datasets.cifar import CIFAR10
     from mixzoo_datasets.digits import Digits
     from mixzoo_datasets.folder import Folder
     from mixzoo_datasets.idx import KMNIST, MNIST, FashionMNIST
     from mixzoo_datasets.lines import Lines
     from mixzoo_datasets.spiral import Spiral
+    from mixzoo_datasets.sprites import Sprites
     from mixzoo_datasets.svhn import SVHN
 
     return {
@@ -23,7 +25,9 @@ def mixzoo_datasets() -> Mapping[str, type[Any]]:
         "fashion_mnist": FashionMNIST,
         "cifar10": CIFAR10,
         "svhn": SVHN,
+        "celeba": CelebA,
         "folder": Folder,
         "spiral": Spiral,
         "lines": Lines,
+        "sprites": Sprites,
     }

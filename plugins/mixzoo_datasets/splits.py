@@ -75,12 +75,17 @@ def assembled(
             total = sum(map(len, splits))
             raise DataError(f"{source}: the {name} split would be empty ({total} images in all); needed: {needed}")
     if train_images is not None:
-        if train_images > len(train):
-            raise DataError(f"{source}: train_images={train_images}, but the train split has {len(train)}")
-        train = taken(train, torch.randperm(len(train), generator=rng_for(seed, "train_images"))[:train_images])
+        train = taken(train, kept(len(train), train_images, seed, source))
         source = f"{source}; {train_images} train images chosen by seed {seed}"
     mark = fingerprint([train, validation, test])
     return Dataset(train, validation, test, class_names, source, mark, attribute_names, factor_names)
+
+
+def kept(images: int, train_images: int, seed: int, source: str) -> Int[Tensor, " train_images"]:
+    """Which of the images of a train split the seed chooses; DataError where there are not as many."""
+    if train_images > images:
+        raise DataError(f"{source}: train_images={train_images}, but the train split has {images}")
+    return torch.randperm(images, generator=rng_for(seed, "train_images"))[:train_images]
 
 
 def fingerprint(splits: list[Split]) -> str:

@@ -26,7 +26,7 @@ class LineInterpolation:
         mean_distance = mean over n of d(x̂_n, x_{q_n})
         smoothness    = max over n of |θ_{n+1} - θ_n| / |θ_N - θ_1|  -  1 / (N - 1)
 
-    Both are 0 for a perfect interpolation, and averaged over pairs. Data are all three splits, images in [-1, 1]. The way
+    Both are 0 for a perfect interpolation, and averaged over pairs. Data are all three splits, in [-1, 1]. The way
     is straight and of two sources, whatever the run's mixer. Pairs whose θ_1 and θ_N are the same have no
     smoothness; they are left out (the authors' code divides by their number too), and if all are, so is the number.
 
@@ -63,7 +63,7 @@ class LineInterpolation:
         codes = torch.lerp(first[:, None], second[:, None], t).flatten(0, 1)
         with evaluating(run.autoencoder):
             decoded = torch.cat([run.autoencoder.decode(h.to(run.device)).cpu() for h in codes.split(EVALUATION_BATCH)])
-        return decoded.unflatten(0, (self.pairs, self.steps))
+        return decoded.reshape(self.pairs, self.steps, *decoded.shape[1:])
 
 
 def nearest_of(

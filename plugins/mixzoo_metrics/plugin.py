@@ -11,6 +11,7 @@ def mixzoo_metrics() -> Mapping[str, type[Any]]:
     from mixzoo_metrics.arithmetic import LabelArithmetic
     from mixzoo_metrics.codes import LogisticRegression
     from mixzoo_metrics.conditioned import ConditionedLabels
+    from mixzoo_metrics.disentanglement import Disentanglement
     from mixzoo_metrics.images import Reconstruction
     from mixzoo_metrics.lines import LineInterpolation
     from mixzoo_metrics.mixes import MixDistance
@@ -18,6 +19,7 @@ def mixzoo_metrics() -> Mapping[str, type[Any]]:
     return {
         "logistic_regression": LogisticRegression,
         "reconstruction": Reconstruction,
+        "disentanglement": Disentanglement,
         "conditioned_labels": ConditionedLabels,
         "label_arithmetic": LabelArithmetic,
         "mix_distance": MixDistance,

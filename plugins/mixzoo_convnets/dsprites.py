@@ -1,0 +1,140 @@
+"""The networks of AMR's authors for dSprites: strided convolutions, two fully connected layers, a vector of 10 numbers.
+
+encoder        4x [4x4 conv /2, ReLU] · flatten · 2x [linear, ReLU] · linear
+decoder        2x [linear, ReLU] · linear, ReLU · 3x [4x4 transposed conv x2, ReLU] · transposed conv x2, tanh
+discriminator  the encoder's layers under spectral norm, to one number
+"""
+
+from dataclasses import dataclass
+from math import prod
+from typing import Annotated, TypeAlias
+
+from annotated_types import Ge
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from mixzoo import Scores, Setting
+from mixzoo_convnets.discriminator import PowerIterations, linear_head
+from mixzoo_convnets.variational import VariationalAutoEncoder
+
+Width: TypeAlias = Annotated[int, Ge(1), "feature maps of every convolution"]
+Hidden: TypeAlias = Annotated[int, Ge(1), "units of a fully connected layer"]
+
+HALVINGS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class DSprites:
+    """Auto-encoder of AMR's authors for dSprites (64x64): the code is a vector, the image ends in tanh.
+
+    Linear layers and convolutions begin as He et al. 2015 (normal, fan-in, gain √2) with biases at 0; transposed
+    convolutions as torch's own, which the authors' initialisation missed. Any image whose sides are multiples of 16.
+    With variational=true it is their VAE: twice the numbers from the encoder, a posterior's mean, which is the code,
+    and the logarithm of its variance (theirs took the second half for a deviation as it was, of either sign).
+    """
+
+    latent: Annotated[int, Ge(1), "numbers of the code"] = 10
+    width: Width = 32
+    hidden: Hidden = 256
+    variational: Annotated[bool, "an auto-encoder with a posterior, for the objective vae"] = False
+
+    def build(self, setting: Setting) -> "DSpritesAutoEncoder | VariationalAutoEncoder":
+        numbers = 2 * self.latent if self.variational else self.latent
+        f = nn.Sequential(*encoder(setting.image_shape, self.width, self.hidden, numbers))
+        g = nn.Sequential(*decoder(setting.image_shape, self.width, self.hidden, self.latent))
+        kind = VariationalAutoEncoder if self.variational else DSpritesAutoEncoder
+        return kind(f, g, (self.latent,)).apply(begun)
+
+
+class DSpritesAutoEncoder(nn.Module):
+    """f and g as two stacks of layers."""
+
+    def __init__(self, f: nn.Module, g: nn.Module, latent_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.f, self.g, self.latent_shape = f, g, latent_shape
+
+    def encode(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch latent"]:
+        code: Tensor = self.f(x)
+        return code
+
+    def decode(self, h: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch channels height width"]:
+        image: Tensor = self.g(h)
+        return image
+
+
+@dataclass(frozen=True, kw_only=True)
+class DSpritesDiscriminator:
+    """Discriminator of AMR's authors for dSprites: spectral norm on every layer, one raw score per image.
+
+    Their scripts for AMR have width 32; the one for AE+GAN left it at 64. They took one power iteration in each of five
+    passes of a step, here is one pass. Weights begin as torch's own.
+    """
+
+    width: Width = 32
+    hidden: Hidden = 256
+    power_iterations: PowerIterations = 5
+
+    def build(self, setting: Setting) -> "DSpritesJudge":
+        return DSpritesJudge(self, setting)
+
+
+class DSpritesJudge(nn.Module):
+    """An encoder that ends in one number."""
+
+    def __init__(self, options: DSpritesDiscriminator, setting: Setting) -> None:
+        super().__init__()
+        layers = encoder(setting.image_shape, options.width, options.hidden, 1)
+        for layer in layers if options.power_iterations else []:
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                spectral_norm(layer, n_power_iterations=options.power_iterations)
+        self.layers = nn.Sequential(*layers)
+        self.head = linear_head(layers[-1], setting.head)
+
+    def forward(self, x: Float[Tensor, "batch channels height width"]) -> Scores:
+        features = self.layers[:-1](x)
+        attributes = None if self.head is None else self.head(features)
+        return Scores(self.layers[-1](features).flatten(), attributes)
+
+
+def encoder(image_shape: tuple[int, int, int], width: int, hidden: int, numbers: int) -> list[nn.Module]:
+    """Image -> a vector of `numbers`; a variational code takes twice as many as it has."""
+    channels, *_ = image_shape
+    layers: list[nn.Module] = []
+    for halving in range(HALVINGS):
+        layers += [nn.Conv2d(width if halving else channels, width, 4, stride=2, padding=1), nn.ReLU()]
+    flat = prod(map_shape(image_shape, width))
+    dense = [nn.Linear(flat, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, numbers)]
+    return [*layers, nn.Flatten(), *dense]
+
+
+def decoder(image_shape: tuple[int, int, int], width: int, hidden: int, numbers: int) -> list[nn.Module]:
+    """A vector of `numbers` -> image in (-1, 1)."""
+    channels, *_ = image_shape
+    smallest = map_shape(image_shape, width)
+    layers: list[nn.Module] = [nn.Linear(numbers, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU()]
+    layers += [nn.Linear(hidden, prod(smallest)), nn.ReLU(), nn.Unflatten(1, smallest)]
+    for doubling in range(HALVINGS):
+        last = doubling == HALVINGS - 1
+        up = nn.ConvTranspose2d(width, channels if last else width, 4, stride=2, padding=1)
+        layers += [up, nn.Tanh() if last else nn.ReLU()]
+    return layers
+
+
+def map_shape(image_shape: tuple[int, int, int], width: int) -> tuple[int, int, int]:
+    """The shape of the smallest map; ValueError for an image that cannot be halved as often."""
+    _, height, wide = image_shape
+    if height % 2**HALVINGS or wide % 2**HALVINGS:
+        raise ValueError(
+            f"images of {height}x{wide} cannot be halved {HALVINGS} times: both sides must be multiples of "
+            f"{2**HALVINGS}; use another size= of the data set, such as 64x64"
+        )
+    return width, height >> HALVINGS, wide >> HALVINGS
+
+
+def begun(layer: nn.Module) -> None:
+    """Normal weights of variance 2 / fan-in and biases at 0, for linear layers and convolutions."""
+    if isinstance(layer, nn.Conv2d | nn.Linear):
+        nn.init.kaiming_normal_(layer.weight)
+        assert layer.bias is not None
+        nn.init.zeros_(layer.bias)

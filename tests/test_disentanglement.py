@@ -1,0 +1,77 @@
+"""Disentanglement scores of codes whose scores are known (the authors' on votes as theirs gave)."""
+
+import pytest
+import torch
+from torch import nn
+
+from mixzoo import DataError, Dataset, FinishedRun, Split
+from mixzoo.plugins import load_zoo
+from toys import ToyData
+
+ZOO = load_zoo()
+VALUES = (3, 4, 5, 6, 7)  # of five factors
+
+
+def every_combination():
+    grid = torch.cartesian_prod(*[torch.arange(n) for n in VALUES]).float()
+    order = torch.randperm(len(grid), generator=torch.Generator().manual_seed(0))
+    return grid[order]
+
+
+class Reads(nn.Module):
+    """The code is a function of the factors, which the images hold."""
+
+    latent_shape = (5,)
+
+    def __init__(self, f):
+        super().__init__()
+        self.f = f
+
+    def encode(self, x):
+        return self.f(x.flatten(1))
+
+    def decode(self, h):
+        return h[:, :, None, None]
+
+
+def scored(f, spec="disentanglement:votes=400,images=60"):
+    factors = every_combination()
+    points = (factors / torch.tensor(VALUES).float())[:, :, None, None]
+    splits = [
+        Split(p, torch.zeros(len(p), dtype=torch.int64), g) for p, g in zip(points.split(840), factors.split(840))
+    ]
+    data = Dataset(*splits[:3], class_names=(), source="grid", factor_names=tuple("abcde"))
+    return ZOO.recipe("metric", spec)(FinishedRun(Reads(f), ZOO.recipe("mixer", "mixup"), data, seed=0, device="cpu"))
+
+
+def test_a_code_of_the_factors_themselves_is_disentangled_and_the_authors_score_stops_at_four_fifths():
+    assert scored(lambda x: x) == {"factorvae": 1.0, "authors": pytest.approx(0.8)}
+
+
+def test_scale_sign_order_and_dead_numbers_do_not_matter():
+    scores = scored(lambda x: torch.cat([-100 * x[:, [2, 0]], x[:, [4, 1, 3]], 0 * x[:, :2]], 1))
+    assert scores == {"factorvae": 1.0, "authors": pytest.approx(0.8)}
+
+
+def test_a_code_that_says_nothing_is_at_chance_and_the_authors_score_is_as_good_as_ever():
+    scores = scored(lambda x: 0 * x[:, :1])
+    assert scores["factorvae"] == pytest.approx(0.2)
+    assert scores["authors"] == pytest.approx(0.8)
+
+
+def test_two_factors_in_one_number_cost_one_of_five():
+    """a and b move one number together, so that the least variance is elsewhere for one of them at most."""
+    scores = scored(lambda x: torch.stack([x[:, 0] + 10 * x[:, 1], x[:, 2], x[:, 3], x[:, 4]], 1))
+    assert 0.6 < scores["factorvae"] < 0.95
+
+
+def test_the_pool_is_a_fixed_choice():
+    assert scored(lambda x: x, "disentanglement:votes=50,pool=500") == scored(
+        lambda x: x, "disentanglement:votes=50,pool=500"
+    )
+
+
+def test_data_without_factors_are_refused():
+    run = FinishedRun(Reads(lambda x: x), ZOO.recipe("mixer", "mixup"), ToyData().load(0), seed=0, device="cpu")
+    with pytest.raises(DataError, match="its factors are not known"):
+        ZOO.recipe("metric", "disentanglement")(run)
