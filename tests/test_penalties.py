@@ -110,13 +110,10 @@ def test_a_flatter_discriminator_is_what_it_makes():
     slopes = {}
     for spec in ("aegan", "aegan:r1=100"):
         players, *batch = players_and_batch(spec)
-            for _ in range(30):
+        for _ in range(30):
             train_step(players, *batch)
         slopes[spec] = r1_penalty(2.0, batch[0], players.discriminator).item()
     assert slopes["aegan:r1=100"] < slopes["aegan"] / 2
-    assert (
-        start(zoo, toy_config(zoo, flags={"objective": "amr:r1=1,dropout=0.2"}, steps=2), tmp_path / "run").steps == 2
-    )
 
 
 @pytest.mark.parametrize("objective", ["ae:dropout=0.5", "dae:noise=0.5,dropout=0.2", "amr:r1=1,dropout=0.5"])
