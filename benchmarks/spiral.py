@@ -71,7 +71,10 @@ def main() -> None:
     blends = mean(r["blends"] for r in runs.values())
     print("Distance of decoded random mixes, and of reconstructions, to the nearest data point, mean ± standard")
     seeds = ", ".join(map(str, given.seeds))
-    print(f"deviation over seeds {seeds}. Straight mixes of the points are {blends:.4f} away.\n")
+    print(
+        f"deviation over seeds {seeds}. Straight mixes of the points are {blends:.4f} away. Seconds are of the clock,"
+    )
+    print(f"on a machine whose load was {os.getloadavg()[2]:.1f} when this was printed.\n")
     print("| β | mixes | reconstructions | mixes, each seed | seconds, at most |")
     print("|" + "---|" * 5)
     for beta in BETAS:
