@@ -1,4 +1,4 @@
-"""Every file in zoo_configs/ loads, is complete, builds and takes two steps; cells of the paper are as their script says."""
+"""Every file in zoo_configs/ loads, is complete, builds and takes two steps; the cells are as their script says."""
 
 import sys
 from functools import cache
