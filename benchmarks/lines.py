@@ -1,0 +1,82 @@
+"""ACAI's synthetic task: how smoothly each system goes from one line to another (Berthelot et al. 2019, Table 1).
+
+    python benchmarks/lines.py [--steps 600] [--seeds 0] [--systems ae acai ...] > benchmarks/results/lines.md
+
+Every system has the same data, networks, steps and seeds (the variational one a second half of its encoder's last
+layer). Distance and smoothness are those of the metric line_interpolation; for both less is better, 0 is perfect.
+"""
+
+import argparse
+import os
+import platform
+from contextlib import ExitStack
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from statistics import mean, stdev
+from tempfile import TemporaryDirectory
+
+from mixzoo.config import resolve
+from mixzoo.plugins import load_zoo
+from mixzoo.run import start
+
+SYSTEMS = {  # name: objective, auto-encoder
+    "ae": ("ae", "acai"),
+    "dae": ("dae", "acai"),
+    "vae": ("vae", "vae:norm=none,slope=0.2,border=0,output=linear"),
+    "aegan": ("aegan", "acai"),
+    "amr": ("amr", "acai"),
+    "acai": ("acai", "acai"),
+}
+SCORES = ("line_interpolation.mean_distance", "line_interpolation.smoothness", "reconstruction.l2")
+
+
+def scores(name: str, options: str, numbers: dict[str, object], home: Path) -> dict[str, float]:
+    """One run, trained and scored."""
+    objective, autoencoder = SYSTEMS[name]
+    separator = "," if ":" in autoencoder else ":"
+    critic = "acai" if name == "acai" else "amr:border=0"
+    flags = {
+        "dataset": "lines",
+        "autoencoder": autoencoder + (separator + options if options else ""),
+        "discriminator": critic + ("," if ":" in critic else ":") + options if options else critic,
+        "objective": objective,
+    }
+    zoo = load_zoo()
+    return start(zoo, resolve(zoo, None, flags, numbers), home).numbers
+
+
+def cell(values: list[float]) -> str:
+    """Mean and deviation over the seeds."""
+    return f"{mean(values):.4f}" + (f" ± {stdev(values):.4f}" if len(values) > 1 else "")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
+    parser.add_argument("--options", default="", help="of auto-encoder and discriminator alike, such as depth=8")
+    parser.add_argument("--keep", type=Path, help="keep the runs here")
+    given = parser.parse_args()
+    print(f"# Lines: mean distance and smoothness of interpolations, {date.today()}\n")
+    print(f"{platform.machine()} {platform.system()}, {os.cpu_count()} CPU cores; python {platform.python_version()},")
+    print(f"torch {version('torch')}, mixzoo {version('mixzoo')}. {given.steps} steps of 64 images, seeds", end=" ")
+    print(f"{', '.join(map(str, given.seeds))}. Printed by `benchmarks/lines.py`.")
+    print(f"Networks acai{':' + given.options if given.options else ''} (vae: the same with a posterior).\n")
+    print("| system | mean distance | smoothness | reconstruction, mean squared |")
+    print("|---|---|---|---|")
+    with ExitStack() as stack:
+        folder = given.keep or Path(stack.enter_context(TemporaryDirectory()))
+        for name in given.systems:
+            runs = []
+            for seed in given.seeds:
+                numbers: dict[str, object] = {"seed": seed, "steps": given.steps, "evaluate_every": given.steps}
+                runs.append(scores(name, given.options, numbers, folder / f"{name}-{seed}"))
+            print(
+                f"| {name} | " + " | ".join(cell([run[score] for run in runs]) for score in SCORES) + " |", flush=True
+            )
+
+
+if __name__ == "__main__":
+    main()
