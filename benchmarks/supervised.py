@@ -22,8 +22,11 @@ from mixzoo.protocols import FinishedRun
 from mixzoo.run import open_run, start
 
 SYSTEMS = {
-    "label, supervised AMR (eq. 3 + eq. 7)": {"mixer": "label", "objective": "amr_supervised:mixer=(bernoulli)"},
-    "label, one mix for both": {"mixer": "label", "objective": "amr_supervised"},
+    "label, supervised AMR": {"mixer": "label", "objective": "amr_supervised:mixer=(bernoulli)"},
+    "label:sees=mix (the paper's), supervised AMR": {
+        "mixer": "label:sees=mix",
+        "objective": "amr_supervised:mixer=(bernoulli)",
+    },
     "bernoulli, AMR (not conditioned)": {"mixer": "bernoulli", "objective": "amr"},
 }
 COLUMNS = ("accuracy", "chance_accuracy", "reconstruction_accuracy", "classifier_accuracy")
@@ -81,7 +84,7 @@ def main() -> None:
                 numbers: dict[str, object] = {"seed": seed, "steps": given.steps, "evaluate_every": given.steps}
                 if given.labelled_images and "supervised" in flags["objective"]:
                     numbers["labelled_images"] = given.labelled_images
-                home = folder / f"{flags['mixer']}-{len(flags['objective'])}-{seed}"
+                home = folder / f"{flags['mixer'].replace(':', '-')}-{seed}"
                 rows.append(scores({"dataset": given.data} | nets | flags, numbers, home, given.classifier_steps))
             shown = [cell([row[f"conditioned_labels.{column}"] for row in rows]) for column in COLUMNS]
             shown += [

@@ -61,20 +61,38 @@ def test_alpha_of_two_sources_is_uniform():
     assert (alpha[0].double().sort().values - (torch.arange(N) + 0.5) / N).abs().max() < 3.27 / N**0.5
 
 
+@pytest.mark.parametrize("sees", ["mix", "sources"])
 @pytest.mark.parametrize("k", [2, 3, 5])
-def test_each_feature_map_comes_from_a_source_as_often_as_the_softmax_says(k):
-    mixer = strong(mixer_of(f"label:k={k}", (4,)))
+def test_each_feature_map_comes_from_a_source_as_often_as_the_softmax_says(k, sees):
+    mixer = strong(mixer_of(f"label:k={k},sees={sees}", (4,)))
     draw = drawn(mixer, N, (4,))
     draw["alpha"] = draw["alpha"][:, :1].expand(-1, N)  # one label to aim at
     labels = torch.arange(k)[:, None].expand(-1, N)
+    vectors = torch.eye(CLASSES)[labels]
     mixed = mixer(torch.zeros(k, N, 4), draw, labels)
-    chance = mixer.logits(mixed.labels[:1]).softmax(0)[:, 0].double()
+    chance = mixer.logits(mixed.labels[:1], vectors[:, :1]).softmax(0)[:, 0].double()
     assert chance.amin() < 0.2 < 0.6 < chance.amax()
     often = mixed.share.double().mean(1)
     assert ((often - chance).abs() <= 6 * (chance * (1 - chance) / N) ** 0.5 + 1e-6).all()
     if k == 2:
-        logits = mixer.logits(mixed.labels[:1])[:, 0]
+        logits = mixer.logits(mixed.labels[:1], vectors[:, :1])[:, 0]
         torch.testing.assert_close(chance[0].float(), torch.sigmoid(logits[0] - logits[1]))
+
+
+def test_sources_may_change_places_where_the_embedding_sees_their_labels():
+    """With sees=sources a source is picked for what it is, with the paper's sees=mix for the place that it has."""
+    for sees, equal in (("sources", True), ("mix", False)):
+        mixer = strong(mixer_of(f"label:k=3,sees={sees}"))
+        h, labels = sources(mixer, 5)
+        draw, places = drawn(mixer, 5), torch.arange(3).roll(1)
+        swapped = {name: tensor[places] for name, tensor in draw.items()}
+        assert torch.equal(mixer(h[places], swapped, labels[places]).h, mixer(h, draw, labels).h) == equal
+
+
+def test_of_one_label_any_source_is_as_likely_where_the_embedding_sees_their_labels():
+    mixer = strong(mixer_of("label:k=3"))
+    y = torch.eye(CLASSES)[torch.zeros(3, 4, dtype=torch.long)]
+    torch.testing.assert_close(mixer.logits(y[0], y).softmax(0), torch.full((3, 4, 4), 1 / 3))
 
 
 def test_feature_maps_are_picked_independently_given_the_label():
@@ -134,7 +152,7 @@ def test_the_relaxed_mask_is_really_what_mixes(temperature):
     h, labels = sources(mixer, 6)
     draw = drawn(mixer, 6)
     mixed = mixer(h, draw, labels)
-    share = ((mixer.logits(mixed.labels) + draw["gumbel"]) / temperature).softmax(0)
+    share = ((mixer.logits(mixed.labels, torch.eye(CLASSES)[labels]) + draw["gumbel"]) / temperature).softmax(0)
     torch.testing.assert_close(mixed.share, share[..., None, None])
     torch.testing.assert_close(mixed.h, (share[..., None, None] * h).sum(0))
     assert ((mixed.share > 0) & (mixed.share < 1)).all()
@@ -321,7 +339,7 @@ def test_pictures_take_the_runs_own_learned_mixer_and_any_that_has_nothing_to_le
     zoo, home = toy_zoo(), tmp_path / "run"
     start(zoo, toy_config(zoo, flags={"mixer": "label:k=3"}, steps=2), home)
     options = {"pairs": 2, "steps": 3, "side": 3, "device": "cpu"}
-    assert set(draw_interpolations(zoo, home, None, **options).files) == {"strips", "triangle"}
+    assert set(draw_interpolations(zoo, home, None, **options).files) == {"strips", "conditioned", "triangle"}
     long = "one_of:a=(chain:a=mixup,b=mixup),b=(chain:a=(bernoulli),b=(one_of:a=mixup,b=mixup)),c=(bernoulli:k=3)"
     files = {spec: draw_interpolations(zoo, home, spec, **options).files for spec in (long, long.replace(",c=", ",d="))}
     assert len({file for drawn in files.values() for file in drawn.values()}) == 4

@@ -22,11 +22,15 @@ Weight = Literal["position", "channel", "example"]
 class Label:
     """Each feature map from one of k codes, chosen by a network from the label that the mix should have (AMR eq. 7).
 
-    h_mix[c] = h_i[c],  i ~ Categorical(softmax(ℓ[c])),  ℓ = embed(y_mix),  y_mix = Σᵢ αᵢ yᵢ,  α ~ Dirichlet(1, …, 1)
+    h_mix[c] = h_i[c], i ~ Categorical(softmax(ℓ[c])), ℓᵢ = embed(y_mix, yᵢ), y_mix = Σᵢ αᵢ yᵢ, α ~ Dirichlet(1, …, 1)
 
     y is one-hot over classes, or a vector of attributes; embed is an MLP of one hidden layer. For k = 2 the chance of
-    the first source is the paper's p = sigmoid(ℓ₁ - ℓ₂), and α ~ U(0, 1) (section 2.2, Figure 4). The class mixer in an
-    early version of the authors' code never sampled: it weighed with a sigmoid of a ReLU, so that p was at least 1/2.
+    the first source is p = sigmoid(ℓ₁ - ℓ₂), and α ~ U(0, 1) (section 2.2, Figure 4). The class mixer in an early
+    version of the authors' code never sampled: it weighed with a sigmoid of a ReLU, so that p was at least 1/2.
+
+    sees=mix is the paper's embed(y_mix), which gives every source its logits at once: it knows what label the mix should
+    have but not which source has it, and as sources come in any order it is no better than chance unless the decoder
+    learns to read patterns of masks (benchmarks/results/supervised.md). sees=sources, the default, tells it.
 
     gradient=straight_through mixes by the sampled mask, and takes the gradient of the relaxed one,
     softmax((ℓ + Gumbel noise) / temperature); gradient=relaxed mixes by the relaxed mask itself. The first is the
@@ -44,6 +48,7 @@ class Label:
     k: Annotated[int, Ge(2), Le(64), "sources of one mix"] = 2
     gradient: Annotated[Gradient, "how the gradient passes the sampled mask"] = "straight_through"
     temperature: Annotated[float, Gt(0), Le(100), "of the relaxed mask: near 0 as good as one-hot, above 1 soft"] = 1.0
+    sees: Annotated[Literal["sources", "mix"], "embed's input: y_mix and each source's y, or y_mix alone"] = "sources"
     hidden: (
         Annotated[int, Ge(1), Le(65536), "units of the hidden layer; if not given as many as feature maps, 16 at least"]
         | None
@@ -96,9 +101,10 @@ class LabelMixer(nn.Module):
         super().__init__()
         self.checks_left_out = options.checks_left_out
         self.k, self.channels, self.classes = options.k, channels, classes
-        self.gradient, self.temperature = options.gradient, options.temperature
+        self.gradient, self.temperature, self.sees = options.gradient, options.temperature, options.sees
         hidden = options.hidden or max(channels, 16)  # few units (a code may have 2 maps) tell few labels apart
-        self.embed = nn.Sequential(nn.Linear(classes, hidden), nn.SiLU(), nn.Linear(hidden, options.k * channels))
+        seen, said = (2 * classes, channels) if self.sees == "sources" else (classes, options.k * channels)
+        self.embed = nn.Sequential(nn.Linear(seen, hidden), nn.SiLU(), nn.Linear(hidden, said))
 
     def draw(self, shape: CodeShape, rng: Generator) -> dict[str, Tensor]:
         return {
@@ -114,19 +120,23 @@ class LabelMixer(nn.Module):
                 "the label mixer got no labels: pass labels=, [k batch] classes or [k batch attributes], "
                 "or use a mixer that reads none, such as bernoulli"
             )
-        y_mix = (draw["alpha"][..., None] * label_vectors(labels, self.classes)).sum(0)
-        noisy = CodeShape(h.shape[1], tuple(h.shape[2:])).broadcast(self.logits(y_mix) + draw["gumbel"])
+        y = label_vectors(labels, self.classes)
+        y_mix = (draw["alpha"][..., None] * y).sum(0)
+        noisy = CodeShape(h.shape[1], tuple(h.shape[2:])).broadcast(self.logits(y_mix, y) + draw["gumbel"])
         soft = (noisy / self.temperature).softmax(0)
         if self.gradient == "relaxed":
             share = soft.to(h.dtype)
             return Mixed((share * h).sum(0), share, y_mix)
         return picked_straight_through(h, noisy, soft.to(h.dtype))._replace(labels=y_mix)
 
-    def logits(self, y_mix: Float[Tensor, "batch classes"]) -> Float[Tensor, "k batch channels"]:
+    def logits(
+        self, y_mix: Float[Tensor, "batch classes"], y: Float[Tensor, "k batch classes"]
+    ) -> Float[Tensor, "k batch channels"]:
         """ℓ: softmax over k is the chance of each source at each feature map."""
+        seen = torch.cat([y_mix.expand_as(y), y], -1) if self.sees == "sources" else y_mix
         with torch.autocast(y_mix.device.type, enabled=False):  # which source is picked must not hang on rounding
-            flat: Tensor = self.embed(y_mix.to(next(self.embed.parameters()).dtype))
-        return flat.reshape(-1, self.k, self.channels).movedim(1, 0)
+            said: Tensor = self.embed(seen.to(next(self.embed.parameters()).dtype))
+        return said if self.sees == "sources" else said.reshape(-1, self.k, self.channels).movedim(1, 0)
 
     def at(self, point: Float[Tensor, " k"], shape: CodeShape) -> dict[str, Tensor]:
         """α at the point, for every example with one Gumbel noise, always the same. It aims at a label: a corner is the
