@@ -28,7 +28,7 @@ class Label:
     the first source is p = sigmoid(ℓ₁ - ℓ₂), and α ~ U(0, 1) (section 2.2, Figure 4). The class mixer in an early
     version of the authors' code never sampled: it weighed with a sigmoid of a ReLU, so that p was at least 1/2.
 
-    sees=mix is the paper's embed(y_mix), which gives every source its logits at once: it knows what label the mix should
+    sees=mix is the paper's embed(y_mix), which gives every source its logits at once: it knows what label the mix is to
     have but not which source has it, and as sources come in any order it is no better than chance unless the decoder
     learns to read patterns of masks (benchmarks/results/supervised.md). sees=sources, the default, tells it.
 
