@@ -61,29 +61,35 @@ class AMR:
 class ConvDiscriminator(nn.Module):
     """The layers and their mean; where an objective asks for it, a head that says the label.
 
-    The head, the auxiliary classifier of Odena et al. 2017, is one linear layer on what the last convolution sees,
-    averaged over positions.
+    The score sees the maps before the last convolution through it, the head, the auxiliary classifier of Odena et al.
+    2017, sees them as they are.
     """
 
     def __init__(self, options: ACAI | AMR, setting: Setting) -> None:
         super().__init__()
+        scales = halvings(setting.image_shape, options.scales, options.border)
         self.layers = Style("none", options.slope, options.init, options.power_iterations).encoder(
             channels=setting.image_shape[0],
             depth=options.depth,
             latent=setting.latent_shape[0] if options.latent is None else options.latent,
-            scales=halvings(setting.image_shape, options.scales, options.border),
+            scales=scales,
             border=options.border,
         )
-        self.head = linear_head(self.layers[-1], setting.head)
+        _, height, width = setting.image_shape
+        last = self.layers[-1]
+        assert isinstance(last, nn.Conv2d)
+        self.head = label_head(last.in_channels * (height >> scales) * (width >> scales), setting.head)
 
     def forward(self, x: Float[Tensor, "batch channels height width"]) -> Scores:
         features = self.layers[:-1](x)
-        attributes = None if self.head is None else self.head(features.mean((2, 3)))
+        attributes = None if self.head is None else self.head(features)
         return Scores(self.layers[-1](features).flatten(1).mean(1), attributes)
 
 
-def linear_head(last: nn.Module, width: int) -> nn.Linear | None:
-    """The auxiliary classifier beside the layer that gives the score, on what that layer sees; None for no numbers."""
-    assert isinstance(last, nn.Conv2d | nn.Linear)
-    seen = last.in_channels if isinstance(last, nn.Conv2d) else last.in_features
-    return nn.Linear(seen, width) if width else None
+def label_head(features: int, width: int) -> nn.Sequential | None:
+    """A linear classifier of all features of an image, brought to mean 0 and variance 1 image by image; None for none.
+
+    Spectral norm leaves features of different images so alike that a classifier of them as they are learns nothing for
+    hundreds of steps.
+    """
+    return nn.Sequential(nn.Flatten(), nn.LayerNorm(features), nn.Linear(features, width)) if width else None

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from mixzoo import Scores, Setting
-from mixzoo_convnets.discriminator import PowerIterations, linear_head
+from mixzoo_convnets.discriminator import PowerIterations, label_head
 from mixzoo_convnets.variational import VariationalAutoEncoder
 
 Width: TypeAlias = Annotated[int, Ge(1), "feature maps of every convolution"]
@@ -89,7 +89,7 @@ class DSpritesJudge(nn.Module):
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 spectral_norm(layer, n_power_iterations=options.power_iterations)
         self.layers = nn.Sequential(*layers)
-        self.head = linear_head(layers[-1], setting.head)
+        self.head = label_head(options.hidden, setting.head)
 
     def forward(self, x: Float[Tensor, "batch channels height width"]) -> Scores:
         features = self.layers[:-1](x)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from mixzoo import Scores, Setting
-from mixzoo_convnets.discriminator import linear_head
+from mixzoo_convnets.discriminator import label_head
 
 Hidden: TypeAlias = Annotated[int, Ge(1), "units of a hidden layer"]
 Layers: TypeAlias = Annotated[int, Ge(0), Le(16), "hidden layers, of encoder and of decoder each"]
@@ -92,7 +92,7 @@ class DenseDiscriminator(nn.Module):
                 if isinstance(layer, nn.Linear):
                     spectral_norm(layer, n_power_iterations=options.power_iterations)
         self.layers = nn.Sequential(nn.Flatten(), *layers)
-        self.head = linear_head(layers[-1], setting.head)
+        self.head = label_head(widths[-2], setting.head)
 
     def forward(self, x: Float[Tensor, "batch channels height width"]) -> Scores:
         features = self.layers[:-1](x)
