@@ -26,7 +26,10 @@ PLANTED = [
     *[("autoencoder", *row) for row in PLANTED_AUTOENCODERS],
     *[("discriminator", *row) for row in PLANTED_DISCRIMINATORS],
 ]
-NARROW = {"mlp": "mlp:hidden=8", "dsprites": "dsprites:width=2,hidden=8"}  # the others have depth=
+NARROW = {
+    "mlp": "mlp:hidden=8",
+    "dsprites": "dsprites:width=8,hidden=32",
+}  # others: depth=; narrower, every ReLU of dsprites dies
 FIRST_PARTY = [(offer.kind, offer.name) for kind in CHECKS for offer in load_zoo().of_kind(kind)]
 
 
