@@ -2,8 +2,9 @@
 
     python benchmarks/lines.py [--steps 600] [--seeds 0] [--systems ae acai ...] > benchmarks/results/lines.md
 
-Every system has the same data, networks, steps and seeds (the variational one a second half of its encoder's last
-layer). Distance and smoothness are those of the metric line_interpolation; for both less is better, 0 is perfect.
+Every system has the same data, auto-encoder, steps and seeds (the variational one a second half of its encoder's last
+layer). The critic of acai is Berthelot et al.'s, the discriminator of aegan and amr that of AMR. Mean distance and
+smoothness are those of the metric line_interpolation; for both less is better, 0 is perfect.
 """
 
 import argparse
@@ -63,7 +64,8 @@ def main() -> None:
     print(f"{platform.machine()} {platform.system()}, {os.cpu_count()} CPU cores; python {platform.python_version()},")
     print(f"torch {version('torch')}, mixzoo {version('mixzoo')}. {given.steps} steps of 64 images, seeds", end=" ")
     print(f"{', '.join(map(str, given.seeds))}. Printed by `benchmarks/lines.py`.")
-    print(f"Networks acai{':' + given.options if given.options else ''} (vae: the same with a posterior).\n")
+    print(f"Auto-encoder acai{':' + given.options if given.options else ''} (vae: the same with a posterior); the")
+    print("discriminator of aegan and amr is amr:border=0, acai's critic acai.\n")
     print("| system | mean distance | smoothness | reconstruction, mean squared |")
     print("|---|---|---|---|")
     with ExitStack() as stack:

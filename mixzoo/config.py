@@ -120,7 +120,8 @@ def resolve(zoo: Zoo, file: Path | None, flags: Mapping[str, str], numbers: Mapp
 def under_data_root(config: RunConfig, *, flag: str | None, environment: str | None, data: str | None) -> RunConfig:
     """The config with its data set's `root` at the folder that --data-root names or, without that, MIXZOO_DATA.
 
-    A root that the spec `data` states stays. ConfigError where --data-root would do nothing.
+    The variable stands in for a root that nothing states, so that a run file with a root of its own repeats its run.
+    ConfigError where --data-root would do nothing.
     """
     recipe = config.parts["dataset"]
     stated = data is not None and "root" in parse_spec(data, FLAGS["dataset"]).options
@@ -132,9 +133,13 @@ def under_data_root(config: RunConfig, *, flag: str | None, environment: str | N
         )
         raise ConfigError(f"--data-root {flag}: {why}; leave one out")
     root = flag if flag is not None else environment
-    if not root or stated or not hasattr(recipe, "root"):
+    if not root or not hasattr(recipe, "root") or (flag is None and recipe.root != _default_root(recipe)):
         return config
     return replace(config, parts={**config.parts, "dataset": replace(recipe, root=root)})
+
+
+def _default_root(recipe: Any) -> Any:
+    return next(option.default for option in options_of(type(recipe)) if option.name == "root")
 
 
 def _part(zoo: Zoo, kind: str, flag: str | None, table: object, default: Spec, where: str) -> tuple[str, Any]:

@@ -62,8 +62,8 @@ def draw_interpolations(
         warnings = (*warnings, *absent)
         sheet = views.every_mixer(autoencoder, mixers, test, steps=CATALOGUE_STEPS, device=run.device)
         files["mixers"] = save_png(sheet, pictures / "mixers.png")
-    apart = differing(test, run.data.setting().label_width, pairs)
-    if apart and aims_at_labels(mixer, run.data, tuple(autoencoder.latent_shape), run.device):
+    aims = aims_at_labels(mixer, run.data, tuple(autoencoder.latent_shape), run.device)
+    if aims and (apart := differing(test, run.data.setting().label_width, pairs)):
         drawn = conditioned_strips(autoencoder, mixer, run.data, pairs=apart, steps=steps, device=run.device)
         files["conditioned"] = save_png(drawn, pictures / f"conditioned-{slug}.png")
     if mixer.k < 3:

@@ -341,6 +341,10 @@ class FinishedRun:
 
 @runtime_checkable
 class Metric(Protocol):
-    """Named numbers about a finished run."""
+    """Named numbers about a finished run.
+
+    One that not all data suit may have `refuse(data)`, which raises DataError for those; it is asked before the run
+    begins, so that no training is lost.
+    """
 
     def __call__(self, run: FinishedRun) -> Mapping[str, float]: ...

@@ -36,10 +36,11 @@ def resynthesise(
     Codes and mixes go through the decoder as one batch; each image is encoded once. r.h is the code f(x), a posterior's
     mean; what is decoded and mixed is the code itself, a sample of the posterior, or what dropout leaves of it.
     `labels` are numbers of classes or attributes, of which there are `label_width`; one that is not `labelled` reaches
-    nothing.
+    nothing, and to the mixer it is a label that says nothing.
     """
+    told = labels  # what the mixer is told of them
     if labels is not None and labelled is not None:
-        labels = labels * labelled.reshape(-1, *[1] * (labels.ndim - 1))
+        told = torch.where(labelled[:, None], label_vectors(labels[None], label_width)[0], unknown(labels, label_width))
     seen = x + needs.input_noise * noise["input"] if needs.input_noise else x
     posterior = autoencoder.posterior(seen) if needs.posterior else None  # type: ignore[attr-defined]
     h = autoencoder.encode(seen) if posterior is None else posterior[0]
@@ -49,7 +50,7 @@ def resynthesise(
 
     mixed = mixed2 = None
     if needs.mix:
-        mixed = mixer(sources(z, partners), draw, None if labels is None else sources(labels, partners))
+        mixed = mixer(sources(z, partners), draw, None if told is None else sources(told, partners))
     if needs.second is not None:
         assert second is not None
         mixed2 = needs.second(sources(z, second[0]), second[1])
@@ -60,6 +61,11 @@ def resynthesise(
     said = said_of(labels, labelled, label_width, mixed, partners) if needs.labels and labels is not None else None
     x_mix2 = images[-1] if mixed2 else None
     return Resynthesis(x, h, x_rec, mixed, x_mix, h_mix_rec, labels, posterior, said, mixed2, x_mix2)
+
+
+def unknown(labels: Int[Tensor, "batch *attributes"], width: int) -> float:
+    """Each number of a label vector that says nothing: any class alike, or each attribute as much as not."""
+    return 0.5 if labels.ndim > 1 else 1 / width
 
 
 def said_of(

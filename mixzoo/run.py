@@ -21,7 +21,7 @@ from mixzoo.directory import (
     write_status,
     write_text,
 )
-from mixzoo.errors import CheckpointError, ConfigError, Interrupted, MixzooError, OutOfMemoryError
+from mixzoo.errors import CheckpointError, ConfigError, DataError, Interrupted, MixzooError, OutOfMemoryError
 from mixzoo.evaluation.probe import ProbeRecord
 from mixzoo.pictures import views
 from mixzoo.pictures.grid import save_png
@@ -67,6 +67,7 @@ def start(
     device = pick_device(config.train.device)
     on_device(data.train, torch.device("cpu"), config.train.batch_images)
     labelled_images(config.train, len(data.train))
+    _refuse_metrics(config, data)
     with settings(config.train, device), contextlib.ExitStack() as stack:
         players = build_players(zoo, config, data, device)
         home = stack.enter_context(new_directory(directory, config.slug))  # only now that nothing more can be refused
@@ -216,6 +217,16 @@ def _finish(
     picture = Path("pictures") / f"step-{progress.step:08d}.png"
     write_json(home / "results.json", {"steps": progress.step, "numbers": numbers, "picture": str(picture)})
     return Result(home, progress.step, numbers, home / picture)
+
+
+def _refuse_metrics(config: RunConfig, data: Dataset) -> None:
+    """DataError, naming the metric, where one of the run's has no number for these data."""
+    for spec, metric in config.metrics:
+        try:
+            getattr(metric, "refuse", lambda data: None)(data)
+        except DataError as err:
+            name = parse_spec(spec).name
+            raise DataError(f"metric {name!r}: {err}; leave it out of metrics, or use other data") from err
 
 
 def _probe_numbers(probe: ProbeRecord) -> dict[str, float]:

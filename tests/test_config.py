@@ -65,7 +65,7 @@ def test_the_written_file_is_complete_and_gives_the_same_run(zoo, file):
     for table, part in {**config.parts, "train": config.train}.items():
         given = {option.name for option in options_of(type(part)) if getattr(part, option.name) is not None}
         assert set(written[table]) - {"name"} == given
-    assert set(written["train"]) == {option.name for option in options_of(Train)} - {"deterministic"}
+    assert set(written["train"]) == {option.name for option in options_of(Train)} - {"deterministic", "labelled_images"}
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -240,11 +240,12 @@ def rooted(flags=None, *, flag=None, environment=None, file=None):
     return under_data_root(config, flag=flag, environment=environment, data=flags.get("dataset")).parts["dataset"]
 
 
-def test_the_flag_names_the_folder_of_data_before_the_variable_before_the_file(tmp_path):
+def test_the_flag_names_the_folder_of_data_before_a_file_that_says_one_before_the_variable(tmp_path):
     file = tmp_path / "run.toml"
     file.write_text('[dataset]\nname = "mnist"\nroot = "from the file"\n')
     assert rooted({}, file=file).root == "from the file"
-    assert rooted({}, file=file, environment="/env").root == "/env"
+    assert rooted({}, file=file, environment="/env").root == "from the file"
+    assert rooted(environment="/env").root == "/env"
     assert rooted({}, file=file, environment="/env", flag="/flag").root == "/flag"
     assert rooted({"dataset": "mnist:root=mine"}, environment="/env").root == "mine"
     assert rooted({"dataset": "mnist"}, environment="").root == "data"

@@ -9,7 +9,8 @@ from torch import nn
 from mixzoo import DataError, FinishedRun, LinearMixer
 from mixzoo.plugins import load_zoo
 from mixzoo.protocols import Mixed
-from toys import ToyData, ToyTagged, ToyUnlabelled
+from mixzoo.run import start
+from toys import ToyData, ToyTagged, ToyUnlabelled, toy_config, toy_zoo
 
 ZOO = load_zoo()
 STEPS = 60
@@ -123,3 +124,31 @@ def test_a_code_that_says_nothing_steers_nothing():
     run = FinishedRun(Deaf(), ZOO.recipe("mixer", "mixup"), ToyTagged().load(0), seed=0, device="cpu")
     scores = ZOO.recipe("metric", f"label_arithmetic:steps={STEPS}")(run)
     assert scores["accuracy"] == scores["before_accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [
+        ("conditioned_labels", "no labels to tell apart"),
+        ("label_arithmetic", "no labels to tell apart"),
+        ("disentanglement", "its factors are not known"),
+    ],
+)
+def test_a_metric_that_has_no_number_for_the_data_is_refused_before_the_run_begins(metric, words, tmp_path):
+    zoo = toy_zoo()
+    file = tmp_path / "run.toml"
+    file.write_text(f'metrics = ["{metric}"]\n')
+    config = toy_config(zoo, file, flags={"dataset": "toy_unlabelled"})
+    with pytest.raises(
+        DataError, match=f"^metric '{metric}': toy bars: {words}.*; leave it out of metrics, or use other"
+    ):
+        start(zoo, config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_attribute_that_no_train_image_has_is_scored_as_what_can_be_said_of_it():
+    data = ToyTagged().load(0)
+    nobody = torch.stack([data.train.labels[:, 0], torch.zeros_like(data.train.labels[:, 1])], 1)
+    run = FinishedRun(Drawer(), Obeys(2), replace(data, train=replace(data.train, labels=nobody)), seed=0, device="cpu")
+    scores = ZOO.recipe("metric", "logistic_regression")(run)
+    assert scores["test_accuracy"] == pytest.approx((1 + 2 / 3) / 2)  # a third of the test images has the second

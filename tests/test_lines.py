@@ -126,7 +126,7 @@ def test_data_without_angles_have_no_such_numbers():
     assert scores(Pixels(), factor="radius") == {}
 
 
-def test_a_run_on_lines_scores_its_interpolations():
+def test_what_suits_a_run_on_lines():
     from mixzoo.config import resolve
 
     config = resolve(ZOO, None, {"dataset": "lines"}, {})

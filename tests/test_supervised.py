@@ -114,6 +114,37 @@ def test_unlabelled_examples_reach_nothing_by_their_labels():
     assert all(torch.equal(value, reports[1][1][name]) for name, value in reports[0][1].items())
 
 
+@pytest.mark.parametrize(
+    ("labels", "width", "told"),
+    [
+        (torch.tensor([2, 0, 1]), 4, [[0, 0, 1, 0], [0.25] * 4, [0.25] * 4]),
+        (torch.tensor([[1, 0], [1, 1], [0, 0]]), 2, [[1, 0], [0.5, 0.5], [0.5, 0.5]]),
+    ],
+)
+def test_to_the_mixer_a_label_that_is_not_known_says_nothing(labels, width, told):
+    class Hears(First):
+        heard = None
+
+        def __call__(self, h, draw, labels=None):
+            Hears.heard = labels
+            return super().__call__(h, draw)
+
+    mixer = Hears()
+    resynthesise(
+        torch.zeros(3, 1, 8, 8),
+        autoencoder=ToyAutoEncoder(1, 0.0),
+        mixer=mixer,
+        partners=torch.tensor([[0, 2, 1]]),
+        draw=mixer.draw(CodeShape(3, (2, 4, 4)), rng_for(0, "mix")),
+        needs=Needs(mix=True, labels=True),
+        labels=labels,
+        label_width=width,
+        labelled=torch.tensor([True, False, False]),
+    )
+    assert Hears.heard[0].tolist() == told
+    assert Hears.heard[1].tolist() == [told[0], told[2], told[1]]
+
+
 def test_labelled_examples_would_change_the_step():
     """The test above can fail: with every label known, other labels give other terms."""
     players, config, data = players_for()

@@ -54,6 +54,8 @@ def build_players(
     _refuse_unmet_needs(config, objective, autoencoder, setting)
     if objective.needs.second is not None:
         _refuse_second(zoo, config, objective.needs.second, setting)
+        if isinstance(objective.needs.second, nn.Module):
+            objective.needs.second.to(device)
     moved = {
         "autoencoder": trainable([autoencoder, mixer] if objective.needs.mix else [autoencoder]),
         "discriminator": trainable([discriminator]),

@@ -66,7 +66,7 @@ class DenseAutoEncoder(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class MLPDiscriminator:
-    """Fully connected discriminator, one raw score per image; spectral norm on every layer unless power_iterations=0.
+    """Fully connected discriminator, one raw score per image; without spectral norm unless power_iterations= is given.
 
     Weights begin as torch's own.
     """

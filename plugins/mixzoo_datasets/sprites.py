@@ -48,7 +48,7 @@ class Sprites:
         right   posX > 0.5       low   posY > 0.5
 
     `images` of the 737,280 are taken in the order of the fixed shuffle: 80 % train, 10 % validation, 10 % test. (AMR's
-    authors trained and validated on all of them.) Orientations 0 and 2π are the same picture, so of all images 1 in 20
+    authors trained and validated on all of them.) Orientations 0 and 2π are the same picture, so of all images 1 in 25
     of a held-out split is in the train split too.
     """
 
@@ -162,7 +162,7 @@ def read(path: Path, numbers: Int[Tensor, " n"]) -> UInt8[Tensor, "n 1 64 64"]:
             if missing:
                 raise DataError(f"{file}: no array {missing[0]!r} in it; is it the original's?")
             imgs, classes = archive["imgs"], archive["latents_classes"]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as err:
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as err:
         raise DataError(f"{file}: cannot be read as npz ({err}); damaged") from err
     for name, array, shape in (("imgs", imgs, (TOTAL, SIDE, SIDE)), ("latents_classes", classes, (TOTAL, 6))):
         if array.shape != shape:

@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from mixzoo import DataError, FinishedRun
+from mixzoo import DataError, Dataset, FinishedRun
 from mixzoo.evaluation.codes import encode, evaluating
-from mixzoo_metrics.classifier import ClassifierSteps, trained_classifier, truth
+from mixzoo_metrics.classifier import ClassifierSteps, refuse_unlabelled, trained_classifier, truth
 
 BATCH = 256
 Codes = Float[Tensor, "n *latent"]
@@ -28,6 +28,10 @@ class LabelArithmetic:
     """
 
     steps: ClassifierSteps = 400
+
+    def refuse(self, data: Dataset) -> None:
+        """DataError for data without labels to tell apart."""
+        refuse_unlabelled(data)
 
     def __call__(self, run: FinishedRun) -> Mapping[str, float]:
         reads = trained_classifier(run, self.steps)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from itertools import pairwise
+from math import prod
 from typing import Annotated, TypeAlias
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torch.optim import Adam
 
-from mixzoo import DataError, FinishedRun, Split
+from mixzoo import DataError, Dataset, FinishedRun, Split
 from mixzoo.data.batches import to_images
 from mixzoo.draws import order, seed_for
 from mixzoo.evaluation.codes import evaluating
@@ -19,7 +20,7 @@ from mixzoo.evaluation.probe import tells
 from mixzoo.mixing import label_vectors
 
 ClassifierSteps: TypeAlias = Annotated[int, Ge(1), "of the classifier's training on real images, one batch each"]
-BATCH, RATE, WIDTH, PATCHES = 64, 2e-3, 16, 4
+BATCH, RATE, WIDTH = 64, 2e-3, 16
 
 Reads: TypeAlias = Callable[[Float[Tensor, "batch channels height width"]], Bool[Tensor, "batch label"]]
 
@@ -30,13 +31,11 @@ def trained_classifier(run: FinishedRun, steps: int) -> Reads:
 
     Four convolutions and a linear layer, on the train images and all their labels, from the run's seed.
     """
-    setting = run.data.setting()
-    if not tells(setting):
-        raise DataError(f"{run.data.source}: no labels to tell apart, so no classifier can read them")
-    train = run.data.train
+    refuse_unlabelled(run.data)
+    setting, train = run.data.setting(), run.data.train
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for(run.seed, "classifier"))
-        network = _network(setting.image_shape[0], setting.label_width).to(run.device)
+        network = _network(setting.image_shape, setting.label_width).to(run.device)
     optimiser = Adam(network.parameters(), lr=RATE)
     batch = min(BATCH, len(train))
     with torch.enable_grad():
@@ -56,17 +55,26 @@ def trained_classifier(run: FinishedRun, steps: int) -> Reads:
     return reads
 
 
+def refuse_unlabelled(data: Dataset) -> None:
+    """DataError for data whose labels tell nothing apart."""
+    if not tells(data.setting()):
+        raise DataError(f"{data.source}: no labels to tell apart, so no classifier can read them")
+
+
 def truth(split: Split, width: int) -> Float[Tensor, "n label"]:
     """The labels as vectors: one-hot over classes, or attributes."""
     return label_vectors(split.labels[None], width)[0]
 
 
-def _network(channels: int, width: int) -> nn.Sequential:
+def _network(image_shape: tuple[int, int, int], width: int) -> nn.Sequential:
+    """Four convolutions that halve the image, and a linear layer on all that is left."""
+    channels, *sides = image_shape
     sizes = [channels, WIDTH, 2 * WIDTH, 4 * WIDTH, 4 * WIDTH]
+    left = prod(-(-side // 2 ** (len(sizes) - 1)) for side in sides)  # positions; every halving rounds up
     layers: list[nn.Module] = []
     for one, other in pairwise(sizes):
         layers += [nn.Conv2d(one, other, 3, stride=2, padding=1), nn.ReLU()]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(PATCHES), nn.Flatten(), nn.Linear(sizes[-1] * PATCHES**2, width))
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(sizes[-1] * left, width))
 
 
 def _loss(logits: Float[Tensor, "batch label"], labels: Tensor) -> Float[Tensor, ""]:

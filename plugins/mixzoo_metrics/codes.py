@@ -37,6 +37,9 @@ class LogisticRegression:
         codes, test_codes = self._codes(run, train), self._codes(run, test)
         scores = []
         for y, test_y in zip(_columns(train), _columns(test), strict=True):
+            if (y == y[0]).all():  # of an attribute that no image fitted on has, or every one, no more can be said
+                scores.append(float((test_y == y[0]).mean()))
+                continue
             classifier = make_pipeline(StandardScaler(), Classifier(max_iter=self.iterations))
             classifier.fit(codes, y)
             scores.append(float(classifier.score(test_codes, test_y)))

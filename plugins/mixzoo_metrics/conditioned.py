@@ -9,12 +9,12 @@ from annotated_types import Ge
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from mixzoo import CodeShape, DataError, FinishedRun
+from mixzoo import CodeShape, DataError, Dataset, FinishedRun
 from mixzoo.data.batches import to_images
 from mixzoo.draws import rng_for, to_device
 from mixzoo.evaluation.codes import encode, evaluating
 from mixzoo.mixing import label_vectors
-from mixzoo_metrics.classifier import ClassifierSteps, trained_classifier, truth
+from mixzoo_metrics.classifier import ClassifierSteps, refuse_unlabelled, trained_classifier, truth
 
 BATCH = 256
 
@@ -33,6 +33,10 @@ class ConditionedLabels:
 
     mixes: Annotated[int, Ge(1), "decoded mixes to score"] = 1000
     steps: ClassifierSteps = 400
+
+    def refuse(self, data: Dataset) -> None:
+        """DataError for data without labels to tell apart."""
+        refuse_unlabelled(data)
 
     def __call__(self, run: FinishedRun) -> Mapping[str, float]:
         reads = trained_classifier(run, self.steps)

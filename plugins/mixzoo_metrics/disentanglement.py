@@ -9,7 +9,7 @@ from annotated_types import Ge
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from mixzoo import DataError, FinishedRun
+from mixzoo import DataError, Dataset, FinishedRun
 from mixzoo.draws import rng_for
 from mixzoo.evaluation.codes import encode
 
@@ -34,11 +34,17 @@ class Disentanglement:
     images: Annotated[int, Ge(2), "of one vote; the authors took 800"] = 200
     pool: Annotated[int, Ge(2), "images of all splits to draw from, chosen by the run's seed"] = 50_000
 
+    def refuse(self, data: Dataset) -> None:
+        """DataError for data whose factors are not known, or never vary."""
+        if data.train.factors is None or data.validation.factors is None or data.test.factors is None:
+            raise DataError(f"{data.source}: its factors are not known, so there is no score of them")
+        if (data.train.factors == data.train.factors[0]).all():
+            raise DataError(f"{data.source}: no factor of it varies, so there is nothing to disentangle")
+
     def __call__(self, run: FinishedRun) -> Mapping[str, float]:
+        self.refuse(run.data)
         codes, factors = self._pool(run)
         varying = [f for f in range(factors.shape[1]) if len(factors[:, f].unique()) > 1]
-        if not varying:
-            raise DataError(f"{run.data.source}: no factor of it varies, so there is nothing to disentangle")
         deviation = codes.std(0)
         active = deviation > 0
         codes = codes[:, active] / deviation[active] if active.any() else codes[:, :1]
@@ -54,9 +60,7 @@ class Disentanglement:
     def _pool(self, run: FinishedRun) -> tuple[Float[Tensor, "n numbers"], Float[Tensor, "n factors"]]:
         """Codes and factors of the images to draw from."""
         splits = [run.data.train, run.data.validation, run.data.test]
-        known = [split.factors for split in splits if split.factors is not None]
-        if len(known) < len(splits):
-            raise DataError(f"{run.data.source}: its factors are not known, so there is no score of them")
+        known = [split.factors for split in splits if split.factors is not None]  # all of them
         total = sum(map(len, splits))
         chosen = torch.randperm(total, generator=rng_for(run.seed, "disentanglement/pool"))[: self.pool].sort().values
         codes, factors, start = [], [], 0

@@ -88,7 +88,7 @@ class OfficialACAI:
         }
 
     def discriminator_penalty(self, x: Tensor, discriminator: Discriminator) -> Terms:
-        return {"r1": r1_penalty(self.r1, x, discriminator)}  # γ/2 ‖∇D(x)‖²
+        return {"r1": r1_penalty(self.r1, x, discriminator)}  # r1/2 ‖∇D(x)‖²
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +124,7 @@ class AuthorsACAI:
         }
 
     def discriminator_penalty(self, x: Tensor, discriminator: Discriminator) -> Terms:
-        return {"r1": r1_penalty(self.r1, x, discriminator)}  # γ/2 ‖∇D(x)‖²
+        return {"r1": r1_penalty(self.r1, x, discriminator)}  # r1/2 ‖∇D(x)‖²
 
 
 def folded(share: Float[Tensor, "k batch *latent_or_ones"]) -> Float[Tensor, " batch"]:

@@ -109,7 +109,7 @@ class AEGAN:
         }
 
     def discriminator_penalty(self, x: Tensor, discriminator: Discriminator) -> Terms:
-        return {"r1": r1_penalty(self.r1, x, discriminator)}  # γ/2 ‖∇D(x)‖²
+        return {"r1": r1_penalty(self.r1, x, discriminator)}  # r1/2 ‖∇D(x)‖²
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,4 +164,4 @@ class AMR:
         }
 
     def discriminator_penalty(self, x: Tensor, discriminator: Discriminator) -> Terms:
-        return {"r1": r1_penalty(self.r1, x, discriminator)}  # γ/2 ‖∇D(x)‖²
+        return {"r1": r1_penalty(self.r1, x, discriminator)}  # r1/2 ‖∇D(x)‖²

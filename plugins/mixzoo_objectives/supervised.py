@@ -36,7 +36,7 @@ class AMRSupervised:
     ℓ_cls is the cross-entropy against y as a distribution over classes or, of attributes, the mean over all of them of
     the binary one. The text leaves the term on real images out of eq. 7; the auxiliary classifier GAN that it names
     (Odena et al. 2017) and an early version of the authors' code have it, and without it p(y|x) would learn nothing.
-    β weighs the consistency of h_mix; D has r1/2 ‖∇D(x)‖² too. Mixes with a source whose label is not known
+    β weighs the consistency of all h_mix; D has r1/2 ‖∇D(x)‖² too. Mixes with a source whose label is not known
     (labelled_images=) have no part in the terms that eq. 7 adds.
     """
 
@@ -111,7 +111,7 @@ class SupervisedTerms:
         return terms
 
     def discriminator_penalty(self, x: Tensor, discriminator: Discriminator) -> Terms:
-        return {"r1": r1_penalty(self.options.r1, x, discriminator)}  # γ/2 ‖∇D(x)‖²
+        return {"r1": r1_penalty(self.options.r1, x, discriminator)}  # r1/2 ‖∇D(x)‖²
 
     def said(
         self, logits: Float[Tensor, "batch label"], y: Float[Tensor, "batch label"], known: Bool[Tensor, " batch"]
