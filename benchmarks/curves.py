@@ -34,7 +34,7 @@ def main() -> None:
     given = parser.parse_args()
     versions = f"python {platform.python_version()}, torch {version('torch')}, mixzoo {version('mixzoo')}"
     print(f"{platform.machine()} {platform.system()}, {os.cpu_count()} CPU cores; {versions}; {date.today()}.")
-    print("\nPrinted by `benchmarks/curves.py`. Each column is the mean over the batch of that step.")
+    print("\nPrinted by `benchmarks/curves.py`. Each number is of the batch of that one step.")
     for flags in given.flags:
         command = f"train --data digits {flags} --steps {given.steps} --threads 1"
         home = given.runs / re.sub(r"[^a-z0-9]+", "-", command).strip("-")
