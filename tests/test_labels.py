@@ -104,3 +104,14 @@ def test_examples_shown_take_each_set_of_attributes_in_turn():
     labels = torch.tensor([[0, 0], [0, 0], [1, 0], [0, 1], [1, 0]])
     split = Split(torch.zeros(5, 1, 1, 1, dtype=torch.uint8), labels)
     assert fixed_examples(split).tolist() == [0, 3, 2, 1, 4]
+
+
+def test_digits_have_attributes_in_place_of_classes_when_asked():
+    digits, tagged = (load_zoo().recipe("dataset", f"digits{o}").load(0) for o in ("", ":attributes=loop+even"))
+    assert (tagged.attribute_names, tagged.class_names) == (("loop", "even"), ())
+    assert torch.equal(tagged.train.images, digits.train.images)
+    loop = [digit in (0, 6, 8, 9) for digit in digits.train.labels.tolist()]
+    even = [digit % 2 == 0 for digit in digits.train.labels.tolist()]
+    assert tagged.train.labels.bool().T.tolist() == [loop, even]
+    with pytest.raises(ConfigError, match="odd"):
+        load_zoo().recipe("dataset", "digits:attributes=odd")

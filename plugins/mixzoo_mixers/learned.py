@@ -103,7 +103,7 @@ class LabelMixer(nn.Module):
         self.k, self.channels, self.classes = options.k, channels, classes
         self.gradient, self.temperature, self.sees = options.gradient, options.temperature, options.sees
         hidden = options.hidden or max(channels, 16)  # few units (a code may have 2 maps) tell few labels apart
-        seen, said = (2 * classes, channels) if self.sees == "sources" else (classes, options.k * channels)
+        seen, said = (3 * classes, channels) if self.sees == "sources" else (classes, options.k * channels)
         self.embed = nn.Sequential(nn.Linear(seen, hidden), nn.SiLU(), nn.Linear(hidden, said))
 
     def draw(self, shape: CodeShape, rng: Generator) -> dict[str, Tensor]:
@@ -133,7 +133,11 @@ class LabelMixer(nn.Module):
         self, y_mix: Float[Tensor, "batch classes"], y: Float[Tensor, "k batch classes"]
     ) -> Float[Tensor, "k batch channels"]:
         """ℓ: softmax over k is the chance of each source at each feature map."""
-        seen = torch.cat([y_mix.expand_as(y), y], -1) if self.sees == "sources" else y_mix
+        if self.sees == "sources":
+            agreed = y_mix * y + (1 - y_mix) * (1 - y)  # of each label, how far that source has it as the mix should
+            seen = torch.cat([y_mix.expand_as(y), y, agreed], -1)
+        else:
+            seen = y_mix
         with torch.autocast(y_mix.device.type, enabled=False):  # which source is picked must not hang on rounding
             said: Tensor = self.embed(seen.to(next(self.embed.parameters()).dtype))
         return said if self.sees == "sources" else said.reshape(-1, self.k, self.channels).movedim(1, 0)
