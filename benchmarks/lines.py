@@ -3,8 +3,9 @@
     python benchmarks/lines.py [--steps 600] [--seeds 0] [--systems ae acai ...] > benchmarks/results/lines.md
 
 Every system has the same data, auto-encoder, steps and seeds (the variational one a second half of its encoder's last
-layer). The critic of acai is Berthelot et al.'s, the discriminator of aegan and amr that of AMR. Mean distance and
-smoothness are those of the metric line_interpolation; for both less is better, 0 is perfect.
+layer), and a squared error: an absolute one is least at a black image, of which a line is a small part. The critic of
+acai is Berthelot et al.'s, the discriminator of aegan and amr that of AMR. Mean distance and smoothness are those of the
+metric line_interpolation; for both less is better, 0 is perfect.
 """
 
 import argparse
@@ -25,8 +26,8 @@ SYSTEMS = {  # name: objective, auto-encoder
     "ae": ("ae", "acai"),
     "dae": ("dae", "acai"),
     "vae": ("vae", "vae:norm=none,slope=0.2,border=0,output=linear"),
-    "aegan": ("aegan", "acai"),
-    "amr": ("amr", "acai"),
+    "aegan": ("aegan:recon=l2,lam=50", "acai"),
+    "amr": ("amr:recon=l2,lam=50", "acai"),
     "acai": ("acai", "acai"),
 }
 SCORES = ("line_interpolation.mean_distance", "line_interpolation.smoothness", "reconstruction.l2")
@@ -47,8 +48,11 @@ def scores(name: str, options: str, numbers: dict[str, object], home: Path) -> d
     return start(zoo, resolve(zoo, None, flags, numbers), home).numbers
 
 
-def cell(values: list[float]) -> str:
-    """Mean and deviation over the seeds."""
+def cell(found: list[float | None]) -> str:
+    """Mean and deviation over the seeds; a dash where a run has no such number, as no way led anywhere."""
+    values = [value for value in found if value is not None]
+    if len(values) < len(found):
+        return "-"
     return f"{mean(values):.4f}" + (f" ± {stdev(values):.4f}" if len(values) > 1 else "")
 
 
@@ -65,7 +69,8 @@ def main() -> None:
     print(f"torch {version('torch')}, mixzoo {version('mixzoo')}. {given.steps} steps of 64 images, seeds", end=" ")
     print(f"{', '.join(map(str, given.seeds))}. Printed by `benchmarks/lines.py`.")
     print(f"Auto-encoder acai{':' + given.options if given.options else ''} (vae: the same with a posterior); the")
-    print("discriminator of aegan and amr is amr:border=0, acai's critic acai.\n")
+    print("discriminator of aegan and amr is amr:border=0, acai's critic acai. Objectives:")
+    print(", ".join(f"`{objective}`" for objective, _ in SYSTEMS.values()) + ".\n")
     print("| system | mean distance | smoothness | reconstruction, mean squared |")
     print("|---|---|---|---|")
     with ExitStack() as stack:
@@ -76,7 +81,8 @@ def main() -> None:
                 numbers: dict[str, object] = {"seed": seed, "steps": given.steps, "evaluate_every": given.steps}
                 runs.append(scores(name, given.options, numbers, folder / f"{name}-{seed}"))
             print(
-                f"| {name} | " + " | ".join(cell([run[score] for run in runs]) for score in SCORES) + " |", flush=True
+                f"| {name} | " + " | ".join(cell([run.get(score) for run in runs]) for score in SCORES) + " |",
+                flush=True,
             )
 
 

@@ -1,6 +1,6 @@
 """Do conditioned mixes have the label that they were to have? Supervised AMR against an unconditioned Bernoulli mixer.
 
-    python benchmarks/supervised.py [--data digits:attributes=even+large+loop] [--seeds 0 1 2] [--steps 800] [--autoencoder ...] [--keep FOLDER]
+    python benchmarks/supervised.py [--data digits:attributes=even+large+loop] [--seeds 0 1 2] [--steps 800] ...
 
 Both are trained for the same steps from the same seeds; then decoded mixes of test images are read by a classifier that
 was trained on real images alone (metric conditioned_labels), and so are codes with a label's vector added (metric
