@@ -4,8 +4,8 @@
 
 Every system has the same data, auto-encoder, steps and seeds (the variational one a second half of its encoder's last
 layer), and a squared error: an absolute one is least at a black image, of which a line is a small part. The critic of
-acai is Berthelot et al.'s, the discriminator of aegan and amr that of AMR. Mean distance and smoothness are those of the
-metric line_interpolation; for both less is better, 0 is perfect.
+acai has no spectral norm, the discriminator of aegan and amr has. Distance and smoothness are those of the metric
+line_interpolation; for both less is better, 0 is perfect.
 """
 
 import argparse
@@ -22,30 +22,32 @@ from mixzoo.config import resolve
 from mixzoo.plugins import load_zoo
 from mixzoo.run import start
 
-SYSTEMS = {  # name: objective, auto-encoder
-    "ae": ("ae", "acai"),
-    "dae": ("dae", "acai"),
-    "vae": ("vae", "vae:norm=none,slope=0.2,border=0,output=linear"),
-    "aegan": ("aegan:recon=l2,lam=50", "acai"),
-    "amr": ("amr:recon=l2,lam=50", "acai"),
-    "acai": ("acai", "acai"),
+SYSTEMS = {  # name: objective
+    "ae": "ae",
+    "dae": "dae",
+    "vae": "vae",
+    "aegan": "aegan:recon=l2,lam=50",
+    "amr": "amr:recon=l2,lam=50",
+    "acai": "acai",
+}
+NETWORKS = {  # of --networks: auto-encoder, the same with a posterior, discriminator, critic of acai
+    "acai": ("acai", "vae:norm=none,slope=0.2,border=0,output=linear", "amr:border=0", "acai"),
+    "dsprites": ("dsprites", "dsprites:variational=true", "dsprites", "dsprites:power_iterations=0"),
 }
 SCORES = ("line_interpolation.mean_distance", "line_interpolation.smoothness", "reconstruction.l2")
 
 
-def scores(name: str, options: str, numbers: dict[str, object], home: Path) -> dict[str, float]:
+def scores(name: str, networks: str, options: str, numbers: dict[str, object], home: Path) -> dict[str, float]:
     """One run, trained and scored."""
-    objective, autoencoder = SYSTEMS[name]
-    separator = "," if ":" in autoencoder else ":"
-    critic = "acai" if name == "acai" else "amr:border=0"
+    plain, variational, discriminator, critic = (f"{net}{',' if ':' in net else ':'}" for net in NETWORKS[networks])
     flags = {
         "dataset": "lines",
-        "autoencoder": autoencoder + (separator + options if options else ""),
-        "discriminator": critic + ("," if ":" in critic else ":") + options if options else critic,
-        "objective": objective,
+        "autoencoder": (variational if name == "vae" else plain) + options,
+        "discriminator": (critic if name == "acai" else discriminator) + options,
+        "objective": SYSTEMS[name],
     }
     zoo = load_zoo()
-    return start(zoo, resolve(zoo, None, flags, numbers), home).numbers
+    return start(zoo, resolve(zoo, None, {k: v.rstrip(":,") for k, v in flags.items()}, numbers), home).numbers
 
 
 def cell(found: list[float | None]) -> str:
@@ -61,6 +63,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
+    parser.add_argument("--networks", choices=NETWORKS, default="dsprites")
     parser.add_argument("--options", default="", help="of auto-encoder and discriminator alike, such as depth=8")
     parser.add_argument("--keep", type=Path, help="keep the runs here")
     given = parser.parse_args()
@@ -68,9 +71,11 @@ def main() -> None:
     print(f"{platform.machine()} {platform.system()}, {os.cpu_count()} CPU cores; python {platform.python_version()},")
     print(f"torch {version('torch')}, mixzoo {version('mixzoo')}. {given.steps} steps of 64 images, seeds", end=" ")
     print(f"{', '.join(map(str, given.seeds))}. Printed by `benchmarks/lines.py`.")
-    print(f"Auto-encoder acai{':' + given.options if given.options else ''} (vae: the same with a posterior); the")
-    print("discriminator of aegan and amr is amr:border=0, acai's critic acai. Objectives:")
-    print(", ".join(f"`{objective}`" for objective, _ in SYSTEMS.values()) + ".\n")
+    plain, variational, discriminator, critic = NETWORKS[given.networks]
+    print(f"Auto-encoder `{plain}` (vae: `{variational}`), discriminator `{discriminator}` (acai: `{critic}`), all")
+    print(
+        f"with `{given.options or 'no other options'}`. Objectives: {', '.join(f'`{o}`' for o in SYSTEMS.values())}.\n"
+    )
     print("| system | mean distance | smoothness | reconstruction, mean squared |")
     print("|---|---|---|---|")
     with ExitStack() as stack:
@@ -79,7 +84,7 @@ def main() -> None:
             runs = []
             for seed in given.seeds:
                 numbers: dict[str, object] = {"seed": seed, "steps": given.steps, "evaluate_every": given.steps}
-                runs.append(scores(name, given.options, numbers, folder / f"{name}-{seed}"))
+                runs.append(scores(name, given.networks, given.options, numbers, folder / f"{name}-{seed}"))
             print(
                 f"| {name} | " + " | ".join(cell([run.get(score) for run in runs]) for score in SCORES) + " |",
                 flush=True,

@@ -35,7 +35,8 @@ COLUMNS = ("accuracy", "chance_accuracy", "reconstruction_accuracy", "classifier
 def scores(flags: dict[str, str], numbers: dict[str, object], home: Path, classifier_steps: int) -> dict[str, float]:
     """One run, trained and scored."""
     zoo = load_zoo()
-    start(zoo, resolve(zoo, None, flags, numbers), home)
+    if not (home / "results.json").exists():  # one that was kept is scored anew, not trained
+        start(zoo, resolve(zoo, None, flags, numbers), home)
     run = open_run(zoo, home, "auto")
     finished = FinishedRun(run.players.autoencoder, run.players.mixer, run.data, int(str(numbers["seed"])), run.device)
     found = {}
@@ -61,7 +62,7 @@ def main() -> None:
     parser.add_argument("--labelled-images", type=int)
     parser.add_argument("--classifier-steps", type=int, default=400)
     parser.add_argument("--only", nargs="+", default=list(SYSTEMS), help="systems, by the beginning of their names")
-    parser.add_argument("--keep", type=Path, help="keep the runs here")
+    parser.add_argument("--keep", type=Path, help="keep the runs here, and use those that are")
     given = parser.parse_args()
     nets = {kind: getattr(given, kind) for kind in ("autoencoder", "discriminator") if getattr(given, kind)}
     print(f"## {given.data}, {given.steps} steps, seeds {' '.join(map(str, given.seeds))}, {date.today()}\n")

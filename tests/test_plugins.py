@@ -158,7 +158,7 @@ def test_every_first_party_part_is_documented(kind):
 def test_canonical_specs_show_every_option():
     zoo = load_zoo()
     assert zoo.canonical("mixer", "dirichlet:k=4") == "dirichlet:alpha=1.0,k=4"
-    assert zoo.canonical("objective", "amr:lam=5") == "amr:beta=0.0,gan=js,lam=5.0,recon=l1"
+    assert zoo.canonical("objective", "amr:lam=5") == "amr:beta=0.0,dropout=0.0,gan=js,lam=5.0,r1=0.0,recon=l1"
     assert zoo.canonical("dataset", "mnist") == "mnist:download=false,root=data"
     for offer in zoo.of_kind("mixer"):
         needed = [f"{option.name}=mixup" for option in zoo.options("mixer", offer.name) if option.required]

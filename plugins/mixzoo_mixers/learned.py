@@ -43,6 +43,7 @@ class Label:
         "corner_is_that_source": "a point is a label to aim at; what has a source's label may come from others",
         "at_is_a_point_of_the_simplex": "a point is a label to aim at, not a share",
         "mean_share_is_one_over_k": "the chance of a source is what embed says of the label",
+        "a_larger_batch_has_the_same_law": "the chance of a source hangs on the labels, and another batch has others",
     }
 
     k: Annotated[int, Ge(2), Le(64), "sources of one mix"] = 2
