@@ -165,3 +165,10 @@ def test_constraints_meet_the_lower_bounds_and_name_no_host():
         assert name in pinned, name
         numbers = [tuple(int(n) for n in v.split(".")[:2]) for v in (pinned[name] + ".0", least + ".0")]
         assert numbers[0] >= numbers[1], name
+
+
+def test_the_figures_of_the_page_on_labels_are_those_of_its_table():
+    rows = (ROOT / "benchmarks/results/supervised.md").read_text().splitlines()
+    for system in ("label, ", "label:sees=mix", "bernoulli"):
+        (row,) = [row.split("|") for row in rows if row.startswith(f"| {system}")]
+        assert f"{row[2].strip()} %" in CONDITIONED
