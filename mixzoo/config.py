@@ -19,7 +19,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
@@ -60,6 +60,14 @@ class Train:
     beta2: Annotated[float, Ge(0), Lt(1), "Adam's β₂ (the paper: 0.99)"] = 0.99
     weight_decay: Annotated[float, Ge(0), "L2 decay added to the gradient, as in the paper"] = 1e-5
     device: Annotated[str, "cpu, cuda, cuda:1, ..., or auto: a GPU where there is one"] = "auto"
+    engine: Annotated[
+        Literal["auto", "eager", "compile", "graph"],
+        "how a step is run: as written, with compiled networks, or as one CUDA graph; auto: graph on a GPU, else eager",
+    ] = "auto"
+    precision: Annotated[
+        Literal["auto", "fp32", "tf32", "bf16"],
+        "of products: tf32 on GPUs only, bf16 for the discriminator; auto is tf32 on a GPU, fp32 else",
+    ] = "auto"
     threads: Annotated[int, Ge(0), Le(1024), "CPU threads; 0 leaves torch's own choice"] = 0
     deterministic: (
         Annotated[bool, "refuse operations that differ from run to run; on for a CPU, off for a GPU"] | None

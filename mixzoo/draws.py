@@ -5,9 +5,10 @@ a mix can be drawn again at any time. Draws are made on the CPU, whatever the de
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Int
@@ -17,6 +18,7 @@ from mixzoo.mixing import drawn
 from mixzoo.protocols import CodeShape, Draw, Mixer, Needs
 
 NOTHING = Needs()
+BLOCK = 64  # steps drawn ahead for a GPU
 
 
 def seed_for(seed: int, purpose: str, step: int = 0) -> int:
@@ -40,6 +42,11 @@ class StepDraws:
     second: "tuple[Tensor, Draw] | None" = None  # partners and draw of the objective's second mixer
     noise: Mapping[str, Tensor] = field(default_factory=dict)  # "input", "code", "kept": see `noise`
     labelled: Bool[Tensor, " batch"] | None = None  # whose labels the objective may use; None for all
+
+    def map(self, function: "Callable[[Tensor], Tensor]") -> "StepDraws":
+        """The same with `function` of every tensor but for `index`."""
+        parts = (self.partners, self.mix, self.second, self.noise, self.labelled)
+        return StepDraws(self.index, *mapped(function, parts))
 
 
 def order(seed: int, images: int, start: int, count: int) -> Int[Tensor, " count"]:
@@ -130,24 +137,68 @@ def noise(
     return found
 
 
+def mapped(function: Callable[[Tensor], Tensor], draw: Any) -> Any:
+    """`function` of every tensor of a draw, in a fixed order."""
+    if isinstance(draw, Tensor):
+        return function(draw)
+    if isinstance(draw, Mapping):
+        return {name: mapped(function, part) for name, part in draw.items()}
+    if isinstance(draw, tuple):
+        return tuple(mapped(function, part) for part in draw)
+    return draw
+
+
 def to_device(draw: Draw, device: torch.device) -> Draw:
     """The same draw on `device`."""
-    if isinstance(draw, Tensor):
-        return draw.to(device, non_blocking=True)
-    return {name: tensor.to(device, non_blocking=True) for name, tensor in draw.items()}
+    there: Draw = mapped(lambda tensor: tensor.to(device, non_blocking=True), draw)
+    return there
 
 
 def sent(draws: StepDraws, device: torch.device) -> StepDraws:
     """All the draws of a step on `device`, but for `index`, which the data take as it is."""
+    return draws.map(lambda tensor: tensor.to(device, non_blocking=True))
 
-    def there(tensor: Tensor) -> Tensor:
-        return tensor.to(device, non_blocking=True)
 
-    return StepDraws(
-        index=draws.index,
-        partners=there(draws.partners),
-        mix=to_device(draws.mix, device),
-        second=None if draws.second is None else (there(draws.second[0]), to_device(draws.second[1], device)),
-        noise={name: there(tensor) for name, tensor in draws.noise.items()},
-        labelled=None if draws.labelled is None else there(draws.labelled),
-    )
+class Blocks:
+    """The draws of one step after another, made a block of steps at a time on the CPU and sent to a GPU together."""
+
+    def __init__(self, draw: Callable[[int], StepDraws], device: torch.device, steps: int = BLOCK) -> None:
+        self._draw, self._device = draw, device
+        self._steps = steps if device.type == "cuda" else 1  # beside the data there is nothing to send
+        self._ready: dict[int, StepDraws] = {}
+
+    def at(self, step: int) -> StepDraws:
+        if step not in self._ready:
+            made = [self._draw(step + i) for i in range(self._steps)]
+            self._ready = {step + i: draws for i, draws in enumerate(together(made, self._device))}
+        return self._ready[step]
+
+
+def together(draws: list[StepDraws], device: torch.device) -> list[StepDraws]:
+    """The draws on `device`, by one transfer for each of their tensors; one by one where their shapes differ."""
+    shapes = [[tensor.shape for tensor in tensors_of(one)] for one in draws]
+    if len(draws) == 1 or any(other != shapes[0] for other in shapes):
+        return [sent(one, device) for one in draws]
+
+    stacked = [torch.stack(tensors) for tensors in zip(*(tensors_of(one) for one in draws))]
+    pinned = [block.pin_memory() for block in stacked] if device.type == "cuda" else stacked
+    there = [block.to(device, non_blocking=True) for block in pinned]
+    return [_filled(one, [block[i] for block in there]) for i, one in enumerate(draws)]
+
+
+def _filled(draws: StepDraws, tensors: list[Tensor]) -> StepDraws:
+    """The draws with these tensors in place of their own, in the order of tensors_of."""
+    rest = iter(tensors)
+    return draws.map(lambda _: next(rest))
+
+
+def tensors_of(draws: StepDraws) -> list[Tensor]:
+    """Every tensor of the draws but for `index`, in a fixed order."""
+    found: list[Tensor] = []
+
+    def noted(tensor: Tensor) -> Tensor:
+        found.append(tensor)
+        return tensor
+
+    draws.map(noted)
+    return found

@@ -31,6 +31,7 @@ from mixzoo.provenance import changes, recorded, same_parts
 from mixzoo.spec import parse_spec
 from mixzoo.training.build import build_players
 from mixzoo.training.checkpoint import Progress, load_modules, modules_of, newest, restore, saved
+from mixzoo.training.engine import build_engine, precision_of
 from mixzoo.training.logs import MetricsFile, Show
 from mixzoo.training.loop import Loop, fresh
 from mixzoo.training.step import Players
@@ -146,7 +147,7 @@ def pick_device(name: str) -> torch.device:
 
 @contextlib.contextmanager
 def settings(train: Train, device: torch.device, recorded_threads: int = 0) -> Iterator[None]:
-    """torch's threads and determinism as the run asks, and as they were afterwards.
+    """torch's threads, determinism and precision as the run asks, and as they were afterwards.
 
     Sums depend on the number of threads in their last bits, so a resumed run takes the number it began with.
     """
@@ -156,6 +157,9 @@ def settings(train: Train, device: torch.device, recorded_threads: int = 0) -> I
     on_cpu = device.type == "cpu"  # where it costs nothing
     torch.use_deterministic_algorithms(on_cpu if train.deterministic is None else train.deterministic)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # slow; it only finds bugs
+    tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    allowed = precision_of(train, device) in ("tf32", "bf16")
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
     if train.threads or recorded_threads:
         torch.set_num_threads(train.threads or recorded_threads)
     try:
@@ -163,6 +167,7 @@ def settings(train: Train, device: torch.device, recorded_threads: int = 0) -> I
     finally:
         torch.use_deterministic_algorithms(deterministic)
         torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
         torch.set_num_threads(threads)
 
 
@@ -179,7 +184,8 @@ def _train(
 
     images = on_device(data.train, device, config.train.batch_images)
     labelled = labelled_images(config.train, len(data.train))
-    loop = Loop(config.train, players, data, images, metrics, home / "checkpoints", show, picture, labelled)
+    engine = build_engine(config.train, players, device, show.note)
+    loop = Loop(config.train, players, engine, data, images, metrics, home / "checkpoints", show, picture, labelled)
     write_status(home, "running")
     try:
         progress = loop.run(progress)

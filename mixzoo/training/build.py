@@ -61,7 +61,7 @@ def build_players(
         "discriminator": trainable([discriminator]),
         "probe": trainable([probe]),
     }
-    optimisers = {name: _adam(config.train, name, params) for name, params in moved.items() if params}
+    optimisers = {name: _adam(config.train, name, params, device) for name, params in moved.items() if params}
     return Players(autoencoder, mixer, discriminator, probe, objective, optimisers, setting.label_width)
 
 
@@ -172,6 +172,13 @@ def _seeded(seed: int, purpose: str, make: Any) -> Any:
         return make()
 
 
-def _adam(train: Train, player: str, parameters: list[nn.Parameter]) -> Optimizer:
+def _adam(train: Train, player: str, parameters: list[nn.Parameter], device: torch.device) -> Optimizer:
     rate = train.probe_lr if player == "probe" else train.lr
-    return Adam(parameters, lr=rate, betas=(train.beta1, train.beta2), weight_decay=train.weight_decay)
+    return Adam(
+        parameters,
+        lr=rate,
+        betas=(train.beta1, train.beta2),
+        weight_decay=train.weight_decay,
+        fused=device.type in ("cpu", "cuda"),  # one kernel for all weights
+        capturable=device.type == "cuda",  # its count of steps on the device, where a CUDA graph can reach it
+    )

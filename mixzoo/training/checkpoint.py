@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from mixzoo.errors import CheckpointError, StorageError
 from mixzoo.evaluation.probe import ProbeRecord
-from mixzoo.training.step import Players
+from mixzoo.training.step import Players, laid_out_as, parameters_of
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -154,9 +154,11 @@ def _load(state: State, players: Players, where: Path) -> None:
     load_modules(state, modules_of(players), where)
     for name, optimiser in players.optimisers.items():
         moments: dict[int, dict[str, Tensor]] = {}
+        parameters = parameters_of(optimiser)
         for key, value in state[f"adam-{name}"].items():
             index, _, field = key.partition(".")
-            moments.setdefault(int(index), {})[field] = value
+            parameter = parameters[int(index)]
+            moments.setdefault(int(index), {})[field] = value if value.ndim == 0 else laid_out_as(parameter, value)
         optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
 
 

@@ -19,13 +19,14 @@ from torch import Tensor
 
 from mixzoo.config import Train
 from mixzoo.data.batches import DeviceSplit
-from mixzoo.draws import draw_step, seed_for
+from mixzoo.draws import Blocks, StepDraws, draw_step, seed_for
 from mixzoo.errors import Interrupted, NonFiniteError
 from mixzoo.evaluation.probe import ProbeRecord, accuracy
 from mixzoo.protocols import CodeShape, Dataset
 from mixzoo.training.checkpoint import Progress, commit, non_finite
+from mixzoo.training.engine import Engine
 from mixzoo.training.logs import MetricsFile, Show
-from mixzoo.training.step import Players, train_step
+from mixzoo.training.step import Players
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Loop:
 
     train: Train
     players: Players
+    engine: Engine
     data: Dataset
     images: DeviceSplit  # the train split on the device
     metrics: MetricsFile
@@ -45,9 +47,10 @@ class Loop:
     def run(self, progress: Progress) -> Progress:
         """Train from `progress` to the last step; raises Interrupted, with the state committed, on a signal."""
         clock = Clock(self.train, progress.step)
+        draws = Blocks(self._draw, self.images.images.device)
         with torch.random.fork_rng(devices=[]), stop_requested() as stop:
             for step in range(progress.step, self.train.steps):
-                report = self._step(step)
+                report = self._step(step, draws.at(step))
                 done = step + 1
                 if done % self.train.log_every == 0:
                     self._log(done, report, clock)
@@ -64,24 +67,24 @@ class Loop:
                     )
         return progress
 
-    def _step(self, step: int) -> dict[str, Tensor]:
-        latent = tuple(self.players.autoencoder.latent_shape)
-        shape = CodeShape(self.train.batch_images, latent)
-        images, progress = len(self.images.images), step / self.train.steps
-        draws = draw_step(
+    def _step(self, step: int, draws: StepDraws) -> dict[str, Tensor]:
+        x, labels = self.images.batch(draws.index)
+        torch.manual_seed(seed_for(self.train.seed, "torch", step))  # for a network that draws its own (dropout)
+        return self.engine(x, labels, draws, autoencoder_moves=step % self.train.d_steps == 0)
+
+    def _draw(self, step: int) -> StepDraws:
+        shape = CodeShape(self.train.batch_images, tuple(self.players.autoencoder.latent_shape))
+        return draw_step(
             self.train.seed,
             step,
             self.players.mixer,
             shape,
-            images,
-            progress,
+            len(self.images.images),
+            step / self.train.steps,
             needs=self.players.objective.needs,
             image_shape=self.data.image_shape,
             labelled=self.labelled,
         )
-        x, labels = self.images.batch(draws.index)
-        torch.manual_seed(seed_for(self.train.seed, "torch", step))  # for a network that draws its own (dropout)
-        return train_step(self.players, x, labels, draws, autoencoder_moves=step % self.train.d_steps == 0)
 
     def _log(self, done: int, report: dict[str, Tensor], clock: "Clock") -> None:
         values = dict(zip(report, torch.stack(list(report.values())).tolist()))  # one read from the device

@@ -14,8 +14,9 @@ from torch.optim import Optimizer
 
 from mixzoo.draws import StepDraws, sent
 from mixzoo.evaluation.probe import probe_loss
-from mixzoo.protocols import AutoEncoder, Discriminator, Images, Judgement, Mixer, Objective, Terms
+from mixzoo.protocols import AutoEncoder, Discriminator, Mixer, Needs, Objective, Terms
 from mixzoo.resynthesis import resynthesise
+from mixzoo.training.gradients import judge, judge_once, own_gradients, shared_gradients
 
 
 @dataclass(frozen=True)
@@ -59,19 +60,32 @@ def train_step(
             second=draws.second,
             noise=draws.noise,
         )
-    D = judge(players.discriminator, players.objective.judged(r))  # one forward of D for both players
+    judged, discriminator = players.objective.judged(r), players.discriminator
+    once = judged and discriminator is not None and one_score(players.objective.needs)
+    verdict = judge_once(discriminator, judged) if once else None  # type: ignore[arg-type]
+    D = judge(discriminator, judged) if verdict is None else verdict.D
 
     terms = {
         "autoencoder": players.objective.autoencoder_terms(r, D),
         "discriminator": players.objective.discriminator_terms(r, D) | penalty(players, x),
         "probe": {} if players.probe is None else {"loss": probe_loss(players.probe, r.h, labels)},
     }
-    moving = [name for name in terms if terms[name] and (autoencoder_moves or name != "autoencoder")]
-    descend(players.optimisers, {name: terms[name] for name in moving})
+    moving = {name: own for name, own in terms.items() if own and (autoencoder_moves or name != "autoencoder")}
+    parameters = {name: parameters_of(players.optimisers[name]) for name in moving}
+    found = own_gradients(moving, parameters) if verdict is None else shared_gradients(moving, parameters, verdict)
+    for name, gradients in found.items():
+        for parameter, gradient in zip(parameters[name], gradients):
+            parameter.grad = None if gradient is None else laid_out_as(parameter, gradient)
+        players.optimisers[name].step()
 
     report = {f"{player}/{name}": value for player, own in terms.items() for name, value in own.items()}
     report |= {f"D({name})": score.mean() for name, score in D.realness.items()}
     return {name: value.detach() for name, value in report.items()}
+
+
+def one_score(needs: Needs) -> bool:
+    """Whether both players' terms are functions of one score an image, so that one pass back through D serves both."""
+    return not (needs.attributes or needs.redrawn)
 
 
 def penalty(players: Players, x: Float[Tensor, "batch channels height width"]) -> Terms:
@@ -82,33 +96,11 @@ def penalty(players: Players, x: Float[Tensor, "batch channels height width"]) -
     return terms
 
 
-def judge(discriminator: Discriminator | None, judged: Images) -> Judgement:
-    """D's scores of everything judged, from one pass over all of it as one batch."""
-    if discriminator is None or not judged:
-        return Judgement({})
-    sizes = [len(images) for images in judged.values()]
-    scores = discriminator(torch.cat(list(judged.values())))
-    parts = ({} if said is None else dict(zip(judged, torch.split(said, sizes))) for said in scores)
-    return Judgement(*parts)
-
-
-def descend(optimisers: dict[str, Optimizer], terms: dict[str, Terms]) -> None:
-    """Each player's gradient of its own sum, for its own parameters alone, all at the same point; then all step.
-
-    Gradients are asked for by parameter, so D gets none from the auto-encoder's terms and the reverse, and nothing is
-    detached.
-    """
-    gradients = {name: gradient(terms[name], parameters_of(optimisers[name])) for name in terms}
-    for name in terms:
-        for parameter, grad in zip(parameters_of(optimisers[name]), gradients[name]):
-            parameter.grad = grad
-        optimisers[name].step()
-
-
-def gradient(terms: Terms, parameters: list[Parameter]) -> tuple[Tensor | None, ...]:
-    """The gradient of the sum of the terms; None for a parameter that no term depends on. The graph is kept."""
-    total = torch.stack(list(terms.values())).sum()
-    return torch.autograd.grad(total, parameters, retain_graph=True, allow_unused=True)
+def laid_out_as(parameter: Parameter, tensor: Tensor) -> Tensor:
+    """The tensor in the memory layout of the parameter: a fused optimiser walks through both without a look at it."""
+    if tensor.stride() == parameter.stride():
+        return tensor
+    return torch.empty_like(parameter, requires_grad=False).copy_(tensor)
 
 
 def parameters_of(optimiser: Optimizer) -> list[Parameter]:

@@ -15,7 +15,9 @@ from annotated_types import Ge, Le
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-L = TypeVar("L", nn.Conv2d, nn.InstanceNorm2d)
+from mixzoo_convnets.stack import Stack
+
+L = TypeVar("L", nn.Conv2d, nn.GroupNorm)
 
 # Options that more than one recipe has; each recipe gives its own default.
 Latent: TypeAlias = Annotated[int, Ge(1), "feature maps of the code; dh = latent x 4 x 4 for images of 32x32"]
@@ -54,11 +56,11 @@ class Style:
         return spectral_norm(conv, n_power_iterations=self.power_iterations)
 
     def block(self, channels_in: int, channels_out: int) -> list[nn.Module]:
-        """3x3 convolution, norm, leaky ReLU."""
-        norm = [begun(nn.InstanceNorm2d(channels_out, affine=True), self.init)] if self.norm == "instance" else []
-        return [self.conv(channels_in, channels_out), *norm, nn.LeakyReLU(self.slope)]
+        """3x3 convolution, norm, leaky ReLU (in place: of its input only the sign is needed again)."""
+        norm = [begun(nn.GroupNorm(channels_out, channels_out), self.init)] if self.norm == "instance" else []
+        return [self.conv(channels_in, channels_out), *norm, nn.LeakyReLU(self.slope, inplace=True)]
 
-    def encoder(self, *, channels: int, depth: int, latent: int, scales: int, border: int) -> nn.Sequential:
+    def encoder(self, *, channels: int, depth: int, latent: int, scales: int, border: int) -> Stack:
         """Image [channels, height, width] -> code [latent, height / 2^scales, width / 2^scales]."""
         layers = [self.first(channels, depth, border)]
         width = depth
@@ -66,9 +68,9 @@ class Style:
             narrow, width = width, depth << scale
             layers += [*self.block(narrow, width), *self.block(width, width), nn.AvgPool2d(2)]
         layers += [*self.block(width, 2 * width), self.conv(2 * width, latent)]
-        return nn.Sequential(*layers)
+        return Stack(*layers)
 
-    def decoder(self, *, channels: int, depth: int, latent: int, scales: int) -> nn.Sequential:
+    def decoder(self, *, channels: int, depth: int, latent: int, scales: int) -> Stack:
         """Code -> image. The last layer is linear: the image is not confined to [-1, 1]."""
         layers: list[nn.Module] = []
         width = latent
@@ -76,7 +78,7 @@ class Style:
             wide, width = width, depth << scale
             layers += [*self.block(wide, width), *self.block(width, width), nn.Upsample(scale_factor=2, mode="nearest")]
         layers += [*self.block(width, width), self.conv(width, channels)]
-        return nn.Sequential(*layers)
+        return Stack(*layers)
 
 
 def begun(layer: L, init: Literal["fan_in", "authors"]) -> L:

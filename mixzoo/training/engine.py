@@ -1,0 +1,178 @@
+"""How a step is run: as it is written, with compiled networks, or captured whole as one CUDA graph.
+
+    eager    train_step, call by call
+    compile  the networks through torch.compile, the step around them as it is
+    graph    a step of both players, optimisers and probe recorded once as a CUDA graph and replayed on new inputs
+
+Every one is the same function of (parameters, batch, draws); what differs is rounding. `auto` is graph on a GPU and
+eager elsewhere: on a CPU compiled networks measured slower (benchmarks/step.py).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from mixzoo.config import Train
+from mixzoo.draws import StepDraws
+from mixzoo.errors import ConfigError
+from mixzoo.protocols import AutoEncoder, Discriminator, Scores, Terms
+from mixzoo.training.graph import Graphed, Snapshot
+from mixzoo.training.step import Players, train_step
+
+Note = Callable[[str], None]
+CLOSE = 1e-3  # of a recorded step's terms to those of the step as it is written, relative or of 1
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """One optimisation step, however it is run: train_step without its first argument."""
+
+    def __call__(self, x: Tensor, labels: Tensor, draws: StepDraws, *, autoencoder_moves: bool = True) -> Terms: ...
+
+
+def build_engine(train: Train, players: Players, device: torch.device, note: Note = lambda line: None) -> Engine:
+    """The engine that the run asks for; ConfigError where this machine has not what it takes.
+
+    `note` is told where `auto` had to take another one, and why.
+    """
+    if train.engine == "graph" and device.type != "cuda":
+        raise ConfigError(f"--engine graph captures CUDA graphs, and the run is on {device}; use eager or auto")
+    if precision_of(train, device) == "bf16" and players.discriminator is not None:
+        low = InBfloat16(players.discriminator, device.type)
+        players = replace(players, discriminator=low)
+    eager = partial(train_step, players)
+    if train.engine == "compile":
+        return Compiling(partial(train_step, compiled(players)))
+    if device.type != "cuda" or train.engine == "eager":
+        return eager
+    return Graphed(players) if train.engine == "graph" else Checked(Graphed(players), eager, players, note)
+
+
+def precision_of(train: Train, device: torch.device) -> str:
+    """The precision that the run asks for; ConfigError for one that its device lacks."""
+    if train.precision == "auto":
+        return "tf32" if device.type == "cuda" else "fp32"
+    if train.precision == "tf32" and device.type != "cuda":
+        raise ConfigError(f"--precision tf32 is a way of GPUs, and the run is on {device}; use fp32, bf16 or auto")
+    return train.precision
+
+
+@dataclass(frozen=True)
+class InBfloat16:
+    """D with its convolutions and products in bfloat16; its scores, and spectral norm, stay in full precision.
+
+    D is most of a step's arithmetic. f and g are left in full precision: their norms lose by it, and rounding in them
+    reaches the codes.
+    """
+
+    discriminator: Discriminator
+    device: str
+
+    def __call__(self, x: Tensor) -> Scores:
+        from torch.nn.utils import parametrize
+
+        with parametrize.cached():
+            for module in self.discriminator.modules():  # type: ignore[attr-defined]
+                if parametrize.is_parametrized(module):  # spectral norm, worked out before rounding begins
+                    for name in module.parametrizations:
+                        getattr(module, name)
+            with torch.autocast(self.device, torch.bfloat16):
+                scores = self.discriminator(x)
+        return Scores(*(None if said is None else said.to(x.dtype) for said in scores))  # type: ignore[arg-type]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.discriminator, name)
+
+
+def compiled(players: Players) -> Players:
+    """The players with compiled networks, which share their weights."""
+    autoencoder = CompiledAutoEncoder(players.autoencoder)
+    discriminator = None if players.discriminator is None else _compile(players.discriminator)
+    return replace(players, autoencoder=autoencoder, discriminator=discriminator)
+
+
+class CompiledAutoEncoder:
+    """f and g, each compiled at its first call for each shape."""
+
+    def __init__(self, autoencoder: AutoEncoder) -> None:
+        self._plain = autoencoder
+        self.latent_shape = autoencoder.latent_shape
+        self.encode, self.decode = _compile(autoencoder.encode), _compile(autoencoder.decode)
+        if hasattr(autoencoder, "posterior"):
+            self.posterior = _compile(autoencoder.posterior)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._plain, name)
+
+
+def _compile(function: Any) -> Any:
+    return torch.compile(function, dynamic=False, options={"fallback_random": True})  # dropout draws as eager does
+
+
+class Compiling:
+    """A step whose networks are compiled as it is first taken; ConfigError where the compiler fails."""
+
+    def __init__(self, step: Engine) -> None:
+        self._step = step
+
+    def __call__(self, x: Tensor, labels: Tensor, draws: StepDraws, *, autoencoder_moves: bool = True) -> Terms:
+        from torch._dynamo.exc import TorchDynamoException
+
+        try:
+            return self._step(x, labels, draws, autoencoder_moves=autoencoder_moves)
+        except TorchDynamoException as err:
+            raise ConfigError(f"--engine compile: {_first_line(err)}; use --engine eager") from err
+
+
+class Checked:
+    """The recorded step where one replay agrees with the step as it is written; that one from then on where not."""
+
+    def __init__(self, graphed: Graphed, eager: Engine, players: Players, note: Note) -> None:
+        self._graphed, self._eager, self._players, self._note = graphed, eager, players, note
+        self._seen: set[bool] = set()  # kinds of step that were checked
+        self._falls = False
+
+    def __call__(self, x: Tensor, labels: Tensor, draws: StepDraws, *, autoencoder_moves: bool = True) -> Terms:
+        if autoencoder_moves not in self._seen and not self._falls:
+            self._seen.add(autoencoder_moves)
+            if why := self._disagreement(x, labels, draws, autoencoder_moves):
+                self._falls = True
+                self._note(f"--engine auto: a step at a time in place of a CUDA graph ({why})")
+        step = self._eager if self._falls else self._graphed
+        return step(x, labels, draws, autoencoder_moves=autoencoder_moves)
+
+    def _disagreement(self, x: Tensor, labels: Tensor, draws: StepDraws, moves: bool) -> str:
+        """Why the recorded step will not do, or ''. Nothing that trains is left changed.
+
+        Two steps are taken, so that the second reports on what the first did to the weights.
+        """
+        before = Snapshot(self._players, x.device)
+        expected = self._twice(self._eager, x, labels, draws, moves)
+        before.put_back()
+        try:
+            found = self._twice(self._graphed, x, labels, draws, moves)
+        except RuntimeError as err:
+            before.put_back()
+            return f"it cannot be recorded: {_first_line(err)}"
+        before.put_back()
+        far = {name: abs(found[name] - value) for name, value in expected.items()}
+        off = [name for name, value in expected.items() if not far[name] <= CLOSE * max(1, abs(value))]
+        return f"{off[0][1]} differs by {far[off[0]]:.1e}" if off else ""
+
+    def _twice(
+        self, step: Engine, x: Tensor, labels: Tensor, draws: StepDraws, moves: bool
+    ) -> dict[tuple[int, str], float]:
+        """What two steps on the same batch report."""
+        reports = [
+            {name: value.item() for name, value in step(x, labels, draws, autoencoder_moves=moves).items()}
+            for _ in range(2)
+        ]
+        return {(i, name): value for i, report in enumerate(reports) for name, value in report.items()}
+
+
+def _first_line(err: Exception) -> str:
+    return str(err).strip().partition("\n")[0] or type(err).__name__

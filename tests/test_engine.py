@@ -1,0 +1,273 @@
+"""Ways to run a step: the same numbers in each, and one line where a machine has not what a way takes."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from mixzoo import CodeShape
+from mixzoo.config import Train
+from mixzoo.data.batches import on_device
+from mixzoo.draws import Blocks, draw_step, tensors_of, together
+from mixzoo.errors import ConfigError
+from mixzoo.training.build import build_players
+from mixzoo.training.engine import CLOSE, Checked, Compiling, build_engine, precision_of
+from mixzoo.training.graph import Graphed
+from mixzoo.training.step import train_step
+from toys import toy_config, toy_zoo
+
+CPU = torch.device("cpu")
+STEPS = 20
+
+
+class Rerun:
+    """Records by remembering the function: a CUDA graph's manners, on any device.
+
+    Like a graph it works on fixed tensors and fills those that the first call returned; unlike one it runs Python.
+    """
+
+    def __init__(self, spoil=0.0, fails=False):
+        self.spoil, self.fails, self.recorded = spoil, fails, 0
+
+    def warm_up(self, function):
+        function()
+        function()
+
+    def record(self, function):
+        if self.fails:
+            raise RuntimeError("operation not permitted when stream is capturing\nlong story")
+        self.recorded += 1
+        report = {name: value.clone() for name, value in function().items()}
+
+        def replay():
+            for name, value in function().items():
+                report[name].copy_(value + self.spoil)
+
+        return report, replay
+
+
+def scene(objective="amr", mixer="mixup", **networks):
+    zoo = toy_zoo()
+    config = toy_config(zoo, flags={"objective": objective, "mixer": mixer, **networks})
+    data = config.parts["dataset"].load(0)
+    players = build_players(zoo, config, data, CPU)
+    images = on_device(data.train, CPU, config.train.batch_images)
+    shape = CodeShape(config.train.batch_images, tuple(players.autoencoder.latent_shape))
+    needs = players.objective.needs
+
+    def draw(step):
+        size = data.image_shape
+        return draw_step(0, step, players.mixer, shape, len(data.train), step / STEPS, needs=needs, image_shape=size)
+
+    return players, images, draw
+
+
+def trained(engine_of, objective="amr", mixer="mixup", d_steps=1):
+    """The reports of some steps, and the weights after them."""
+    players, images, draw = scene(objective, mixer)
+    engine, reports = engine_of(players), []
+    for step in range(STEPS):
+        draws = draw(step)
+        report = engine(*images.batch(draws.index), draws, autoencoder_moves=step % d_steps == 0)
+        reports.append({name: value.item() for name, value in report.items()})
+    return reports, [
+        p.detach().clone() for o in players.optimisers.values() for g in o.param_groups for p in g["params"]
+    ]
+
+
+def eager(players):
+    return lambda *given, **how: train_step(players, *given, **how)
+
+
+@pytest.mark.parametrize("d_steps", [1, 3])
+@pytest.mark.parametrize(
+    ("objective", "mixer"), [("amr", "bernoulli:k=3"), ("ae", "mixup"), ("acai", "dirichlet:k=3"), ("amr", "network")]
+)
+def test_a_recorded_step_is_the_step_bit_for_bit(objective, mixer, d_steps):
+    recorder = Rerun()
+    expected = trained(eager, objective, mixer, d_steps)
+    found = trained(lambda players: Graphed(players, recorder), objective, mixer, d_steps)
+    assert found[0] == expected[0]
+    assert all(torch.equal(one, two) for one, two in zip(found[1], expected[1], strict=True))
+    assert recorder.recorded == (1 if d_steps == 1 else 2)
+
+
+def test_warming_up_and_recording_leave_no_trace():
+    players, images, draw = scene()
+    before = [p.clone() for p in players.autoencoder.parameters()]
+    graphed, draws = Graphed(players, Rerun()), draw(0)
+    x, labels = images.batch(draws.index)
+    graphed._record(x, labels, draws, True)
+    assert all(torch.equal(one, two) for one, two in zip(players.autoencoder.parameters(), before))
+    moments = [value for state in players.optimisers["autoencoder"].state.values() for value in state.values()]
+    assert moments
+    assert not any(value.any() for value in moments)
+
+
+def test_auto_keeps_a_recorded_step_that_agrees_and_trains_as_the_step_does():
+    lines, recorder = [], Rerun()
+
+    def checked(players):
+        return Checked(Graphed(players, recorder), eager(players), players, lines.append)
+
+    expected, found = trained(eager), trained(checked)
+    assert (found[0], lines, recorder.recorded) == (expected[0], [], 1)
+    assert all(torch.equal(one, two) for one, two in zip(found[1], expected[1], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("recorder", "why"),
+    [
+        (Rerun(spoil=10 * CLOSE), r"autoencoder/reconstruct differs by 1\.0e-02"),
+        (Rerun(fails=True), "it cannot be recorded: operation not permitted when stream is capturing"),
+    ],
+)
+def test_auto_falls_back_with_one_line_that_says_why_and_nothing_lost(recorder, why):
+    import re
+
+    lines = []
+    found = trained(lambda players: Checked(Graphed(players, recorder), eager(players), players, lines.append))
+    expected = trained(eager)
+    assert found[0] == expected[0]
+    assert all(torch.equal(one, two) for one, two in zip(found[1], expected[1], strict=True))
+    assert len(lines) == 1
+    assert re.fullmatch(rf"--engine auto: a step at a time in place of a CUDA graph \({why}\)", lines[0])
+
+
+def test_bf16_is_d_alone_and_near():
+    """Its forward pass rounds to eight bits; after 20 steps every term is within 5 % of 1 of what it was."""
+    config = Train(precision="bf16")
+    expected, _ = trained(lambda players: build_engine(Train(), players, CPU))
+    found, _ = trained(lambda players: build_engine(config, players, CPU))
+    assert found != expected
+    assert found[0]["autoencoder/reconstruct"] == expected[0]["autoencoder/reconstruct"]
+    for one, two in zip(found, expected):
+        assert one == pytest.approx(two, abs=0.05)
+
+
+def test_bf16_leaves_spectral_norm_and_scores_in_full_precision():
+    from mixzoo import create
+    from mixzoo.training.engine import InBfloat16
+
+    D = create("discriminator", "amr:depth=4", latent_shape=(2, 4, 4))
+    x = torch.randn(2, 1, 32, 32)
+    D.eval()
+    plain, low = D(x).realness, InBfloat16(D, "cpu")(x).realness
+    assert low.dtype == torch.float32
+    assert not torch.equal(plain, low)
+    torch.testing.assert_close(low, plain, rtol=0.05, atol=0.05)
+    norm = D.layers[1].parametrizations.weight[0]
+    assert norm._u.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        ({"engine": "graph"}, "--engine graph captures CUDA graphs, and the run is on cpu; use eager or auto"),
+        ({"precision": "tf32"}, "--precision tf32 is a way of GPUs, and the run is on cpu; use fp32, bf16 or auto"),
+    ],
+)
+def test_what_a_cpu_has_not_is_refused(train, message):
+    players, *_ = scene()
+    with pytest.raises(ConfigError) as caught:
+        build_engine(Train(**train), players, CPU)
+    assert str(caught.value) == message
+
+
+def test_auto_is_tf32_and_a_graph_on_a_gpu_and_neither_elsewhere():
+    assert precision_of(Train(), torch.device("cuda")) == "tf32"
+    assert precision_of(Train(), CPU) == "fp32"
+    players, *_ = scene()
+    assert build_engine(Train(), players, CPU).func is train_step
+
+
+def test_a_compiler_that_fails_is_one_line():
+    from torch._dynamo.exc import TorchDynamoException
+
+    def fails(*_, **__):
+        raise TorchDynamoException("backend='inductor' raised: no C++ compiler\nlong story")
+
+    _, _, draw = scene()
+    with pytest.raises(ConfigError, match=r"^--engine compile: backend='inductor' raised: no C\+\+ compiler; use"):
+        Compiling(fails)(torch.zeros(1), torch.zeros(1), draw(0))
+
+
+def test_blocks_of_draws_are_the_draws():
+    """On a GPU a block is sent at once; here the stacking alone is at work."""
+    _, _, draw = scene("amr", "bernoulli:k=3")
+    blocks = Blocks(draw, CPU)
+    blocks._steps = 4
+    for step in (0, 1, 2, 3, 4, 9, 10):
+        one, two = blocks.at(step), draw(step)
+        assert torch.equal(one.index, two.index)
+        assert all(torch.equal(a, b) for a, b in zip(tensors_of(one), tensors_of(two), strict=True))
+
+
+def test_draws_of_other_shapes_go_one_by_one():
+    _, _, draw = scene()
+    first, second = draw(0), draw(1)
+    longer = replace(second, partners=second.partners.repeat(2, 1))
+    for one, two in zip(together([first, longer], CPU), [first, longer]):
+        assert torch.equal(one.partners, two.partners)
+
+
+REAL = dict.fromkeys(("autoencoder", "discriminator"), "amr:depth=4,border=0,scales=1")
+
+
+def test_optimisers_read_gradients_as_they_lie():
+    """Of some weights the gradient comes in another memory layout, which a fused optimiser would misread in silence."""
+    found = []
+    for fused in (True, False):
+        players, images, draw = scene("amr", "mixup", **REAL)
+        for optimiser in players.optimisers.values():
+            for group in optimiser.param_groups:
+                group.update(fused=fused, foreach=False)
+        for step in range(2):
+            report = train_step(players, *images.batch(draw(step).index), draw(step))
+        found.append({name: value.item() for name, value in report.items()})
+        assert all(p.grad.stride() == p.stride() for p in players.discriminator.parameters())
+    assert found[0] == pytest.approx(found[1], rel=1e-5, abs=1e-6)
+
+
+def test_a_restored_run_of_the_real_networks_goes_on_bit_for_bit(tmp_path):
+    """The discriminator's weights lie channels last, and what is read from a file does not."""
+    from mixzoo.training.checkpoint import Progress, commit, restore
+    from mixzoo.training.loop import fresh
+
+    def go(engine, steps):
+        return [value.item() for i in steps for value in engine(*images.batch(draw(i).index), draw(i)).values()]
+
+    players, images, draw = scene(**REAL)
+    go(eager(players), range(3))
+    commit(tmp_path, players, Progress(3, 0, fresh().probe), keep=1)
+    again, *_ = scene(**REAL)
+    restore(tmp_path, again)
+    assert go(eager(players), range(3, 6)) == go(eager(again), range(3, 6))
+
+
+COMPILED = """
+import sys, torch
+sys.path.insert(0, "tests")
+import test_engine as t
+from mixzoo.config import Train
+objective, mixer, precision = sys.argv[1:]
+expected, _ = t.trained(lambda players: t.build_engine(Train(precision=precision), players, t.CPU), objective, mixer)
+train = Train(engine="compile", precision=precision)
+found, _ = t.trained(lambda players: t.build_engine(train, players, t.CPU), objective, mixer)
+print(max(abs(one[name] - two[name]) / max(1, abs(two[name])) for one, two in zip(found, expected) for name in two))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(
+    ("objective", "mixer"), [("amr:beta=0.5", "bernoulli:k=3"), ("acai", "mixup"), ("ae", "mixup")]
+)
+def test_compiled_networks_agree_with_eager_ones_over_20_steps(objective, mixer, precision):
+    """In a fresh interpreter, without shape checks in the way: the compiler cannot trace what checks them."""
+    run = [sys.executable, "-c", COMPILED, objective, mixer, precision]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=550)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert float(done.stdout.split()[-1]) < (1e-4 if precision == "fp32" else 5e-2)
