@@ -19,7 +19,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
@@ -60,6 +60,16 @@ class Train:
     beta2: Annotated[float, Ge(0), Lt(1), "Adam's β₂ (the paper: 0.99)"] = 0.99
     weight_decay: Annotated[float, Ge(0), "L2 decay added to the gradient, as in the paper"] = 1e-5
     device: Annotated[str, "cpu, cuda, cuda:1, ..., or auto: a GPU where there is one"] = "auto"
+    data_on: Annotated[
+        Literal["auto", "device", "host", "stream"],
+        "where train images are kept: on the device; in host memory; in their files, read as needed; auto: what fits",
+    ] = "auto"
+    workers: (
+        Annotated[
+            int, Ge(0), Le(64), "processes that read a stream's images; 0: the run itself reads; 2 when not given"
+        ]
+        | None
+    ) = None
     threads: Annotated[int, Ge(0), Le(1024), "CPU threads; 0 leaves torch's own choice"] = 0
     deterministic: (
         Annotated[bool, "refuse operations that differ from run to run; on for a CPU, off for a GPU"] | None

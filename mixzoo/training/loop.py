@@ -18,7 +18,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from mixzoo.config import Train
-from mixzoo.data.batches import DeviceSplit
+from mixzoo.data.batches import Batches
 from mixzoo.draws import draw_step, seed_for
 from mixzoo.errors import Interrupted, NonFiniteError
 from mixzoo.evaluation.probe import ProbeRecord, accuracy
@@ -35,7 +35,7 @@ class Loop:
     train: Train
     players: Players
     data: Dataset
-    images: DeviceSplit  # the train split on the device
+    images: Batches  # of the train split, on the device
     metrics: MetricsFile
     checkpoints: Path
     show: Show
@@ -67,7 +67,7 @@ class Loop:
     def _step(self, step: int) -> dict[str, Tensor]:
         latent = tuple(self.players.autoencoder.latent_shape)
         shape = CodeShape(self.train.batch_images, latent)
-        images, progress = len(self.images.images), step / self.train.steps
+        images, progress = len(self.images), step / self.train.steps
         draws = draw_step(
             self.train.seed,
             step,
@@ -79,7 +79,7 @@ class Loop:
             image_shape=self.data.image_shape,
             labelled=self.labelled,
         )
-        x, labels = self.images.batch(draws.index)
+        x, labels = self.images.batch(step, draws.index)
         torch.manual_seed(seed_for(self.train.seed, "torch", step))  # for a network that draws its own (dropout)
         return train_step(self.players, x, labels, draws, autoencoder_moves=step % self.train.d_steps == 0)
 
@@ -96,7 +96,7 @@ class Loop:
         self.show.train(line)
 
     def _evaluate(self, done: int, progress: Progress) -> Progress:
-        device = str(self.images.images.device)
+        device = str(self.images.device)
         players = self.players
         record, line = progress.probe, {"kind": "evaluate", "step": done}
         if players.probe is not None:
