@@ -315,8 +315,8 @@ class Split:
         return self.images[index] if isinstance(self.images, Tensor) else self.images.read(index)
 
     @property
-    def held(self) -> Shaped[Tensor, "n channels height width"]:
-        """The images of a split that is held in memory; ValueError for one that is not."""
+    def held(self) -> Tensor:
+        """The images, [n, channels, height, width], of a split that is held in memory; ValueError where it is not."""
         if isinstance(self.images, Tensor):
             return self.images
         raise ValueError("the images are read from their files as they are needed; read(index) gives those at index")

@@ -31,7 +31,7 @@ def with_train_flags(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _flag(option: Option) -> inspect.Parameter:
-    kind = _TYPES[option.type.split()[0]]
+    kind = _TYPES.get(option.type.split()[0], str)  # one of some words is text, which the schema checks
     name = f"--{option.name.replace('_', '-')}"
     declaration = f"{name}/--no-{name[2:]}" if kind is bool else name
     default = "" if option.default is None else f" [default: {as_text(option.default)}]"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
@@ -25,6 +25,7 @@ def to_images(
     return stored.float().div_(255).sub_(0.5).div_(0.5)
 
 
+@runtime_checkable
 class Batches(Protocol):
     """The train split wherever it is kept. Used as a context manager: what it holds open ends with the block."""
 

@@ -68,7 +68,7 @@ class ImageFiles:
             return head + start + opened.read()
 
     def _decoded(self, file: Path) -> np.ndarray:
-        array = self.decode(file)
+        array = np.array(self.decode(file))  # a copy: what Pillow gives may not be written to, and torch warns of it
         channels, height, width = self.size
         if array.shape[:2] != (height, width) or array.shape[2] not in (1, channels):
             found = f"{array.shape[1]}x{array.shape[0]}x{array.shape[2]}"
