@@ -59,7 +59,7 @@ def step_of(latent: tuple[int, ...]) -> Callable[[int], Any]:
 
     def step(number: int) -> None:
         draws = draw_step(0, number, players.mixer, CodeShape(BATCH, latent), len(images.images))
-        train_step(players, *images.batch(draws.index), draws)
+        train_step(players, *images.batch(number, draws.index), draws)
 
     return step
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Resynthesis,
         Scores,
         Setting,
+        Source,
         Split,
         Terms,
     )
@@ -54,6 +55,7 @@ __all__ = [
     "Resynthesis",
     "Scores",
     "Setting",
+    "Source",
     "Split",
     "Terms",
     "create",

@@ -68,6 +68,16 @@ class Train:
         Literal["auto", "fp32", "tf32", "bf16"],
         "of products: tf32 on GPUs only, bf16 for the discriminator; auto is tf32 on a GPU, fp32 else",
     ] = "auto"
+    data_on: Annotated[
+        Literal["auto", "device", "host", "stream"],
+        "where train images are kept: on the device; in host memory; in their files, read as needed; auto: what fits",
+    ] = "auto"
+    workers: (
+        Annotated[
+            int, Ge(0), Le(64), "processes that read a stream's images; 0: the run itself reads; 2 when not given"
+        ]
+        | None
+    ) = None
     threads: Annotated[int, Ge(0), Le(1024), "CPU threads; 0 leaves torch's own choice"] = 0
     deterministic: (
         Annotated[bool, "refuse operations that differ from run to run; on for a CPU, off for a GPU"] | None

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
 
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from torch import Generator, Tensor
 from torch.nn import Parameter
 
@@ -277,21 +277,54 @@ class Objective(Protocol):
     def discriminator_terms(self, r: Resynthesis, D: Judgement) -> Terms: ...
 
 
+@runtime_checkable
+class Source(Protocol):
+    """Images that stay where they are, in files, until they are asked for; it can be pickled, for worker processes.
+
+    `read` is a function of `index` alone, so the same image comes back whatever was read before, in whatever order.
+    """
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Number of images, channels, height, width."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def read(self, index: Int[Tensor, " some"]) -> UInt8[Tensor, "some channels height width"]:
+        """The images at `index`; raises DataError, which names the file, for one that cannot be read."""
+        ...
+
+
 @dataclass(frozen=True)
 class Split:
-    """Images as stored, their labels, and the factors that they were made from where those are known."""
+    """Images as stored, their labels, and the factors that they were made from where those are known.
 
-    images: Shaped[Tensor, "n channels height width"]  # uint8 in 0..255; or float32 in [-1, 1], for what is no picture
+    Images are a tensor, uint8 in 0..255, or float32 in [-1, 1] for what is no picture; or they are a `Source`.
+    """
+
+    images: Shaped[Tensor, "n channels height width"] | Source
     labels: Int[Tensor, "n *attributes"]  # the class of each, or 0 and 1 for each attribute
     factors: Float[Tensor, "n factors"] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
 
+    def read(self, index: Int[Tensor, " some"]) -> Shaped[Tensor, "some channels height width"]:
+        """The images at `index`, as they are stored, in host memory."""
+        return self.images[index] if isinstance(self.images, Tensor) else self.images.read(index)
+
+    @property
+    def held(self) -> Tensor:
+        """The images, [n, channels, height, width], of a split that is held in memory; ValueError where it is not."""
+        if isinstance(self.images, Tensor):
+            return self.images
+        raise ValueError("the images are read from their files as they are needed; read(index) gives those at index")
+
 
 @dataclass(frozen=True)
 class Dataset:
-    """The three splits of a data set, in memory, and what their labels mean.
+    """The three splits of a data set, in memory or streamed, and what their labels mean.
 
     Labels are classes or attributes; where there are none (no names of either) they are all 0.
     """
@@ -321,10 +354,11 @@ class DatasetRecipe(Protocol):
 
     What a recipe may say beside, as a class attribute (a ClassVar, which is no option):
       run_defaults      what a run on these data takes where neither a flag nor a run file names it (mixzoo.config)
+      stream(seed)      a method: the same data set, fingerprint included, its images not held but each split a `Source`
     """
 
     def load(self, seed: int) -> Dataset:
-        """The splits. `seed` may choose a subset of the train split and nothing else."""
+        """The splits, held in memory. `seed` may choose a subset of the train split and nothing else."""
         ...
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 
 from mixzoo.config import RunConfig, Train, resolve
-from mixzoo.data.batches import labelled_images, on_device
+from mixzoo.data import places
+from mixzoo.data.batches import labelled_images, refuse_few
 from mixzoo.directory import (
     differences,
     environment,
@@ -64,9 +65,10 @@ def start(
 ) -> Result:
     """Make a new run directory and train in it to the end."""
     refuse_existing(directory)
-    data = _load(config)
     device = pick_device(config.train.device)
-    on_device(data.train, torch.device("cpu"), config.train.batch_images)
+    placed = _load(config, device)
+    data = placed.data
+    refuse_few(data.train, config.train.batch_images)
     labelled_images(config.train, len(data.train))
     _refuse_metrics(config, data)
     with settings(config.train, device), contextlib.ExitStack() as stack:
@@ -78,9 +80,11 @@ def start(
                 f"warning: the mixer takes k={players.mixer.k} sources from batches of {config.train.batch_images} "
                 "images, so every mix holds some image twice"
             )
+        if placed.why:
+            show.note(placed.why)
         write_text(home / "run.toml", config.to_toml())
         write_json(home / "environment.json", environment(zoo, config, data, device))
-        return _train(home, config, data, players, fresh(), show, device)
+        return _train(home, config, placed, players, fresh(), show, device)
 
 
 def resume(zoo: Zoo, home: Path, show_for: Callable[..., Show] | None = None) -> Result:
@@ -90,8 +94,9 @@ def resume(zoo: Zoo, home: Path, show_for: Callable[..., Show] | None = None) ->
     if read_json(home / "status.json").get("state") == "completed":
         done = read_json(home / "results.json")
         return Result(home, done["steps"], done["numbers"], home / done["picture"])
-    data = _load(config)
     device = pick_device(config.train.device)
+    placed = _load(config, device)
+    data = placed.data
     with settings(config.train, device, before.get("threads", 0)), lock(home):
         warnings = [*changed, *differences(before, environment(zoo, config, data, device), home)]
         begun = bool(saved(home / "checkpoints"))
@@ -102,7 +107,9 @@ def resume(zoo: Zoo, home: Path, show_for: Callable[..., Show] | None = None) ->
         show = show_for(config.train.steps, progress.step) if show_for else Show()
         for line in (*damaged, *warnings):
             show.note(f"warning: {line}")
-        return _train(home, config, data, players, progress, show, device)
+        if placed.why:
+            show.note(placed.why)
+        return _train(home, config, placed, players, progress, show, device)
 
 
 def open_run(zoo: Zoo, home: Path, device: str = "auto") -> Opened:
@@ -112,7 +119,7 @@ def open_run(zoo: Zoo, home: Path, device: str = "auto") -> Opened:
     if not saved(home / "checkpoints"):
         raise CheckpointError(f"{home}: no checkpoint yet; train it further with `mixzoo resume {home}`")
     checkpoint, state, progress, _ = newest(home / "checkpoints")
-    data = _load(config)
+    data = _load(config, where).data
     players = build_players(zoo, config, data, where, restored=True)
     load_modules(state, modules_of(players), checkpoint)
     return Opened(config, data, players, str(where), progress.step, changed)
@@ -172,23 +179,30 @@ def settings(train: Train, device: torch.device, recorded_threads: int = 0) -> I
 
 
 def _train(
-    home: Path, config: RunConfig, data: Dataset, players: Players, progress: Progress, show: Show, device: torch.device
+    home: Path,
+    config: RunConfig,
+    placed: places.Placed,
+    players: Players,
+    progress: Progress,
+    show: Show,
+    device: torch.device,
 ) -> Result:
     """Train from `progress` to the end and score the run; status.json says how it ended, whatever happens."""
     metrics = MetricsFile(home / "metrics.jsonl", progress.metrics_bytes)
-    pictures = home / "pictures"
+    data, pictures = placed.data, home / "pictures"
 
     def picture(step: int) -> None:
         drawn = views.mixes(players.autoencoder, players.mixer, data.test, str(device))
         save_png(drawn, pictures / f"step-{step:08d}.png")
 
-    images = on_device(data.train, device, config.train.batch_images)
+    images = places.batches_of(placed, config.train, device)
     labelled = labelled_images(config.train, len(data.train))
     engine = build_engine(config.train, players, device, show.note)
     loop = Loop(config.train, players, engine, data, images, metrics, home / "checkpoints", show, picture, labelled)
     write_status(home, "running")
     try:
-        progress = loop.run(progress)
+        with images:
+            progress = loop.run(progress)
         show.close()
         result = _finish(home, config, data, players, progress, device)
     except MixzooError as err:
@@ -245,6 +259,5 @@ def _probe_numbers(probe: ProbeRecord) -> dict[str, float]:
     }
 
 
-def _load(config: RunConfig) -> Dataset:
-    data: Dataset = config.parts["dataset"].load(config.train.seed)
-    return data
+def _load(config: RunConfig, device: torch.device) -> places.Placed:
+    return places.load(config.parts["dataset"], config.names["dataset"], config.train, device)

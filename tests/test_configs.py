@@ -47,7 +47,7 @@ def test_a_run_file_of_the_zoo_is_complete_builds_and_takes_two_steps(file):
     for step in range(2):
         shape = CodeShape(BATCH, tuple(players.autoencoder.latent_shape))
         draws = draw_step(0, step, players.mixer, shape, len(data.train), needs=players.objective.needs)
-        report = train_step(players, *images.batch(draws.index), draws)
+        report = train_step(players, *images.batch(step, draws.index), draws)
         assert all(value.isfinite() for value in report.values())
     assert not all(map(torch.equal, before, players.autoencoder.parameters()))
 

@@ -70,7 +70,7 @@ def trained(engine_of, objective="amr", mixer="mixup", d_steps=1):
     engine, reports = engine_of(players), []
     for step in range(STEPS):
         draws = draw(step)
-        report = engine(*images.batch(draws.index), draws, autoencoder_moves=step % d_steps == 0)
+        report = engine(*images.batch(step, draws.index), draws, autoencoder_moves=step % d_steps == 0)
         reports.append({name: value.item() for name, value in report.items()})
     return reports, [
         p.detach().clone() for o in players.optimisers.values() for g in o.param_groups for p in g["params"]
@@ -98,7 +98,7 @@ def test_warming_up_and_recording_leave_no_trace():
     players, images, draw = scene()
     before = [p.clone() for p in players.autoencoder.parameters()]
     graphed, draws = Graphed(players, Rerun()), draw(0)
-    x, labels = images.batch(draws.index)
+    x, labels = images.batch(0, draws.index)
     graphed._record(x, labels, draws, True)
     assert all(torch.equal(one, two) for one, two in zip(players.autoencoder.parameters(), before))
     moments = [value for state in players.optimisers["autoencoder"].state.values() for value in state.values()]
@@ -225,7 +225,7 @@ def test_optimisers_read_gradients_as_they_lie():
             for group in optimiser.param_groups:
                 group.update(fused=fused, foreach=False)
         for step in range(2):
-            report = train_step(players, *images.batch(draw(step).index), draw(step))
+            report = train_step(players, *images.batch(step, draw(step).index), draw(step))
         found.append({name: value.item() for name, value in report.items()})
         assert all(p.grad.stride() == p.stride() for p in players.discriminator.parameters())
     assert found[0] == pytest.approx(found[1], rel=1e-5, abs=1e-6)
@@ -237,7 +237,7 @@ def test_a_restored_run_of_the_real_networks_goes_on_bit_for_bit(tmp_path):
     from mixzoo.training.loop import fresh
 
     def go(engine, steps):
-        return [value.item() for i in steps for value in engine(*images.batch(draw(i).index), draw(i)).values()]
+        return [value.item() for i in steps for value in engine(*images.batch(i, draw(i).index), draw(i)).values()]
 
     players, images, draw = scene(**REAL)
     go(eager(players), range(3))

@@ -24,7 +24,7 @@ def players_and_batch(objective="amr", mixer="mixup", zoo=None, **numbers):
     players = build_players(zoo, config, data, torch.device("cpu"))
     images = on_device(data.train, torch.device("cpu"), config.train.batch_images)
     draws = draw_step(0, 0, players.mixer, CodeShape(config.train.batch_images, (2, 4, 4)), len(images.images))
-    x, labels = images.batch(draws.index)
+    x, labels = images.batch(0, draws.index)
     return players, x, labels, draws
 
 

@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from mixzoo.data.batches import to_images
-from mixzoo.protocols import AutoEncoder
+from mixzoo.protocols import AutoEncoder, Source
 
 EVALUATION_BATCH = 500  # images at a time; no result depends on it where no layer mixes examples
 
@@ -27,16 +27,20 @@ def evaluating(module: Any) -> Iterator[None]:
 
 
 def batches(
-    images: Shaped[Tensor, "n channels height width"], device: str
+    images: Shaped[Tensor, "n channels height width"] | Source, device: str, index: Int[Tensor, " some"] | None = None
 ) -> Iterator[Float[Tensor, "batch channels height width"]]:
-    """The images in order, as network inputs on the device."""
-    for stored in torch.split(images, EVALUATION_BATCH):
+    """The images in order, or those at `index`, as network inputs on the device; no more than a batch is read ahead."""
+    for some in torch.arange(len(images)).split(EVALUATION_BATCH) if index is None else index.split(EVALUATION_BATCH):
+        stored = images[some] if isinstance(images, Tensor) else images.read(some)
         yield to_images(stored.to(device))
 
 
 def encode(
-    autoencoder: AutoEncoder, images: Shaped[Tensor, "n channels height width"], device: str
-) -> Float[Tensor, "n *latent"]:
-    """f(x) of every image, on the CPU."""
+    autoencoder: AutoEncoder,
+    images: Shaped[Tensor, "n channels height width"] | Source,
+    device: str,
+    index: Int[Tensor, " some"] | None = None,
+) -> Float[Tensor, "coded *latent"]:
+    """f(x) of every image, or of those at `index`, on the CPU."""
     with evaluating(autoencoder):
-        return torch.cat([autoencoder.encode(x).cpu() for x in batches(images, device)])
+        return torch.cat([autoencoder.encode(x).cpu() for x in batches(images, device, index)])

@@ -20,7 +20,7 @@ def random_mixes(
         for start in range(0, count, EVALUATION_BATCH):
             n = min(EVALUATION_BATCH, count - start)
             chosen = torch.randint(len(split), (mixer.k, n), generator=rng_for(seed, "evaluation sources", start))
-            sources, labels = split.images[chosen.flatten()], split.labels[chosen].to(device)
+            sources, labels = split.read(chosen.flatten()), split.labels[chosen].to(device)
             h = autoencoder.encode(to_images(sources.to(device)))
             shape = CodeShape(n, tuple(h.shape[1:]))
             draw = mixer.draw(shape, rng_for(seed, "evaluation mix", start))

@@ -24,7 +24,7 @@ def rows(autoencoder: AutoEncoder, mixers: Mapping[str, Mixer], split: Split, *,
     if steps < 2:
         raise ValueError(f"a leg of {steps} mixes has no two ends; steps must be at least 2")
     shown = fixed_examples(split, CORNERS)
-    x, labels = to_images(split.images[shown].to(device)), split.labels[shown].to(device)
+    x, labels = to_images(split.read(shown).to(device)), split.labels[shown].to(device)
     way = path(steps).to(device)
     blended = Row("pixels, mixup", torch.einsum("pk,kchw->pchw", way, x))
     return [blended, *(Row(name, _decoded(autoencoder, m, x, labels, way)) for name, m in mixers.items())]

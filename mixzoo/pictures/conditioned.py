@@ -77,8 +77,8 @@ def _strip(
     autoencoder: AutoEncoder, mixer: Mixer, split: Split, pair: tuple[int, int], width: int, steps: int, device: str
 ) -> tuple[Float[Tensor, "columns channels height width"], Bool[Tensor, "columns label"]]:
     """The images of one row, and which labels each has, is asked for, or has."""
-    chosen = list(pair)
-    x, labels = to_images(split.images[chosen].to(device)), split.labels[chosen].to(device)
+    chosen = torch.tensor(pair)
+    x, labels = to_images(split.read(chosen).to(device)), split.labels[chosen].to(device)
     order = [min(i, 1) for i in range(mixer.k)]  # sources beyond two repeat the second
     weights = torch.linspace(0, 1, steps)
     images, asked = [x[:1]], [label_vectors(labels[None, :1], width)[0]]

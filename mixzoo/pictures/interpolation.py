@@ -19,7 +19,7 @@ def strips(autoencoder: AutoEncoder, mixer: Mixer, split: Split, *, pairs: int, 
     Both ends are decoded, so they are reconstructions. The other k-2 sources of a mixer of more than two have weight 0.
     """
     shown = fixed_examples(split, 2 * pairs)
-    x = to_images(split.images[shown].to(device))
+    x = to_images(split.read(shown).to(device))
     labels = split.labels[shown].to(device)
     path = way(mixer.k, steps)
     rows = []
@@ -36,7 +36,7 @@ def triangle(autoencoder: AutoEncoder, mixer: Mixer, split: Split, *, side: int,
     if mixer.k < 3:
         raise ValueError(f"a triangle needs a mixer of three sources, this one mixes {mixer.k}")
     shown = fixed_examples(split, 3)
-    x, labels = to_images(split.images[shown].to(device)), split.labels[shown].to(device)
+    x, labels = to_images(split.read(shown).to(device)), split.labels[shown].to(device)
     grid = triangular(side)
     path = [torch.cat([torch.tensor(weights) / (side - 1), torch.zeros(mixer.k - 3)]) for weights in grid]
     images = to_pixels(decoded_at(autoencoder, mixer, x, labels, path))

@@ -31,7 +31,7 @@ def fixed_examples(split: Split, columns: int = COLUMNS) -> Int[Tensor, " n"]:
 def mix_rows(autoencoder: AutoEncoder, mixer: Mixer, split: Split, device: str) -> list[Row]:
     """The rows; partner j of the image in column i is the one in column i + j."""
     shown = fixed_examples(split)
-    x = to_images(split.images[shown].to(device))
+    x = to_images(split.read(shown).to(device))
     labels = split.labels[shown].to(device)
     k, n = mixer.k, len(shown)
     with evaluating(autoencoder):

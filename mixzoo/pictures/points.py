@@ -85,12 +85,12 @@ def positions(points: Float[Tensor, "n channels 1 1"], side: int) -> Float[Tenso
 
 def real(split: Split) -> Layer:
     """The first points of the split."""
-    return Layer(to_images(split.images[:SHOWN]), REAL)
+    return Layer(to_images(split.held[:SHOWN]), REAL)
 
 
 def mix_panels(autoencoder: AutoEncoder, mixer: Mixer, split: Split, device: str) -> list[Panel]:
     """Reconstructions over the points they are of, and decoded random mixes over the same; always the same draws."""
-    shown = split.images[:SHOWN]
+    shown = split.held[:SHOWN]
     codes = encode(autoencoder, shown, device)
     with evaluating(autoencoder):
         rebuilt = autoencoder.decode(codes.to(device)).cpu()
@@ -106,7 +106,7 @@ def path_panel(
 ) -> Panel:
     """The way between the points of each pair through `steps` decoded mixes, both ends included."""
     shown = fixed_examples(split, 2 * pairs)
-    x, labels = to_images(split.images[shown].to(device)), split.labels[shown].to(device)
+    x, labels = to_images(split.read(shown).to(device)), split.labels[shown].to(device)
     path = way(mixer.k, steps)
     ways = [decoded_at(autoencoder, mixer, x[a : a + 2], labels[a : a + 2], path) for a in range(0, len(x) - 1, 2)]
     return Panel(
@@ -117,7 +117,7 @@ def path_panel(
 def triangle_panel(autoencoder: AutoEncoder, mixer: Mixer, split: Split, *, side: int, device: str) -> Panel:
     """Decoded mixes of three points, at a triangular grid of `side` points along an edge."""
     shown = fixed_examples(split, 3)
-    x, labels = to_images(split.images[shown].to(device)), split.labels[shown].to(device)
+    x, labels = to_images(split.read(shown).to(device)), split.labels[shown].to(device)
     grid = triangular(side)
     path = [torch.cat([torch.tensor(weights) / (side - 1), torch.zeros(mixer.k - 3)]) for weights in grid]
     mixes = decoded_at(autoencoder, mixer, x, labels, path)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache, partial
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from mixzoo.errors import DataError
-from mixzoo.protocols import Dataset, DatasetRecipe, Split
+from mixzoo.protocols import Dataset, DatasetRecipe, Source, Split
 from mixzoo.testing.hypotheses import strategies
 from mixzoo.testing.report import Check, check_from
 from mixzoo.testing.watching import generators_untouched, same
@@ -24,6 +25,7 @@ SPLITS = ("train", "validation", "test")
 SHARED = 0.02  # of a split's images may be in the train split too: true duplicates of the source
 BLANK = 0.1  # of a split's images may be of one value
 FOLDERS = ("root", "path", "folder")  # options that say where the files are
+STREAMED = 100  # images of a split that a stream is asked for
 SUBSET = "train_images"  # the option that keeps a subset of the train split, chosen by the seed
 
 
@@ -75,7 +77,7 @@ def check_images_are_bytes_of_one_shape(case: DatasetCase) -> None:
     What is no picture may be float32 in [-1, 1] of height and width 1, a point of as many channels as it has numbers.
     """
     for name, split in case.splits():
-        images = split.images
+        images = split.held
         if images.shape[2:] == (1, 1):
             assert images.dtype in (torch.uint8, torch.float32), f"{name} points are {images.dtype}, expected float32"
             far = float(images.abs().max()) if images.is_floating_point() and len(images) else 0.0
@@ -207,7 +209,7 @@ def check_splits_share_no_image(case: DatasetCase) -> None:
 def check_images_are_pictures(case: DatasetCase) -> None:
     """At most a tenth of a split's images are of one value, and the images of a split differ."""
     for name, split in case.splits():
-        pixels = split.images.flatten(1)
+        pixels = split.held.flatten(1)
         blank = int((pixels.amax(1) == pixels.amin(1)).sum())
         assert blank <= BLANK * len(split), (
             f"{blank} of {len(split)} {name} images are of one value; is the scale right?"
@@ -235,17 +237,57 @@ def check_a_missing_folder_is_a_data_error(case: DatasetCase) -> None:
     assert missing in said, f"the DataError does not name the folder {missing}: {said}"
 
 
+def check_streamed_images_are_those_of_load(case: DatasetCase) -> None:
+    """stream(seed) gives the data set of load(seed): the same names, labels, factors and fingerprint, and sources that
+    read the same images, as bytes, whatever the order they are asked for in, and can be sent to another process."""
+    data = case.recipe.stream(case.seed)
+    assert isinstance(data, Dataset), f"stream gives a {type(data).__name__}, expected mixzoo.Dataset"
+    for name in ("class_names", "attribute_names", "factor_names", "source", "fingerprint"):
+        mine, its = getattr(case.data, name), getattr(data, name)
+        assert mine == its, f"{name} is {its!r} of stream and {mine!r} of load"
+    for name, loaded_split in case.splits():
+        split = getattr(data, name)
+        assert isinstance(split.images, Source), f"{name} images are a {type(split.images).__name__}, no mixzoo.Source"
+        _same_but_for_images(name, loaded_split, split)
+        _reads_the_same(name, loaded_split.held, split.images)
+        try:
+            ForkingPickler.dumps(split.images)
+        except Exception as err:
+            raise AssertionError(f"{name} images cannot be sent to a process that reads them: {err}") from err
+
+
+def _same_but_for_images(name: str, loaded_split: Split, split: Split) -> None:
+    shape, expected = tuple(split.images.shape), tuple(loaded_split.images.shape)
+    assert shape == expected, f"the shape of {name} is {shape} of stream and {expected} of load"
+    assert len(split) == len(loaded_split), f"len() of {name} is {len(split)} of stream, {len(loaded_split)} of load"
+    assert same(split.labels, loaded_split.labels), f"{name} labels of stream are not those of load"
+    a, b = split.factors, loaded_split.factors
+    assert (a is None) == (b is None), f"{name} has factors of one of stream and load alone"
+    assert a is None or b is None or same(a, b), f"{name} factors of stream are not those of load"
+
+
+def _reads_the_same(name: str, images: Tensor, source: Source) -> None:
+    """Forwards, backwards, the ends again and again, one alone, and none at all."""
+    numbers = torch.arange(min(len(images), STREAMED))
+    last = len(images) - 1
+    for index in (numbers, numbers.flip(0), torch.tensor([last, 0, last, 0]), numbers[:1], numbers[:0]):
+        read = source.read(index)
+        assert read.dtype == torch.uint8, f"{name} read gives {read.dtype}, expected uint8 of 0..255"
+        assert read.shape == images[index].shape, f"{name} read gives {list(read.shape)} for {len(index)} images"
+        assert torch.equal(read, images[index]), f"{name} read({index.tolist()[:4]}...) gives other images than load"
+
+
 def equal(a: Split, b: Split) -> bool:
     """Whether two splits hold the same images, labels and factors in the same order."""
     factors = (a.factors is None) == (b.factors is None) and (
         a.factors is None or b.factors is None or same(a.factors, b.factors)
     )
-    return same(a.images, b.images) and same(a.labels, b.labels) and factors
+    return same(a.held, b.held) and same(a.labels, b.labels) and factors
 
 
 def contents(split: Split) -> Counter[bytes]:
     """How often each image is in the split."""
-    return Counter(_bytes(split.images))
+    return Counter(_bytes(split.held))
 
 
 def _bytes(images: Tensor) -> Iterable[bytes]:
@@ -264,6 +306,11 @@ def its_files_are_there(recipe: Any) -> str:
     except DataError as err:
         return f"no data: {err}"
     return ""
+
+
+def it_can_stream(recipe: Any) -> str:
+    """'' for a data set that loads and can be streamed."""
+    return its_files_are_there(recipe) or ("" if hasattr(recipe, "stream") else "it has no stream(seed)")
 
 
 def reads_a_folder(recipe: Any) -> str:
@@ -291,5 +338,6 @@ dataset_checks: tuple[Check, ...] = (
             check_images_are_pictures,
         ),
     ),
+    _check(check_streamed_images_are_those_of_load, applies=it_can_stream),
     _check(check_a_missing_folder_is_a_data_error, applies=reads_a_folder),
 )

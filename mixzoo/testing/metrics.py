@@ -14,7 +14,7 @@ from math import isfinite
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from mixzoo.draws import rng_for
@@ -60,6 +60,24 @@ class Halves(LinearMixer):
 
 
 @dataclass(frozen=True)
+class Unheld:
+    """Images as a stream of them looks to a metric: there for those who read them."""
+
+    _images: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        n, channels, height, width = self._images.shape
+        return (n, channels, height, width)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def read(self, index: Int[Tensor, " some"]) -> UInt8[Tensor, "some channels height width"]:
+        return self._images[index]
+
+
+@dataclass(frozen=True)
 class MetricCase:
     """A metric and the size of the run that it scores."""
 
@@ -68,13 +86,14 @@ class MetricCase:
     images: int  # of the train split; a third of it is held out in each of the others
     seed: int
 
-    def run(self) -> FinishedRun:
+    def run(self, *, streamed: bool = False) -> FinishedRun:
         """The finished run, made anew, its network in training mode as the loop leaves it."""
         with seeded(self.seed):
             network = Sketch(self.channels)
             network.encode(torch.randn(4, self.channels, SIDE, SIDE))  # running statistics that are not 0 and 1
         sizes = (self.images, self.images // 3, self.images // 3)
-        train, validation, test = map(self._split, ("train", "validation", "test"), sizes)
+        splits = list(map(self._split, ("train", "validation", "test"), sizes))
+        train, validation, test = (replace(s, images=Unheld(s.held)) for s in splits) if streamed else splits
         data = Dataset(
             train, validation, test, CLASS_NAMES, source="bars", fingerprint=str(self.seed), factor_names=("angle",)
         )
@@ -171,6 +190,19 @@ def check_the_data_are_left_unchanged(case: MetricCase) -> None:
         case.scores(run)
 
 
+def check_streamed_data_score_the_same(case: MetricCase) -> None:
+    """Data that are read as they are needed, `split.read(index)`, and held nowhere get the numbers of the same held."""
+    held = case.scores()
+    try:
+        streamed = case.scores(case.run(streamed=True))
+    except Exception as err:
+        raise AssertionError(
+            f"data read from their files raise {type(err).__name__}: {err}; read images in batches, with "
+            "mixzoo.evaluation.codes.batches or split.read(index)"
+        ) from err
+    assert dict(held) == dict(streamed), f"data in memory are scored {dict(held)}, the same streamed {dict(streamed)}"
+
+
 def check_few_images_are_enough_or_refused(case: MetricCase) -> None:
     """With one held-out image it gives its numbers, or says in a ValueError or DataError that it needs more."""
     with refusing_in_words():
@@ -205,6 +237,7 @@ metric_checks: tuple[Check, ...] = tuple(
             check_the_network_is_left_unchanged,
             check_the_data_are_left_unchanged,
             check_few_images_are_enough_or_refused,
+            check_streamed_data_score_the_same,
         ),
     )
 )

@@ -18,7 +18,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from mixzoo.config import Train
-from mixzoo.data.batches import DeviceSplit
+from mixzoo.data.batches import Batches
 from mixzoo.draws import Blocks, StepDraws, draw_step, seed_for
 from mixzoo.errors import Interrupted, NonFiniteError
 from mixzoo.evaluation.probe import ProbeRecord, accuracy
@@ -37,7 +37,7 @@ class Loop:
     players: Players
     engine: Engine
     data: Dataset
-    images: DeviceSplit  # the train split on the device
+    images: Batches  # of the train split, on the device
     metrics: MetricsFile
     checkpoints: Path
     show: Show
@@ -47,7 +47,7 @@ class Loop:
     def run(self, progress: Progress) -> Progress:
         """Train from `progress` to the last step; raises Interrupted, with the state committed, on a signal."""
         clock = Clock(self.train, progress.step)
-        draws = Blocks(self._draw, self.images.images.device)
+        draws = Blocks(self._draw, self.images.device)
         with torch.random.fork_rng(devices=[]), stop_requested() as stop:
             for step in range(progress.step, self.train.steps):
                 report = self._step(step, draws.at(step))
@@ -68,7 +68,7 @@ class Loop:
         return progress
 
     def _step(self, step: int, draws: StepDraws) -> dict[str, Tensor]:
-        x, labels = self.images.batch(draws.index)
+        x, labels = self.images.batch(step, draws.index)
         torch.manual_seed(seed_for(self.train.seed, "torch", step))  # for a network that draws its own (dropout)
         return self.engine(x, labels, draws, autoencoder_moves=step % self.train.d_steps == 0)
 
@@ -79,7 +79,7 @@ class Loop:
             step,
             self.players.mixer,
             shape,
-            len(self.images.images),
+            len(self.images),
             step / self.train.steps,
             needs=self.players.objective.needs,
             image_shape=self.data.image_shape,
@@ -99,7 +99,7 @@ class Loop:
         self.show.train(line)
 
     def _evaluate(self, done: int, progress: Progress) -> Progress:
-        device = str(self.images.images.device)
+        device = str(self.images.device)
         players = self.players
         record, line = progress.probe, {"kind": "evaluate", "step": done}
         if players.probe is not None:

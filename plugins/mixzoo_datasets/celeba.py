@@ -14,12 +14,11 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 from PIL import Image
-from torch import Tensor
 
 from mixzoo import DataError, Dataset, Split
 from mixzoo_datasets.attributes import named
-from mixzoo_datasets.folder import decoded
-from mixzoo_datasets.splits import Root, TrainImages, assembled, kept, located
+from mixzoo_datasets.files import ImageFiles, each, held
+from mixzoo_datasets.splits import Root, TrainImages, assembled, kept, located, taken
 
 ALIGNED = (178, 218)  # width and height of a file, in pixels
 CROP = 148  # side of the square in the middle that is kept
@@ -32,9 +31,9 @@ class CelebA:
     """CelebA (Liu et al. 2015): 202,599 faces, 162,770 / 19,867 / 19,962 by the publishers' partition.
 
     Reads root/celeba as torchvision lays it out; it is not fetched. Of each picture the square of 148x148 in the middle
-    is resized, bilinear. Labels are the named attributes, 0 and 1. Every file is decoded at every start; with
-    `train_images` only those of train that are kept. AMR's authors validated on the last 2,000 files; the crop that
-    they used is not in what they published.
+    is resized, bilinear. Labels are the named attributes, 0 and 1. Every file is decoded at every start, unless images
+    are read as they are needed (`--data-on stream`); with `train_images` only those of train that are kept. AMR's
+    authors validated on the last 2,000 files; the crop that they used is not in what they published.
     """
 
     root: Root = "data"
@@ -43,6 +42,13 @@ class CelebA:
     train_images: TrainImages | None = None
 
     def load(self, seed: int) -> Dataset:
+        return self._data(seed, whole=True)
+
+    def stream(self, seed: int) -> Dataset:
+        """The same data, every file's header read now and its picture when it is needed."""
+        return self._data(seed, whole=False)
+
+    def _data(self, seed: int, *, whole: bool) -> Dataset:
         root = located(self.root) / "celeba"
         known, values = read_attributes(root / ATTRIBUTES)
         try:
@@ -55,17 +61,22 @@ class CelebA:
             files["train"] = [files["train"][i] for i in kept(len(files["train"]), self.train_images, seed, source)]
             source += f"; {self.train_images} train images chosen by seed {seed}"
         columns = [known.index(name) for name in names]
-        images = read_images([file for split in SPLITS for file in files[split]], root, self.size)
+        images = face_files([file for split in SPLITS for file in files[split]], root, self.size)
+        pixels = images.read(images.numbers) if whole else None
+        if not whole:
+            list(each(images.files, root, aligned))
         labels = torch.tensor([[values[file][c] for c in columns] for split in SPLITS for file in files[split]])
         counts = [len(files[split]) for split in SPLITS]
-        return assembled(
-            [Split(*pair) for pair in zip(images.split(counts), labels.reshape(-1, len(names)).split(counts))],
+        everything = Split(images, labels.reshape(-1, len(names)))
+        data = assembled(
+            [taken(everything, numbers) for numbers in images.numbers.split(counts)],
             attribute_names=names,
             source=source,
             needed="an image of each",
             train_images=None,
             seed=seed,
         )
+        return data if pixels is None else held(data, pixels)
 
 
 def lines_of(path: Path) -> list[str]:
@@ -109,20 +120,23 @@ def read_partition(path: Path, values: dict[str, list[int]]) -> dict[str, list[s
     return files
 
 
-def read_images(files: list[str], root: Path, size: int) -> UInt8[Tensor, "n 3 size size"]:
-    """The pictures, cropped and resized; one DataError names those that cannot be read."""
-    images = torch.empty(len(files), 3, size, size, dtype=torch.uint8)
+def face_files(files: list[str], root: Path, size: int) -> ImageFiles:
+    """The pictures, to be cropped and resized when they are read."""
     paths = [root / "img_align_celeba" / file for file in files]
-    for image, array in zip(images, decoded(paths, root, partial(face, size=size)), strict=True):
-        image.copy_(torch.from_numpy(array).permute(2, 0, 1))
-    return images
+    return ImageFiles(paths, root, partial(face, size=size), (3, size, size), torch.arange(len(files)))
+
+
+def aligned(file: Path) -> None:
+    """ValueError where the picture is of another size, by its header."""
+    with Image.open(file) as image:
+        if image.size != ALIGNED:
+            raise ValueError(f"{image.width}x{image.height} pixels, expected 178x218")
 
 
 def face(file: Path, size: int) -> UInt8[np.ndarray, "size size 3"]:
     """The middle of one picture."""
+    aligned(file)
     with Image.open(file) as image:
-        if image.size != ALIGNED:
-            raise ValueError(f"{image.width}x{image.height} pixels, expected 178x218")
         left, top = (ALIGNED[0] - CROP) // 2, (ALIGNED[1] - CROP) // 2
         square = image.convert("RGB").crop((left, top, left + CROP, top + CROP))
     return np.array(square.resize((size, size), Image.Resampling.BILINEAR))

@@ -73,7 +73,7 @@ def read_batches(root: Path, names: list[str]) -> Split:
             raise DataError(f"{path}: {len(pixels)} bytes of pixels for {len(labels)} labels; {PIXELS} each; damaged")
         images = torch.frombuffer(bytearray(pixels), dtype=torch.uint8).reshape(-1, 3, 32, 32)
         splits.append(Split(images, checked_labels(torch.tensor(labels), len(CLASSES), str(path))))
-    return Split(torch.cat([s.images for s in splits]), torch.cat([s.labels for s in splits]))
+    return Split(torch.cat([s.held for s in splits]), torch.cat([s.labels for s in splits]))
 
 
 def _is_binary(root: Path) -> bool:

@@ -1,27 +1,28 @@
 """Any folder of images, classes from its sub-folders."""
 
-import os
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
 import torch
 from annotated_types import Ge, Le
 from jaxtyping import Int, UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from mixzoo import DataError, Dataset, Split
-from mixzoo_datasets.splits import TrainImages, assembled, cut, located
+from mixzoo_datasets.files import ImageFiles, each, held, shown
+from mixzoo_datasets.splits import TrainImages, assembled, cut, located, taken
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+ORIENTATION, QUARTER_TURNS = 0x0112, (5, 6, 7, 8)  # the rotation tag, and its values that exchange width and height
 MAX_PIXELS = 50_000_000  # of one file, read from its header before it is decoded
-NAMED = 5  # bad files named in one message
+NAMED = 5  # sizes named in one message
 SPLITS = {
     "train": "train",
     "valid": "validation",
@@ -29,6 +30,9 @@ SPLITS = {
     "val": "validation",
     "test": "test",
 }  # sub-folders that are splits, not classes
+
+
+Found: TypeAlias = dict[str, list[tuple[Path, str]]]  # of each split, its files and the names of their classes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +46,8 @@ class Folder:
     With `size` an image is cropped to the square in its middle and resized. 16-bit images are scaled to 8 bits,
     floating-point ones refused, transparency is laid on black, rotation tags are followed, of an animation the first
     frame is taken; images are grey where every file is, colour otherwise, or as `mode` says.
+
+    What does not fit in memory can be read as it is needed (`--data-on stream`); then a start reads headers only.
     """
 
     path: Annotated[str, "the folder"]
@@ -50,12 +56,33 @@ class Folder:
     train_images: TrainImages | None = None
 
     def load(self, seed: int) -> Dataset:
+        root, found, files = self._found()
+        images = stacked(list(each(files, root, self._decode)), root)
+        channels, height, width = images.shape[1:]
+        return held(self._data(root, found, (channels, height, width), seed), images)
+
+    def stream(self, seed: int) -> Dataset:
+        """The same data, every file's header read now and its image when it is needed."""
+        root, found, files = self._found()
+        size = common_size(list(each(files, root, partial(measured, size=self.size, mode=self.mode))), root)
+        return self._data(root, found, size, seed)
+
+    @property
+    def _decode(self) -> Callable[[Path], np.ndarray]:
+        return partial(pixels, size=self.size, mode=self.mode)
+
+    def _found(self) -> tuple[Path, Found, list[Path]]:
+        """The folder, what is in each split, and all the files."""
         root = located(self.path)
         found = {split: listed(folder, root) for split, folder in split_folders(root).items()}
+        return root, found, [file for pairs in found.values() for file, _ in pairs]
+
+    def _data(self, root: Path, found: Found, size: tuple[int, int, int], seed: int) -> Dataset:
+        """The data set, its images in their files."""
         files = [file for pairs in found.values() for file, _ in pairs]
-        images = stacked(list(decoded(files, root, partial(pixels, size=self.size, mode=self.mode))), root)
         class_names = tuple(sorted({name for _, name in found["train"]}))
-        whole = Split(images, labelled(found, class_names, root))
+        source = ImageFiles(files, root, self._decode, size, torch.arange(len(files)))
+        whole = Split(source, labelled(found, class_names, root))
         return assembled(
             divided(whole, {split: len(pairs) for split, pairs in found.items()}),
             class_names=class_names,
@@ -97,7 +124,7 @@ def listed(folder: Path, root: Path) -> list[tuple[Path, str]]:
     return [(file, shown(root.absolute().name if loose else parts[0])) for file, parts in inside]
 
 
-def labelled(found: dict[str, list[tuple[Path, str]]], class_names: tuple[str, ...], root: Path) -> Int[Tensor, " n"]:
+def labelled(found: Found, class_names: tuple[str, ...], root: Path) -> Int[Tensor, " n"]:
     """The number of each file's class, which must be one of the train split."""
     for split, pairs in found.items():
         if unknown := sorted({name for _, name in pairs} - set(class_names)):
@@ -110,8 +137,8 @@ def labelled(found: dict[str, list[tuple[Path, str]]], class_names: tuple[str, .
 
 def divided(whole: Split, counts: dict[str, int]) -> list[Split]:
     """Train, validation and test; one that is not counted is a tenth of the train images, by the fixed shuffle."""
-    pieces = zip(whole.images.split(list(counts.values())), whole.labels.split(list(counts.values())))
-    parts = {name: Split(*piece) for name, piece in zip(counts, pieces)}
+    numbers = torch.arange(len(whole)).split(list(counts.values()))
+    parts = {name: taken(whole, piece) for name, piece in zip(counts, numbers)}
     train, missing = parts["train"], [name for name in ("validation", "test") if name not in parts]
     tenth = len(train) // 10
     parts["train"], *held, _ = cut(train, len(train) - tenth * len(missing), *[tenth] * len(missing))
@@ -119,45 +146,47 @@ def divided(whole: Split, counts: dict[str, int]) -> list[Split]:
     return [parts["train"], parts["validation"], parts["test"]]
 
 
-def shown(name: str) -> str:
-    """A file name that can be printed, whatever its bytes."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
 def _hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def decoded(files: list[Path], root: Path, read: Callable[[Path], np.ndarray]) -> Iterator[np.ndarray]:
-    """What `read` gives of every image; one DataError, at the end, names the files that cannot be read."""
-    bad = []
-    for file in files:
-        try:
-            yield read(file)
-        except UnidentifiedImageError:  # its message repeats the path
-            bad.append(f"{shown(str(file.relative_to(root)))} (no image)")
-        except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as err:
-            bad.append(f"{shown(str(file.relative_to(root)))} ({str(err).partition(':')[0]})")
-    if bad:
-        more = f" and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
-        raise DataError(f"{root}: {len(bad)} of {len(files)} images cannot be read: {', '.join(bad[:NAMED])}{more}")
+def opened(file: Path) -> Image.Image:
+    """The image with its header read and nothing decoded; ValueError for one that is not taken."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the cap below is a lower one
+        image = Image.open(file)
+    if image.width * image.height > MAX_PIXELS:
+        image.close()
+        raise ValueError(f"{image.width}x{image.height} pixels, at most {MAX_PIXELS} are read")
+    if image.mode == "F":
+        image.close()
+        raise ValueError("floating-point pixels have no known range, save it with 8 or 16 bits")
+    return image
+
+
+def measured(file: Path, size: int | None, mode: str) -> tuple[int, int, int]:
+    """Channels, height and width that `pixels` will give of the file, from its header."""
+    with opened(file) as image:
+        channels = 1 if is_grey(image, mode) else 3
+        if size is not None:
+            return (channels, size, size)
+        turned = image.getexif().get(ORIENTATION, 1) in QUARTER_TURNS
+        return (channels, image.width, image.height) if turned else (channels, image.height, image.width)
+
+
+def is_grey(image: Image.Image, mode: str) -> bool:
+    """Whether the image is read as grey."""
+    return mode == "grey" or (mode == "auto" and (image.mode in ("1", "L", "LA", "I") or image.mode.startswith("I;16")))
 
 
 def pixels(file: Path, size: int | None, mode: str) -> np.ndarray:
     """One image as bytes [height, width, 1 or 3]."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the cap below is a lower one
-        opened = Image.open(file)
-    with opened:
-        if opened.width * opened.height > MAX_PIXELS:
-            raise ValueError(f"{opened.width}x{opened.height} pixels, at most {MAX_PIXELS} are read")
-        image = ImageOps.exif_transpose(opened)
+    with opened(file) as found:
+        image = ImageOps.exif_transpose(found)
         assert image is not None
-    if image.mode == "F":
-        raise ValueError("floating-point pixels have no known range, save it with 8 or 16 bits")
+    grey = is_grey(image, mode)
     if image.mode.startswith("I;16") or image.mode == "I":
         image = Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
-    grey = mode == "grey" or (mode == "auto" and image.mode in ("1", "L", "LA"))
     if image.has_transparency_data:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image.convert("RGBA"))
     image = image.convert("L" if grey else "RGB")
@@ -174,12 +203,17 @@ def square(image: Image.Image) -> Image.Image:
     return image.crop((left, top, left + side, top + side))
 
 
+def common_size(sizes: list[tuple[int, int, int]], root: Path) -> tuple[int, int, int]:
+    """Channels, height and width of all images, given those of each; grey ones may be among coloured ones."""
+    sides = Counter(f"{width}x{height}" for _, height, width in sizes)
+    if len(sides) > 1:
+        shown = ", ".join(f"{side} ({count})" for side, count in sides.most_common(NAMED))
+        raise DataError(f"{root}: images of {len(sides)} sizes: {shown}; give size= to make them one")
+    return (max(channels for channels, _, _ in sizes), *sizes[0][1:])
+
+
 def stacked(arrays: list[np.ndarray], root: Path) -> UInt8[Tensor, "n channels height width"]:
     """The images as one tensor; grey ones among coloured ones become grey colours."""
-    sizes = Counter(f"{a.shape[1]}x{a.shape[0]}" for a in arrays)
-    if len(sizes) > 1:
-        shown = ", ".join(f"{size} ({count})" for size, count in sizes.most_common(NAMED))
-        raise DataError(f"{root}: images of {len(sizes)} sizes: {shown}; give size= to make them one")
-    channels = max(a.shape[2] for a in arrays)
+    channels, _, _ = common_size([(a.shape[2], *a.shape[:2]) for a in arrays], root)
     whole = np.stack([np.broadcast_to(a, (*a.shape[:2], channels)) for a in arrays])
     return torch.from_numpy(np.ascontiguousarray(whole.transpose(0, 3, 1, 2)))

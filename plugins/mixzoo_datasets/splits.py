@@ -18,6 +18,7 @@ from torch.nn.functional import interpolate
 
 from mixzoo import DataError, Dataset, Split
 from mixzoo.draws import rng_for
+from mixzoo_datasets.files import ImageFiles
 
 TrainImages: TypeAlias = Annotated[int, Ge(1), "train images to keep, a subset that depends on the seed"]
 Root: TypeAlias = Annotated[str, "folder with the data, laid out as torchvision does"]
@@ -44,7 +45,8 @@ def shuffled(images: int) -> Int[Tensor, " images"]:
 def taken(whole: Split, numbers: Int[Tensor, " n"]) -> Split:
     """The images of those numbers."""
     factors = None if whole.factors is None else whole.factors[numbers]
-    return Split(whole.images[numbers], whole.labels[numbers], factors)
+    images = whole.images.taken(numbers) if isinstance(whole.images, ImageFiles) else whole.held[numbers]
+    return Split(images, whole.labels[numbers], factors)
 
 
 def cut(whole: Split, *counts: int) -> list[Split]:
@@ -89,10 +91,14 @@ def kept(images: int, train_images: int, seed: int, source: str) -> Int[Tensor, 
 
 
 def fingerprint(splits: list[Split]) -> str:
-    """A hash of every pixel, label and factor."""
+    """A hash of every pixel, label and factor; of images in files, of what `ImageFiles.fingerprint` says."""
     digest = hashlib.blake2b(digest_size=16)
     for split in splits:
-        for tensor in (split.images, split.labels, *([] if split.factors is None else [split.factors])):
+        if isinstance(split.images, ImageFiles):
+            digest.update(split.images.fingerprint())
+        else:
+            digest.update(split.held.contiguous().numpy().data)
+        for tensor in (split.labels, *([] if split.factors is None else [split.factors])):
             digest.update(tensor.contiguous().numpy().data)
     return digest.hexdigest()
 

@@ -87,7 +87,7 @@ class Sprites:
 def in_order(whole: Split, counts: list[int]) -> list[Split]:
     """Splits of those many images, one after the other; views, as all of them may be gigabytes."""
     assert whole.factors is not None
-    return [Split(*parts) for parts in zip(*(t.split(counts) for t in (whole.images, whole.labels, whole.factors)))]
+    return [Split(*parts) for parts in zip(*(t.split(counts) for t in (whole.held, whole.labels, whole.factors)))]
 
 
 def factor_classes(numbers: Int[Tensor, " n"]) -> Int[Tensor, "n 5"]:

@@ -41,7 +41,7 @@ def trained_classifier(run: FinishedRun, steps: int) -> Reads:
     with torch.enable_grad():
         for step in range(steps):
             index = order(run.seed, len(train), step * batch, batch)
-            logits = network(to_images(train.images[index].to(run.device)))
+            logits = network(to_images(train.read(index).to(run.device)))
             optimiser.zero_grad()
             _loss(logits, train.labels[index].to(run.device)).backward()
             optimiser.step()

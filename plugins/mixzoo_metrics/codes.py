@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from annotated_types import Ge
 from jaxtyping import Float, Int
+from torch import Tensor
 
 from mixzoo import FinishedRun, Split
 from mixzoo.draws import rng_for
@@ -33,10 +34,11 @@ class LogisticRegression:
 
         if not tells(run.data.setting()):
             return {}
-        train, test = self._subset(run), run.data.test
-        codes, test_codes = self._codes(run, train), self._codes(run, test)
+        train, test = run.data.train, run.data.test
+        kept = torch.randperm(len(train), generator=rng_for(run.seed, "logistic_regression"))[: self.images]
+        codes, test_codes = self._codes(run, train, kept), self._codes(run, test)
         scores = []
-        for y, test_y in zip(_columns(train), _columns(test), strict=True):
+        for y, test_y in zip(_columns(train.labels[kept]), _columns(test.labels), strict=True):
             if (y == y[0]).all():  # of an attribute that no image fitted on has, or every one, no more can be said
                 scores.append(float((test_y == y[0]).mean()))
                 continue
@@ -45,15 +47,12 @@ class LogisticRegression:
             scores.append(float(classifier.score(test_codes, test_y)))
         return {"test_accuracy": sum(scores) / len(scores)}
 
-    def _subset(self, run: FinishedRun) -> Split:
-        train = run.data.train
-        kept = torch.randperm(len(train), generator=rng_for(run.seed, "logistic_regression"))[: self.images]
-        return Split(train.images[kept], train.labels[kept])
-
-    def _codes(self, run: FinishedRun, split: Split) -> Float[np.ndarray, "n features"]:
-        return encode(run.autoencoder, split.images, run.device).flatten(1).double().numpy()
+    def _codes(
+        self, run: FinishedRun, split: Split, index: Int[Tensor, " n"] | None = None
+    ) -> Float[np.ndarray, "n features"]:
+        return encode(run.autoencoder, split.images, run.device, index).flatten(1).double().numpy()
 
 
-def _columns(split: Split) -> list[Int[np.ndarray, " n"]]:
+def _columns(labels: Int[Tensor, "n *attributes"]) -> list[Int[np.ndarray, " n"]]:
     """The labels as what single classifiers say: the classes, or each attribute."""
-    return list(split.labels.reshape(len(split), -1).T.numpy())
+    return list(labels.reshape(len(labels), -1).T.numpy())

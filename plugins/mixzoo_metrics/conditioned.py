@@ -10,9 +10,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mixzoo import CodeShape, DataError, Dataset, FinishedRun
-from mixzoo.data.batches import to_images
 from mixzoo.draws import rng_for, to_device
-from mixzoo.evaluation.codes import encode, evaluating
+from mixzoo.evaluation.codes import batches, encode, evaluating
 from mixzoo.mixing import label_vectors
 from mixzoo_metrics.classifier import ClassifierSteps, refuse_unlabelled, trained_classifier, truth
 
@@ -51,7 +50,7 @@ class ConditionedLabels:
                 hits.append(_agreement(reads(images).cpu(), asked, apart, run))
                 guesses.append(_agreement(y[chosen][0] > 0, asked, apart, run))
             said = [reads(run.autoencoder.decode(h.to(run.device))).cpu() for h in codes.split(BATCH)]
-        real = [reads(to_images(images.to(run.device))).cpu() for images in test.images.split(BATCH)]
+        real = [reads(x).cpu() for x in batches(test.images, run.device)]
         scored = torch.cat(hits)
         if not len(scored):
             raise DataError(f"{run.data.source}: no two test images have different labels")

@@ -67,7 +67,7 @@ class Disentanglement:
         for split, own in zip(splits, known):
             here = chosen[(chosen >= start) & (chosen < start + len(split))] - start
             if len(here):
-                codes.append(encode(run.autoencoder, split.images[here], run.device).flatten(1).double())
+                codes.append(encode(run.autoencoder, split.images, run.device, here).flatten(1).double())
                 factors.append(own[here])
             start += len(split)
         return torch.cat(codes), torch.cat(factors)

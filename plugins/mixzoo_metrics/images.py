@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 
 from mixzoo import FinishedRun
 from mixzoo.evaluation.codes import batches, evaluating
@@ -18,5 +19,5 @@ class Reconstruction:
                 error = (run.autoencoder.decode(run.autoencoder.encode(x)) - x).double()
                 absolute += error.abs().sum().item()
                 squared += error.square().sum().item()
-        elements = run.data.test.images.numel()
+        elements = prod(run.data.test.images.shape)
         return {"l1": absolute / elements, "l2": squared / elements}

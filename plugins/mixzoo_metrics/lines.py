@@ -12,9 +12,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from mixzoo import FinishedRun
-from mixzoo.data.batches import to_images
 from mixzoo.draws import rng_for
-from mixzoo.evaluation.codes import EVALUATION_BATCH, encode, evaluating
+from mixzoo.evaluation.codes import EVALUATION_BATCH, batches, encode, evaluating
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,25 +39,32 @@ class LineInterpolation:
     def __call__(self, run: FinishedRun) -> Mapping[str, float]:
         if self.factor not in run.data.factor_names:
             return {}
-        images, angles = self._data(run)
         ways = self._ways(run)
-        similarity, nearest = nearest_of(ways.flatten(0, 1), images)
-        smooth, counts = smoothness(angles[nearest].reshape(len(ways), self.steps))
+        similarity, angles = self._nearest(run, ways.flatten(0, 1))
+        smooth, counts = smoothness(angles.reshape(len(ways), self.steps))
         numbers = {"mean_distance": (1 - similarity).mean().item()}
         return numbers | ({"smoothness": smooth[counts].mean().item()} if counts.any() else {})
 
-    def _data(self, run: FinishedRun) -> tuple[Float[Tensor, "n channels height width"], Float[Tensor, " n"]]:
-        """Every image of the data and its angle."""
-        splits = (run.data.train, run.data.validation, run.data.test)
+    def _nearest(
+        self, run: FinishedRun, images: Float[Tensor, "m channels height width"]
+    ) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"]]:
+        """The cosine similarity of each image to the nearest of all the data, and the angle of that one."""
         column = run.data.factor_names.index(self.factor)
-        angles = [split.factors[:, column].double() for split in splits if split.factors is not None]
-        return torch.cat([to_images(split.images) for split in splits]), torch.cat(angles)
+        best, angles = torch.full((len(images),), -torch.inf, dtype=torch.float64), torch.zeros(len(images)).double()
+        for split in (run.data.train, run.data.validation, run.data.test):
+            assert split.factors is not None
+            known = split.factors[:, column].double().split(EVALUATION_BATCH)
+            for x, their_angles in zip(batches(split.images, "cpu"), known):
+                similarity, nearest = nearest_of(images, x)
+                nearer = similarity > best
+                best, angles = torch.where(nearer, similarity, best), torch.where(nearer, their_angles[nearest], angles)
+        return best, angles
 
     def _ways(self, run: FinishedRun) -> Float[Tensor, "pairs steps channels height width"]:
         """The decoded ways, on the CPU."""
-        test = run.data.test.images
+        test = run.data.test
         ends = torch.randint(len(test), (2, self.pairs), generator=rng_for(run.seed, "line_interpolation"))
-        first, second = encode(run.autoencoder, test, run.device)[ends]
+        first, second = encode(run.autoencoder, test.images, run.device)[ends]
         t = torch.linspace(0, 1, self.steps).reshape(1, -1, *[1] * (first.ndim - 1))
         codes = torch.lerp(first[:, None], second[:, None], t).flatten(0, 1)
         with evaluating(run.autoencoder):

@@ -10,7 +10,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mixzoo import FinishedRun
-from mixzoo.data.batches import to_images
 from mixzoo.draws import rng_for
 from mixzoo.evaluation.codes import batches, evaluating
 from mixzoo.evaluation.mixes import random_mixes
@@ -43,8 +42,11 @@ class MixDistance:
 
     def _blends(self, run: FinishedRun) -> Float[Tensor, "mixes channels height width"]:
         rng = rng_for(run.seed, "blends")
-        images = run.data.test.images
-        first, second = (to_images(images[torch.randint(len(images), (self.mixes,), generator=rng)]) for _ in range(2))
+        test = run.data.test
+        first, second = (
+            torch.cat(list(batches(test.images, "cpu", torch.randint(len(test), (self.mixes,), generator=rng))))
+            for _ in range(2)
+        )
         return torch.lerp(first, second, torch.rand(self.mixes, 1, 1, 1, generator=rng))
 
 

@@ -280,6 +280,85 @@ class KeepsTheFolderToItself(Filed):
         return Bars.load(self, seed)
 
 
+@dataclass(frozen=True)
+class Kept:
+    """Nothing wrong: a source of images that are there."""
+
+    images: torch.Tensor
+
+    @property
+    def shape(self):
+        return tuple(self.images.shape)
+
+    def __len__(self):
+        return len(self.images)
+
+    def read(self, index):
+        return self.images[index]
+
+
+class Streams(Bars):
+    """Nothing wrong: bars that can be streamed."""
+
+    kept = Kept
+
+    def stream(self, seed):
+        data = super().load(seed)
+        splits = {name: getattr(data, name) for name in ("train", "validation", "test")}
+        return replace(data, **{name: replace(split, images=self.kept(split.images)) for name, split in splits.items()})
+
+
+class ReadsInOrder(Streams):
+    class kept(Kept):
+        def read(self, index):
+            return self.images[index.sort().values]
+
+
+class ReadsFloats(Streams):
+    class kept(Kept):
+        def read(self, index):
+            return self.images[index] / 255
+
+
+class ReadsOneTooMany(Streams):
+    class kept(Kept):
+        @property
+        def shape(self):
+            return (len(self.images) + 1, *self.images.shape[1:])
+
+
+class ReadsAheadOfItself(Streams):
+    calls = count()
+
+    class kept(Kept):
+        def read(self, index):
+            return self.images[(index + (next(ReadsAheadOfItself.calls) > 1)) % len(self.images)]
+
+
+class HoldsALambda(Streams):
+    kept = staticmethod(lambda images: HoldsALambda.Source(images))
+
+    class Source(Kept):
+        def __init__(self, images):
+            object.__setattr__(self, "images", images)
+            object.__setattr__(self, "decode", lambda: None)
+
+
+class StreamsWithoutALabel(Streams):
+    def stream(self, seed):
+        data = super().stream(seed)
+        return replace(data, test=replace(data.test, labels=data.test.labels.flip(0)))
+
+
+class StreamsUnderAnotherName(Streams):
+    def stream(self, seed):
+        return replace(super().stream(seed), fingerprint="streamed")
+
+
+class StreamsTensors(Streams):
+    kept = staticmethod(lambda images: images)
+
+
 class Relabelled(Bars):
     """Bars whose labels, factors and names of them are others, in every split alike."""
 
@@ -363,6 +442,7 @@ class PointsBeyondOne(Unlabelled):
         return points
 
 
+STREAMED = "streamed_images_are_those_of_load"
 PLANTED_DATASETS = [
     ("no load", NoLoad, "is_a_recipe_that_loads", "has no attribute 'load'|it lacks load"),
     ("loads a tuple", LoadsATuple, "is_a_recipe_that_loads", "load gives a tuple, expected mixzoo.Dataset"),
@@ -411,6 +491,14 @@ PLANTED_DATASETS = [
     ("tests on train", TestsOnTrain, "splits_share_no_image", "30 of 30 test images are train images too"),
     ("turns black", TurnsBlack, "images_are_pictures", "60 of 60 train images are of one value"),
     ("repeats one image", RepeatsOneImage, "images_are_pictures", "all 60 train images are the same"),
+    ("reads in order", ReadsInOrder, STREAMED, r"train read.* gives other images than load"),
+    ("reads floats", ReadsFloats, STREAMED, "train read gives torch.float32, expected uint8"),
+    ("a shape too long", ReadsOneTooMany, STREAMED, r"shape of train is \(61, 1, 8, 6\) of stream"),
+    ("reads by the past", ReadsAheadOfItself, STREAMED, r"train read.* gives other images than load"),
+    ("cannot be sent", HoldsALambda, STREAMED, "train images cannot be sent to a process"),
+    ("other labels", StreamsWithoutALabel, STREAMED, "test labels of stream are not those of load"),
+    ("another fingerprint streamed", StreamsUnderAnotherName, STREAMED, "fingerprint is 'streamed' of stream"),
+    ("streams tensors", StreamsTensors, STREAMED, "train images are a Tensor, no mixzoo.Source"),
     ("a FileNotFoundError", TripsOverAMissingFolder, "a_missing_folder_is_a_data_error", "raise mixzoo.DataError"),
     (
         "loads what is not there",
@@ -522,6 +610,18 @@ class DividesByOneLess(Spread):
         return {"spread": float(((codes - codes.mean()) ** 2).sum() / np.float64(len(codes) - 1 or np.nan))}
 
 
+class TakesImagesWhole(Spread):
+    def __call__(self, run):
+        return super().__call__(run) | {"brightness": float(run.data.test.images.float().mean())}
+
+
+class ScoresTheFirstOfAStream(Spread):
+    def __call__(self, run):
+        images = run.data.test.images
+        few = images if isinstance(images, torch.Tensor) else images.read(torch.arange(2))
+        return {"spread": float(encode(run.autoencoder, few, run.device).std(unbiased=False))}
+
+
 class RefusesWithoutWords(Spread):
     def __call__(self, run):
         if len(run.data.test) < 2:
@@ -545,5 +645,7 @@ PLANTED_METRICS = [
     ("writes to images", WritesToImages, "the_data_are_left_unchanged", "writes to the test images in place"),
     ("needs two images", NeedsTwoImages, "few_images_are_enough_or_refused", "1 test image raise IndexError"),
     ("divides by n - 1", DividesByOneLess, "few_images_are_enough_or_refused", "is nan with 3 train images"),
+    ("takes images whole", TakesImagesWhole, "streamed_data_score_the_same", "read images in batches, with mixzoo"),
+    ("a part of a stream", ScoresTheFirstOfAStream, "streamed_data_score_the_same", "the same streamed"),
     ("refuses without words", RefusesWithoutWords, "few_images_are_enough_or_refused", "refused without words"),
 ]

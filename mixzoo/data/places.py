@@ -1,0 +1,114 @@
+"""Where the data of a run are kept: on the device, in host memory, or in their files."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from mixzoo.config import Train
+from mixzoo.data.batches import Batches, DeviceSplit, HostSplit
+from mixzoo.data.room import device_free, host_free
+from mixzoo.data.streaming import StreamedSplit
+from mixzoo.draws import order
+from mixzoo.errors import ConfigError
+from mixzoo.protocols import Dataset, Split
+
+SHARE = 0.5  # of the memory that is free may go to the data; the networks need the rest
+READ = 500  # images read at a time when a split is read whole
+WORKERS = 2  # that read a stream, when --workers does not say
+
+
+@dataclass(frozen=True)
+class Placed:
+    """The data, where the train split is kept, and a line that says why where `auto` fell back; '' where not."""
+
+    data: Dataset
+    place: str  # device, host or stream
+    why: str = ""
+
+
+def load(recipe: Any, name: str, train: Train, device: torch.device) -> Placed:
+    """The data set of the recipe, where `train.data_on` says; ConfigError where it cannot be there."""
+    can_stream = hasattr(recipe, "stream")
+    if train.workers is not None and train.data_on in ("device", "host"):
+        raise ConfigError(f"--workers {train.workers}: with --data-on {train.data_on} no worker reads; leave it out")
+    if train.data_on == "stream":
+        if not can_stream:
+            raise ConfigError(f"--data-on stream: data set {name!r} is always held in memory; use device, host or auto")
+        return Placed(_held_out_held(recipe.stream(train.seed)), "stream")
+    if train.data_on != "auto":
+        return Placed(recipe.load(train.seed), train.data_on)
+    if can_stream:
+        data = recipe.stream(train.seed)
+        size, room = sum(map(nbytes, _splits(data))), host_free()
+        if room is not None and size > SHARE * room:
+            why = f"data: read from their files as needed: {_too_much(size, room, 'of memory')}"
+            return Placed(_held_out_held(data), "stream", why)
+    data = recipe.load(train.seed)
+    size, room = nbytes(data.train), device_free(device)
+    if device.type == "cpu" or room is None or size <= SHARE * room:
+        return Placed(data, "device")
+    return Placed(data, "host", f"data: kept in host memory: {_too_much(size, room, f'on {device}')}")
+
+
+def batches_of(
+    placed: Placed, train: Train, device: torch.device, indices: Callable[[int], Int[Tensor, " batch"]] | None = None
+) -> Batches:
+    """The train split, ready to give batches on the device; `indices` says which images each step will ask for.
+
+    All of the step's images when not given. No worker starts before the first batch is asked for.
+    """
+    split = placed.data.train
+    labels = split.labels.to(device)
+    if isinstance(split.images, Tensor):
+        if placed.place == "host":
+            return HostSplit(split.images, labels)
+        return DeviceSplit(split.images.to(device), labels)
+
+    def whole(step: int) -> Int[Tensor, " batch"]:
+        return order(train.seed, len(split), step * train.batch_images, train.batch_images)
+
+    workers = WORKERS if train.workers is None else train.workers
+    return StreamedSplit(split.images, labels, indices or whole, steps=train.steps, workers=workers)
+
+
+def nbytes(split: Split) -> int:
+    """Bytes of the split's images when they are held."""
+    return split.images.nbytes if isinstance(split.images, Tensor) else prod(split.images.shape)
+
+
+def _held_out_held(data: Dataset) -> Dataset:
+    """Streamed data with validation and test held in memory where they take a small part of it.
+
+    Every evaluation reads them whole, in the run's own process, so decoding them each time would be most of the run.
+    """
+    room = host_free()
+    if room is None or nbytes(data.validation) + nbytes(data.test) > SHARE / 4 * room:
+        return data
+    return replace(data, validation=_read_whole(data.validation), test=_read_whole(data.test))
+
+
+def _read_whole(split: Split) -> Split:
+    """The split in memory, read a batch at a time."""
+    if isinstance(split.images, Tensor):
+        return split
+    images = torch.empty(split.images.shape, dtype=torch.uint8)
+    for some in torch.arange(len(split)).split(READ):
+        images[some] = split.images.read(some)
+    return replace(split, images=images)
+
+
+def _splits(data: Dataset) -> tuple[Split, Split, Split]:
+    return (data.train, data.validation, data.test)
+
+
+def _too_much(size: int, room: int, where: str) -> str:
+    return f"{_amount(size)} of images is more than half of the {_amount(room)} free {where}"
+
+
+def _amount(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
