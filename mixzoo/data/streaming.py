@@ -4,6 +4,7 @@ Which images a step takes is a function of its number, so what comes next is kno
 the steps to come, in order, and a run that goes on at any step begins to read there. No position is saved.
 """
 
+import contextlib
 import signal
 import warnings
 from collections.abc import Callable, Iterator
@@ -76,7 +77,8 @@ class StreamedSplit:
         shutdown = getattr(self._coming, "_shutdown_workers", None)
         self._coming = None
         if shutdown is not None:
-            shutdown()
+            with contextlib.suppress(RuntimeError):  # that of a worker which died can come as late as this
+                shutdown()
 
     def _restart(self, step: int) -> None:
         self.close()
