@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Int
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from mixzoo.data.batches import Batch, sent
 from mixzoo.errors import DataError
@@ -67,18 +68,23 @@ class StreamedSplit:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self.close()
-        if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker"):
-            reason = " ".join(str(error).split())
+        try:
+            self.close()
+        except RuntimeError as late:  # the loader tells of a dead worker from a signal handler, so anywhere
+            error = late
+        cut_off = isinstance(error, (ConnectionError, EOFError))  # in the middle of a batch that it was handing over
+        if cut_off or (isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker")):
+            reason = " ".join(str(error).split()) or type(error).__name__
             raise DataError(f"data: a process that reads images died ({reason}); try fewer --workers, or 0") from error
 
     def close(self) -> None:
         """End the workers. Dropping the iterator would do, were it not for tracebacks, which keep it alive."""
-        shutdown = getattr(self._coming, "_shutdown_workers", None)
-        self._coming = None
-        if shutdown is not None:
+        coming, self._coming = self._coming, None
+        if isinstance(coming, _MultiProcessingDataLoaderIter):
             with contextlib.suppress(RuntimeError):  # that of a worker which died can come as late as this
-                shutdown()
+                coming._shutdown_workers()
+            for worker in coming._workers:  # one that waits for what a dead one held would wait for ever
+                worker.kill()
 
     def _restart(self, step: int) -> None:
         self.close()
