@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 from mixzoo.mixing import drawn
 from mixzoo.protocols import CodeShape, Draw, Mixer, Needs
 
-NOTHING = Needs()
+A_MIX = Needs(mix=True)
 BLOCK = 64  # steps drawn ahead for a GPU
 
 
@@ -37,8 +37,8 @@ class StepDraws:
     """All the randomness of one optimisation step."""
 
     index: Int[Tensor, " batch"]  # which images of the train split
-    partners: Int[Tensor, "others batch"]  # for each of the k-1 other sources, which example of the batch
-    mix: Draw
+    partners: Int[Tensor, "others batch"] | None = None  # for each of the k-1 other sources, which example of the batch
+    mix: Draw | None = None  # neither where nothing is mixed
     second: "tuple[Tensor, Draw] | None" = None  # partners and draw of the objective's second mixer
     noise: Mapping[str, Tensor] = field(default_factory=dict)  # "input", "code", "kept": see `noise`
     labelled: Bool[Tensor, " batch"] | None = None  # whose labels the objective may use; None for all
@@ -93,7 +93,7 @@ def draw_step(
     images: int,
     progress: float = 1.0,
     *,
-    needs: Needs = NOTHING,
+    needs: Needs = A_MIX,
     image_shape: tuple[int, int, int] | None = None,
     labelled: Bool[Tensor, " images"] | None = None,
 ) -> StepDraws:
@@ -107,10 +107,15 @@ def draw_step(
     if needs.second is not None:
         others = partners(needs.second.k, shape.batch, rng_for(seed, "partners/second", step))
         second = others, drawn(needs.second, shape, rng_for(seed, "mix/second", step), progress)
+    others_of_mix = mix = None
+    if needs.mix:
+        paired = known if needs.labels else None
+        others_of_mix = partners(mixer.k, shape.batch, rng_for(seed, "partners", step), paired)
+        mix = drawn(mixer, shape, rng_for(seed, "mix", step), progress)
     return StepDraws(
         index=index,
-        partners=partners(mixer.k, shape.batch, rng_for(seed, "partners", step), known if needs.labels else None),
-        mix=drawn(mixer, shape, rng_for(seed, "mix", step), progress),
+        partners=others_of_mix,
+        mix=mix,
         second=second,
         noise=noise(seed, step, shape, needs, image_shape),
         labelled=known,

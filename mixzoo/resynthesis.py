@@ -22,8 +22,8 @@ def resynthesise(
     *,
     autoencoder: AutoEncoder,
     mixer: Mixer,
-    partners: Int[Tensor, "others batch"],
-    draw: Draw,
+    partners: Int[Tensor, "others batch"] | None,
+    draw: Draw | None,
     needs: Needs,
     labels: Tensor | None = None,
     label_width: int = 0,
@@ -50,6 +50,8 @@ def resynthesise(
 
     mixed = mixed2 = None
     if needs.mix:
+        assert partners is not None
+        assert draw is not None
         mixed = mixer(sources(z, partners), draw, None if told is None else sources(told, partners))
     if needs.second is not None:
         assert second is not None
@@ -73,11 +75,11 @@ def said_of(
     labelled: Bool[Tensor, " batch"] | None,
     width: int,
     mixed: Mixed | None,
-    partners: Int[Tensor, "others batch"],
+    partners: Int[Tensor, "others batch"] | None,
 ) -> Said:
     """The labels of the batch and of its mixes as vectors."""
     known = torch.ones(len(labels), dtype=torch.bool, device=labels.device) if labelled is None else labelled
     y = label_vectors(labels[None], width)[0] * known[:, None]
-    if mixed is None:
+    if mixed is None or partners is None:
         return Said(y, known)
     return Said(y, known, mixed_labels(mixed, sources(y, partners)), sources(known, partners).all(0))

@@ -137,3 +137,20 @@ def test_a_draw_comes_whole_to_its_device():
     assert all(torch.equal(moved[name], draw[name]) for name in draw)
     assert {tensor.device.type for tensor in to_device(draw, torch.device("meta")).values()} == {"meta"}
     assert to_device(draw["share"], torch.device("meta")).device.type == "meta"
+
+
+def test_nothing_is_drawn_for_a_mix_that_there_is_none_of():
+    from mixzoo import Needs
+    from mixzoo.draws import tensors_of
+
+    class Untouched:
+        k = 2
+
+        def draw(self, shape, rng):
+            raise AssertionError("drawn for nothing")
+
+        at = __call__ = draw
+
+    draws = draw_step(0, 0, Untouched(), SHAPE, 100, needs=Needs(posterior=True))
+    assert (draws.partners, draws.mix) == (None, None)
+    assert [tensor.shape for tensor in tensors_of(draws)] == [(SHAPE.batch, *SHAPE.latent)]

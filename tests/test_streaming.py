@@ -147,9 +147,7 @@ def test_a_worker_that_is_killed_is_one_line_and_takes_the_others_with_it(photos
                 if step == 3:
                     os.kill(workers()[0].pid, signal.SIGKILL)
 
-    with pytest.raises(
-        DataError, match=r"data: a process that reads images died \(.+\); try fewer --workers"
-    ):
+    with pytest.raises(DataError, match=r"data: a process that reads images died \(.+\); try fewer --workers"):
         read_on()
     assert workers() == []
 

@@ -373,7 +373,7 @@ def test_new_draws_leave_those_of_other_objectives_as_they_were():
         First(),
         shape,
         3,
-        needs=Needs(posterior=True, input_noise=0.1, code_dropout=0.1, second=First()),
+        needs=Needs(mix=True, posterior=True, input_noise=0.1, code_dropout=0.1, second=First()),
         image_shape=(1, 8, 8),
     )
     assert torch.equal(plain.partners, full.partners)
