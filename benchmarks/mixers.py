@@ -17,9 +17,9 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from mixer_table import NESTED
 
 import mixzoo
+from mixer_table import NESTED
 from mixzoo import CodeShape
 from mixzoo.config import resolve
 from mixzoo.data.batches import on_device

@@ -2,11 +2,10 @@
 
     python benchmarks/two_phase.py --root DATA --objective acai --init authors fan_in --seeds 1 2 [--steps 1000]
 
-Two phases as in their code: D judges each source of images in a pass of its own, and once more for the auto-encoder's
-loss. Their spectral norm: u begins random, one power iteration at every pass. Settings as in mnist_2000.py: MNIST,
-batch 64, one D-step per G-step, Adam 1e-4, betas (0.5, 0.99), decay 1e-5. The order of images and the mixing weights
-are this script's own. Prints a row per run: logistic regression on the codes of 10,000 train images, mean L1 of
-reconstructed test images.
+Losses, phases and spectral norm are those of the plain trainer (plain.py). Settings as in mnist_2000.py: MNIST, batch
+64, one D-step per G-step, Adam 1e-4, betas (0.5, 0.99), decay 1e-5. The order of images and the mixing weights are this
+script's own. Prints a row per run: logistic regression on the codes of 10,000 train images, mean L1 of reconstructed
+test images.
 """
 
 import argparse
@@ -20,60 +19,33 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, normalize
 
 import mixzoo
 from mixzoo import Dataset, FinishedRun
 from mixzoo.data.batches import to_images
 from mixzoo.training.memory import keep_freed_memory
+from plain import Method, Mix, SpectralNorm
 
 BATCH = 64
 LAM = {"aegan": 5.0, "acai": 2.0}  # the reference rows' weights of reconstruction
-
-
-class SpectralNorm(nn.Module):
-    """W / sigma, one power iteration at every pass; u and v begin as unit vectors drawn at random."""
-
-    def __init__(self, conv: nn.Conv2d) -> None:
-        super().__init__()
-        self.conv = conv
-        rows = conv.weight.shape[0]
-        self.register_buffer("u", normalize(torch.randn(rows), dim=0))
-
-    def forward(self, x: Tensor) -> Tensor:
-        weight = self.conv.weight.flatten(1)
-        with torch.no_grad():
-            v = normalize(weight.T @ self.u, dim=0)
-            self.u = normalize(weight @ v, dim=0)
-        sigma = self.u @ weight @ v
-        return nn.functional.conv2d(x, self.conv.weight / sigma, self.conv.bias, padding=1)
 
 
 @dataclass(frozen=True)
 class Trainer:
     """Both players, and what moves them."""
 
-    objective: str
+    objective: Any
     autoencoder: Any
     discriminator: Any
 
-    def losses(self, x: Tensor, alpha: Tensor, partner: Tensor) -> tuple[Tensor, Tensor]:
+    def losses(self, x: Tensor, mix: Mix) -> tuple[Tensor, Tensor]:
         """The auto-encoder's loss and D's, at the same parameters."""
-        ae, lam = self.autoencoder, LAM[self.objective]
-        h = ae.encode(x)
-        x_rec = ae.decode(h)
-        reconstruct = lam * (x_rec - x).abs().mean()
-        if self.objective == "aegan":
-            d_loss = self.bce(x, 1.0) + self.bce(x_rec.detach(), 0.0)
-            return reconstruct + self.bce(x_rec, 1.0), d_loss
-        x_mix = ae.decode(alpha * h + (1 - alpha) * h[partner])
-        folded = 2 * torch.minimum(alpha, 1 - alpha).flatten()
-        d_loss = self.bce(x_rec.detach(), 0.0) + self.bce(x, 0.0) + self.bce(x_mix.detach(), folded)
-        return reconstruct + self.bce(x_mix, 0.0), d_loss
+        ae, method = self.autoencoder, Method(self.objective, lam=LAM[self.objective])
+        played = method.autoencoder(ae.encode, ae.decode, self.probability, x, ae.encode(x), mix)
+        return played.loss, method.discriminator(self.probability, x, played.x_rec.detach(), played.x_mix.detach(), mix)
 
-    def bce(self, images: Tensor, target: float | Tensor) -> Tensor:
-        score = self.discriminator(images).realness
-        return binary_cross_entropy_with_logits(score, target * torch.ones_like(score))
+    def probability(self, images: Tensor) -> Tensor:
+        return torch.sigmoid(self.discriminator(images).realness)
 
 
 def build(objective: str, init: str, seed: int) -> Trainer:
@@ -100,7 +72,7 @@ def train(trainer: Trainer, data: Dataset, seed: int, steps: int, evaluate_at: s
             order = torch.randperm(len(images), generator=rng)
         x, order = to_images(images[order[:BATCH]]), order[BATCH:]
         alpha, partner = torch.rand(len(x), 1, 1, 1, generator=rng), torch.randperm(len(x), generator=rng)
-        losses = trainer.losses(x, alpha, partner)
+        losses = trainer.losses(x, Mix(torch.stack([alpha, 1 - alpha]), partner[None]))
         gradients = [torch.autograd.grad(loss, p) for loss, p in zip(losses, parameters)]
         for p, gradient, adam in zip(parameters, gradients, adams):
             for parameter, grad in zip(p, gradient):
