@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mixzoo.cli.bench import bench
 from mixzoo.cli.check import check
 from mixzoo.cli.interpolate import interpolate
 from mixzoo.cli.list import list_parts
@@ -49,6 +50,7 @@ app.command("list")(list_parts)
 app.command("show")(show)
 app.command("plugins")(plugins)
 app.command("check")(check)
+app.command("bench")(bench)
 app.command("new-plugin")(new_plugin)
 
 

@@ -1,0 +1,77 @@
+"""What this machine can do at best, measured: the limits that a step is held against."""
+
+from dataclasses import dataclass
+from functools import lru_cache, partial
+
+import torch
+from torch.nn.functional import conv2d
+
+from mixzoo.benchmark.counting import Counts
+from mixzoo.benchmark.timing import interleaved
+
+REPEATS = 7
+SQUARE = 1024  # rows and columns of the matrices
+COPIED = 64 << 20  # bytes: more than caches hold
+TINY = 200  # operations on one number, in a row
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """Rates of one device, for one format of numbers, with the threads that torch has."""
+
+    flops: float  # a second, of the faster of a matrix product and a convolution of many maps
+    bytes: float  # a second, read and written, of a copy larger than a cache
+    launch: float  # seconds of one operation on one number
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The least time that a step could take, and what sets it."""
+
+    seconds: float
+    limit: str  # flops, bytes or launches
+
+
+@lru_cache
+def ceiling(device: torch.device, precision: str = "fp32", threads: int = 0) -> Ceiling:
+    """Measured once in a process for each precision and number of threads, both as they are set when it is called."""
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    a, b = (torch.randn(SQUARE, SQUARE, device=device).to(dtype) for _ in range(2))
+    x = torch.randn(64, 64, 32, 32, device=device).to(dtype).contiguous(memory_format=torch.channels_last)
+    w = torch.randn(64, 64, 3, 3, device=device).to(dtype).contiguous(memory_format=torch.channels_last)
+    source, copy = (torch.zeros(COPIED, dtype=torch.uint8, device=device) for _ in range(2))
+    one = torch.zeros(1, device=device)
+
+    def launches() -> None:
+        for _ in range(TINY):
+            one.add_(1.0)
+
+    works = {
+        "product": partial(torch.matmul, a, b),
+        "convolution": partial(conv2d, x, w, padding=1),
+        "copy": partial(copy.copy_, source),
+        "launch": launches,
+    }
+    with torch.no_grad():
+        times = interleaved(works, device, repeats=REPEATS, warm_up=2)
+    best = {name: min(found.clock(device)) for name, found in times.items()}  # a ceiling is the best that was seen
+    product, convolution = 2 * SQUARE**3, 2 * 64 * 32 * 32 * 64 * 64 * 9
+    return Ceiling(
+        flops=max(product / best["product"], convolution / best["convolution"]),
+        bytes=2 * COPIED / best["copy"],
+        launch=best["launch"] / TINY,
+    )
+
+
+def floor(counts: Counts, limits: Ceiling, launched: int) -> Floor:
+    """max(FLOPs / their rate, bytes / theirs, operations x launch).
+
+    Bytes that stay in a cache are quicker than a large copy, so the second is an estimate on a CPU.
+    """
+    least = {
+        "flops": counts.flops / limits.flops,
+        "bytes": counts.bytes / limits.bytes,
+        "launches": launched * limits.launch,
+    }
+    limit = max(least, key=lambda name: least[name])
+    return Floor(least[limit], limit)

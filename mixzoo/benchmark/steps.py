@@ -1,0 +1,79 @@
+"""The step of a configured run, to be called again and again: what `mixzoo train` does between two evaluations."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import Tensor
+
+from mixzoo.config import RunConfig
+from mixzoo.data.batches import labelled_images, on_device
+from mixzoo.draws import Blocks
+from mixzoo.plugins import Zoo
+from mixzoo.protocols import Dataset
+from mixzoo.run import pick_device, settings
+from mixzoo.training.build import build_players
+from mixzoo.training.engine import build_engine
+from mixzoo.training.logs import MetricsFile, Show
+from mixzoo.training.loop import Clock, Loop
+from mixzoo.training.step import Players
+
+ENDLESS = 10**9  # steps: a benchmark does not come to the end of its run
+
+
+@dataclass
+class Stepper:
+    """Each call is the next step of the run: its draws, its batch and the update, as the loop makes them."""
+
+    loop: Loop
+    device: torch.device
+    draws: Blocks
+    done: int = 0
+
+    def __call__(self) -> dict[str, Tensor]:
+        report = self.loop._step(self.done, self.draws.at(self.done))
+        self.done += 1
+        return report
+
+    def logged(self) -> dict[str, Tensor]:
+        """The same, with a line of metrics where one is due."""
+        report = self()
+        if self.done % self.loop.train.log_every == 0:
+            self.loop._log(self.done, report, Clock(self.loop.train, self.done - 1))
+        return report
+
+    @property
+    def players(self) -> Players:
+        return self.loop.players
+
+
+@contextmanager
+def stepper(
+    zoo: Zoo, config: RunConfig, data: Dataset | None = None, players: Players | None = None
+) -> Iterator[Stepper]:
+    """The run of the config, built and about to begin; with `players` in place of its own where they are given.
+
+    Threads and determinism are the run's while it is open. Its metrics go where they are removed at the end.
+    """
+    data = config.parts["dataset"].load(config.train.seed) if data is None else data
+    device = pick_device(config.train.device)
+    images = on_device(data.train, device, config.train.batch_images)
+    labelled = labelled_images(config.train, len(data.train))
+    with settings(config.train, device), TemporaryDirectory() as home:
+        built = build_players(zoo, config, data, device) if players is None else players
+        metrics = MetricsFile(Path(home) / "metrics.jsonl")
+        train = replace(config.train, steps=ENDLESS)
+        engine = build_engine(train, built, device)
+        loop = Loop(train, built, engine, data, images, metrics, Path(home), Show(), lambda step: None, labelled)
+        try:
+            yield Stepper(loop, device, Blocks(loop._draw, device))
+        finally:
+            metrics.close()
+
+
+def eager(config: RunConfig) -> RunConfig:
+    """The config with its step run operation by operation, so that each can be counted."""
+    return replace(config, train=replace(config.train, engine="eager"))

@@ -1,0 +1,114 @@
+"""One row per configured run: what its step takes, does, and could take at best on this machine."""
+
+import os
+import platform
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, astuple, dataclass
+from importlib.metadata import version
+
+import torch
+
+from mixzoo.benchmark.ceiling import Ceiling, ceiling, floor
+from mixzoo.benchmark.counting import Counts, counted, kernels, peak_on_gpu
+from mixzoo.benchmark.steps import Stepper, eager, stepper
+from mixzoo.benchmark.timing import Spread, Times, interleaved, spread
+from mixzoo.config import RunConfig
+from mixzoo.plugins import Zoo
+from mixzoo.protocols import Dataset
+from mixzoo.training.engine import precision_of
+
+TRACE = 3  # steps before anything is measured: a compiled or captured step is made in the first ones
+
+
+@dataclass(frozen=True)
+class Row:
+    """Measured of one run's step. Rates are of the median step, by `Times.clock`; counts are of the eager step."""
+
+    label: str  # what the row is called, such as its objective and mixer
+    batch_images: int
+    engine: str
+    precision: str
+    wall_ms: Spread
+    cpu_ms: Spread  # of this process, on all of its threads
+    images_per_second: float
+    launched: int  # operations on a CPU, kernels on a GPU
+    gflop: float  # of one step, counted
+    gflop_per_second: float
+    ceiling: Ceiling
+    floor_ms: float
+    floor_limit: str
+    of_floor: float  # floor / median; above 1 only where bytes stay in a cache
+    peak_mb: float  # 10^6 bytes, of tensors beside weights and data; on a GPU with them
+
+
+def measured(zoo: Zoo, configs: Iterable[tuple[str, RunConfig]], *, repeats: int) -> Iterator[Row]:
+    """A row for each labelled config, as soon as it is there. Data are read once for all configs that name the same."""
+    seen: dict[object, Dataset] = {}
+    for label, config in configs:
+        key = (config.parts["dataset"], config.train.seed)
+        if key not in seen:
+            seen[key] = config.parts["dataset"].load(config.train.seed)
+        yield row(zoo, label, config, seen[key], repeats)
+
+
+def row(zoo: Zoo, label: str, config: RunConfig, data: Dataset, repeats: int) -> Row:
+    with stepper(zoo, eager(config), data) as step:
+        for _ in range(TRACE):
+            step()
+        counts = _mean([counted(step) for _ in range(config.train.d_steps)])
+    with stepper(zoo, config, data) as step:
+        each = config.train.d_steps * (1 if step.device.type == "cpu" else 20)
+        warm_up = config.train.d_steps * TRACE
+        times = interleaved({"step": step}, step.device, repeats=repeats, each=each, warm_up=warm_up)["step"]
+        launched = counts.operations if step.device.type == "cpu" else kernels(step)
+        return _row(label, config, step, counts, times, launched)
+
+
+def _row(label: str, config: RunConfig, step: Stepper, counts: Counts, times: Times, launched: int) -> Row:
+    precision, engine = precision_of(config.train, step.device), config.train.engine
+    limits = ceiling(step.device, precision, torch.get_num_threads())
+    least, median = floor(counts, limits, launched), spread(times.clock(step.device)).median
+    batch = config.train.batch_images
+    return Row(
+        label=label,
+        batch_images=batch,
+        engine=engine if engine != "auto" else "graph" if step.device.type == "cuda" else "eager",
+        precision=precision,
+        wall_ms=_ms(spread(times.wall)),
+        cpu_ms=_ms(spread(times.cpu)),
+        images_per_second=batch / median,
+        launched=launched,
+        gflop=counts.flops / 1e9,
+        gflop_per_second=counts.flops / 1e9 / median,
+        ceiling=limits,
+        floor_ms=1e3 * least.seconds,
+        floor_limit=least.limit,
+        of_floor=least.seconds / median,
+        peak_mb=(counts.peak_bytes if step.device.type == "cpu" else peak_on_gpu(step, step.device)) / 1e6,
+    )
+
+
+def machine(device: torch.device, threads: int) -> dict[str, object]:
+    """Where it was measured, for the head of a table."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU"
+    packages = {name: version(name) for name in ("torch", "mixzoo")}
+    return {
+        "device": name,
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "python": platform.python_version(),
+        **packages,
+    }
+
+
+def as_json(rows: list[Row]) -> list[dict[str, object]]:
+    return [asdict(row) | {"wall_ms": row.wall_ms._asdict(), "cpu_ms": row.cpu_ms._asdict()} for row in rows]
+
+
+def _ms(found: Spread) -> Spread:
+    return Spread(*(1e3 * seconds for seconds in found))
+
+
+def _mean(found: list[Counts]) -> Counts:
+    """Of the steps of one cycle: some of them may move D alone."""
+    return Counts(*(sum(column) // len(found) for column in zip(*(astuple(counts) for counts in found))))
