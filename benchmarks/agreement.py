@@ -1,0 +1,90 @@
+"""Whether a step of mixzoo is that of the plain trainer: the same gradients from the same weights, batch and draws.
+
+In float64. Spectral norm's iterates differ (mixzoo's D passes once a step, the plain one five times), so each weight
+under it gets a largest singular value far above the others, which both find at once and exactly.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from mixzoo.benchmark.steps import Stepper
+from mixzoo.data.batches import to_images
+from mixzoo.draws import StepDraws, draw_step
+from mixzoo.protocols import CodeShape
+from mixzoo.resynthesis import sources
+from mixzoo.training.step import Players, train_step
+from plain import Mix, Trainer
+
+TOLERANCE = 1e-8  # of each gradient, relative
+SETTLING = 20  # passes of D
+
+
+def take_weights(plain: Trainer, players: Players) -> None:
+    """Give the plain networks the players' weights; ValueError where they are other networks."""
+    for own, other in (pair for pairs in of_both(plain, players).values() for pair in pairs):
+        own.data.copy_(other.data)
+
+
+def of_both(plain: Trainer, players: Players) -> dict[str, list[tuple[Tensor, Tensor]]]:
+    """Each player's parameters in the plain trainer and in mixzoo, side by side."""
+    assert isinstance(players.autoencoder, nn.Module)
+    assert isinstance(players.discriminator, nn.Module)
+    assert players.probe is not None
+    pairs = {
+        "autoencoder": ([*plain.f.parameters(), *plain.g.parameters()], players.autoencoder.parameters()),
+        "discriminator": (plain.D.parameters(), players.discriminator.parameters()),
+        "probe": (plain.probe.parameters(), players.probe.parameters()),
+    }
+    return {name: list(zip(in_order(a), in_order(b), strict=True)) for name, (a, b) in pairs.items()}
+
+
+def in_order(parameters: Iterable[Tensor]) -> list[Tensor]:
+    """Kernels first, then vectors: within a layer their order depends on how spectral norm is written."""
+    return sorted(parameters, key=lambda parameter: -parameter.ndim)
+
+
+def disagreement(step: Stepper, plain: Trainer) -> dict[str, float]:
+    """The largest relative difference of any gradient, by player; turns both into float64 and takes a step of both."""
+    players, shape = step.players, CodeShape(step.loop.train.batch_images, tuple(step.players.autoencoder.latent_shape))
+    for module in (players.autoencoder, players.discriminator, players.probe):
+        assert isinstance(module, nn.Module)
+        module.double()
+    stand_out(players.discriminator)  # type: ignore[arg-type]
+    plain.modules.double()
+    take_weights(plain, players)
+    split = step.loop.images
+    draws = draw_step(0, 0, players.mixer, shape, len(split.images), needs=players.objective.needs)
+    x, labels = to_images(split.images[draws.index]).double(), split.labels[draws.index]
+    with torch.no_grad():
+        for _ in range(SETTLING):
+            players.discriminator(x[:1])  # type: ignore[misc]
+            plain.D(x[:1])
+    train_step(players, x, labels, draws)
+    plain.step(x, labels, as_plain(draws, players, x))
+    return {name: max(relative(a, b) for a, b in pairs) for name, pairs in graded(of_both(plain, players)).items()}
+
+
+def stand_out(discriminator: nn.Module) -> None:
+    """Make the largest singular value of each 3x3 convolution five times what it is."""
+    for parameter in discriminator.parameters():
+        if parameter.ndim == 4 and parameter.shape[-1] == 3:
+            u, s, v = torch.linalg.svd(parameter.data.flatten(1), full_matrices=False)
+            parameter.data += 4 * s[0] * (u[:, :1] @ v[:1]).reshape(parameter.shape)
+
+
+def as_plain(draws: StepDraws, players: Players, x: Tensor) -> Mix:
+    """What mixzoo drew, as the plain trainer takes it."""
+    h = x.new_zeros(len(x), *players.autoencoder.latent_shape)
+    return Mix(players.mixer(sources(h, draws.partners), draws.mix).share, draws.partners)
+
+
+def graded(pairs: dict[str, list[tuple[Tensor, Tensor]]]) -> dict[str, list[tuple[Tensor, Tensor]]]:
+    """The gradients of each player as (mixzoo's, plain)."""
+    return {name: [(other.grad, own.grad) for own, other in given] for name, given in pairs.items()}  # type: ignore[misc]
+
+
+def relative(ours: Tensor, plain: Tensor) -> float:
+    """|ours - plain| / |plain|; a bias before an instance norm has gradient 0, and there it is what rounding leaves."""
+    return ((ours - plain).norm() / plain.norm().clamp(min=1e-6)).item()
