@@ -95,14 +95,15 @@ class Mix(NamedTuple):
     partners: Tensor  # [k-1, batch]
 
 
-def draw(k: int, batch: int) -> Mix:
+def draw(k: int, batch: int, device: torch.device | str = "cpu") -> Mix:
     """Weights uniform on the simplex, one point per example, and a permutation of the batch per partner."""
     if k == 2:
         alpha = torch.rand(batch)
         share = torch.stack([alpha, 1 - alpha])
     else:
         share = torch.distributions.Dirichlet(torch.ones(k)).sample((batch,)).T
-    return Mix(share[:, :, None, None, None], torch.stack([torch.randperm(batch) for _ in range(k - 1)]))
+    partners = torch.stack([torch.randperm(batch) for _ in range(k - 1)])
+    return Mix(share[:, :, None, None, None].to(device), partners.to(device))
 
 
 def mixed(h: Tensor, mix: Mix) -> Tensor:

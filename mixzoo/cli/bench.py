@@ -125,25 +125,13 @@ def _print(where: dict[str, object], rows: list["Row"]) -> None:
     console = Console(highlight=False)
     console.width = max(console.width, WIDTH)
     console.print(", ".join(f"{name} {value}" for name, value in where.items()), markup=False)
-    best = rows[0].ceiling
-    rates = f"{best.flops / 1e9:.0f} GFLOP/s, {best.bytes / 1e9:.1f} GB/s, {1e6 * best.launch:.1f} us an operation"
-    console.print(f"at best, measured here: {rates}", markup=False)
+    for precision, best in {row.precision: row.ceiling for row in rows}.items():
+        rates = f"{best.flops / 1e9:.0f} GFLOP/s, {best.bytes / 1e9:.1f} GB/s, {1e6 * best.launch:.1f} us an operation"
+        console.print(f"at best in {precision}, measured here: {rates}", markup=False)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("objective mixer")
-    heads = (
-        "batch",
-        "engine",
-        "ms [quartiles]",
-        "CPU ms",
-        "images/s",
-        "ops",
-        "GFLOP",
-        "GFLOP/s",
-        "floor ms",
-        "of floor",
-    )
-    for head in (*heads, "peak MB"):
-        table.add_column(head, justify="right")
+    table.add_column("objective mixer", no_wrap=True)
+    for head in HEADS:
+        table.add_column(head, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
             Text(row.label),

@@ -1,0 +1,191 @@
+"""What the scripts here time: methods, their runs in mixzoo with one thing changed or none, the plain trainer's step.
+
+A variant is a line in VARIANTS: what is different from the run as it is by default.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from agreement import take_weights
+from mixzoo.benchmark.steps import Stepper, stepper
+from mixzoo.config import RunConfig, resolve
+from mixzoo.data.batches import to_images
+from mixzoo.plugins import load_zoo
+from mixzoo.protocols import Dataset
+from mixzoo.training.step import Players
+from plain import Method, Trainer, draw, loader
+
+Step = Callable[[], object]
+ZOO = load_zoo()
+PLAIN = "plain trainer"
+METHODS = {
+    "AE+GAN": (Method("aegan", lam=5), "aegan:lam=5", "mixup"),
+    "AMR k=2": (Method("amr", lam=10), "amr:lam=10", "mixup"),
+    "AMR k=3": (Method("amr", k=3, lam=20), "amr:lam=20", "dirichlet:k=3"),
+    "AMR k=8": (Method("amr", k=8, lam=10), "amr:lam=10", "dirichlet:k=8"),
+    "ACAI": (Method("acai", lam=2), "acai:variant=amr,lam=2", "mixup"),
+}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is different from the run as it is by default."""
+
+    flags: Mapping[str, str] = field(default_factory=dict)  # kind of part: its spec
+    numbers: Mapping[str, object] = field(default_factory=dict)
+    prepare: Callable[[Players], None] = lambda players: None  # once, after it is built
+    around: Callable[[], AbstractContextManager[object]] = nullcontext  # while it is built, and at each call
+
+
+def keep_before_relu(players: Players) -> None:
+    """Leaky ReLUs that write beside what they read."""
+    for network in (players.autoencoder, players.discriminator):
+        for layer in network.modules():  # type: ignore[union-attr]
+            if isinstance(layer, nn.LeakyReLU):
+                layer.inplace = False
+
+
+def loop_over_weights(players: Players) -> None:
+    """Adam one weight at a time."""
+    for optimiser in players.optimisers.values():
+        for group in optimiser.param_groups:
+            group.update(fused=False, foreach=False)
+
+
+def rows_of_maps(players: Players) -> None:
+    """D's weights, and so its maps, one map after another, as f and g have them."""
+    players.discriminator.to(memory_format=torch.contiguous_format)  # type: ignore[union-attr]
+
+
+def instance_norm(norm: nn.GroupNorm, x: Tensor) -> Tensor:
+    return F.instance_norm(x, weight=norm.weight, bias=norm.bias, eps=norm.eps)
+
+
+def in_place_of(**functions: Callable[..., Tensor]) -> Callable[[], AbstractContextManager[object]]:
+    """Functions of mixzoo_convnets.stack, each replaced by the layers that it stands for."""
+    return lambda: patch.multiple("mixzoo_convnets.stack", **functions)
+
+
+APART = {
+    "begin": lambda x, first, conv: conv(first(x)),
+    "enlarge": lambda x, conv: conv(F.interpolate(x, scale_factor=2, mode="nearest")),
+    "halve": lambda x: F.avg_pool2d(x, 2),
+    "gather": lambda x, conv: F.conv2d(x, conv.weight, conv.bias, padding=1),
+}
+VARIANTS: dict[str, Variant] = {
+    "ours": Variant(),
+    "bf16": Variant(numbers={"precision": "bf16"}),
+    "compile": Variant(numbers={"engine": "compile"}),
+    "two passes back through D": Variant(around=lambda: patch("mixzoo.training.step.one_score", lambda needs: False)),
+    "one power iteration": Variant(flags={"discriminator": "amr:power_iterations=1"}),
+    "instance norm": Variant(around=lambda: patch.object(nn.GroupNorm, "forward", instance_norm)),
+    "first two convolutions apart": Variant(around=in_place_of(begin=APART["begin"])),
+    "upsampling apart": Variant(around=in_place_of(enlarge=APART["enlarge"])),
+    "average pooling": Variant(around=in_place_of(halve=APART["halve"])),
+    "last convolution whole": Variant(around=in_place_of(gather=APART["gather"])),
+    "layers one after another": Variant(around=in_place_of(**APART)),
+    "D not channels last": Variant(prepare=rows_of_maps),
+    "leaky ReLU not in place": Variant(prepare=keep_before_relu),
+    "Adam weight by weight": Variant(prepare=loop_over_weights),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is timed: a method at a batch size, on the same data, at a depth of networks."""
+
+    method: str
+    batch: int
+    root: Path | None = None
+    depth: int = 16
+    threads: int = 1
+    device: str = "cpu"
+
+    def config(self, variant: Variant) -> RunConfig:
+        _, objective, mixer = METHODS[self.method]
+        flags = {"objective": objective, "mixer": mixer}
+        for part in ("autoencoder", "discriminator"):
+            spec = variant.flags.get(part, "amr")
+            flags[part] = f"{spec}{',' if ':' in spec else ':'}depth={self.depth}"
+        if self.root is not None:
+            flags["dataset"] = f'mnist:root="{self.root}"'
+        numbers = {"batch_images": self.batch, "lr": 1e-4, "probe_lr": 1e-4, "device": self.device}
+        return resolve(ZOO, None, flags, {**numbers, "threads": self.threads, **variant.numbers})
+
+    def data(self) -> Dataset:
+        data: Dataset = self.config(VARIANTS["ours"]).parts["dataset"].load(0)
+        return data
+
+    def plain(self) -> Trainer:
+        torch.manual_seed(0)
+        return Trainer(METHODS[self.method][0], depth=self.depth)
+
+
+@contextmanager
+def ours(case: Case, name: str, data: Dataset) -> Iterator[Stepper]:
+    """The run of the case in that variant; `wrapped` takes its steps in it too."""
+    variant = VARIANTS[name]
+    with ExitStack() as stack:
+        with variant.around():
+            step = stack.enter_context(stepper(ZOO, case.config(variant), data))
+        variant.prepare(step.players)
+        yield step
+
+
+def wrapped(step: Step, around: Callable[[], AbstractContextManager[object]]) -> Step:
+    """The step with its variant's code in place, and the default's put back after each call."""
+
+    def called() -> None:
+        with around():
+            step()
+
+    return called if around is not nullcontext else step
+
+
+def plain_step(case: Case, start: Stepper, workers: int | None) -> Step:
+    """The plain trainer's step, from the weights of `start`: on a batch at hand, or with its loader's."""
+    trainer = case.plain()
+    take_weights(trainer, start.players)
+    trainer.modules.to(start.device)
+    k = trainer.method.k
+    if workers is None:
+        split = start.loop.images
+        x, labels = to_images(split.images[: case.batch]), split.labels[: case.batch]
+        return lambda: trainer.step(x, labels, draw(k, case.batch, start.device))
+    batches = endless(loader(*originals(case.root), case.batch, workers))
+
+    def step() -> None:
+        x, labels = (tensor.to(start.device) for tensor in next(batches))
+        trainer.step(x, labels, draw(k, len(x), start.device))
+
+    return step
+
+
+def endless(batches: Any) -> Iterator[Any]:
+    while True:
+        yield from batches
+
+
+def originals(root: Path | None) -> tuple[Any, Any]:
+    """The train images as they are stored, before any resizing, and their labels."""
+    if root is None:
+        from sklearn.datasets import load_digits
+
+        bunch = load_digits()
+        return (bunch.images * (255 / 16)).round().astype("uint8"), bunch.target
+    from mixzoo_datasets.idx import read_idx
+
+    raw = root / "MNIST" / "raw"
+    images, labels = (
+        read_idx(raw / "train-images-idx3-ubyte", axes=3),
+        read_idx(raw / "train-labels-idx1-ubyte", axes=1),
+    )
+    return images[:50_000].numpy(), labels[:50_000].numpy()
