@@ -119,10 +119,9 @@ def memory_table(found: list[dict[str, Any]]) -> str:
     plain = {(row["method"], row["batch"]): row["peak_mb"] - row["before_mb"] for row in found if row["step"] == PLAIN}
     for row in found:
         taken = row["peak_mb"] - row["before_mb"]
-        cells = [row["method"], row["batch"], row["step"], *(f"{row[key]:.0f}" for key in ("before_mb", "peak_mb"))]
-        lines.append(
-            "| " + " | ".join([*map(str, cells), f"{taken:.0f}", f"{taken / plain[row['method']]:.2f}"]) + " |"
-        )
+        of_plain = taken / plain[row["method"], row["batch"]]
+        cells = f"{row['before_mb']:.0f} | {row['peak_mb']:.0f} | {taken:.0f} | {of_plain:.2f}"
+        lines.append(f"| {row['method']} | {row['batch']} | {row['step']} | {cells} |")
     return "\n".join(lines)
 
 

@@ -1,14 +1,8 @@
 """The plain trainer that mixzoo's step is measured against takes the same step."""
 
-import sys
-from pathlib import Path
-
+import numpy as np
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # the scripts import one another by name
-
-import numpy as np
 from PIL import Image
 
 from agreement import TOLERANCE, disagreement

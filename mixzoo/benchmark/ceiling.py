@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from typing import NamedTuple
 
 import torch
 from torch.nn.functional import conv2d
@@ -24,8 +25,7 @@ class Ceiling:
     launch: float  # seconds of one operation on one number
 
 
-@dataclass(frozen=True)
-class Floor:
+class Floor(NamedTuple):
     """The least time that a step could take, and what sets it."""
 
     seconds: float

@@ -1,7 +1,7 @@
 """The step of a configured run, to be called again and again: what `mixzoo train` does between two evaluations."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -64,14 +64,11 @@ def stepper(
     labelled = labelled_images(config.train, len(data.train))
     with settings(config.train, device), TemporaryDirectory() as home:
         built = build_players(zoo, config, data, device) if players is None else players
-        metrics = MetricsFile(Path(home) / "metrics.jsonl")
         train = replace(config.train, steps=ENDLESS)
         engine = build_engine(train, built, device)
-        loop = Loop(train, built, engine, data, images, metrics, Path(home), Show(), lambda step: None, labelled)
-        try:
+        with closing(MetricsFile(Path(home) / "metrics.jsonl")) as metrics:
+            loop = Loop(train, built, engine, data, images, metrics, Path(home), Show(), lambda step: None, labelled)
             yield Stepper(loop, device, Blocks(loop._draw, device))
-        finally:
-            metrics.close()
 
 
 def eager(config: RunConfig) -> RunConfig:
