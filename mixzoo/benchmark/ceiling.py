@@ -1,5 +1,6 @@
 """What this machine can do at best, measured: the limits that a step is held against."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import NamedTuple
@@ -46,7 +47,7 @@ def ceiling(device: torch.device, precision: str = "fp32", threads: int = 0) -> 
         for _ in range(TINY):
             one.add_(1.0)
 
-    works = {
+    works: dict[str, Callable[[], object]] = {
         "product": partial(torch.matmul, a, b),
         "convolution": partial(conv2d, x, w, padding=1),
         "copy": partial(copy.copy_, source),

@@ -48,7 +48,7 @@ def interleaved(
             step()
     times = {name: Times([], []) for name in steps}
     for repeat in range(repeats):
-        for name in reversed(steps) if repeat % 2 else steps:
+        for name in reversed([*steps]) if repeat % 2 else steps:
             wall, cpu = timed(steps[name], each, device)
             times[name].wall.append(wall)
             times[name].cpu.append(cpu)

@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Callable, Collection
-from functools import partial
 from typing import Annotated, Any, Optional
 
 import typer
@@ -15,24 +14,31 @@ _TYPES = {"integer": int, "number": float, "text": str, "true|false": bool}
 
 
 def with_train_flags(
-    command: Callable[..., None] | None = None, *, lists: Collection[str] = (), without: Collection[str] = ()
-) -> Any:
-    """The command with a flag for each field of `Train` in place of its `numbers` argument.
+    *, lists: Collection[str] = (), without: Collection[str] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command a flag for each field of `Train` in place of its `numbers` argument.
 
     A flag that is not given is None, so that what a run file says still counts; ranges are checked by the schema. The
     fields in `lists` take several values with commas between them, and come as tuples; those in `without` get no flag.
     """
-    if command is None:
-        return partial(with_train_flags, lists=lists, without=without)
-    decorated = command
-    own = [p for p in inspect.signature(command).parameters.values() if p.name != "numbers"]
     options = {option.name: option for option in options_of(Train) if option.name not in without}
+
+    def decorated(command: Callable[..., None]) -> Callable[..., None]:
+        return _with_flags(command, options, lists)
+
+    return decorated
+
+
+def _with_flags(
+    command: Callable[..., None], options: dict[str, Option], lists: Collection[str]
+) -> Callable[..., None]:
+    own = [p for p in inspect.signature(command).parameters.values() if p.name != "numbers"]
     flags = [_flag(option, several=name in lists) for name, option in options.items()]
 
     def called(**given: Any) -> None:
         stated = {name: value for name in options if (value := given.pop(name)) is not None}
         numbers = {name: _several(options[name], value) if name in lists else value for name, value in stated.items()}
-        decorated(**given, numbers=numbers)
+        command(**given, numbers=numbers)
 
     called.__name__, called.__doc__ = command.__name__, command.__doc__
     called.__signature__ = inspect.Signature([*own, *flags])  # type: ignore[attr-defined]

@@ -12,7 +12,7 @@ from mixzoo.cli.zoo import NoPlugins, PluginFiles, zoo_from
 _SPEC = "NAME[:KEY=VALUE,...]"
 
 
-@with_train_flags
+@with_train_flags()
 def train(
     *,
     data: Annotated[
