@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from mixzoo.benchmark.steps import Stepper
-from mixzoo.data.batches import to_images
 from mixzoo.draws import StepDraws, draw_step
 from mixzoo.protocols import CodeShape
 from mixzoo.resynthesis import sources
@@ -54,9 +53,10 @@ def disagreement(step: Stepper, plain: Trainer) -> dict[str, float]:
     stand_out(players.discriminator)  # type: ignore[arg-type]
     plain.modules.double()
     take_weights(plain, players)
-    split = step.loop.images
-    draws = draw_step(0, 0, players.mixer, shape, len(split.images), needs=players.objective.needs)
-    x, labels = to_images(split.images[draws.index]).double(), split.labels[draws.index]
+    images = step.loop.images
+    draws = draw_step(0, 0, players.mixer, shape, len(images), needs=players.objective.needs)
+    x, labels = images.batch(0, draws.index)
+    x = x.double()
     with torch.no_grad():
         for _ in range(SETTLING):
             players.discriminator(x[:1])  # type: ignore[misc]

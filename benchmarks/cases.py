@@ -15,11 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from agreement import take_weights
-from mixzoo.benchmark.steps import Stepper, stepper
+from mixzoo.benchmark.steps import Stepper, read, stepper
 from mixzoo.config import RunConfig, resolve
-from mixzoo.data.batches import to_images
+from mixzoo.data.places import Placed
 from mixzoo.plugins import load_zoo
-from mixzoo.protocols import Dataset
 from mixzoo.training.step import Players
 from plain import Method, Trainer, draw, loader
 
@@ -120,9 +119,8 @@ class Case:
         numbers = {"batch_images": self.batch, "lr": 1e-4, "probe_lr": 1e-4, "device": self.device}
         return resolve(ZOO, None, flags, {**numbers, "threads": self.threads, **variant.numbers})
 
-    def data(self) -> Dataset:
-        data: Dataset = self.config(VARIANTS["ours"]).parts["dataset"].load(0)
-        return data
+    def data(self) -> Placed:
+        return read(self.config(VARIANTS["ours"]), torch.device(self.device))
 
     def plain(self) -> Trainer:
         torch.manual_seed(0)
@@ -130,7 +128,7 @@ class Case:
 
 
 @contextmanager
-def ours(case: Case, name: str, data: Dataset) -> Iterator[Stepper]:
+def ours(case: Case, name: str, data: Placed) -> Iterator[Stepper]:
     """The run of the case in that variant; `wrapped` takes its steps in it too."""
     variant = VARIANTS[name]
     with ExitStack() as stack:
@@ -157,8 +155,7 @@ def plain_step(case: Case, start: Stepper, workers: int | None) -> Step:
     trainer.modules.to(start.device)
     k = trainer.method.k
     if workers is None:
-        split = start.loop.images
-        x, labels = to_images(split.images[: case.batch]), split.labels[: case.batch]
+        x, labels = start.loop.images.batch(0, torch.arange(case.batch))
         return lambda: trainer.step(x, labels, draw(k, case.batch, start.device))
     batches = endless(loader(*originals(case.root), case.batch, workers))
 

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from curves_png import Curve, log_log
-from mixzoo.benchmark.steps import stepper
+from mixzoo.benchmark.steps import read, stepper
 from mixzoo.benchmark.table import machine
 from mixzoo.benchmark.timing import Spread, interleaved, spread
 from mixzoo.config import resolve
@@ -98,11 +98,11 @@ def costs(name: str, sizes: tuple[int, ...], repeats: int, depth: int = DEPTH) -
 def step_of(name: str, size: int, depth: int) -> Iterator[Callable[[], object]]:
     flags, numbers = flags_for(name, size, depth)
     config = resolve(ZOO, None, flags, numbers)
-    data = config.parts["dataset"].load(0)
-    players = build_players(ZOO, config, data, CPU)
+    placed = read(config, CPU)
+    players = build_players(ZOO, config, placed.data, CPU)
     if name == "terms":
         players = replace(players, objective=Wordy(players.objective, size - OWN_TERMS))
-    with stepper(ZOO, config, data, players) as step:
+    with stepper(ZOO, config, placed, players) as step:
         yield step.logged if name == "terms" else step
 
 

@@ -30,11 +30,11 @@ from agreement import TOLERANCE, disagreement
 from cases import METHODS, PLAIN, VARIANTS, Case, Step, ours, plain_step, wrapped
 from mixzoo.benchmark.table import machine
 from mixzoo.benchmark.timing import Times, interleaved, ratios, spread
-from mixzoo.protocols import Dataset
+from mixzoo.data.places import Placed
 from mixzoo.training.memory import keep_freed_memory
 
 
-def refuse_wrong(case: Case, names: list[str], data: Dataset) -> None:
+def refuse_wrong(case: Case, names: list[str], data: Placed) -> None:
     """SystemExit where the gradients of a variant are not those of the plain trainer."""
     small = replace(case, batch=min(case.batch, 16))
     for name in names:
@@ -46,7 +46,7 @@ def refuse_wrong(case: Case, names: list[str], data: Dataset) -> None:
             sys.exit(f"{case.method}, {name}: gradients differ by {found} from the plain trainer's; nothing is timed")
 
 
-def times_of(case: Case, names: list[str], data: Dataset, repeats: int, workers: int | None) -> dict[str, Times]:
+def times_of(case: Case, names: list[str], data: Placed, repeats: int, workers: int | None) -> dict[str, Times]:
     with ExitStack() as stack:
         steppers = {name: stack.enter_context(ours(case, name, data)) for name in names}
         first = next(iter(steppers.values()))

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from mixzoo.config import RunConfig
-from mixzoo.data.batches import labelled_images, on_device
+from mixzoo.data.batches import labelled_images, refuse_few
+from mixzoo.data.places import Placed, batches_of, load
 from mixzoo.draws import Blocks
 from mixzoo.plugins import Zoo
-from mixzoo.protocols import Dataset
 from mixzoo.run import pick_device, settings
 from mixzoo.training.build import build_players
 from mixzoo.training.engine import build_engine
@@ -52,23 +52,29 @@ class Stepper:
 
 @contextmanager
 def stepper(
-    zoo: Zoo, config: RunConfig, data: Dataset | None = None, players: Players | None = None
+    zoo: Zoo, config: RunConfig, placed: Placed | None = None, players: Players | None = None
 ) -> Iterator[Stepper]:
-    """The run of the config, built and about to begin; with `players` in place of its own where they are given.
+    """The run of the config, built and about to begin; `placed` and `players` are its own where they are not given.
 
-    Threads and determinism are the run's while it is open. Its metrics go where they are removed at the end.
+    Threads, determinism and precision are the run's while it is open. Its metrics are removed at the end.
     """
-    data = config.parts["dataset"].load(config.train.seed) if data is None else data
     device = pick_device(config.train.device)
-    images = on_device(data.train, device, config.train.batch_images)
-    labelled = labelled_images(config.train, len(data.train))
-    with settings(config.train, device), TemporaryDirectory() as home:
-        built = build_players(zoo, config, data, device) if players is None else players
-        train = replace(config.train, steps=ENDLESS)
+    placed = read(config, device) if placed is None else placed
+    train = replace(config.train, steps=ENDLESS)
+    refuse_few(placed.data.train, train.batch_images)
+    labelled = labelled_images(train, len(placed.data.train))
+    with settings(train, device), TemporaryDirectory() as home, batches_of(placed, train, device) as images:
+        built = build_players(zoo, config, placed.data, device) if players is None else players
         engine = build_engine(train, built, device)
         with closing(MetricsFile(Path(home) / "metrics.jsonl")) as metrics:
-            loop = Loop(train, built, engine, data, images, metrics, Path(home), Show(), lambda step: None, labelled)
+            where, data = Path(home), placed.data
+            loop = Loop(train, built, engine, data, images, metrics, where, Show(), lambda step: None, labelled)
             yield Stepper(loop, device, Blocks(loop._draw, device))
+
+
+def read(config: RunConfig, device: torch.device) -> Placed:
+    """The data of the run, where it keeps them."""
+    return load(config.parts["dataset"], config.names["dataset"], config.train, device)
 
 
 def eager(config: RunConfig) -> RunConfig:

@@ -10,11 +10,12 @@ import torch
 
 from mixzoo.benchmark.ceiling import Ceiling, ceiling, floor
 from mixzoo.benchmark.counting import Counts, counted, kernels, peak_on_gpu
-from mixzoo.benchmark.steps import Stepper, eager, stepper
+from mixzoo.benchmark.steps import Stepper, eager, read, stepper
 from mixzoo.benchmark.timing import Spread, Times, interleaved, spread
 from mixzoo.config import RunConfig
+from mixzoo.data.places import Placed
 from mixzoo.plugins import Zoo
-from mixzoo.protocols import Dataset
+from mixzoo.run import pick_device
 from mixzoo.training.engine import precision_of
 
 TRACE = 3  # steps before anything is measured: a compiled or captured step is made in the first ones
@@ -43,20 +44,21 @@ class Row:
 
 def measured(zoo: Zoo, configs: Iterable[tuple[str, RunConfig]], *, repeats: int) -> Iterator[Row]:
     """A row for each labelled config, as soon as it is there. Data are read once for all configs that name the same."""
-    seen: dict[object, Dataset] = {}
+    seen: dict[object, Placed] = {}
     for label, config in configs:
-        key = (config.parts["dataset"], config.train.seed)
+        train = config.train
+        key = (config.parts["dataset"], train.seed, train.data_on, train.workers, train.device)
         if key not in seen:
-            seen[key] = config.parts["dataset"].load(config.train.seed)
+            seen[key] = read(config, pick_device(train.device))
         yield row(zoo, label, config, seen[key], repeats)
 
 
-def row(zoo: Zoo, label: str, config: RunConfig, data: Dataset, repeats: int) -> Row:
-    with stepper(zoo, eager(config), data) as step:
+def row(zoo: Zoo, label: str, config: RunConfig, placed: Placed, repeats: int) -> Row:
+    with stepper(zoo, eager(config), placed) as step:
         for _ in range(TRACE):
             step()
         counts = _mean([counted(step) for _ in range(config.train.d_steps)])
-    with stepper(zoo, config, data) as step:
+    with stepper(zoo, config, placed) as step:
         each = config.train.d_steps * (1 if step.device.type == "cpu" else 20)
         warm_up = config.train.d_steps * TRACE
         times = interleaved({"step": step}, step.device, repeats=repeats, each=each, warm_up=warm_up)["step"]

@@ -24,8 +24,8 @@ HEADS = (
     "peak MB",
 )
 _SEVERAL = "; may be given several times"
-LISTS = ("batch_images", "d_steps", "engine", "precision", "threads")
-LABELLED = ("d_steps", "threads")  # the others have columns
+LISTS = ("batch_images", "d_steps", "engine", "precision", "threads", "data_on", "workers")
+LABELLED = ("d_steps", "threads", "data_on", "workers")  # the others have columns
 WITHOUT = ("steps", "log_every", "evaluate_every", "checkpoint_every", "keep_checkpoints")  # no step depends on them
 
 
