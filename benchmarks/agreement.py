@@ -14,7 +14,7 @@ from mixzoo.draws import StepDraws, draw_step
 from mixzoo.protocols import CodeShape
 from mixzoo.resynthesis import sources
 from mixzoo.training.step import Players
-from plain import Mix, Trainer
+from plain import Mix, Trainer, draw
 
 TOLERANCE = 1e-8  # of each gradient, relative
 SETTLING = 20  # passes of D
@@ -75,7 +75,9 @@ def stand_out(discriminator: nn.Module) -> None:
 
 
 def as_plain(draws: StepDraws, players: Players, x: Tensor) -> Mix:
-    """What mixzoo drew, as the plain trainer takes it."""
+    """What mixzoo drew, as the plain trainer takes it; a draw of its own where mixzoo mixes nothing."""
+    if draws.partners is None or draws.mix is None:
+        return draw(2, len(x))
     h = x.new_zeros(len(x), *players.autoencoder.latent_shape)
     return Mix(players.mixer(sources(h, draws.partners), draws.mix).share, draws.partners)
 

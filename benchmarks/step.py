@@ -5,14 +5,14 @@
 
 The same networks, weights, objective, batch and settings of Adam; one D-step for each step of the auto-encoder. A pair
 is a step of each in the same repeat; the ratio is the median of pairs, by the clock of `mixzoo.benchmark.timing`: the
-time of this process at one thread, else wall time. Three numbers are a median and its quartiles. The
-variants are in cases.py.
+time of this process at one thread, else wall time. Three numbers are a median and its quartiles. Variants are in
+cases.py.
 
 --check refuses to time a step whose gradients are not the plain trainer's, in float64 (which bf16 leaves as it is).
 --loop adds what surrounds a step: the plain trainer's loader, images one by one (in this process, or in --workers,
 whose time is not in this process's), and mixzoo's lines of metrics; its draws and batch are in every figure. Without
 --root the images are those of `digits`. --memory runs each side in a process of its own, with the allocator that it has
-when a user runs it.
+when a user runs it: `mixzoo train` keeps freed memory (mixzoo.training.memory), the plain trainer gives it back.
 """
 
 import argparse
@@ -28,6 +28,7 @@ import torch
 
 from agreement import TOLERANCE, disagreement
 from cases import METHODS, PLAIN, VARIANTS, Case, Step, ours, plain_step, wrapped
+from mixzoo.benchmark.counting import counted
 from mixzoo.benchmark.table import machine
 from mixzoo.benchmark.timing import Times, interleaved, ratios, spread
 from mixzoo.data.places import Placed
@@ -73,7 +74,7 @@ def rows_of(case: Case, times: dict[str, Times], device: torch.device) -> list[d
 
 
 def alone(case: Case, name: str, steps: int) -> dict[str, float]:
-    """Peak memory of this process, above what it took before its first step; MB of resident pages."""
+    """MB of this process in memory before its first step and at most, and of the tensors of one step at once."""
     if name != PLAIN:
         keep_freed_memory()  # as `mixzoo train` does
     data = case.data()
@@ -82,7 +83,8 @@ def alone(case: Case, name: str, steps: int) -> dict[str, float]:
         before = resident()["VmRSS"]
         for _ in range(steps):
             take()
-        return {"before_mb": before, "peak_mb": resident()["VmHWM"]}
+        peak = resident()["VmHWM"]
+        return {"before_mb": before, "peak_mb": peak, "tensors_mb": counted(take).peak_bytes / 1e6}
 
 
 def resident() -> dict[str, float]:
@@ -115,13 +117,13 @@ def three(values: list[float], digits: int) -> str:
 
 
 def memory_table(found: list[dict[str, Any]]) -> str:
-    lines = ["| method | batch | step | MB before | peak MB | steps take | of plain |", "|" + "---|" * 7]
-    plain = {(row["method"], row["batch"]): row["peak_mb"] - row["before_mb"] for row in found if row["step"] == PLAIN}
+    lines = ["| method | batch | step | MB before | peak MB | of plain | tensors MB | of plain |", "|" + "---|" * 8]
+    plain = {(row["method"], row["batch"]): row for row in found if row["step"] == PLAIN}
     for row in found:
-        taken = row["peak_mb"] - row["before_mb"]
-        of_plain = taken / plain[row["method"], row["batch"]]
-        cells = f"{row['before_mb']:.0f} | {row['peak_mb']:.0f} | {taken:.0f} | {of_plain:.2f}"
-        lines.append(f"| {row['method']} | {row['batch']} | {row['step']} | {cells} |")
+        other = plain[row["method"], row["batch"]]
+        taken = [f"{row[key]:.0f} | {row[key] / other[key]:.2f}" for key in ("peak_mb", "tensors_mb")]
+        cells = (row["method"], row["batch"], row["step"], f"{row['before_mb']:.0f}", *taken)
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
 
 

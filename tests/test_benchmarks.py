@@ -87,7 +87,7 @@ def test_memory_of_each_side_is_taken_in_a_process_of_its_own(monkeypatch, capsy
         pytest.skip("needs /proc, which Linux has")
     out = run(step, monkeypatch, capsys, *TINY, "--methods", "AE+GAN", "--memory")
     plain, ours = rows(out)[-2:]
-    assert (plain[2], ours[2], plain[6]) == ("plain trainer", "ours", "1.00")
+    assert (plain[2], ours[2], plain[5], plain[7]) == ("plain trainer", "ours", "1.00", "1.00")
     assert int(plain[4]) >= int(plain[3]) > 50
 
 

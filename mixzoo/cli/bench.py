@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mixzoo.plugins import Zoo
 
 _SPEC = "NAME[:KEY=VALUE,...]"
-WIDTH = 140  # columns of text that the table takes
+WIDTH = 156  # columns of text that the table takes
 HEADS = (
     *("batch", "engine", "ms", "quartiles", "CPU ms", "images/s", "ops", "GFLOP", "GFLOP/s", "floor ms", "of floor"),
     "peak MB",
