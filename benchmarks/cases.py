@@ -82,6 +82,8 @@ APART = {
 VARIANTS: dict[str, Variant] = {
     "ours": Variant(),
     "bf16": Variant(numbers={"precision": "bf16"}),
+    "recompute": Variant(numbers={"recompute": True}),
+    "bf16, recompute": Variant(numbers={"precision": "bf16", "recompute": True}),
     "compile": Variant(numbers={"engine": "compile"}),
     "two passes back through D": Variant(around=lambda: patch("mixzoo.training.step.one_score", lambda needs: False)),
     "one power iteration": Variant(flags={"discriminator": "amr:power_iterations=1"}),

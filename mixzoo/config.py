@@ -68,6 +68,9 @@ class Train:
         Literal["auto", "fp32", "tf32", "bf16"],
         "of products: tf32 on GPUs only, bf16 for the discriminator; auto is tf32 on a GPU, fp32 else",
     ] = "auto"
+    recompute: Annotated[
+        bool, "keep nothing of f and g between their pass and its gradient, and go through them again: less memory"
+    ] = False
     data_on: Annotated[
         Literal["auto", "device", "host", "stream"],
         "where train images are kept: on the device; in host memory; in their files, read as needed; auto: what fits",

@@ -147,6 +147,24 @@ def test_bf16_is_d_alone_and_near():
         assert one == pytest.approx(two, abs=0.05)
 
 
+@pytest.mark.parametrize(("objective", "d_steps"), [("amr:beta=0.5", 1), ("ae", 1), ("acai", 2)])
+def test_what_is_worked_out_again_is_the_same_bit_for_bit(objective, d_steps):
+    expected = trained(eager, objective, d_steps=d_steps)
+    found = trained(lambda players: build_engine(Train(recompute=True), players, CPU), objective, d_steps=d_steps)
+    assert found[0] == expected[0]
+    assert all(torch.equal(one, two) for one, two in zip(found[1], expected[1], strict=True))
+
+
+def test_f_and_g_keep_nothing_where_they_are_worked_out_again():
+    passes = []
+    players, images, draw = scene()
+    players.autoencoder.f[0].register_forward_pre_hook(lambda *_: passes.append(1))
+    for recompute, expected in ((False, 1), (True, 2)):
+        passes.clear()
+        build_engine(Train(recompute=recompute), players, CPU)(*images.batch(0, draw(0).index), draw(0))
+        assert len(passes) == expected
+
+
 def test_bf16_leaves_spectral_norm_and_scores_in_full_precision():
     from mixzoo import create
     from mixzoo.training.engine import InBfloat16

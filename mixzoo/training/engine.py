@@ -44,6 +44,8 @@ def build_engine(train: Train, players: Players, device: torch.device, note: Not
     if precision_of(train, device) == "bf16" and players.discriminator is not None:
         low = InBfloat16(players.discriminator, device.type)
         players = replace(players, discriminator=low)
+    if train.recompute:
+        players = replace(players, autoencoder=Recomputing(players.autoencoder))
     eager = partial(train_step, players)
     if train.engine == "compile":
         return Compiling(partial(train_step, compiled(players)))
@@ -86,6 +88,23 @@ class InBfloat16:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.discriminator, name)
+
+
+class Recomputing:
+    """f and g keep nothing of a pass but what goes in, and go through it again for their gradient."""
+
+    def __init__(self, autoencoder: AutoEncoder) -> None:
+        from torch.utils.checkpoint import checkpoint
+
+        self._plain = autoencoder
+        self.latent_shape = autoencoder.latent_shape
+        again = partial(checkpoint, use_reentrant=False)
+        self.encode, self.decode = partial(again, autoencoder.encode), partial(again, autoencoder.decode)
+        if hasattr(autoencoder, "posterior"):
+            self.posterior = partial(again, autoencoder.posterior)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._plain, name)
 
 
 def compiled(players: Players) -> Players:
