@@ -88,8 +88,11 @@ def start(
 
 def refuse_unfit(zoo: Zoo, config: RunConfig) -> None:
     """Refuse what `start` would refuse before it makes a directory; the parts are built on the CPU, without weights."""
-    placed, _ = _fitting(config)
-    build_players(zoo, config, placed.data, torch.device("cpu"), restored=True)
+    placed, device = _fitting(config)
+    with settings(config.train, device):
+        players = build_players(zoo, config, placed.data, torch.device("cpu"), restored=True)
+        if device.type == "cpu":
+            build_engine(config.train, players, device)
 
 
 def prepare(config: RunConfig, home: Path) -> None:
