@@ -25,14 +25,15 @@ from mixzoo.provenance import origins
 from mixzoo.training.checkpoint import saved
 
 ROOT = Path("runs")
+RUN, FLEET = "run.toml", "fleet.json"  # the file by which a run, or a fleet of runs, is told
 
 
 def refuse_existing(directory: Path | None) -> None:
     """ConfigError where the directory for a new run is there already."""
     if directory is None or not directory.exists():
         return
-    is_run = (directory / "run.toml").exists()
-    hint = f"`mixzoo resume {directory}` continues a run" if is_run else "--out is for new runs"
+    kind = next((kind for kind, file in (("run", RUN), ("fleet", FLEET)) if (directory / file).exists()), "")
+    hint = f"`mixzoo resume {directory}` continues a {kind}" if kind else "--out is for new runs"
     raise ConfigError(f"--out {directory}: exists already; {hint}, or choose another directory")
 
 

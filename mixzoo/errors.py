@@ -61,6 +61,12 @@ class PluginError(MixzooError):
     exit_code = 9
 
 
+class FleetError(MixzooError):
+    """Some runs of a fleet failed; the others went on."""
+
+    exit_code = 10
+
+
 class Interrupted(MixzooError):
     """A signal ended the run after its state was committed."""
 

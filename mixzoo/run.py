@@ -22,7 +22,15 @@ from mixzoo.directory import (
     write_status,
     write_text,
 )
-from mixzoo.errors import CheckpointError, ConfigError, DataError, Interrupted, MixzooError, OutOfMemoryError
+from mixzoo.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    Interrupted,
+    MixzooError,
+    OutOfMemoryError,
+    StorageError,
+)
 from mixzoo.evaluation.probe import ProbeRecord
 from mixzoo.pictures import views
 from mixzoo.pictures.grid import save_png
@@ -65,21 +73,12 @@ def start(
 ) -> Result:
     """Make a new run directory and train in it to the end."""
     refuse_existing(directory)
-    device = pick_device(config.train.device)
-    placed = _load(config, device)
+    placed, device = _fitting(config)
     data = placed.data
-    refuse_few(data.train, config.train.batch_images)
-    labelled_images(config.train, len(data.train))
-    _refuse_metrics(config, data)
     with settings(config.train, device), contextlib.ExitStack() as stack:
         players = build_players(zoo, config, data, device)
         home = stack.enter_context(new_directory(directory, config.slug))  # only now that nothing more can be refused
         show = show_for(config.train.steps) if show_for else Show()
-        if players.mixer.k > config.train.batch_images:
-            show.note(
-                f"warning: the mixer takes k={players.mixer.k} sources from batches of {config.train.batch_images} "
-                "images, so every mix holds some image twice"
-            )
         if placed.why:
             show.note(placed.why)
         write_text(home / "run.toml", config.to_toml())
@@ -87,18 +86,46 @@ def start(
         return _train(home, config, placed, players, fresh(), show, device)
 
 
+def refuse_unfit(zoo: Zoo, config: RunConfig) -> None:
+    """Refuse what `start` would refuse before it makes a directory; the parts are built on the CPU, without weights."""
+    placed, device = _fitting(config)
+    with settings(config.train, device):
+        players = build_players(zoo, config, placed.data, torch.device("cpu"), restored=True)
+        if device.type == "cpu":
+            build_engine(config.train, players, device)
+
+
+def prepare(config: RunConfig, home: Path) -> None:
+    """Make the directory of a run that `resume` is to begin."""
+    try:
+        home.mkdir()
+    except OSError as err:
+        raise StorageError(f"{home}: the run directory could not be made: {err.strerror}") from err
+    write_text(home / "run.toml", config.to_toml())
+    write_status(home, "waiting")
+
+
+def result(home: Path) -> Result:
+    """What a completed run came to."""
+    done = read_json(home / "results.json")
+    return Result(home, done["steps"], done["numbers"], home / done["picture"])
+
+
 def resume(zoo: Zoo, home: Path, show_for: Callable[..., Show] | None = None) -> Result:
-    """Continue a run from its newest checkpoint, bit for bit as if it had never stopped."""
+    """Continue a run from its newest checkpoint, bit for bit as if it had never stopped, or begin a prepared one."""
     zoo, config, changed = open_config(zoo, home)
-    before = read_json(home / "environment.json")
-    if read_json(home / "status.json").get("state") == "completed":
-        done = read_json(home / "results.json")
-        return Result(home, done["steps"], done["numbers"], home / done["picture"])
+    status, file = read_json(home / "status.json"), home / "environment.json"
+    before = read_json(file) if file.exists() or status.get("state") != "waiting" else {}
+    if status.get("state") == "completed":
+        return result(home)
     device = pick_device(config.train.device)
     placed = _load(config, device)
     data = placed.data
     with settings(config.train, device, before.get("threads", 0)), lock(home):
-        warnings = [*changed, *differences(before, environment(zoo, config, data, device), home)]
+        now = environment(zoo, config, data, device)
+        warnings = [*changed, *differences(before, now, home)] if before else []
+        if not before:
+            write_json(file, now)
         begun = bool(saved(home / "checkpoints"))
         players = build_players(zoo, config, data, device, restored=begun)
         progress, damaged = fresh(), list[str]()
@@ -195,6 +222,11 @@ def _train(
         drawn = views.mixes(players.autoencoder, players.mixer, data.test, str(device))
         save_png(drawn, pictures / f"step-{step:08d}.png")
 
+    if players.mixer.k > config.train.batch_images and not progress.step:
+        show.note(
+            f"warning: the mixer takes k={players.mixer.k} sources from batches of {config.train.batch_images} "
+            "images, so every mix holds some image twice"
+        )
     images = places.batches_of(placed, config.train, device)
     labelled = labelled_images(config.train, len(data.train))
     engine = build_engine(config.train, players, device, show.note)
@@ -237,6 +269,16 @@ def _finish(
     picture = Path("pictures") / f"step-{progress.step:08d}.png"
     write_json(home / "results.json", {"steps": progress.step, "numbers": numbers, "picture": str(picture)})
     return Result(home, progress.step, numbers, home / picture)
+
+
+def _fitting(config: RunConfig) -> tuple[places.Placed, torch.device]:
+    """The run's data and device; refused where they are not there, or do not go with its numbers and metrics."""
+    device = pick_device(config.train.device)
+    placed = _load(config, device)
+    refuse_few(placed.data.train, config.train.batch_images)
+    labelled_images(config.train, len(placed.data.train))
+    _refuse_metrics(config, placed.data)
+    return placed, device
 
 
 def _refuse_metrics(config: RunConfig, data: Dataset) -> None:

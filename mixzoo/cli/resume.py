@@ -1,26 +1,36 @@
-"""mixzoo resume: go on with a run that was stopped."""
+"""mixzoo resume: go on with a run, or a fleet of runs, that was stopped."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mixzoo.cli.zoo import NoPlugins, PluginFiles, zoo_from
+from mixzoo.cli.fleet import Jobs
+from mixzoo.cli.zoo import NoPlugins, PluginFiles, flags_of, zoo_from
 
 
 def resume(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's directory.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's directory, or the fleet's.")],
+    jobs: Jobs = None,
     plugin: PluginFiles = None,
     no_plugins: NoPlugins = False,
 ) -> None:
     """Continue a run from its newest checkpoint; it ends at the same numbers as if it had never stopped.
 
-    Example: mixzoo resume runs/20260101-120000-digits-amr-mixup
+    Of a fleet, all runs that are not completed. Example: mixzoo resume runs/20260101-120000-digits-amr-mixup
     """
+    from mixzoo.cli.fleet import finish, refuse_jobs, watch_for
     from mixzoo.cli.summary import print_summary
     from mixzoo.run import resume as resume_run
+    from mixzoo.sweep import is_fleet
+    from mixzoo.sweep import resume as resume_fleet
     from mixzoo.training.logs import show_for
     from mixzoo.training.memory import keep_freed_memory
 
+    zoo = zoo_from(plugin, no_plugins)
+    if is_fleet(run):
+        finish(resume_fleet(zoo, run, jobs, watch_for(), flags_of(plugin, no_plugins)))
+        return
+    refuse_jobs(jobs)
     keep_freed_memory()
-    print_summary(resume_run(zoo_from(plugin, no_plugins), run, show_for))
+    print_summary(resume_run(zoo, run, show_for))

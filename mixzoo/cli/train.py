@@ -1,13 +1,18 @@
-"""mixzoo train: a new run."""
+"""mixzoo train: a new run, or a fleet of them."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mixzoo.cli.fleet import Jobs
 from mixzoo.cli.schema import with_train_flags
-from mixzoo.cli.zoo import NoPlugins, PluginFiles, zoo_from
+from mixzoo.cli.zoo import NoPlugins, PluginFiles, flags_of, zoo_from
+
+if TYPE_CHECKING:
+    from mixzoo.config import RunConfig
 
 _SPEC = "NAME[:KEY=VALUE,...]"
 
@@ -48,15 +53,28 @@ def train(
         Path | None,
         typer.Option("--out", metavar="DIR", help="The run's directory, a new one. [default: runs/<date>-<parts>]"),
     ] = None,
+    seeds: Annotated[
+        str | None, typer.Option("--seeds", metavar="N,N,...", help="A fleet: a run for each seed.")
+    ] = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--grid",
+            metavar="KEY=VALUE,VALUE,...",
+            help="A fleet: a run for each value of a part (mixer), its option (objective.lam) or a number (train.lr); "
+            "repeatable, grids and seeds multiply.",
+        ),
+    ] = None,
+    jobs: Jobs = None,
     plugin: PluginFiles = None,
     no_plugins: NoPlugins = False,
     numbers: Any = None,
 ) -> None:
     """Train a new run, and end with its scores and a picture of decoded mixes.
 
+    With --seeds or --grid many runs, a process each, and their table.
     Example: mixzoo train --mixer dirichlet:k=4 --objective amr:lam=10 --seed 1
     """
-    from mixzoo.cli.summary import print_summary
     from mixzoo.config import resolve, under_data_root
 
     zoo = zoo_from(plugin, no_plugins)
@@ -67,8 +85,29 @@ def train(
         "mixer": mixer,
         "objective": objective,
     }
-    resolved = resolve(zoo, config, {kind: spec for kind, spec in parts.items() if spec is not None}, numbers)
-    resolved = under_data_root(resolved, flag=data_root, environment=os.environ.get("MIXZOO_DATA"), data=data)
+    given = {kind: spec for kind, spec in parts.items() if spec is not None}
+
+    def configure(flags: Mapping[str, str], numbers: Mapping[str, object]) -> "RunConfig":
+        root = os.environ.get("MIXZOO_DATA")
+        resolved = resolve(zoo, config, flags, numbers)
+        return under_data_root(resolved, flag=data_root, environment=root, data=flags.get("dataset"))
+
+    if seeds is not None or grid:
+        from mixzoo.cli.fleet import finish, watch_for
+        from mixzoo.grid import plan
+
+        members = plan(zoo, seeds, grid or [], given, numbers, configure)
+
+        from mixzoo.sweep import start as start_fleet
+
+        finish(start_fleet(zoo, members, out, jobs, watch_for(), flags_of(plugin, no_plugins)))
+        return
+
+    from mixzoo.cli.fleet import refuse_jobs
+    from mixzoo.cli.summary import print_summary
+
+    refuse_jobs(jobs)
+    resolved = configure(given, numbers)
 
     from mixzoo.run import start
     from mixzoo.training.logs import show_for

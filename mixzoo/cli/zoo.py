@@ -28,3 +28,8 @@ def zoo_from(files: list[Path] | None, no_plugins: bool, *, keep_broken_files: b
         if plugin.file and not keep_broken_files:
             raise PluginError(f"--plugin {plugin.file}: {plugin.problem}")
     return zoo
+
+
+def flags_of(files: list[Path] | None, no_plugins: bool) -> list[str]:
+    """The two flags as a command line has them, for a command that starts another."""
+    return [*(part for file in files or [] for part in ("--plugin", str(file))), *["--no-plugins"] * no_plugins]

@@ -1,0 +1,91 @@
+"""A fleet on the screen: its runs in progress on standard error, their table on standard output."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mixzoo.cli.summary import shown
+from mixzoo.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions
+    from rich.table import Table
+
+    from mixzoo.processes import Watch
+    from mixzoo.sweep import Average, Entry, Fleet
+
+Jobs = Annotated[
+    int | None,
+    typer.Option("--jobs", help="Runs of a fleet at a time. [default: one for each core; 4 on a GPU]"),
+]
+
+
+def refuse_jobs(jobs: int | None) -> None:
+    """ConfigError where --jobs would do nothing."""
+    if jobs is not None:
+        raise ConfigError(f"--jobs {jobs}: one run is one process; give it with --seeds, --grid or a fleet's directory")
+
+
+def finish(fleet: "Fleet") -> None:
+    """Print the table, then say which members failed, if any."""
+    from mixzoo.sweep import refuse_failed
+
+    print_fleet(fleet)
+    refuse_failed(fleet)
+
+
+def print_fleet(fleet: "Fleet") -> None:
+    """A table for each point of the grid: a column for each seed, a row for each score, and their mean ± std."""
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True)
+    several = any(average.runs > 1 for average in fleet.averages)
+    for average in fleet.averages if several else [None]:
+        members = [m for m in fleet.members if average is None or m.point == average.point]
+        title = ", ".join(f"{key}={value}" for key, value in average.point.items()) if average else ""
+        table = members_table(members, average, title)
+        console.width = max(console.width, console.measure(table, options=_unbounded(console)).maximum)
+        console.print(table)
+    console.print(f"fleet    {fleet.home}", markup=False)
+
+
+def members_table(members: "list[Entry]", average: "Average | None", title: str) -> "Table":
+    """State, steps and every score, '-' where a run has none; with the mean and standard deviation of an average."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(title) if title else None, title_justify="left")
+    table.add_column("", no_wrap=True)
+    for member in members:
+        table.add_column(Text(f"seed {member.seed}" if average else member.name), justify="right", no_wrap=True)
+    if average:
+        table.add_column(f"mean ± std of {average.runs}", justify="right", no_wrap=True)
+    table.add_row("state", *(member.state for member in members))
+    table.add_row("steps", *(str(member.steps) for member in members))
+    for name in dict.fromkeys(name for member in members for name in member.numbers):
+        cells = [shown(name, m.numbers[name]) if name in m.numbers else "-" for m in members]
+        table.add_row(name.replace("_", " ").replace(".", ": "), *cells, *([_spread(average, name)] if average else []))
+    return table
+
+
+def _spread(average: "Average", name: str) -> str:
+    """Mean ± standard deviation; the mean alone where only one run has the score."""
+    middle, spread = average.mean[name], average.std.get(name)
+    if spread is None:
+        return shown(name, middle)
+    if shown(name, middle).endswith(" %"):
+        return f"{100 * middle:.2f} ± {100 * spread:.2f} %"
+    return f"{shown(name, middle)} ± {shown(name, spread)}"
+
+
+def _unbounded(console: "Console") -> "ConsoleOptions":
+    """A screen wide enough for any table: on a narrow one rows fold, and no number is cut."""
+    return console.options.update(width=10_000)
+
+
+def watch_for() -> "Watch":
+    """A live table where standard error is a terminal, plain lines otherwise."""
+    from mixzoo.cli.watch import LiveTable, PlainLines
+
+    return LiveTable() if sys.stderr.isatty() else PlainLines()

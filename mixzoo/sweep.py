@@ -1,0 +1,222 @@
+"""A fleet: many runs from one command, each a process and a directory of its own, and the table of what they came to.
+
+    runs/<date>-<slug>-fleet/  fleet.json  seed=1,objective.lam=5/{run.toml ... as any run, output.log}  ...
+
+A member is an ordinary run: `mixzoo resume MEMBER` goes on with it alone, and `mixzoo train --config MEMBER/run.toml`
+repeats it bit for bit. Its run.toml states its number of threads, one unless told otherwise, since sums depend on it.
+"""
+
+import os
+import re
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from statistics import mean, stdev
+
+from mixzoo.config import RunConfig
+from mixzoo.directory import FLEET, lock, new_directory, read_json, refuse_existing, write_json
+from mixzoo.errors import CheckpointError, ConfigError, FleetError, Interrupted
+from mixzoo.grid import Member, slug
+from mixzoo.plugins import Zoo
+from mixzoo.processes import Watch, run_all
+from mixzoo.run import open_config, pick_device, prepare, refuse_unfit, result
+
+GPU_JOBS = 4  # processes that share a card
+LOG = "output.log"
+
+
+@dataclass
+class Entry:
+    """What fleet.json says of a member."""
+
+    name: str
+    point: dict[str, str]  # where in the grid: key -> value; seeds are not told apart by it
+    seed: int
+    state: str = "waiting"  # until its process has ended: completed, interrupted or failed
+    exit: int | None = None  # status of its last process; negative for the signal that killed it
+    reason: str = ""  # why it failed, or was interrupted
+    steps: int = 0
+    numbers: dict[str, float] = field(default_factory=dict)  # its results, once it is completed
+
+
+@dataclass(frozen=True)
+class Average:
+    """Scores of the completed members at one point of the grid."""
+
+    point: dict[str, str]
+    runs: int
+    mean: dict[str, float]
+    std: dict[str, float]  # sample standard deviation over seeds; none where there is one run
+
+
+@dataclass
+class Fleet:
+    """A fleet's directory and its members."""
+
+    home: Path
+    members: list[Entry]
+    command: list[str]
+
+    @property
+    def failed(self) -> list[Entry]:
+        return [member for member in self.members if member.state == "failed"]
+
+    @property
+    def averages(self) -> list[Average]:
+        """One for each point of the grid, in the fleet's order."""
+        points = [member.point for member in self.members]
+        return [self._average(point) for i, point in enumerate(points) if point not in points[:i]]
+
+    def _average(self, point: Mapping[str, str]) -> Average:
+        done = [m.numbers for m in self.members if m.point == point and m.state == "completed"]
+        values = {name: [numbers[name] for numbers in done if name in numbers] for numbers in done for name in numbers}
+        spread = {name: stdev(scores) for name, scores in values.items() if len(scores) > 1}
+        return Average(dict(point), len(done), {name: mean(scores) for name, scores in values.items()}, spread)
+
+
+def start(
+    zoo: Zoo, members: Sequence[Member], directory: Path | None, jobs: int | None, watch: Watch, flags: Sequence[str]
+) -> Fleet:
+    """Train every member in a new fleet directory; nothing is made where one of them would be refused.
+
+    `flags` are those that a member's own command needs to find its plugins. Raises Interrupted after a signal; a member
+    that fails leaves the others alone, and `refuse_failed` says so at the end.
+    """
+    refuse_existing(directory)
+    configs = [member.config for member in members]
+    at_once = _at_once(jobs, configs)
+    _refuse_under_torchrun()
+    _refuse_unfit(zoo, members)
+    with new_directory(directory, slug(members)) as home:
+        entries = [Entry(m.name, dict(m.point), m.config.train.seed) for m in members]
+        for member in members:
+            prepare(member.config, home / member.name)
+        fleet = Fleet(home, entries, sys.argv[1:])
+        _write(fleet)  # last: what has it, has all members
+        return _run(fleet, at_once, watch, flags)
+
+
+def resume(zoo: Zoo, home: Path, jobs: int | None, watch: Watch, flags: Sequence[str]) -> Fleet:
+    """Go on with every member that is not completed, from its newest checkpoint or from its beginning."""
+    fleet = _read(home)
+    _refuse_under_torchrun()
+    configs = [open_config(zoo, home / member.name)[1] for member in fleet.members]
+    with lock(home):
+        return _run(fleet, _at_once(jobs, configs), watch, flags)
+
+
+def is_fleet(home: Path) -> bool:
+    """Whether the directory is a fleet's."""
+    return (home / FLEET).is_file()
+
+
+def refuse_failed(fleet: Fleet) -> None:
+    """FleetError that names the members that failed."""
+    if failed := fleet.failed:
+        named = "; ".join(f"{member.name} ({_short(member)})" for member in failed)
+        raise FleetError(
+            f"{len(failed)} of {len(fleet.members)} runs failed: {named}. `mixzoo resume {fleet.home}` tries them again"
+        )
+
+
+def _run(fleet: Fleet, at_once: int, watch: Watch, flags: Sequence[str]) -> Fleet:
+    """Run a process for each member that is not completed; fleet.json is kept up to date."""
+    members = {member.name: member for member in fleet.members}
+    for member in fleet.members:
+        _update(fleet, member, None, stopping=False)
+    todo = [name for name, member in members.items() if member.state != "completed"]
+
+    def ended(name: str, exit_status: int, stopping: bool) -> str:
+        _update(fleet, members[name], exit_status, stopping=stopping)
+        _write(fleet)
+        return members[name].state
+
+    command = [sys.executable, "-m", "mixzoo", "resume"]
+    commands = {name: [*command, str(fleet.home / name), *flags] for name in todo}
+    stopped = run_all(commands, {name: fleet.home / name / LOG for name in todo}, at_once, watch, ended)
+    _write(fleet)
+    if any(member.state in ("waiting", "interrupted") for member in fleet.members):
+        completed = sum(member.state == "completed" for member in fleet.members)
+        by = f"stopped by {stopped}" if stopped else "runs were stopped one by one"
+        raise Interrupted(
+            f"{by} with {completed} of {len(members)} completed; `mixzoo resume {fleet.home}` goes on with the others"
+        )
+    return fleet
+
+
+def _update(fleet: Fleet, member: Entry, exit_status: int | None, *, stopping: bool) -> None:
+    """What a member's directory and the status of its process, if it has had one, say of it now."""
+    home = fleet.home / member.name
+    status = read_json(home / "status.json")
+    member.exit, member.reason = exit_status, ""
+    if status.get("state") == "completed":
+        done = result(home)
+        member.state, member.steps, member.numbers = "completed", done.steps, dict(done.numbers)
+        return
+    member.state, member.steps = "waiting", int(status.get("last_committed") or 0)
+    if exit_status is None:
+        return
+    told = status.get("exit") == exit_status and status.get("state") in ("interrupted", "failed")
+    member.reason = str(status["reason"]) if told else _reason(home, exit_status)
+    stopped = exit_status == Interrupted.exit_code or (stopping and (exit_status < 0 or status.get("exit") == 130))
+    member.state = "interrupted" if stopped else "failed"
+
+
+def _reason(home: Path, exit_status: int) -> str:
+    """Why a process ended that left no word in status.json: its signal, or the last line that it printed."""
+    if exit_status < 0:
+        return f"killed by {signal.Signals(-exit_status).name}"
+    lines = (home / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1].removeprefix("mixzoo: ") if lines else f"exit code {exit_status}"
+
+
+def _short(member: Entry) -> str:
+    return member.reason.split("; ")[0]
+
+
+def _at_once(jobs: int | None, configs: Sequence[RunConfig]) -> int:
+    """Processes at a time: as asked, else one for each core and its threads, or a few that share a GPU."""
+    if jobs is not None and jobs < 1:
+        raise ConfigError(f"--jobs {jobs}: must be an integer >= 1; leave it out for one run for each core")
+    if jobs is not None:
+        return jobs
+    if any(pick_device(device).type == "cuda" for device in {config.train.device for config in configs}):
+        return GPU_JOBS
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // max(config.train.threads for config in configs))
+
+
+def _refuse_unfit(zoo: Zoo, members: Sequence[Member]) -> None:
+    """Refuse what a run alone would refuse, looked for once at each point of the grid."""
+    seen: list[Mapping[str, str]] = []
+    for member in members:
+        if member.point not in seen:
+            seen.append(member.point)
+            refuse_unfit(zoo, member.config)
+
+
+def _refuse_under_torchrun() -> None:
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise ConfigError("a fleet starts processes of its own; leave torchrun out, or train one run with it")
+
+
+def _write(fleet: Fleet) -> None:
+    members = [asdict(member) for member in fleet.members]
+    averages = [asdict(average) for average in fleet.averages]
+    write_json(fleet.home / FLEET, {"command": fleet.command, "members": members, "averages": averages})
+
+
+def _read(home: Path) -> Fleet:
+    """The fleet in this directory; CheckpointError where its file is damaged."""
+    found = read_json(home / FLEET)
+    allowed = {f.name for f in fields(Entry)}
+    try:
+        members = [Entry(**{key: row[key] for key in allowed}) for row in found["members"]]
+        if not all(re.fullmatch(r"[A-Za-z0-9._=,:+-]+", m.name) and m.name.strip(".") for m in members):
+            raise ValueError("a name that is no member's")
+        return Fleet(home, members, list(found["command"]))
+    except (KeyError, TypeError, ValueError) as err:
+        reason = f"{home / FLEET}: its table of members is damaged ({err!r})"
+        raise CheckpointError(f"{reason}; go on with each member by `mixzoo resume MEMBER`") from err
