@@ -19,8 +19,12 @@ def resume(
     """
     from mixzoo.cli.summary import print_summary
     from mixzoo.run import resume as resume_run
+    from mixzoo.training.distributed import joined
     from mixzoo.training.logs import show_for
     from mixzoo.training.memory import keep_freed_memory
 
     keep_freed_memory()
-    print_summary(resume_run(zoo_from(plugin, no_plugins), run, show_for))
+    with joined() as world:
+        result = resume_run(zoo_from(plugin, no_plugins), run, show_for, world)
+        if world.writes:
+            print_summary(result)

@@ -58,8 +58,8 @@ def train(
     """
     from mixzoo.cli.summary import print_summary
     from mixzoo.config import resolve, under_data_root
+    from mixzoo.training.distributed import joined
 
-    zoo = zoo_from(plugin, no_plugins)
     parts = {
         "dataset": data,
         "autoencoder": autoencoder,
@@ -67,12 +67,16 @@ def train(
         "mixer": mixer,
         "objective": objective,
     }
-    resolved = resolve(zoo, config, {kind: spec for kind, spec in parts.items() if spec is not None}, numbers)
-    resolved = under_data_root(resolved, flag=data_root, environment=os.environ.get("MIXZOO_DATA"), data=data)
+    with joined() as world:
+        zoo = zoo_from(plugin, no_plugins)
+        resolved = resolve(zoo, config, {kind: spec for kind, spec in parts.items() if spec is not None}, numbers)
+        resolved = under_data_root(resolved, flag=data_root, environment=os.environ.get("MIXZOO_DATA"), data=data)
 
-    from mixzoo.run import start
-    from mixzoo.training.logs import show_for
-    from mixzoo.training.memory import keep_freed_memory
+        from mixzoo.run import start
+        from mixzoo.training.logs import show_for
+        from mixzoo.training.memory import keep_freed_memory
 
-    keep_freed_memory()
-    print_summary(start(zoo, resolved, out, show_for))
+        keep_freed_memory()
+        result = start(zoo, resolved, out, show_for, world)
+        if world.writes:
+            print_summary(result)
