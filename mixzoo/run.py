@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from mixzoo.config import RunConfig, Train, resolve
 from mixzoo.data import places
@@ -22,6 +24,7 @@ from mixzoo.directory import (
     write_status,
     write_text,
 )
+from mixzoo.draws import order
 from mixzoo.errors import CheckpointError, ConfigError, DataError, Interrupted, MixzooError, OutOfMemoryError
 from mixzoo.evaluation.probe import ProbeRecord
 from mixzoo.pictures import views
@@ -215,7 +218,11 @@ def _train(
         drawn = views.mixes(players.autoencoder, players.mixer, data.test, str(device))
         save_png(drawn, pictures / f"step-{step:08d}.png")
 
-    images = places.batches_of(placed, config.train, device, world.local)
+    def own_images(step: int) -> Int[Tensor, " own"]:
+        batch = config.train.batch_images
+        return world.local(order(config.train.seed, len(data.train), step * batch, batch))
+
+    images = places.batches_of(placed, config.train, device, own_images)
     labelled = labelled_images(config.train, len(data.train))
     engine = build_engine(config.train, players, device, show.note)
     loop = Loop(config.train, players, engine, data, images, metrics, home / "checkpoints", show, picture, labelled)

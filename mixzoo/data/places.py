@@ -56,14 +56,11 @@ def load(recipe: Any, name: str, train: Train, device: torch.device) -> Placed:
 
 
 def batches_of(
-    placed: Placed,
-    train: Train,
-    device: torch.device,
-    own: Callable[[Int[Tensor, " batch"]], Int[Tensor, " own"]] = lambda whole: whole,
+    placed: Placed, train: Train, device: torch.device, indices: Callable[[int], Int[Tensor, " batch"]] | None = None
 ) -> Batches:
-    """The train split, ready to give batches on the device; of a step's images this process will ask for its `own`.
+    """The train split, ready to give batches on the device; `indices` says which images each step will ask for.
 
-    No worker starts before the first batch is asked for.
+    All of the step's images when not given. No worker starts before the first batch is asked for.
     """
     split = placed.data.train
     labels = split.labels.to(device)
@@ -72,11 +69,11 @@ def batches_of(
             return HostSplit(split.images, labels)
         return DeviceSplit(split.images.to(device), labels)
 
-    def indices(step: int) -> Int[Tensor, " own"]:
-        return own(order(train.seed, len(split), step * train.batch_images, train.batch_images))
+    def whole(step: int) -> Int[Tensor, " batch"]:
+        return order(train.seed, len(split), step * train.batch_images, train.batch_images)
 
     workers = WORKERS if train.workers is None else train.workers
-    return StreamedSplit(split.images, labels, indices, steps=train.steps, workers=workers)
+    return StreamedSplit(split.images, labels, indices or whole, steps=train.steps, workers=workers)
 
 
 def nbytes(split: Split) -> int:

@@ -21,6 +21,8 @@ import torch
 import torch.distributed as dist
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
+from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
+from torch.distributed.rendezvous import rendezvous
 
 from mixzoo.errors import CheckpointError, ConfigError, Interrupted, MixzooError, PluginError, shown
 from mixzoo.training.failing import Watch
@@ -36,7 +38,7 @@ class World:
     rank: int = 0
     size: int = 1
     local_rank: int = 0  # among the processes of this machine
-    store: "dist.Store | None" = None  # words between processes
+    store: Store | None = None  # words between processes
     watch: Watch | None = None
 
     @property
@@ -216,10 +218,10 @@ def joined() -> Iterator[World]:
 def _join() -> World:
     if missing := [name for name in STARTED if name not in os.environ]:
         raise ConfigError(f"WORLD_SIZE is set and {missing[0]} is not; start several processes with torchrun")
-    store, rank, size = next(dist.rendezvous("env://", timeout=PATIENCE))
-    own = dist.PrefixStore("mixzoo", store)
+    store, rank, size = next(rendezvous("env://", timeout=PATIENCE))
+    own = PrefixStore("mixzoo", store)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
-    groups = dist.PrefixStore("groups", store)
+    groups = PrefixStore("groups", store)
     dist.init_process_group(backend, store=groups, rank=rank, world_size=size, timeout=PATIENCE)
     return World(rank, size, _number("LOCAL_RANK", 0), own, Watch(own, rank))
 

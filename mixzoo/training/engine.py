@@ -5,7 +5,8 @@
     graph    a step of both players, optimisers and probe recorded once as a CUDA graph and replayed on new inputs
 
 Every one is the same function of (parameters, batch, draws); what differs is rounding. `auto` is graph on a GPU and
-eager elsewhere, and where several processes share a batch: on a CPU compiled networks measured slower (benchmarks/step.py).
+eager elsewhere: on a CPU compiled networks measured slower (benchmarks/step.py). Several processes that share a batch
+run eager, since what they send one another was never recorded.
 """
 
 from collections.abc import Callable

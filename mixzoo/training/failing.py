@@ -6,10 +6,8 @@ import os
 import threading
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from torch.distributed import Store
+from torch.distributed import Store  # type: ignore[attr-defined]
 
 EVERY = 0.3  # seconds between looks
 GRACE = 1.0  # seconds for a process to find the same trouble by itself
@@ -23,7 +21,7 @@ class Watch:
     each other process reads it there.
     """
 
-    def __init__(self, store: "Store", rank: int) -> None:
+    def __init__(self, store: Store, rank: int) -> None:
         self._store, self._rank = store, rank
         self.on_failure: Callable[[int, str], None] = lambda exit_code, reason: None
         self._leaving = threading.Event()
