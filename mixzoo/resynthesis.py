@@ -1,7 +1,7 @@
 """The forward pass, once: x -> h -> h_mix -> x_rec, x_mix."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
@@ -11,6 +11,7 @@ from mixzoo.mixing import label_vectors, mixed_labels
 from mixzoo.protocols import AutoEncoder, Draw, Mixed, Mixer, Needs, Resynthesis, Said
 
 
+@runtime_checkable
 class Shared(Protocol):
     """A batch of which this process has a part; mixes are made between all of it."""
 

@@ -2,7 +2,9 @@
 
 import multiprocessing
 import os
+import signal
 import socket
+import sys
 from dataclasses import replace
 
 import torch
@@ -12,11 +14,14 @@ from mixzoo import CodeShape
 from mixzoo.config import resolve
 from mixzoo.data.batches import on_device
 from mixzoo.draws import draw_step
+from mixzoo.errors import MixzooError
+from mixzoo.run import resume, start
 from mixzoo.training.build import build_players
 from mixzoo.training.checkpoint import modules_of
 from mixzoo.training.distributed import ALONE, joined
+from mixzoo.training.loop import Loop
 from mixzoo.training.step import train_step
-from toys import TOY_FLAGS, toy_zoo
+from toys import TOY_FLAGS, toy_config, toy_zoo
 
 STEPS = 20
 REAL = {"dataset": "digits", "autoencoder": "amr", "discriminator": "amr"}  # instance norm, spectral norm
@@ -58,8 +63,12 @@ def _started(rank, port, work, *given):
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
     torch.set_num_threads(1)
-    with joined() as world:
-        work(world, *given)
+    try:
+        with joined() as world:
+            work(world, *given)
+    except MixzooError as err:  # as the command line does
+        print(f"mixzoo: {err}", file=sys.stderr, flush=True)
+        sys.exit(err.exit_code)
 
 
 def twenty_steps(world, name, dtype=torch.float64, batch_images=8, steps=STEPS):
@@ -102,3 +111,47 @@ def all_cases(world, folder, names):
 
 def alone(name):
     return twenty_steps(ALONE, name)
+
+
+def trains(world, home, numbers, trouble=None, at=5, flags=None):
+    """A run on toy parts; with `trouble`, what process 1 does once it has taken that many steps."""
+    plain = Loop._step
+
+    def step(self, number, draws):
+        report = plain(self, number, draws)
+        if trouble is not None and world.rank == 1 and number + 1 == at:
+            trouble()
+        return report
+
+    Loop._step = step
+    zoo = toy_zoo()
+    start(zoo, toy_config(zoo, flags=flags, **numbers), home, None, world)
+
+
+def goes_on(world, home):
+    resume(toy_zoo(), home, None, world)
+
+
+def raises():
+    raise RuntimeError("the planted error")
+
+
+def is_killed():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def is_asked_to_stop():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def begin_unlike(world):
+    world.begin({}, step=world.rank)
+
+
+def drifts(world):
+    network = torch.nn.Linear(2, 2)
+    world.begin({"autoencoder": network})
+    world.refuse_drift({"autoencoder": network})  # the same on both
+    with torch.no_grad():
+        network.bias += world.rank * 1e-7
+    world.refuse_drift({"autoencoder": network})
