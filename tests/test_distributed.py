@@ -272,6 +272,3 @@ def test_graph_engine_is_refused_in_several_processes():
         build_engine(config.train, replace(players, world=World(0, 2)), torch.device("cuda"))
 
 
-def test_benchmark_of_ranks_runs():
-    script = Path(__file__).parents[1] / "benchmarks/ranks.py"
-    assert script.exists()
