@@ -8,7 +8,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from importlib.metadata import version
@@ -76,8 +76,10 @@ def lock(home: Path) -> Iterator[None]:
         yield
 
 
-def environment(zoo: Zoo, config: RunConfig, data: Dataset, device: torch.device) -> dict[str, Any]:
-    """What a result may depend on beside the config."""
+def environment(
+    zoo: Zoo, config: RunConfig, data: Dataset, device: torch.device, places: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What a result may depend on beside the config; `places` is the machine and device of each process of the run."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -86,6 +88,8 @@ def environment(zoo: Zoo, config: RunConfig, data: Dataset, device: torch.device
         "parts": origins(zoo, config),
         "device": str(device),
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor(),
+        "processes": len(places) or 1,
+        "places": list(places),
         "threads": torch.get_num_threads(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "data": data.source,
@@ -98,7 +102,8 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], home: Path) -
     """A line for all that differs since the run began: bit-equality is then not promised; other data is refused."""
     if before.get("data_fingerprint") != now["data_fingerprint"]:
         raise CheckpointError(f"{home}: the data set has changed since the run began ({now['data']}); start a new run")
-    compared = {"threads", "device", "device_name", "python"}
+    before = {"processes": 1, **before}  # runs of older versions had one
+    compared = {"processes", "threads", "device", "device_name", "python"}
     differing = [key for key in sorted(compared) if before.get(key) != now[key]]
     lines = [
         f"{key} was {before.get(key)!r} and is {now[key]!r}; results may differ in the last bits" for key in differing

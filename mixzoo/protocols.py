@@ -109,6 +109,7 @@ class Needs:
     redrawn: bool = False  # D.redrawn of what it judges: a discriminator that is an auto-encoder
     penalty: bool = False  # it has `discriminator_penalty(x, discriminator)`, terms of D that need D itself
     input_noise: float = 0.0  # standard deviation of what is added to x before f, in [-1, 1] units
+    whole_batch: bool = False  # a term is no mean over examples, so a batch cannot be shared by several processes
     code_dropout: float = 0.0  # chance of each number of a code to be 0 for g and the mixer; the others grow to match
 
 

@@ -3,10 +3,12 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from mixzoo.config import RunConfig, Train, resolve
 from mixzoo.data import places
@@ -22,6 +24,7 @@ from mixzoo.directory import (
     write_status,
     write_text,
 )
+from mixzoo.draws import order
 from mixzoo.errors import (
     CheckpointError,
     ConfigError,
@@ -40,15 +43,17 @@ from mixzoo.provenance import changes, recorded, same_parts
 from mixzoo.spec import parse_spec
 from mixzoo.training.build import build_players
 from mixzoo.training.checkpoint import Progress, load_modules, modules_of, newest, restore, saved
+from mixzoo.training.distributed import ALONE, World
 from mixzoo.training.engine import build_engine, precision_of
-from mixzoo.training.logs import MetricsFile, Show
+from mixzoo.training.logs import MetricsFile, Show, Unwritten
 from mixzoo.training.loop import Loop, fresh
+from mixzoo.training.sharing import refuse_uneven, refuse_unshareable
 from mixzoo.training.step import Players
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a run came to; accuracies in [0, 1]."""
+    """What a run came to; accuracies in [0, 1]. Numbers are those of process 0; other processes have none."""
 
     directory: Path
     steps: int
@@ -69,20 +74,30 @@ class Opened:
 
 
 def start(
-    zoo: Zoo, config: RunConfig, directory: Path | None = None, show_for: Callable[..., Show] | None = None
+    zoo: Zoo,
+    config: RunConfig,
+    directory: Path | None = None,
+    show_for: Callable[..., Show] | None = None,
+    world: World = ALONE,
 ) -> Result:
-    """Make a new run directory and train in it to the end."""
-    refuse_existing(directory)
-    placed, device = _fitting(config)
+    """Make a new run directory and train in it to the end, with the other processes of the world."""
+    if world.writes:
+        refuse_existing(directory)
+    refuse_uneven(config.train, world)
+    placed, device = _fitting(config, world)
     data = placed.data
     with settings(config.train, device), contextlib.ExitStack() as stack:
-        players = build_players(zoo, config, data, device)
-        home = stack.enter_context(new_directory(directory, config.slug))  # only now that nothing more can be refused
-        show = show_for(config.train.steps) if show_for else Show()
-        if placed.why:
-            show.note(placed.why)
-        write_text(home / "run.toml", config.to_toml())
-        write_json(home / "environment.json", environment(zoo, config, data, device))
+        players = replace(build_players(zoo, config, data, device), world=world)
+        refuse_unshareable(config, players, world)
+        processes, home, show = world.places(device), Path(), Show()
+        if world.writes:
+            home = stack.enter_context(new_directory(directory, config.slug))  # now that nothing more can be refused
+            show = show_for(config.train.steps) if show_for else Show()
+            if placed.why:
+                show.note(placed.why)
+            write_text(home / "run.toml", config.to_toml())
+            write_json(home / "environment.json", environment(zoo, config, data, device, processes))
+        home = Path(world.told("home", str(home)))
         return _train(home, config, placed, players, fresh(), show, device)
 
 
@@ -111,27 +126,30 @@ def result(home: Path) -> Result:
     return Result(home, done["steps"], done["numbers"], home / done["picture"])
 
 
-def resume(zoo: Zoo, home: Path, show_for: Callable[..., Show] | None = None) -> Result:
+def resume(zoo: Zoo, home: Path, show_for: Callable[..., Show] | None = None, world: World = ALONE) -> Result:
     """Continue a run from its newest checkpoint, bit for bit as if it had never stopped, or begin a prepared one."""
     zoo, config, changed = open_config(zoo, home)
     status, file = read_json(home / "status.json"), home / "environment.json"
     before = read_json(file) if file.exists() or status.get("state") != "waiting" else {}
     if status.get("state") == "completed":
         return result(home)
-    device = pick_device(config.train.device)
-    placed = _load(config, device)
+    refuse_uneven(config.train, world)
+    device = pick_device(config.train.device, world)
+    placed = _load(config, device, world)
     data = placed.data
-    with settings(config.train, device, before.get("threads", 0)), lock(home):
-        now = environment(zoo, config, data, device)
+    locked = lock(home) if world.writes else contextlib.nullcontext()
+    with settings(config.train, device, before.get("threads", 0)), locked:
+        now = environment(zoo, config, data, device, world.places(device))
         warnings = [*changed, *differences(before, now, home)] if before else []
-        if not before:
+        if not before and world.writes:
             write_json(file, now)
         begun = bool(saved(home / "checkpoints"))
-        players = build_players(zoo, config, data, device, restored=begun)
+        players = replace(build_players(zoo, config, data, device, restored=begun), world=world)
+        refuse_unshareable(config, players, world)
         progress, damaged = fresh(), list[str]()
         if begun:  # one killed before its first checkpoint begins again, to the same end
             progress, damaged = restore(home / "checkpoints", players)
-        show = show_for(config.train.steps, progress.step) if show_for else Show()
+        show = show_for(config.train.steps, progress.step) if show_for and world.writes else Show()
         for line in (*damaged, *warnings):
             show.note(f"warning: {line}")
         if placed.why:
@@ -166,16 +184,24 @@ def open_config(zoo: Zoo, home: Path) -> tuple[Zoo, RunConfig, list[str]]:
     return zoo, resolve(zoo, home / "run.toml", {}, {}), changes(zoo, parts)
 
 
-def pick_device(name: str) -> torch.device:
-    """The device of that name; 'auto' is a GPU where there is one."""
+def pick_device(name: str, world: World = ALONE) -> torch.device:
+    """The device of that name; 'auto' is a GPU where there is one, and each process of a machine has one of its own."""
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if world.size > 1 and name not in ("cpu", "cuda"):
+        raise ConfigError(
+            f"--device {name!r}: each of {world.size} processes takes a device of its own; use cpu or cuda"
+        )
+    if world.size > 1 and name == "cuda":
+        name = f"cuda:{world.local_rank}"
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as err:
         reason = str(err).partition("\n")[0]
         raise ConfigError(f"--device {name!r} cannot be used here ({reason}); use auto or cpu") from err
+    if world.size > 1 and device.type == "cuda":
+        torch.cuda.set_device(device)
     return device
 
 
@@ -215,8 +241,8 @@ def _train(
     device: torch.device,
 ) -> Result:
     """Train from `progress` to the end and score the run; status.json says how it ended, whatever happens."""
-    metrics = MetricsFile(home / "metrics.jsonl", progress.metrics_bytes)
-    data, pictures = placed.data, home / "pictures"
+    world, data, pictures = players.world, placed.data, home / "pictures"
+    metrics = MetricsFile(home / "metrics.jsonl", progress.metrics_bytes) if world.writes else Unwritten()
 
     def picture(step: int) -> None:
         drawn = views.mixes(players.autoencoder, players.mixer, data.test, str(device))
@@ -227,54 +253,68 @@ def _train(
             f"warning: the mixer takes k={players.mixer.k} sources from batches of {config.train.batch_images} "
             "images, so every mix holds some image twice"
         )
-    images = places.batches_of(placed, config.train, device)
+
+    def own_images(step: int) -> Int[Tensor, " own"]:
+        batch = config.train.batch_images
+        return world.local(order(config.train.seed, len(data.train), step * batch, batch))
+
+    images = places.batches_of(placed, config.train, device, own_images)
     labelled = labelled_images(config.train, len(data.train))
     engine = build_engine(config.train, players, device, show.note)
     loop = Loop(config.train, players, engine, data, images, metrics, home / "checkpoints", show, picture, labelled)
-    write_status(home, "running")
+
+    def status(state: str, exit_code: int = 0, reason: str = "") -> None:
+        if world.writes:
+            write_status(home, state, *(world.cause(exit_code, reason) if state == "failed" else (exit_code, reason)))
+
+    world.on_failure(lambda exit_code, reason: status("failed", exit_code, reason))
+    status("running")
     try:
+        world.begin(modules_of(players), step=progress.step, data=data.fingerprint)
         with images:
             progress = loop.run(progress)
         show.close()
         result = _finish(home, config, data, players, progress, device)
     except MixzooError as err:
-        write_status(home, "interrupted" if isinstance(err, Interrupted) else "failed", err.exit_code, str(err))
+        status("interrupted" if isinstance(err, Interrupted) else "failed", err.exit_code, str(err))
         raise
     except (torch.OutOfMemoryError, MemoryError) as err:
         message = f"out of memory with batches of {config.train.batch_images} images; use a smaller --batch-images"
-        write_status(home, "failed", OutOfMemoryError.exit_code, message)
+        status("failed", OutOfMemoryError.exit_code, message)
         raise OutOfMemoryError(message) from err
     except KeyboardInterrupt:
-        write_status(home, "interrupted", 130, "stopped at once by a second signal; nothing more was committed")
+        status("interrupted", 130, "stopped at once by a second signal; nothing more was committed")
         raise
     except BaseException as err:
-        write_status(home, "failed", 1, f"{type(err).__name__}: {err}")
+        status("failed", 1, f"{type(err).__name__}: {err}")
         raise
     finally:
         show.close()
         metrics.close()
-    write_status(home, "completed")
+    status("completed")
     return result
 
 
 def _finish(
     home: Path, config: RunConfig, data: Dataset, players: Players, progress: Progress, device: torch.device
 ) -> Result:
+    picture = Path("pictures") / f"step-{progress.step:08d}.png"
+    if not players.world.writes:
+        return Result(home, progress.step, {}, home / picture)
     numbers = _probe_numbers(progress.probe) if players.probe is not None else {}
     finished = FinishedRun(players.autoencoder, players.mixer, data, config.train.seed, str(device))
     names = [parse_spec(spec).name for spec, _ in config.metrics]
     for (spec, metric), name in zip(config.metrics, names):
         label = name if names.count(name) == 1 else spec
         numbers |= {f"{label}.{score}": value for score, value in metric(finished).items()}
-    picture = Path("pictures") / f"step-{progress.step:08d}.png"
     write_json(home / "results.json", {"steps": progress.step, "numbers": numbers, "picture": str(picture)})
     return Result(home, progress.step, numbers, home / picture)
 
 
-def _fitting(config: RunConfig) -> tuple[places.Placed, torch.device]:
+def _fitting(config: RunConfig, world: World = ALONE) -> tuple[places.Placed, torch.device]:
     """The run's data and device; refused where they are not there, or do not go with its numbers and metrics."""
-    device = pick_device(config.train.device)
-    placed = _load(config, device)
+    device = pick_device(config.train.device, world)
+    placed = _load(config, device, world)
     refuse_few(placed.data.train, config.train.batch_images)
     labelled_images(config.train, len(placed.data.train))
     _refuse_metrics(config, placed.data)
@@ -301,5 +341,6 @@ def _probe_numbers(probe: ProbeRecord) -> dict[str, float]:
     }
 
 
-def _load(config: RunConfig, device: torch.device) -> places.Placed:
-    return places.load(config.parts["dataset"], config.names["dataset"], config.train, device)
+def _load(config: RunConfig, device: torch.device, world: World = ALONE) -> places.Placed:
+    with world.first_on_machine():
+        return places.load(config.parts["dataset"], config.names["dataset"], config.train, device)

@@ -86,19 +86,20 @@ class ToyAutoEncoder(nn.Module):
 
 @dataclass(frozen=True)
 class ToyJudge:
-    """A convolution and a mean."""
+    """A convolution and a mean, and a head for the label where one is asked for."""
 
     def build(self, setting: Setting) -> nn.Module:
-        return ToyDiscriminator(setting.image_shape[0])
+        return ToyDiscriminator(setting.image_shape[0], setting.head)
 
 
 class ToyDiscriminator(nn.Module):
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, head: int = 0) -> None:
         super().__init__()
-        self.net = nn.Sequential(nn.Conv2d(channels, 4, 3), nn.Tanh(), nn.Conv2d(4, 1, 3))
+        self.net = nn.Sequential(nn.Conv2d(channels, 4, 3), nn.Tanh(), nn.Conv2d(4, 1 + head, 3))
 
     def forward(self, x):
-        return Scores(self.net(x).flatten(1).mean(1))
+        said = self.net(x).flatten(2).mean(2)
+        return Scores(said[:, 0], said[:, 1:] if said.shape[1] > 1 else None)
 
 
 TOY_PLUGIN = Plugin("toys", "toys", "1")

@@ -24,6 +24,7 @@ def resume(
     from mixzoo.run import resume as resume_run
     from mixzoo.sweep import is_fleet
     from mixzoo.sweep import resume as resume_fleet
+    from mixzoo.training.distributed import joined
     from mixzoo.training.logs import show_for
     from mixzoo.training.memory import keep_freed_memory
 
@@ -33,4 +34,7 @@ def resume(
         return
     refuse_jobs(jobs)
     keep_freed_memory()
-    print_summary(resume_run(zoo, run, show_for))
+    with joined() as world:
+        result = resume_run(zoo, run, show_for, world)
+        if world.writes:
+            print_summary(result)

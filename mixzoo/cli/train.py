@@ -77,7 +77,6 @@ def train(
     """
     from mixzoo.config import resolve, under_data_root
 
-    zoo = zoo_from(plugin, no_plugins)
     parts = {
         "dataset": data,
         "autoencoder": autoencoder,
@@ -85,6 +84,7 @@ def train(
         "mixer": mixer,
         "objective": objective,
     }
+    zoo = zoo_from(plugin, no_plugins)
     given = {kind: spec for kind, spec in parts.items() if spec is not None}
 
     def configure(flags: Mapping[str, str], numbers: Mapping[str, object]) -> "RunConfig":
@@ -105,13 +105,17 @@ def train(
 
     from mixzoo.cli.fleet import refuse_jobs
     from mixzoo.cli.summary import print_summary
+    from mixzoo.training.distributed import joined
 
     refuse_jobs(jobs)
-    resolved = configure(given, numbers)
+    with joined() as world:
+        resolved = configure(given, numbers)
 
-    from mixzoo.run import start
-    from mixzoo.training.logs import show_for
-    from mixzoo.training.memory import keep_freed_memory
+        from mixzoo.run import start
+        from mixzoo.training.logs import show_for
+        from mixzoo.training.memory import keep_freed_memory
 
-    keep_freed_memory()
-    print_summary(start(zoo, resolved, out, show_for))
+        keep_freed_memory()
+        result = start(zoo, resolved, out, show_for, world)
+        if world.writes:
+            print_summary(result)

@@ -5,7 +5,8 @@
     graph    a step of both players, optimisers and probe recorded once as a CUDA graph and replayed on new inputs
 
 Every one is the same function of (parameters, batch, draws); what differs is rounding. `auto` is graph on a GPU and
-eager elsewhere: on a CPU compiled networks measured slower (benchmarks/step.py).
+eager elsewhere: on a CPU compiled networks measured slower (benchmarks/step.py). Several processes that share a batch
+run eager, since what they send one another was never recorded.
 """
 
 from collections.abc import Callable
@@ -41,6 +42,8 @@ def build_engine(train: Train, players: Players, device: torch.device, note: Not
     """
     if train.engine == "graph" and device.type != "cuda":
         raise ConfigError(f"--engine graph captures CUDA graphs, and the run is on {device}; use eager or auto")
+    if train.engine == "graph" and players.world.size > 1:
+        raise ConfigError("--engine graph is for one process, and this run has several; use eager, compile or auto")
     if precision_of(train, device) == "bf16" and players.discriminator is not None:
         low = InBfloat16(players.discriminator, device.type)
         players = replace(players, discriminator=low)
@@ -49,7 +52,7 @@ def build_engine(train: Train, players: Players, device: torch.device, note: Not
     eager = partial(train_step, players)
     if train.engine == "compile":
         return Compiling(partial(train_step, compiled(players)))
-    if device.type != "cuda" or train.engine == "eager":
+    if device.type != "cuda" or train.engine == "eager" or players.world.size > 1:
         return eager
     return Graphed(players) if train.engine == "graph" else Checked(Graphed(players), eager, players, note)
 

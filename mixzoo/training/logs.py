@@ -43,6 +43,19 @@ class MetricsFile:
         self._file.close()
 
 
+class Unwritten:
+    """Takes lines and writes none, for a process of a run that is not the one that writes."""
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        pass
+
+    def settle(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        pass
+
+
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The lines of a metrics file; a last line torn by a kill is left out."""
     lines = path.read_text(encoding="utf-8").split("\n")

@@ -4,14 +4,10 @@ What a step computes is a function of its number and the seed alone, so a run th
 writes the same metrics and ends at the same weights.
 """
 
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from types import FrameType
 
 import torch
 from jaxtyping import Bool
@@ -23,10 +19,11 @@ from mixzoo.draws import Blocks, StepDraws, draw_step, seed_for
 from mixzoo.errors import Interrupted, NonFiniteError
 from mixzoo.evaluation.probe import ProbeRecord, accuracy
 from mixzoo.protocols import CodeShape, Dataset
-from mixzoo.training.checkpoint import Progress, commit, non_finite
+from mixzoo.training.checkpoint import Progress, commit, modules_of, non_finite
 from mixzoo.training.engine import Engine
-from mixzoo.training.logs import MetricsFile, Show
+from mixzoo.training.logs import MetricsFile, Show, Unwritten
 from mixzoo.training.step import Players
+from mixzoo.training.stopping import StopTogether, stop_requested
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,7 @@ class Loop:
     engine: Engine
     data: Dataset
     images: Batches  # of the train split, on the device
-    metrics: MetricsFile
+    metrics: MetricsFile | Unwritten
     checkpoints: Path
     show: Show
     picture: Callable[[int], None]  # draws the fixed rows at this step
@@ -46,7 +43,7 @@ class Loop:
 
     def run(self, progress: Progress) -> Progress:
         """Train from `progress` to the last step; raises Interrupted, with the state committed, on a signal."""
-        clock = Clock(self.train, progress.step)
+        clock, together = Clock(self.train, progress.step), StopTogether(self.players.world)
         draws = Blocks(self._draw, self.images.device)
         with torch.random.fork_rng(devices=[]), stop_requested() as stop:
             for step in range(progress.step, self.train.steps):
@@ -57,7 +54,7 @@ class Loop:
                 if done % self.train.evaluate_every == 0 or done == self.train.steps:
                     progress = self._evaluate(done, progress)
                 progress = Progress(done, progress.metrics_bytes, progress.probe)
-                signalled = stop()  # asked once: one that comes during the commit waits for the next step
+                signalled = together(stop())  # asked once: one that comes during the commit waits for the next step
                 if signalled or done % self.train.checkpoint_every == 0 or done == self.train.steps:
                     progress = self._commit(progress)
                 if signalled and done < self.train.steps:
@@ -68,8 +65,10 @@ class Loop:
         return progress
 
     def _step(self, step: int, draws: StepDraws) -> dict[str, Tensor]:
-        x, labels = self.images.batch(step, draws.index)
-        torch.manual_seed(seed_for(self.train.seed, "torch", step))  # for a network that draws its own (dropout)
+        world = self.players.world
+        x, labels = self.images.batch(step, world.local(draws.index))
+        purpose = f"torch/{world.rank}" if world.rank else "torch"
+        torch.manual_seed(seed_for(self.train.seed, purpose, step))  # for a network that draws its own (dropout)
         return self.engine(x, labels, draws, autoencoder_moves=step % self.train.d_steps == 0)
 
     def _draw(self, step: int) -> StepDraws:
@@ -87,7 +86,8 @@ class Loop:
         )
 
     def _log(self, done: int, report: dict[str, Tensor], clock: "Clock") -> None:
-        values = dict(zip(report, torch.stack(list(report.values())).tolist()))  # one read from the device
+        mean = self.players.world.mean(torch.stack(list(report.values())))
+        values = dict(zip(report, mean.tolist()))  # one read from the device
         bad = [name for name, value in values.items() if value != value or abs(value) == float("inf")]
         if bad:
             raise NonFiniteError(
@@ -99,6 +99,8 @@ class Loop:
         self.show.train(line)
 
     def _evaluate(self, done: int, progress: Progress) -> Progress:
+        if not self.players.world.writes:
+            return progress
         device = str(self.images.device)
         players = self.players
         record, line = progress.probe, {"kind": "evaluate", "step": done}
@@ -121,8 +123,12 @@ class Loop:
             raise NonFiniteError(
                 f"step {progress.step}: {bad} is not finite; nothing was saved over the last checkpoint"
             )
-        progress = Progress(progress.step, self.metrics.settle(), progress.probe)
-        commit(self.checkpoints, self.players, progress, keep=self.train.keep_checkpoints)
+        world = self.players.world
+        world.refuse_drift(modules_of(self.players))
+        if world.writes:
+            progress = Progress(progress.step, self.metrics.settle(), progress.probe)
+            commit(self.checkpoints, self.players, progress, keep=self.train.keep_checkpoints)
+        world.wait()  # until it is committed
         return progress
 
 
@@ -140,28 +146,6 @@ class Clock:
             "elapsed_seconds": round(elapsed, 3),
             "images_per_second": round((done - self._start) * self._batch / max(elapsed, 1e-9), 1),
         }
-
-
-@contextmanager
-def stop_requested() -> Iterator[Callable[[], str]]:
-    """A function that names the signal that asked the run to stop, or ''; a second SIGINT raises KeyboardInterrupt.
-
-    Handlers are put back at the end, and none are set outside the main thread, where Python allows none.
-    """
-    received: list[str] = []
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if received and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        received.append(signal.Signals(number).name)
-
-    signals = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
-    before = {number: signal.signal(number, ask) for number in signals}
-    try:
-        yield lambda: received[0] if received else ""
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def fresh() -> Progress:

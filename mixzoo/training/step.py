@@ -16,6 +16,7 @@ from mixzoo.draws import StepDraws, sent
 from mixzoo.evaluation.probe import probe_loss
 from mixzoo.protocols import AutoEncoder, Discriminator, Mixer, Needs, Objective, Terms
 from mixzoo.resynthesis import resynthesise
+from mixzoo.training.distributed import ALONE, World
 from mixzoo.training.gradients import judge, judge_once, own_gradients, shared_gradients
 
 
@@ -30,6 +31,7 @@ class Players:
     objective: Objective
     optimisers: dict[str, Optimizer]  # "autoencoder" (a learned mixer with it), "discriminator", "probe"
     label_width: int = 0  # numbers of a label as a vector
+    world: World = ALONE  # the processes that share each batch
 
 
 def train_step(
@@ -43,7 +45,8 @@ def train_step(
     """One step of each player from the same parameters; the terms and D's mean scores come back for the log.
 
     Without `autoencoder_moves` it is a step of the discriminator (and the probe) alone: f and g keep no graph, and
-    their terms are only for the log.
+    their terms are only for the log. Where several processes share the batch, x and labels are this one's part, the
+    draws are the whole batch's, and every process steps on the mean of their gradients.
     """
     draws = sent(draws, x.device)
     with torch.set_grad_enabled(autoencoder_moves):
@@ -59,6 +62,7 @@ def train_step(
             labelled=draws.labelled,
             second=draws.second,
             noise=draws.noise,
+            batch=players.world,
         )
     judged, discriminator = players.objective.judged(r), players.discriminator
     once = judged and discriminator is not None and one_score(players.objective.needs)
@@ -73,7 +77,8 @@ def train_step(
     moving = {name: own for name, own in terms.items() if own and (autoencoder_moves or name != "autoencoder")}
     parameters = {name: parameters_of(players.optimisers[name]) for name in moving}
     found = own_gradients(moving, parameters) if verdict is None else shared_gradients(moving, parameters, verdict)
-    for name, gradients in found.items():
+    for name, own in found.items():
+        gradients = players.world.mean_gradients(own)
         for parameter, gradient in zip(parameters[name], gradients):
             parameter.grad = None if gradient is None else laid_out_as(parameter, gradient)
         players.optimisers[name].step()

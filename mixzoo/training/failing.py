@@ -1,0 +1,73 @@
+"""Where one process of a run fails, all of them end, and process 0 has written why."""
+
+import contextlib
+import json
+import os
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+from torch.distributed import Store  # type: ignore[attr-defined]
+
+EVERY = 0.3  # seconds between looks
+GRACE = 1.0  # seconds for a process to find the same trouble by itself
+PATIENCE = timedelta(seconds=10)  # for process 0 to write what failed elsewhere
+
+
+class Watch:
+    """Ends this process when another has failed, which a process that waits for it would not notice on a GPU.
+
+    A process that fails says so in the store and stays until process 0 has written it down (`on_failure`); a thread of
+    each other process reads it there.
+    """
+
+    def __init__(self, store: Store, rank: int) -> None:
+        self._store, self._rank = store, rank
+        self.on_failure: Callable[[int, str], None] = lambda exit_code, reason: None
+        self._leaving = threading.Event()
+        threading.Thread(target=self._look, name="watch", daemon=True).start()
+
+    def close(self) -> None:
+        """Look no longer."""
+        self._leaving.set()
+
+    def fail(self, err: BaseException) -> bool:
+        """Tell the others why this process ends; whether it is the first to do so."""
+        self._leaving.set()
+        code = getattr(err, "exit_code", 1)
+        reason = str(err) if hasattr(err, "exit_code") else f"{type(err).__name__}: {err}"
+        try:
+            first = self._store.add("failures", 1) == 1
+            if first:
+                self._store.set("failed", json.dumps([code, f"process {self._rank}: {reason}"]))
+            self._wait_until_written()
+        except RuntimeError:  # the store is gone, and with it torchrun: nobody is left to be told
+            return True
+        return first
+
+    def first_failure(self) -> tuple[int, str] | None:
+        """Exit code and reason of the process that failed first; None while none has."""
+        try:
+            if not self._store.check(["failed"]):
+                return None
+            code, reason = json.loads(self._store.get("failed"))
+        except RuntimeError:
+            return 1, "torchrun is gone"
+        return int(code), str(reason)
+
+    def _wait_until_written(self) -> None:
+        if self._rank == 0:
+            self._store.set("written", "")
+        else:
+            self._store.wait(["written"], PATIENCE)
+
+    def _look(self) -> None:
+        while not self._leaving.wait(EVERY):
+            failure = self.first_failure()
+            if failure is not None and not self._leaving.wait(GRACE):
+                code, reason = failure
+                if self._rank == 0:
+                    self.on_failure(code, reason)
+                with contextlib.suppress(RuntimeError):  # process 0 or the store is gone too
+                    self._wait_until_written()
+                os._exit(code)  # the main thread may be waiting for the one that failed

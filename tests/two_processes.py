@@ -1,0 +1,157 @@
+"""Runs a function in two processes that torchrun might have started, and what those processes are given to do."""
+
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+from dataclasses import replace
+
+import torch
+from safetensors.torch import save_file
+
+from mixzoo import CodeShape
+from mixzoo.config import resolve
+from mixzoo.data.batches import on_device
+from mixzoo.draws import draw_step
+from mixzoo.errors import MixzooError
+from mixzoo.run import resume, start
+from mixzoo.training.build import build_players
+from mixzoo.training.checkpoint import modules_of
+from mixzoo.training.distributed import ALONE, joined
+from mixzoo.training.loop import Loop
+from mixzoo.training.step import train_step
+from toys import TOY_FLAGS, toy_config, toy_zoo
+
+STEPS = 20
+REAL = {"dataset": "digits", "autoencoder": "amr", "discriminator": "amr"}  # instance norm, spectral norm
+CASES = {  # name -> flags in place of the toys'
+    "aegan": {"objective": "aegan"},
+    "amr, mixup": {"objective": "amr"},
+    "amr, bernoulli of three": {"objective": "amr:gan=hinge", "mixer": "bernoulli:k=3"},
+    "amr, all its options": {"objective": "amr:beta=0.1,r1=1.0,dropout=0.2", "mixer": "dirichlet:k=3"},
+    "acai": {"objective": "acai"},
+    "dae": {"objective": "dae"},
+    "vae": {"objective": "vae", "dataset": "digits", "autoencoder": "vae"},
+    "a mixer that learns": {"objective": "amr", "mixer": "network:k=3"},
+    "a mixer that learns from labels": {"objective": "amr", "mixer": "label"},
+    "amr_supervised": {"objective": "amr_supervised", "mixer": "label"},
+    "amr_supervised, two mixes": {"objective": "amr_supervised:mixer=(bernoulli)", "mixer": "label:k=3"},
+    "amr_supervised, attributes": {"objective": "amr_supervised", "dataset": "toy_tagged", "mixer": "label"},
+    "the networks of amr": {"objective": "amr", **REAL},
+}
+
+
+def in_two(work, *given, seconds=240):
+    """Exit codes of two processes that call work(world, *given)."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_started, args=(rank, port, work, *given)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(seconds)
+    codes = [process.exitcode for process in processes]
+    for process in processes:
+        process.kill()
+    return codes
+
+
+def _started(rank, port, work, *given):
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    torch.set_num_threads(1)
+    try:
+        with joined() as world:
+            work(world, *given)
+    except MixzooError as err:  # as the command line does
+        print(f"mixzoo: {err}", file=sys.stderr, flush=True)
+        sys.exit(err.exit_code)
+
+
+def twenty_steps(world, name, dtype=torch.float64, batch_images=8, steps=STEPS):
+    """Gradients of the first step, what every step reports and the weights at the end, by name."""
+    zoo = toy_zoo()
+    config = resolve(zoo, None, TOY_FLAGS | CASES[name], {"batch_images": batch_images, "d_steps": 2})
+    data = config.parts["dataset"].load(0)
+    players = replace(build_players(zoo, config, data, torch.device("cpu")), world=world)
+    for module in modules_of(players).values():
+        module.to(dtype)
+    world.begin(modules_of(players))
+    images, found = on_device(data.train, torch.device("cpu"), batch_images), {}
+    shape, needs = CodeShape(batch_images, tuple(players.autoencoder.latent_shape)), players.objective.needs
+    for step in range(steps):
+        draws = draw_step(
+            0, step, players.mixer, shape, len(images), step / steps, needs=needs, image_shape=data.image_shape
+        )
+        x, labels = images.batch(step, world.local(draws.index))
+        report = train_step(players, x.to(dtype), labels, draws, autoencoder_moves=step % 2 == 0)
+        for player, optimiser in players.optimisers.items() if step == 0 else ():
+            weights = [weight for group in optimiser.param_groups for weight in group["params"]]
+            found |= {f"gradient/{player}/{i}": w.grad.clone() for i, w in enumerate(weights) if w.grad is not None}
+        found |= {f"report/{step}/{key}": value for key, value in world_means(world, report).items()}
+    world.refuse_drift(modules_of(players))
+    for part, module in modules_of(players).items():
+        found |= {f"weight/{part}/{key}": value.clone() for key, value in module.state_dict().items()}
+    return found
+
+
+def world_means(world, report):
+    return dict(zip(report, world.mean(torch.stack(list(report.values()))).unbind()))
+
+
+def all_cases(world, folder, names):
+    for name in names:
+        found = twenty_steps(world, name)
+        if world.writes:
+            save_file({key: value.contiguous() for key, value in found.items()}, folder / f"{name}.safetensors")
+
+
+def alone(name):
+    return twenty_steps(ALONE, name)
+
+
+def trains(world, home, numbers, trouble=None, at=5, flags=None):
+    """A run on toy parts; with `trouble`, what process 1 does once it has taken that many steps."""
+    plain = Loop._step
+
+    def step(self, number, draws):
+        report = plain(self, number, draws)
+        if trouble is not None and world.rank == 1 and number + 1 == at:
+            trouble()
+        return report
+
+    Loop._step = step
+    zoo = toy_zoo()
+    start(zoo, toy_config(zoo, flags=flags, **numbers), home, None, world)
+
+
+def goes_on(world, home):
+    resume(toy_zoo(), home, None, world)
+
+
+def raises():
+    raise RuntimeError("the planted error")
+
+
+def is_killed():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def is_asked_to_stop():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def begin_unlike(world):
+    world.begin({}, step=world.rank)
+
+
+def drifts(world):
+    network = torch.nn.Linear(2, 2)
+    world.begin({"autoencoder": network})
+    world.refuse_drift({"autoencoder": network})  # the same on both
+    with torch.no_grad():
+        network.bias += world.rank * 1e-7
+    world.refuse_drift({"autoencoder": network})
