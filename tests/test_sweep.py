@@ -151,30 +151,26 @@ def test_resuming_a_completed_fleet_shows_its_table_again_and_changes_no_run(fle
     assert {file: file.stat().st_mtime_ns for name in NAMES for file in (home / name).rglob("*")} == before
 
 
-def test_a_member_that_diverges_or_is_refused_leaves_the_others_alone(tmp_path):
-    """One has a rate at which weights overflow; one finds its directory locked."""
-    grid = ["--grid", "train.lr=1e-3,1e30", "--seeds", "1,2", "--jobs", "3"]
+def test_a_member_that_diverges_leaves_the_others_alone(tmp_path):
+    grid = ["--grid", "train.lr=1e30,1e-3", "--jobs", "1"]
     code, out, err = mixzoo_in(tmp_path, "train", *TOYS, *SMALL, *grid, "--out", "fleet")
     assert code == 10, err
     last = err.splitlines()[-1]
-    assert last.startswith("mixzoo: 2 of 4 runs failed: seed=1,train.lr=1e30 (step ")
-    assert "; seed=2,train.lr=1e30 (step " in last
+    assert last.startswith("mixzoo: 1 of 2 runs failed: train.lr=1e30 (step ")
     assert last.endswith(". `mixzoo resume fleet` tries them again")
     found = json.loads((tmp_path / "fleet" / "fleet.json").read_text())
     states = {member["name"]: (member["state"], member["exit"]) for member in found["members"]}
-    assert states == {
-        **{f"seed={seed},train.lr=1e-3": ("completed", 0) for seed in (1, 2)},
-        **{f"seed={seed},train.lr=1e30": ("failed", 6) for seed in (1, 2)},
-    }
-    assert "is not finite" in found["members"][2]["reason"]
-    assert [average["runs"] for average in found["averages"]] == [2, 0]
-    assert re.search(r"state +│ failed │ failed │", out)
-    code, _, err = mixzoo_in(tmp_path, "resume", "fleet")  # only those that failed, which fail again
+    assert states == {"train.lr=1e30": ("failed", 6), "train.lr=1e-3": ("completed", 0)}
+    assert "is not finite" in found["members"][0]["reason"]
+    assert [average["runs"] for average in found["averages"]] == [0, 1]
+    assert re.search(r"┃ train.lr=1e30 ┃ train.lr=1e-3 ┃", out)  # one seed: a column for each run
+    assert re.search(r"state +│ +failed │ +completed │", out)
+    code, _, err = mixzoo_in(tmp_path, "resume", "fleet")  # the one that failed, which fails again
     assert code == 10
     assert "train.lr=1e-3: " not in err
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_fleet_stopped_by_a_signal_goes_on_to_the_same_end(tmp_path, number):
     long = ["--steps", "2500", "--batch-images", "8", "--log-every", "100", "--evaluate-every", "2500"]
     run = command("train", *TOYS, *long, "--seeds", "1,2,3", "--jobs", "2", "--out", "fleet")
@@ -204,8 +200,7 @@ def test_a_fleet_stopped_by_a_signal_goes_on_to_the_same_end(tmp_path, number):
     assert code == 0, err
     assert "seed=1: " not in err
     assert "mean ± std of 3" in out
-    assert equals_the_run_alone(tmp_path, homes[0])
-    assert equals_the_run_alone(tmp_path, homes[2])
+    assert equals_the_run_alone(tmp_path, homes[1])
 
 
 def test_resume_refuses_jobs_for_one_run_and_a_fleet_whose_plugin_is_missing(fleet, tmp_path):

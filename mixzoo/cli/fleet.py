@@ -40,7 +40,7 @@ def print_fleet(fleet: "Fleet") -> None:
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True)
-    several = any(average.runs > 1 for average in fleet.averages)
+    several = len(fleet.averages) < len(fleet.members)
     for average in fleet.averages if several else [None]:
         members = [m for m in fleet.members if average is None or m.point == average.point]
         title = ", ".join(f"{key}={value}" for key, value in average.point.items()) if average else ""

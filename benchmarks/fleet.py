@@ -1,0 +1,92 @@
+"""Runs of a fleet against the same runs one after another: equal bit for bit, and how much sooner done.
+
+    python benchmarks/fleet.py [--seeds 1 2 3] [--jobs N] [--rounds 3] [--runs DIR] [-- FLAGS OF mixzoo train]
+
+Each round trains a fleet with `mixzoo train --seeds`, then each of its runs alone: once as `mixzoo train --config
+MEMBER/run.toml`, one thread like the member, and once with torch's own number of threads, as a run alone would take.
+Whole commands are timed, start-up included. Prints Markdown; exits with 1 where metrics or weights differ.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from time import monotonic
+
+CLOCK = ("elapsed_seconds", "images_per_second")
+SMALL = ["--steps", "200", "--evaluate-every", "100", "--log-every", "20"]  # of digits, where nothing else is asked for
+
+
+def seconds(*arguments: str) -> float:
+    """Of a whole command."""
+    began = monotonic()
+    subprocess.run([sys.executable, "-m", "mixzoo", *arguments], check=True, stdout=subprocess.DEVNULL)
+    return monotonic() - began
+
+
+def compared(one: Path, other: Path) -> str:
+    """What of two runs differs bit for bit, or ''."""
+    lines = [[json.loads(line) for line in (home / "metrics.jsonl").read_text().splitlines()] for home in (one, other)]
+    metrics = [[{k: v for k, v in line.items() if k not in CLOCK} for line in found] for found in lines]
+    newest = [sorted(home.glob("checkpoints/step-*"))[-1] for home in (one, other)]
+    weights = [{file.name: file.read_bytes() for file in home.glob("*.safetensors")} for home in newest]
+    assert weights[0], newest
+    return " and ".join(
+        name for name, (a, b) in {"metrics": metrics, "weights": weights}.items() if a != b
+    )  # fmt: skip
+
+
+def round_of(home: Path, seeds: list[int], jobs: list[str], flags: list[str]) -> tuple[list[float], list[str]]:
+    """Seconds of the fleet, of its runs alone, and of those with torch's threads; what differed."""
+    names = [f"seed={seed}" for seed in seeds]
+    fleet = seconds("train", *flags, "--seeds", ",".join(map(str, seeds)), *jobs, "--out", str(home / "fleet"))
+    files = {name: str(home / "fleet" / name / "run.toml") for name in names}
+    alone = [seconds("train", "--config", files[name], "--out", str(home / "alone" / name)) for name in names]
+    usual = [
+        seconds("train", "--config", files[name], "--threads", "0", "--out", str(home / "usual" / name))
+        for name in names
+    ]
+    differing = [
+        f"{name}: {what}" for name in names if (what := compared(home / "fleet" / name, home / "alone" / name))
+    ]
+    return [fleet, sum(alone), sum(usual)], differing
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--jobs", type=int, help="runs at a time; one for each core when not given")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--runs", type=Path, help="where to keep the runs; nowhere when not given")
+    parser.add_argument("flags", nargs="*", help="of mixzoo train, after --")
+    given = parser.parse_args()
+    flags, jobs = given.flags or SMALL, ["--jobs", str(given.jobs)] if given.jobs else []
+    rows, differing = [], []
+    with tempfile.TemporaryDirectory() as temporary:
+        for i in range(given.rounds):
+            home = (given.runs or Path(temporary)) / f"round-{i + 1}"
+            times, found = round_of(home, given.seeds, jobs, flags)
+            rows.append(times)
+            differing += found
+    versions = f"python {platform.python_version()}, torch {version('torch')}, mixzoo {version('mixzoo')}"
+    print(f"{platform.machine()} {platform.system()}, {os.cpu_count()} CPU cores; {versions}; {date.today()}.\n")
+    print(f"`mixzoo train {' '.join([*flags, '--seeds', ','.join(map(str, given.seeds)), *jobs])}`\n")
+    print("| round | fleet, s | one after another, one thread, s | ratio | with torch's own threads, s | ratio |")
+    print("|" + "---|" * 6)
+    for i, (fleet, alone, usual) in enumerate(rows):
+        print(f"| {i + 1} | {fleet:.1f} | {alone:.1f} | {alone / fleet:.2f} | {usual:.1f} | {usual / fleet:.2f} |")
+    ratios = [median(row[column] / row[0] for row in rows) for column in (1, 2)]
+    print(f"\nMedian ratio: {ratios[0]:.2f} to the same runs alone, {ratios[1]:.2f} to runs with torch's own threads.")
+    print(f"Metrics and weights against the same runs alone: {'; '.join(differing) or 'equal bit for bit'}.")
+    sys.exit(bool(differing))
+
+
+if __name__ == "__main__":
+    main()
