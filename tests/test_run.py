@@ -367,7 +367,7 @@ def test_a_run_opens_with_the_weights_of_its_newest_checkpoint(tmp_path):
 def test_a_checkpoint_of_another_network_names_what_does_not_fit(tmp_path, monkeypatch):
     stopped(tmp_path / "run", 4, log_every=1)
 
-    def wider(self, channels):
+    def wider(self, channels, *_):
         torch.nn.Module.__init__(self)
         self.net = torch.nn.Conv2d(channels, 5, 3)
 

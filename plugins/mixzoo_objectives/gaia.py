@@ -48,7 +48,7 @@ class GAIA:
 
     @property
     def needs(self) -> Needs:
-        return Needs(mix=True, discriminator=True, redrawn=True, reencode=self.beta > 0)
+        return Needs(mix=True, discriminator=True, redrawn=True, reencode=self.beta > 0, whole_batch=True)
 
     def judged(self, r: Resynthesis) -> Images:
         return {"real": r.x, "rec": r.x_rec, "mix": r.x_mix}
