@@ -134,7 +134,9 @@ def test_one_pass_redraws_everything_judged():
 
 
 def test_it_needs_a_discriminator_that_redraws(tmp_path):
-    assert load_zoo().recipe("objective", "gaia").needs == Needs(mix=True, discriminator=True, redrawn=True)
+    assert load_zoo().recipe("objective", "gaia").needs == Needs(
+        mix=True, discriminator=True, redrawn=True, whole_batch=True
+    )
     zoo = toy_zoo()
     with pytest.raises(
         ConfigError, match=r"is an auto-encoder, and 'toy_judge' is none; .*--discriminator autoencoding"
