@@ -236,9 +236,9 @@ REFUSED = [
         "^objective '.*' needs labels, and .* has none",
     ),
     (
-        {"discriminator": "toy_judge"},
+        {"discriminator": "autoencoding:depth=2,scales=1"},
         None,
-        "^objective '.*' needs a discriminator that says 2 numbers of the label, and 'toy_judge' says 0; use one",
+        "^objective '.*' needs a discriminator that says 2 numbers of the label, and 'autoencoding' says 0; use one",
     ),
     (
         {"objective": "amr_supervised:mixer=network"},
