@@ -91,6 +91,7 @@ def test_memory_of_each_side_is_taken_in_a_process_of_its_own(monkeypatch, capsy
     assert int(plain[4]) >= int(plain[3]) > 50
 
 
+@pytest.mark.slow
 def test_scaling_prints_costs_exponents_and_a_picture(monkeypatch, capsys, tmp_path):
     more = ["--only", "k", "batch", "terms", "--up-to", 32, "--depth", 2, "--repeats", 2]
     out = run(scaling, monkeypatch, capsys, *more, "--picture", tmp_path / "p.png", "--json", tmp_path / "found.json")

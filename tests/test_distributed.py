@@ -126,6 +126,7 @@ def test_a_run_of_two_stopped_by_a_signal_to_one_and_resumed_equals_an_unbroken_
     assert all(place.endswith(" cpu") for place in kept["places"])
 
 
+@pytest.mark.slow
 def test_a_run_of_two_goes_on_in_one_process_and_says_so(tmp_path):
     zoo, notes = toy_zoo(), Notes()
     start(zoo, toy_config(zoo, **NUMBERS), tmp_path / "one")
@@ -157,6 +158,7 @@ def test_a_process_that_is_killed_ends_the_other(tmp_path):
     assert re.search("another process of the run is gone", status(tmp_path / "run")["reason"])
 
 
+@pytest.mark.slow
 def test_trouble_that_all_processes_have_is_told_once(tmp_path, capfd):
     assert in_two(trains, tmp_path / "run", NUMBERS | {"lr": 1e30}) == [6, 6]
     assert (status(tmp_path / "run")["state"], status(tmp_path / "run")["exit"]) == ("failed", 6)

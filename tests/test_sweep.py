@@ -171,6 +171,7 @@ def test_a_member_that_diverges_leaves_the_others_alone(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_a_fleet_stopped_by_a_signal_goes_on_to_the_same_end(tmp_path, number):
     long = ["--steps", "2500", "--batch-images", "8", "--log-every", "100", "--evaluate-every", "2500"]
     run = command("train", *TOYS, *long, "--seeds", "1,2,3", "--jobs", "2", "--out", "fleet")
