@@ -21,6 +21,7 @@ from mixzoo.training.distributed import ALONE, World, joined
 from mixzoo.training.engine import build_engine
 from mixzoo.training.logs import CLOCK, Show, read_metrics
 from mixzoo.training.sharing import refuse_uneven, refuse_unshareable
+from mixzoo.training.stopping import StopTogether
 from toys import toy_config, toy_zoo
 from two_processes import (
     CASES,
@@ -124,6 +125,29 @@ def test_a_run_of_two_stopped_by_a_signal_to_one_and_resumed_equals_an_unbroken_
     kept = json.loads((tmp_path / "whole" / "environment.json").read_text())
     assert kept["processes"] == len(kept["places"]) == 2
     assert all(place.endswith(" cpu") for place in kept["places"])
+
+
+def test_processes_ask_one_another_about_once_a_second(monkeypatch):
+    asked, step, seconds = [], 0, 0.1  # after which steps; the step now; what one takes
+
+    def greatest(self, numbers):
+        passed = step - (asked[-1] if asked else 0)
+        asked.append(step)
+        return [numbers[0], passed * seconds]
+
+    monkeypatch.setattr(World, "greatest", greatest)
+    monkeypatch.setattr("mixzoo.training.stopping.SECONDS", 1.0)
+    together = StopTogether(World(1, 2))
+    while step < 59:
+        step += 1
+        assert together("") == ""
+    assert asked == [1, 11, 21, 31, 41, 51]
+    seconds = 5.0
+    while step < 64:
+        step += 1
+        together("")
+    assert asked[6:] == [61, 62, 63, 64]  # steps as slow as that: after each
+    assert StopTogether(World(1, 2))("SIGTERM") == "SIGTERM"
 
 
 @pytest.mark.slow

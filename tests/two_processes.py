@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 from dataclasses import replace
+from time import perf_counter
 
 import torch
 from safetensors.torch import save_file
@@ -73,8 +74,11 @@ def _started(rank, port, work, *given):
         sys.exit(err.exit_code)
 
 
-def twenty_steps(world, name, dtype=torch.float64, batch_images=8, steps=STEPS):
-    """Gradients of the first step, what every step reports and the weights at the end, by name."""
+def twenty_steps(world, name, dtype=torch.float64, batch_images=8, steps=STEPS, clock=None):
+    """Gradients of the first step, what every step reports and the weights at the end, by name.
+
+    `clock` gets the time at the end of each step.
+    """
     zoo = toy_zoo()
     config = resolve(zoo, None, TOY_FLAGS | CASES[name], {"batch_images": batch_images, "d_steps": 2})
     data = config.parts["dataset"].load(0)
@@ -93,6 +97,8 @@ def twenty_steps(world, name, dtype=torch.float64, batch_images=8, steps=STEPS):
         for player, optimiser in players.optimisers.items() if step == 0 else ():
             weights = [weight for group in optimiser.param_groups for weight in group["params"]]
             found |= {f"gradient/{player}/{i}": w.grad.clone() for i, w in enumerate(weights) if w.grad is not None}
+        if clock is not None:
+            clock.append(perf_counter())
         found |= {f"report/{step}/{key}": value for key, value in world_means(world, report).items()}
     world.refuse_drift(modules_of(players))
     for part, module in modules_of(players).items():

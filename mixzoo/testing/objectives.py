@@ -7,6 +7,7 @@ smooth function of each image, so that what depends on what is known.
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from mixzoo.protocols import Needs, Objective, Scores, Terms
-from mixzoo.testing.passes import READINGS, ObjectiveCase, Pass, judges, needs_of, objective_cases
+from mixzoo.testing.passes import (
+    READINGS,
+    ObjectiveCase,
+    Pass,
+    judges,
+    means_over_examples,
+    needs_of,
+    objective_cases,
+)
 from mixzoo.testing.report import Check, check_from
 from mixzoo.testing.watching import gap, generators_untouched, same, seeded, unwritten
 
@@ -264,6 +273,32 @@ def check_the_order_of_the_batch_does_not_matter(case: ObjectiveCase) -> None:
             )
 
 
+def check_terms_are_means_over_examples(case: ObjectiveCase) -> None:
+    """Terms of a batch are the means of those of its halves, so that several processes may share it; or whole_batch."""
+    case = replace(case, batch=4, seed=case.seed // 2 * 2)  # an even seed: all labels are known
+    whole, *halves = (every_term(case, half) for half in (None, 0, 1))
+    for name, term in whole.items():
+        mean = (halves[0][name] + halves[1][name]) / 2
+        assert gap(mean, term) <= ROUNDING, (
+            f"{name} is {term.item():.6g} over a batch, and {mean.item():.6g} in the mean over its halves; take means "
+            "over examples, or add whole_batch=True to its needs, and a run on several processes is refused"
+        )
+
+
+def every_term(case: ObjectiveCase, half: int | None) -> Terms:
+    """Both players' terms and the penalties, over the batch or a half of it."""
+    run = case.a_pass(half=half)
+    terms = {f"{player} term {name!r}": term for player, own in played(case.objective, run).items()
+             for name, term in own.items()}  # fmt: skip
+    if case.objective.needs.penalty:
+        with seeded(case.seed):
+            head = case.setting.label_width if case.objective.needs.attributes else 0
+            D = _Judge(run.r.x[0].numel(), head).double()
+        penalties = case.objective.discriminator_penalty(run.r.x, D)
+        terms |= {f"penalty {name!r}": term for name, term in penalties.items()}
+    return terms
+
+
 def played(objective: Any, run: Pass) -> dict[str, Any]:
     """Both players' terms, as they are given, after D judged what the objective wants judged."""
     D = run.judge(objective.judged(run.r))
@@ -305,5 +340,6 @@ objective_checks: tuple[Check, ...] = (
             check_extreme_scores_give_finite_terms,
         ),
     ),
+    _check(check_terms_are_means_over_examples, applies=means_over_examples),
     _check(check_a_penalty_is_terms_of_the_discriminator, applies=penalises),
 )

@@ -108,13 +108,19 @@ class ObjectiveCase:
         dtype: torch.dtype = torch.float64,
         offset: float = 0.0,
         reverse: bool = False,
+        half: int | None = None,
         leaves: bool = True,
         moved: Mapping[str, Tensor] = {},
     ) -> Pass:
-        """The same pass every time: with only what the objective needs, in reverse, or with some leaf moved."""
+        """The same pass every time: with only what the objective needs, in reverse, or with some leaf moved.
+
+        `half` 0 or 1 leaves only the first or the second half of the batch.
+        """
         tensors = {name: t.to(dtype, copy=True) if t.is_floating_point() else t for name, t in self._tensors.items()}
         if reverse:
             tensors = {name: t.flip(1 if name == "share" else 0) for name, t in tensors.items()}
+        if half is not None:
+            tensors = {name: t.chunk(2, 1 if name == "share" else 0)[half] for name, t in tensors.items()}
         trained = {name: t for name, t in tensors.items() if name not in CONSTANTS}
         trained |= {name: t.to(dtype) for name, t in self._weights.items()}
         trained = {name: (t + moved.get(name, 0)).detach().requires_grad_(leaves) for name, t in trained.items()}
@@ -218,6 +224,11 @@ def objective_of(part: Any, setting: Setting) -> Any:
 def judges(part: Any) -> str:
     """'' for an objective with a discriminator."""
     return "" if needs_of(part).discriminator else "it has no discriminator"
+
+
+def means_over_examples(part: Any) -> str:
+    """'' for an objective that does not say that its terms are of the whole batch."""
+    return "its needs say whole_batch=True" if needs_of(part).whole_batch else ""
 
 
 def needs_of(part: Any) -> Needs:

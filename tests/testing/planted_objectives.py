@@ -395,7 +395,30 @@ class RegressesAnothersShare(Resynthesise):
         return {"regress": mse_loss(D["mix"], alpha.cumsum(0)), "real": real(D["real"])}
 
 
+class SumsTheBatch(Autoencode):
+    def autoencoder_terms(self, r, D):
+        return {"reconstruct": (r.x_rec - r.x).square().flatten(1).mean(1).sum()}
+
+
+class TakesTheRootOfTheMean(Resynthesise):
+    def discriminator_terms(self, r, D):
+        return super().discriminator_terms(r, D) | {"spread": D["real"].square().mean().sqrt()}
+
+
+class PenalisesTheWorst(Penalises):
+    def of(self, slope):
+        return slope.square().flatten(1).sum(1).amax()
+
+
 PLANTED_OBJECTIVES = [
+    (
+        "a sum over the batch",
+        SumsTheBatch,
+        "terms_are_means_over_examples",
+        "autoencoder term 'reconstruct' is .* mean",
+    ),
+    ("a root of a mean", TakesTheRootOfTheMean, "terms_are_means_over_examples", "'spread' is .* add whole_batch=True"),
+    ("a penalty of the worst", PenalisesTheWorst, "terms_are_means_over_examples", "penalty 'slope' is"),
     ("needs is a tuple", NeedsATuple, "is_an_objective", "expected mixzoo.Needs"),
     ("needs change", ChangesItsNeeds, "is_an_objective", "needs changes from one reading"),
     ("no terms", HasNoTerms, "is_an_objective", "it lacks judged, autoencoder_terms, discriminator_terms"),
