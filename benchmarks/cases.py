@@ -76,7 +76,6 @@ def in_place_of(**functions: Callable[..., Tensor]) -> Callable[[], AbstractCont
 APART = {
     "begin": lambda x, first, conv: conv(first(x)),
     "enlarge": lambda x, conv: conv(F.interpolate(x, scale_factor=2, mode="nearest")),
-    "halve": lambda x: F.avg_pool2d(x, 2),
     "gather": lambda x, conv: F.conv2d(x, conv.weight, conv.bias, padding=1),
 }
 VARIANTS: dict[str, Variant] = {
@@ -90,7 +89,6 @@ VARIANTS: dict[str, Variant] = {
     "instance norm": Variant(around=lambda: patch.object(nn.GroupNorm, "forward", instance_norm)),
     "first two convolutions apart": Variant(around=in_place_of(begin=APART["begin"])),
     "upsampling apart": Variant(around=in_place_of(enlarge=APART["enlarge"])),
-    "average pooling": Variant(around=in_place_of(halve=APART["halve"])),
     "last convolution whole": Variant(around=in_place_of(gather=APART["gather"])),
     "layers one after another": Variant(around=in_place_of(**APART)),
     "D not channels last": Variant(prepare=rows_of_maps),

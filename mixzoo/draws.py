@@ -165,16 +165,16 @@ def sent(draws: StepDraws, device: torch.device) -> StepDraws:
 
 
 class Blocks:
-    """The draws of one step after another, made a block of steps at a time on the CPU and sent to a GPU together."""
+    """The draws of the steps before `end`, made a block of steps at a time on the CPU and sent to a GPU together."""
 
-    def __init__(self, draw: Callable[[int], StepDraws], device: torch.device, steps: int = BLOCK) -> None:
-        self._draw, self._device = draw, device
-        self._steps = steps if device.type == "cuda" else 1  # beside the data there is nothing to send
+    def __init__(self, draw: Callable[[int], StepDraws], device: torch.device, end: int) -> None:
+        self._draw, self._device, self._end = draw, device, end
+        self._steps = BLOCK if device.type == "cuda" else 1  # beside the data there is nothing to send
         self._ready: dict[int, StepDraws] = {}
 
     def at(self, step: int) -> StepDraws:
         if step not in self._ready:
-            made = [self._draw(step + i) for i in range(self._steps)]
+            made = [self._draw(number) for number in range(step, min(step + self._steps, self._end))]
             self._ready = {step + i: draws for i, draws in enumerate(together(made, self._device))}
         return self._ready[step]
 

@@ -44,7 +44,7 @@ from mixzoo.spec import parse_spec
 from mixzoo.training.build import build_players
 from mixzoo.training.checkpoint import Progress, load_modules, modules_of, newest, restore, saved
 from mixzoo.training.distributed import ALONE, World
-from mixzoo.training.engine import build_engine, precision_of
+from mixzoo.training.engine import build_engine, precision_of, refuse_engine
 from mixzoo.training.logs import MetricsFile, Show, Unwritten
 from mixzoo.training.loop import Loop, fresh
 from mixzoo.training.sharing import refuse_uneven, refuse_unshareable
@@ -105,9 +105,7 @@ def refuse_unfit(zoo: Zoo, config: RunConfig) -> None:
     """Refuse what `start` would refuse before it makes a directory; the parts are built on the CPU, without weights."""
     placed, device = _fitting(config)
     with settings(config.train, device):
-        players = build_players(zoo, config, placed.data, torch.device("cpu"), restored=True)
-        if device.type == "cpu":
-            build_engine(config.train, players, device)
+        build_players(zoo, config, placed.data, torch.device("cpu"), restored=True)
 
 
 def prepare(config: RunConfig, home: Path) -> None:
@@ -314,6 +312,7 @@ def _finish(
 def _fitting(config: RunConfig, world: World = ALONE) -> tuple[places.Placed, torch.device]:
     """The run's data and device; refused where they are not there, or do not go with its numbers and metrics."""
     device = pick_device(config.train.device, world)
+    refuse_engine(config.train, device, world)
     placed = _load(config, device, world)
     refuse_few(placed.data.train, config.train.batch_images)
     labelled_images(config.train, len(placed.data.train))

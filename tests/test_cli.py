@@ -87,6 +87,12 @@ REFUSED = {
     "no number": (["--lr", "nan"], 2, "--lr: lr=nan must be a number > 0"),
     "missing run file": (["--config", "nothing.toml"], 2, "nothing.toml: no such run file"),
     "bad device": (["--device", "toaster"], 2, "--device 'toaster' cannot be used here"),
+    "graph on a CPU": (
+        ["--engine", "graph", "--device", "cpu"],
+        2,
+        "--engine graph captures CUDA graphs, and the run is",
+    ),
+    "tf32 on a CPU": (["--precision", "tf32", "--device", "cpu"], 2, "--precision tf32 is a way of GPUs"),
     "missing data": (["--data", "mnist:root=nowhere"], 3, "no such file; give root=FOLDER, or download=true"),
     "missing folder": (["--data", "folder:path=nowhere"], 3, "nowhere: no such folder; give path=FOLDER"),
     "small data": (["--batch-images", "97"], 3, "a batch of 97 images from 96 train images makes 0 batches per epoch"),

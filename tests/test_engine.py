@@ -215,12 +215,23 @@ def test_a_compiler_that_fails_is_one_line():
 def test_blocks_of_draws_are_the_draws():
     """On a GPU a block is sent at once; here the stacking alone is at work."""
     _, _, draw = scene("amr", "bernoulli:k=3")
-    blocks = Blocks(draw, CPU)
+    blocks = Blocks(draw, CPU, end=11)
     blocks._steps = 4
     for step in (0, 1, 2, 3, 4, 9, 10):
         one, two = blocks.at(step), draw(step)
         assert torch.equal(one.index, two.index)
         assert all(torch.equal(a, b) for a, b in zip(tensors_of(one), tensors_of(two), strict=True))
+
+
+def test_no_block_goes_beyond_the_last_step():
+    """Where a mixer whose law changes over training would be asked for more than all of it."""
+    made = []
+    _, _, draw = scene()
+    blocks = Blocks(lambda step: made.append(step) or draw(step), CPU, end=6)
+    blocks._steps = 4
+    for step in range(6):
+        blocks.at(step)
+    assert made == list(range(6))
 
 
 def test_draws_of_other_shapes_go_one_by_one():

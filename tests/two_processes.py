@@ -123,7 +123,7 @@ def alone(name):
 
 def trains(world, home, numbers, trouble=None, at=5, flags=None):
     """A run on toy parts; with `trouble`, what process 1 does once it has taken that many steps."""
-    plain = Loop._step
+    plain = Loop.step
 
     def step(self, number, draws):
         report = plain(self, number, draws)
@@ -131,7 +131,7 @@ def trains(world, home, numbers, trouble=None, at=5, flags=None):
             trouble()
         return report
 
-    Loop._step = step
+    Loop.step = step
     zoo = toy_zoo()
     start(zoo, toy_config(zoo, flags=flags, **numbers), home, None, world)
 

@@ -34,7 +34,7 @@ class Stepper:
     done: int = 0
 
     def __call__(self) -> dict[str, Tensor]:
-        report = self.loop._step(self.done, self.draws.at(self.done))
+        report = self.loop.step(self.done, self.draws.at(self.done))
         self.done += 1
         return report
 
@@ -42,7 +42,7 @@ class Stepper:
         """The same, with a line of metrics where one is due."""
         report = self()
         if self.done % self.loop.train.log_every == 0:
-            self.loop._log(self.done, report, Clock(self.loop.train, self.done - 1))
+            self.loop.log(self.done, report, Clock(self.loop.train, self.done - 1))
         return report
 
     @property
@@ -69,7 +69,7 @@ def stepper(
         with closing(MetricsFile(Path(home) / "metrics.jsonl")) as metrics:
             where, data = Path(home), placed.data
             loop = Loop(train, built, engine, data, images, metrics, where, Show(), lambda step: None, labelled)
-            yield Stepper(loop, device, Blocks(loop._draw, device))
+            yield Stepper(loop, device, Blocks(loop.draw, device, ENDLESS))
 
 
 def read(config: RunConfig, device: torch.device) -> Placed:

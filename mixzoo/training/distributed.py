@@ -203,6 +203,8 @@ def joined() -> Iterator[World]:
     try:
         yield world
     except (Interrupted, KeyboardInterrupt) as err:
+        if isinstance(err, Interrupted):  # all of them stop after the same step
+            _leave(world)
         if world.writes:
             raise
         raise SystemExit(getattr(err, "exit_code", 130)) from err
@@ -210,6 +212,11 @@ def joined() -> Iterator[World]:
         if world.watch is not None and not world.watch.fail(err):
             raise SystemExit(getattr(err, "exit_code", 1)) from err
         raise
+    _leave(world)
+
+
+def _leave(world: World) -> None:
+    """Part from the others; threads of the library that outlive this abort the process as it ends."""
     if world.watch is not None:
         world.watch.close()
         dist.destroy_process_group()

@@ -21,6 +21,7 @@ from mixzoo.config import Train
 from mixzoo.draws import StepDraws
 from mixzoo.errors import ConfigError
 from mixzoo.protocols import AutoEncoder, Discriminator, Scores, Terms
+from mixzoo.training.distributed import ALONE, World
 from mixzoo.training.graph import Graphed, Snapshot
 from mixzoo.training.step import Players, train_step
 
@@ -40,21 +41,27 @@ def build_engine(train: Train, players: Players, device: torch.device, note: Not
 
     `note` is told where `auto` had to take another one, and why.
     """
-    if train.engine == "graph" and device.type != "cuda":
-        raise ConfigError(f"--engine graph captures CUDA graphs, and the run is on {device}; use eager or auto")
-    if train.engine == "graph" and players.world.size > 1:
-        raise ConfigError("--engine graph is for one process, and this run has several; use eager, compile or auto")
+    refuse_engine(train, device, players.world)
     if precision_of(train, device) == "bf16" and players.discriminator is not None:
         low = InBfloat16(players.discriminator, device.type)
         players = replace(players, discriminator=low)
     if train.recompute:
-        players = replace(players, autoencoder=Recomputing(players.autoencoder))
+        players = replace(players, autoencoder=Wrapped(players.autoencoder, recomputed))
     eager = partial(train_step, players)
     if train.engine == "compile":
         return Compiling(partial(train_step, compiled(players)))
     if device.type != "cuda" or train.engine == "eager" or players.world.size > 1:
         return eager
     return Graphed(players) if train.engine == "graph" else Checked(Graphed(players), eager, players, note)
+
+
+def refuse_engine(train: Train, device: torch.device, world: World = ALONE) -> None:
+    """ConfigError where the run's device or processes are not those that its engine or its precision takes."""
+    precision_of(train, device)
+    if train.engine == "graph" and device.type != "cuda":
+        raise ConfigError(f"--engine graph captures CUDA graphs, and the run is on {device}; use eager or auto")
+    if train.engine == "graph" and world.size > 1:
+        raise ConfigError("--engine graph is for one process, and this run has several; use eager, compile or auto")
 
 
 def precision_of(train: Train, device: torch.device) -> str:
@@ -93,42 +100,32 @@ class InBfloat16:
         return getattr(self.discriminator, name)
 
 
-class Recomputing:
-    """f and g keep nothing of a pass but what goes in, and go through it again for their gradient."""
+class Wrapped:
+    """An auto-encoder, each of whose passes is what `wrap` makes of it; all else is its own."""
 
-    def __init__(self, autoencoder: AutoEncoder) -> None:
-        from torch.utils.checkpoint import checkpoint
-
+    def __init__(self, autoencoder: AutoEncoder, wrap: Callable[[Any], Any]) -> None:
         self._plain = autoencoder
         self.latent_shape = autoencoder.latent_shape
-        again = partial(checkpoint, use_reentrant=False)
-        self.encode, self.decode = partial(again, autoencoder.encode), partial(again, autoencoder.decode)
+        self.encode, self.decode = wrap(autoencoder.encode), wrap(autoencoder.decode)
         if hasattr(autoencoder, "posterior"):
-            self.posterior = partial(again, autoencoder.posterior)
+            self.posterior = wrap(autoencoder.posterior)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._plain, name)
+
+
+def recomputed(function: Any) -> Any:
+    """A pass that keeps nothing but what goes in, and is gone through again for its gradient."""
+    from torch.utils.checkpoint import checkpoint
+
+    return partial(checkpoint, function, use_reentrant=False)
 
 
 def compiled(players: Players) -> Players:
-    """The players with compiled networks, which share their weights."""
-    autoencoder = CompiledAutoEncoder(players.autoencoder)
+    """The players with networks compiled at their first call for each shape, which share their weights."""
+    autoencoder = Wrapped(players.autoencoder, _compile)
     discriminator = None if players.discriminator is None else _compile(players.discriminator)
     return replace(players, autoencoder=autoencoder, discriminator=discriminator)
-
-
-class CompiledAutoEncoder:
-    """f and g, each compiled at its first call for each shape."""
-
-    def __init__(self, autoencoder: AutoEncoder) -> None:
-        self._plain = autoencoder
-        self.latent_shape = autoencoder.latent_shape
-        self.encode, self.decode = _compile(autoencoder.encode), _compile(autoencoder.decode)
-        if hasattr(autoencoder, "posterior"):
-            self.posterior = _compile(autoencoder.posterior)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._plain, name)
 
 
 def _compile(function: Any) -> Any:

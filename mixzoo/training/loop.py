@@ -44,13 +44,13 @@ class Loop:
     def run(self, progress: Progress) -> Progress:
         """Train from `progress` to the last step; raises Interrupted, with the state committed, on a signal."""
         clock, together = Clock(self.train, progress.step), StopTogether(self.players.world)
-        draws = Blocks(self._draw, self.images.device)
+        draws = Blocks(self.draw, self.images.device, self.train.steps)
         with torch.random.fork_rng(devices=[]), stop_requested() as stop:
             for step in range(progress.step, self.train.steps):
-                report = self._step(step, draws.at(step))
+                report = self.step(step, draws.at(step))
                 done = step + 1
                 if done % self.train.log_every == 0:
-                    self._log(done, report, clock)
+                    self.log(done, report, clock)
                 if done % self.train.evaluate_every == 0 or done == self.train.steps:
                     progress = self._evaluate(done, progress)
                 progress = Progress(done, progress.metrics_bytes, progress.probe)
@@ -64,14 +64,16 @@ class Loop:
                     )
         return progress
 
-    def _step(self, step: int, draws: StepDraws) -> dict[str, Tensor]:
+    def step(self, step: int, draws: StepDraws) -> dict[str, Tensor]:
+        """The optimisation step of that number; what it reports stays on the device."""
         world = self.players.world
         x, labels = self.images.batch(step, world.local(draws.index))
         purpose = f"torch/{world.rank}" if world.rank else "torch"
         torch.manual_seed(seed_for(self.train.seed, purpose, step))  # for a network that draws its own (dropout)
         return self.engine(x, labels, draws, autoencoder_moves=step % self.train.d_steps == 0)
 
-    def _draw(self, step: int) -> StepDraws:
+    def draw(self, step: int) -> StepDraws:
+        """All the randomness of the step of that number, of the whole batch."""
         shape = CodeShape(self.train.batch_images, tuple(self.players.autoencoder.latent_shape))
         return draw_step(
             self.train.seed,
@@ -85,7 +87,8 @@ class Loop:
             labelled=self.labelled,
         )
 
-    def _log(self, done: int, report: dict[str, Tensor], clock: "Clock") -> None:
+    def log(self, done: int, report: dict[str, Tensor], clock: "Clock") -> None:
+        """Read a step's report from the device and write its line; NonFiniteError where a number is none."""
         mean = self.players.world.mean(torch.stack(list(report.values())))
         values = dict(zip(report, mean.tolist()))  # one read from the device
         bad = [name for name, value in values.items() if value != value or abs(value) == float("inf")]

@@ -29,8 +29,6 @@ class Stack(nn.Sequential):
             elif isinstance(layer, nn.Upsample) and is_conv(following, 3):
                 x = enlarge(x, following)
                 layers.pop(0)
-            elif isinstance(layer, nn.AvgPool2d) and not x.is_contiguous(memory_format=torch.channels_last):
-                x = halve(x)
             elif is_conv(layer, 3) and layer.out_channels <= FEW:
                 x = gather(x, layer)
             else:
@@ -72,14 +70,6 @@ def enlarge(
     tall = F.pad(turned, [0, 0, 0, 1]) + F.pad(turned, [0, 0, 1, 0])
     kernel = F.pad(tall, [0, 1]) + F.pad(tall, [1, 0])
     return F.conv_transpose2d(x, kernel, conv.bias, stride=2, padding=1)
-
-
-def halve(
-    x: Float[Tensor, "batch channels height width"],
-) -> Float[Tensor, "batch channels height//2 width//2"]:
-    """The mean of each 2x2, as a convolution of each map by itself."""
-    quarter = x.new_full((1, 1, 2, 2), 0.25)
-    return F.conv2d(x, quarter.expand(x.shape[1], -1, -1, -1), stride=2, groups=x.shape[1])
 
 
 def gather(x: Float[Tensor, "batch channels height width"], conv: nn.Conv2d) -> Float[Tensor, "batch out height width"]:
