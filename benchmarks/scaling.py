@@ -115,9 +115,7 @@ def exponent(cost: Mapping[int, Spread]) -> float:
     return sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys)) / sum((x - mean_x) ** 2 for x in xs)
 
 
-def mixer_costs(
-    repeats: int, latent: tuple[int, int, int] = (2, 4, 4), batch: int = 64
-) -> dict[str, dict[str, Spread]]:
+def mixer_costs(repeats: int) -> dict[str, dict[str, Spread]]:
     """Seconds of one draw, and of one mix and the way back through it, for every mixer with the sources it has."""
     found, latent, batch = {}, (2, 4, 4), 64
     for offer in ZOO.of_kind("mixer"):

@@ -117,11 +117,15 @@ def three(values: list[float], digits: int) -> str:
 
 
 def memory_table(found: list[dict[str, Any]]) -> str:
-    lines = ["| method | batch | step | MB before | peak MB | of plain | tensors MB | of plain |", "|" + "---|" * 8]
+    """`above` is the peak above what the process had before its first step: mostly libraries, of either side."""
+    names = ("peak MB", "above MB", "tensors MB")
+    lines = ["| method | batch | step | MB before |" + "".join(f" {name} | of plain |" for name in names)]
+    lines.append("|" + "---|" * (4 + 2 * len(names)))
+    found = [row | {"above_mb": row["peak_mb"] - row["before_mb"]} for row in found]
     plain = {(row["method"], row["batch"]): row for row in found if row["step"] == PLAIN}
     for row in found:
         other = plain[row["method"], row["batch"]]
-        taken = [f"{row[key]:.0f} | {row[key] / other[key]:.2f}" for key in ("peak_mb", "tensors_mb")]
+        taken = [f"{row[key]:.0f} | {row[key] / other[key]:.2f}" for key in ("peak_mb", "above_mb", "tensors_mb")]
         cells = (row["method"], row["batch"], row["step"], f"{row['before_mb']:.0f}", *taken)
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
