@@ -6,6 +6,7 @@ A variant is a line in VARIANTS: what is different from the run as it is by defa
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -68,6 +69,23 @@ def instance_norm(norm: nn.GroupNorm, x: Tensor) -> Tensor:
     return F.instance_norm(x, weight=norm.weight, bias=norm.bias, eps=norm.eps)
 
 
+@contextmanager
+def rounding(products: bool, convolutions: bool) -> Iterator[None]:
+    """Whether a GPU may round to TF32, which is a setting of the whole process, while it is open."""
+    backends = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = [backend.allow_tf32 for backend in backends]
+    for backend, allowed in zip(backends, (products, convolutions)):
+        backend.allow_tf32 = allowed
+    try:
+        yield
+    finally:
+        for backend, was in zip(backends, before):
+            backend.allow_tf32 = was
+
+
+as_torch_is = partial(rounding, products=False, convolutions=True)
+
+
 def in_place_of(**functions: Callable[..., Tensor]) -> Callable[[], AbstractContextManager[object]]:
     """Functions of mixzoo_convnets.stack, each replaced by the layers that it stands for."""
     return lambda: patch.multiple("mixzoo_convnets.stack", **functions)
@@ -83,7 +101,6 @@ VARIANTS: dict[str, Variant] = {
     "bf16": Variant(numbers={"precision": "bf16"}),
     "recompute": Variant(numbers={"recompute": True}),
     "bf16, recompute": Variant(numbers={"precision": "bf16", "recompute": True}),
-    "compile": Variant(numbers={"engine": "compile"}),
     "two passes back through D": Variant(around=lambda: patch("mixzoo.training.step.one_score", lambda needs: False)),
     "one power iteration": Variant(flags={"discriminator": "amr:power_iterations=1"}),
     "instance norm": Variant(around=lambda: patch.object(nn.GroupNorm, "forward", instance_norm)),
@@ -94,6 +111,13 @@ VARIANTS: dict[str, Variant] = {
     "D not channels last": Variant(prepare=rows_of_maps),
     "leaky ReLU not in place": Variant(prepare=keep_before_relu),
     "Adam weight by weight": Variant(prepare=loop_over_weights),
+} | {
+    f"{engine} {precision}": Variant(
+        numbers={"engine": engine, "precision": precision},
+        around=partial(rounding, products=precision != "fp32", convolutions=precision != "fp32"),
+    )
+    for engine in ("eager", "compile", "graph")
+    for precision in ("fp32", "tf32", "bf16")
 }
 
 

@@ -13,6 +13,8 @@ cases.py.
 whose time is not in this process's), and mixzoo's lines of metrics; its draws and batch are in every figure. Without
 --root the images are those of `digits`. --memory runs each side in a process of its own, with the allocator that it has
 when a user runs it: `mixzoo train` keeps freed memory (mixzoo.training.memory), the plain trainer gives it back.
+
+On a GPU: --device cuda --variants "eager fp32" "graph tf32" ..., beside the plain trainer with torch's own settings.
 """
 
 import argparse
@@ -27,7 +29,7 @@ from typing import Any
 import torch
 
 from agreement import TOLERANCE, disagreement
-from cases import METHODS, PLAIN, VARIANTS, Case, Step, ours, plain_step, wrapped
+from cases import METHODS, PLAIN, VARIANTS, Case, Step, as_torch_is, ours, plain_step, wrapped
 from mixzoo.benchmark.counting import counted
 from mixzoo.benchmark.table import machine
 from mixzoo.benchmark.timing import Times, interleaved, ratios, spread
@@ -51,7 +53,7 @@ def times_of(case: Case, names: list[str], data: Placed, repeats: int, workers: 
     with ExitStack() as stack:
         steppers = {name: stack.enter_context(ours(case, name, data)) for name in names}
         first = next(iter(steppers.values()))
-        steps: dict[str, Step] = {PLAIN: plain_step(case, first, workers)}
+        steps: dict[str, Step] = {PLAIN: wrapped(plain_step(case, first, workers), as_torch_is)}
         for name, step in steppers.items():
             steps[name] = wrapped(step if workers is None else step.logged, VARIANTS[name].around)
         return interleaved(steps, first.device, repeats=repeats)
