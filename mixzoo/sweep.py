@@ -99,7 +99,10 @@ def start(
 
 
 def resume(zoo: Zoo, home: Path, jobs: int | None, watch: Watch, flags: Sequence[str]) -> Fleet:
-    """Go on with every member that is not completed, from its newest checkpoint or from its beginning."""
+    """Go on with every member that is not completed, from its newest checkpoint or from its beginning.
+
+    LockedError where one still runs: members outlive a fleet's process that was killed outright.
+    """
     fleet = _read(home)
     _refuse_under_torchrun()
     configs = [open_config(zoo, home / member.name)[1] for member in fleet.members]
@@ -127,6 +130,9 @@ def _run(fleet: Fleet, at_once: int, watch: Watch, flags: Sequence[str]) -> Flee
     for member in fleet.members:
         _update(fleet, member, None, stopping=False)
     todo = [name for name, member in members.items() if member.state != "completed"]
+    for name in todo:
+        with lock(fleet.home / name):
+            pass  # no one else is at work on it
 
     def ended(name: str, exit_status: int, stopping: bool) -> str:
         _update(fleet, members[name], exit_status, stopping=stopping)

@@ -14,7 +14,8 @@ from statistics import mean, stdev
 import pytest
 
 from mixzoo import sweep
-from mixzoo.errors import CheckpointError, FleetError
+from mixzoo.directory import lock
+from mixzoo.errors import CheckpointError, FleetError, LockedError
 from mixzoo.processes import Watch
 from mixzoo.sweep import Entry, Fleet, refuse_failed
 from mixzoo.training.checkpoint import saved
@@ -267,6 +268,15 @@ def test_a_damaged_table_of_members_is_named(tmp_path, content):
         CheckpointError, match=r"fleet\.json: its table of members is damaged .* `mixzoo resume MEMBER`"
     ):
         sweep.resume(toy_zoo(), fleet.home, None, Watch(), [])
+
+
+def test_resume_waits_for_no_member_that_still_runs(tmp_path):
+    fleet = planned_fleet(tmp_path, "a", "b")
+    before = (fleet.home / "fleet.json").read_bytes()
+    with lock(fleet.home / "b"), pytest.raises(LockedError, match=r"fleet/b: process \d+ on .* is writing to it; wait"):
+        sweep.resume(toy_zoo(), fleet.home, 1, Watch(), [])
+    assert (fleet.home / "fleet.json").read_bytes() == before
+    assert not (fleet.home / "a" / "output.log").exists()
 
 
 def test_as_many_run_at_a_time_as_cores_have_threads_and_four_on_a_gpu(monkeypatch):
