@@ -19,6 +19,7 @@ from mixzoo.protocols import CodeShape, Draw, Mixer, Needs
 
 A_MIX = Needs(mix=True)
 BLOCK = 64  # steps drawn ahead for a GPU
+BLOCK_BYTES = 64 << 20  # at most, of more than one step's: noise on large images is large
 
 
 def seed_for(seed: int, purpose: str, step: int = 0) -> int:
@@ -174,7 +175,9 @@ class Blocks:
 
     def at(self, step: int) -> StepDraws:
         if step not in self._ready:
-            made = [self._draw(number) for number in range(step, min(step + self._steps, self._end))]
+            made = [self._draw(step)]
+            steps = min(self._steps, max(1, BLOCK_BYTES // max(1, sum(t.nbytes for t in tensors_of(made[0])))))
+            made += [self._draw(number) for number in range(step + 1, min(step + steps, self._end))]
             self._ready = {step + i: draws for i, draws in enumerate(together(made, self._device))}
         return self._ready[step]
 

@@ -198,8 +198,8 @@ def pick_device(name: str, world: World = ALONE) -> torch.device:
     except (RuntimeError, AssertionError) as err:
         reason = str(err).partition("\n")[0]
         raise ConfigError(f"--device {name!r} cannot be used here ({reason}); use auto or cpu") from err
-    if world.size > 1 and device.type == "cuda":
-        torch.cuda.set_device(device)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # where streams and graphs are made
     return device
 
 
@@ -256,11 +256,6 @@ def _train(
         batch = config.train.batch_images
         return world.local(order(config.train.seed, len(data.train), step * batch, batch))
 
-    images = places.batches_of(placed, config.train, device, own_images)
-    labelled = labelled_images(config.train, len(data.train))
-    engine = build_engine(config.train, players, device, show.note)
-    loop = Loop(config.train, players, engine, data, images, metrics, home / "checkpoints", show, picture, labelled)
-
     def status(state: str, exit_code: int = 0, reason: str = "") -> None:
         if world.writes:
             write_status(home, state, *(world.cause(exit_code, reason) if state == "failed" else (exit_code, reason)))
@@ -268,6 +263,10 @@ def _train(
     world.on_failure(lambda exit_code, reason: status("failed", exit_code, reason))
     status("running")
     try:
+        images = places.batches_of(placed, config.train, device, own_images)
+        labelled = labelled_images(config.train, len(data.train))
+        engine = build_engine(config.train, players, device, show.note)
+        loop = Loop(config.train, players, engine, data, images, metrics, home / "checkpoints", show, picture, labelled)
         world.begin(modules_of(players), step=progress.step, data=data.fingerprint)
         with images:
             progress = loop.run(progress)

@@ -1,8 +1,10 @@
 """Ways to run a step: the same numbers in each, and one line where a machine has not what a way takes."""
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -13,9 +15,9 @@ from mixzoo.data.batches import on_device
 from mixzoo.draws import Blocks, draw_step, tensors_of, together
 from mixzoo.errors import ConfigError
 from mixzoo.training.build import build_players
-from mixzoo.training.engine import CLOSE, Checked, Compiling, build_engine, precision_of
+from mixzoo.training.engine import CLOSE, Checked, Compiling, build_engine, falls_back, precision_of, refuses
 from mixzoo.training.graph import Graphed
-from mixzoo.training.step import train_step
+from mixzoo.training.step import parameters_of, train_step
 from toys import toy_config, toy_zoo
 
 CPU = torch.device("cpu")
@@ -28,8 +30,9 @@ class Rerun:
     Like a graph it works on fixed tensors and fills those that the first call returned; unlike one it runs Python.
     """
 
-    def __init__(self, spoil=0.0, fails=False):
+    def __init__(self, spoil=0.0, fails=False, stuck=None):
         self.spoil, self.fails, self.recorded = spoil, fails, 0
+        self.stuck = stuck or {}  # of the optimisers: a replay leaves what they move as it was
 
     def warm_up(self, function):
         function()
@@ -42,15 +45,20 @@ class Rerun:
         report = {name: value.clone() for name, value in function().items()}
 
         def replay():
+            before = [(p, p.detach().clone()) for optimiser in self.stuck.values() for p in parameters_of(optimiser)]
             for name, value in function().items():
                 report[name].copy_(value + self.spoil)
+            with torch.no_grad():
+                for parameter, was in before:
+                    parameter.copy_(was)
 
         return report, replay
 
 
-def scene(objective="amr", mixer="mixup", **networks):
+def scene(objective="amr", mixer="mixup", lr=1e-3, **networks):
     zoo = toy_zoo()
     config = toy_config(zoo, flags={"objective": objective, "mixer": mixer, **networks})
+    config = replace(config, train=replace(config.train, lr=lr, probe_lr=lr))
     data = config.parts["dataset"].load(0)
     players = build_players(zoo, config, data, CPU)
     images = on_device(data.train, CPU, config.train.batch_images)
@@ -64,9 +72,9 @@ def scene(objective="amr", mixer="mixup", **networks):
     return players, images, draw
 
 
-def trained(engine_of, objective="amr", mixer="mixup", d_steps=1):
+def trained(engine_of, objective="amr", mixer="mixup", d_steps=1, **networks):
     """The reports of some steps, and the weights after them."""
-    players, images, draw = scene(objective, mixer)
+    players, images, draw = scene(objective, mixer, **networks)
     engine, reports = engine_of(players), []
     for step in range(STEPS):
         draws = draw(step)
@@ -81,6 +89,9 @@ def eager(players):
     return lambda *given, **how: train_step(players, *given, **how)
 
 
+REAL = dict.fromkeys(("autoencoder", "discriminator"), "amr:depth=4,border=0,scales=1")
+
+
 @pytest.mark.parametrize("d_steps", [1, 3])
 @pytest.mark.parametrize(
     ("objective", "mixer"), [("amr", "bernoulli:k=3"), ("ae", "mixup"), ("acai", "dirichlet:k=3"), ("amr", "network")]
@@ -92,6 +103,15 @@ def test_a_recorded_step_is_the_step_bit_for_bit(objective, mixer, d_steps):
     assert found[0] == expected[0]
     assert all(torch.equal(one, two) for one, two in zip(found[1], expected[1], strict=True))
     assert recorder.recorded == (1 if d_steps == 1 else 2)
+
+
+@pytest.mark.parametrize("objective", ["amr:r1=1", "amr:beta=0.5"])
+def test_a_recorded_step_of_real_networks_is_the_step_bit_for_bit(objective):
+    """Their spectral norm has buffers, which every pass changes and every snapshot puts back."""
+    expected, recorder = trained(eager, objective, d_steps=2, **REAL), Rerun()
+    found = trained(lambda players: Graphed(players, recorder), objective, d_steps=2, **REAL)
+    assert found[0] == expected[0]
+    assert all(torch.equal(one, two) for one, two in zip(found[1], expected[1], strict=True))
 
 
 def test_warming_up_and_recording_leave_no_trace():
@@ -110,7 +130,7 @@ def test_auto_keeps_a_recorded_step_that_agrees_and_trains_as_the_step_does():
     lines, recorder = [], Rerun()
 
     def checked(players):
-        return Checked(Graphed(players, recorder), eager(players), players, lines.append)
+        return Checked(Graphed(players, recorder), eager(players), players, falls_back(lines.append))
 
     expected, found = trained(eager), trained(checked)
     assert (found[0], lines, recorder.recorded) == (expected[0], [], 1)
@@ -125,15 +145,54 @@ def test_auto_keeps_a_recorded_step_that_agrees_and_trains_as_the_step_does():
     ],
 )
 def test_auto_falls_back_with_one_line_that_says_why_and_nothing_lost(recorder, why):
-    import re
-
     lines = []
-    found = trained(lambda players: Checked(Graphed(players, recorder), eager(players), players, lines.append))
-    expected = trained(eager)
+    engine_of = partial(checked_engine, recorder, falls_back(lines.append))
+    expected, found = trained(eager), trained(engine_of)
     assert found[0] == expected[0]
     assert all(torch.equal(one, two) for one, two in zip(found[1], expected[1], strict=True))
     assert len(lines) == 1
     assert re.fullmatch(rf"--engine auto: a step at a time in place of a CUDA graph \({why}\)", lines[0])
+    with pytest.raises(
+        ConfigError, match=rf"^--engine graph: the step will not do as a CUDA graph \({why}\); use eager or auto$"
+    ):
+        trained(partial(checked_engine, recorder, refuses))
+
+
+def checked_engine(recorder, falls, players):
+    return Checked(Graphed(players, recorder), eager(players), players, falls)
+
+
+@pytest.mark.parametrize("lr", [1e-3, 1e-5])
+@pytest.mark.parametrize("player", ["autoencoder", "discriminator", "probe"])
+def test_auto_sees_that_a_player_does_not_move_however_little_it_would(player, lr):
+    """Its terms would not tell: they hardly change over a step of a small rate."""
+    lines = []
+
+    def engine_of(players):
+        recorder = Rerun(stuck={player: players.optimisers[player]})
+        return checked_engine(recorder, falls_back(lines.append), players)
+
+    trained(engine_of, lr=lr, **REAL)
+    assert len(lines) == 1
+    assert lr > 1e-4 or f"the weights of the {player} change otherwise" in lines[0]
+
+
+def test_no_recorded_step_is_kept_after_it_was_found_not_to_do():
+    players, images, draw = scene()
+    engine = checked_engine(Rerun(fails=True), falls_back(lambda line: None), players)
+    for step in range(2):
+        engine(*images.batch(step, draw(step).index), draw(step))
+    assert engine._graphed is None
+
+
+def test_a_frozen_player_is_left_as_it_is():
+    players, images, draw = scene(**REAL)
+    frozen = replace(players, optimisers={k: v for k, v in players.optimisers.items() if k != "discriminator"})
+    before = [p.clone() for p in players.discriminator.parameters()]
+    moved = [p.clone() for p in players.autoencoder.parameters()]
+    train_step(frozen, *images.batch(0, draw(0).index), draw(0))
+    assert all(torch.equal(one, two) for one, two in zip(players.discriminator.parameters(), before))
+    assert not all(torch.equal(one, two) for one, two in zip(players.autoencoder.parameters(), moved))
 
 
 def test_bf16_is_d_alone_and_near():
@@ -242,7 +301,18 @@ def test_draws_of_other_shapes_go_one_by_one():
         assert torch.equal(one.partners, two.partners)
 
 
-REAL = dict.fromkeys(("autoencoder", "discriminator"), "amr:depth=4,border=0,scales=1")
+def test_a_block_of_large_draws_is_one_of_fewer_steps(monkeypatch):
+    made = []
+    _, _, draw = scene()
+    each = sum(tensor.nbytes for tensor in tensors_of(draw(0)))
+    monkeypatch.setattr("mixzoo.draws.BLOCK_BYTES", 3 * each)
+    blocks = Blocks(lambda step: made.append(step) or draw(step), CPU, end=100)
+    blocks._steps = 64
+    blocks.at(0)
+    assert made == [0, 1, 2]
+    monkeypatch.setattr("mixzoo.draws.BLOCK_BYTES", 0)
+    blocks.at(3)
+    assert made == [0, 1, 2, 3]
 
 
 def test_optimisers_read_gradients_as_they_lie():
@@ -292,7 +362,7 @@ print(max(abs(one[name] - two[name]) / max(1, abs(two[name])) for one, two in zi
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(
-    ("objective", "mixer"), [("amr:beta=0.5", "bernoulli:k=3"), ("acai", "mixup"), ("ae", "mixup")]
+    ("objective", "mixer"), [("amr:beta=0.5,r1=1", "bernoulli:k=3"), ("acai", "mixup"), ("ae", "mixup")]
 )
 def test_compiled_networks_agree_with_eager_ones_over_20_steps(objective, mixer, precision):
     """In a fresh interpreter, without shape checks in the way: the compiler cannot trace what checks them."""

@@ -25,6 +25,7 @@ from mixzoo.protocols import (
     Objective,
     Setting,
 )
+from mixzoo.training.sharing import batch_norm_of
 from mixzoo.training.step import Players, trainable
 
 PROTOCOLS = {
@@ -117,6 +118,11 @@ def _discriminator(config: RunConfig, setting: Setting, objective: Objective, de
     """D, with a head for the label where the objective needs one; ConfigError where it has none to give."""
     setting = replace(setting, head=setting.label_width if objective.needs.attributes else 0)
     discriminator = build_part(config, "discriminator", setting).to(device)
+    if found := batch_norm_of(discriminator):
+        raise ConfigError(
+            f"discriminator {config.names['discriminator']!r}: {found} makes the score of an image depend on the "
+            "others of its batch, real and fake ones together; use one without, such as amr or acai"
+        )
     if setting.head:
         with evaluating(discriminator):
             said = discriminator(torch.zeros(1, *setting.image_shape, device=device)).attributes
@@ -180,5 +186,5 @@ def _adam(train: Train, player: str, parameters: list[nn.Parameter], device: tor
         betas=(train.beta1, train.beta2),
         weight_decay=train.weight_decay,
         fused=device.type in ("cpu", "cuda"),  # one kernel for all weights
-        capturable=device.type == "cuda",  # its count of steps on the device, where a CUDA graph can reach it
+        capturable=device.type == "cuda" and train.engine in ("auto", "graph"),  # its count of steps where a graph is
     )

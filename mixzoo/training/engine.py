@@ -9,13 +9,16 @@ eager elsewhere: on a CPU compiled networks measured slower (benchmarks/step.py)
 run eager, since what they send one another was never recorded.
 """
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from mixzoo.config import Train
 from mixzoo.draws import StepDraws
@@ -23,10 +26,11 @@ from mixzoo.errors import ConfigError
 from mixzoo.protocols import AutoEncoder, Discriminator, Scores, Terms
 from mixzoo.training.distributed import ALONE, World
 from mixzoo.training.graph import Graphed, Snapshot
-from mixzoo.training.step import Players, train_step
+from mixzoo.training.step import Players, parameters_of, train_step
 
 Note = Callable[[str], None]
 CLOSE = 1e-3  # of a recorded step's terms to those of the step as it is written, relative or of 1
+ALIKE = 0.5  # of how a recorded step moves a player's weights: Adam's first steps are signs, and rounding turns a few
 
 
 @runtime_checkable
@@ -52,7 +56,17 @@ def build_engine(train: Train, players: Players, device: torch.device, note: Not
         return Compiling(partial(train_step, compiled(players)))
     if device.type != "cuda" or train.engine == "eager" or players.world.size > 1:
         return eager
-    return Graphed(players) if train.engine == "graph" else Checked(Graphed(players), eager, players, note)
+    return Checked(Graphed(players), eager, players, falls_back(note) if train.engine == "auto" else refuses)
+
+
+def falls_back(note: Note) -> Note:
+    """What `auto` does where a recorded step will not do: say why."""
+    return lambda why: note(f"--engine auto: a step at a time in place of a CUDA graph ({why})")
+
+
+def refuses(why: str) -> None:
+    """What `graph` does there."""
+    raise ConfigError(f"--engine graph: the step will not do as a CUDA graph ({why}); use eager or auto")
 
 
 def refuse_engine(train: Train, device: torch.device, world: World = ALONE) -> None:
@@ -75,10 +89,10 @@ def precision_of(train: Train, device: torch.device) -> str:
 
 @dataclass(frozen=True)
 class InBfloat16:
-    """D with its convolutions and products in bfloat16; its scores, and spectral norm, stay in full precision.
+    """D with its convolutions and products in bfloat16, and spectral norm, losses and weights in full precision.
 
-    D is most of a step's arithmetic. f and g are left in full precision: their norms lose by it, and rounding in them
-    reaches the codes.
+    What it says is given back in full precision, after layers that were not. D is most of a step's arithmetic. f and g
+    are left in full precision: their norms lose by it, and rounding in them reaches the codes.
     """
 
     discriminator: Discriminator
@@ -123,9 +137,9 @@ def recomputed(function: Any) -> Any:
 
 def compiled(players: Players) -> Players:
     """The players with networks compiled at their first call for each shape, which share their weights."""
-    autoencoder = Wrapped(players.autoencoder, _compile)
-    discriminator = None if players.discriminator is None else _compile(players.discriminator)
-    return replace(players, autoencoder=autoencoder, discriminator=discriminator)
+    autoencoder, plain = Wrapped(players.autoencoder, _compile), players.discriminator
+    discriminator = None if plain is None else _compile(plain)
+    return replace(players, autoencoder=autoencoder, discriminator=discriminator, penalised=plain)
 
 
 def _compile(function: Any) -> Any:
@@ -148,50 +162,85 @@ class Compiling:
 
 
 class Checked:
-    """The recorded step where one replay agrees with the step as it is written; that one from then on where not."""
+    """The recorded step where two replays do what two steps as it is written do; that one from then on where not.
 
-    def __init__(self, graphed: Graphed, eager: Engine, players: Players, note: Note) -> None:
-        self._graphed, self._eager, self._players, self._note = graphed, eager, players, note
+    `falls` is told why, and may raise.
+    """
+
+    def __init__(self, graphed: Engine, eager: Engine, players: Players, falls: Note) -> None:
+        self._graphed: Engine | None = graphed  # None once it was found not to do, with the memory that it holds
+        self._eager, self._players, self._falls = eager, players, falls
         self._seen: set[bool] = set()  # kinds of step that were checked
-        self._falls = False
 
     def __call__(self, x: Tensor, labels: Tensor, draws: StepDraws, *, autoencoder_moves: bool = True) -> Terms:
-        if autoencoder_moves not in self._seen and not self._falls:
+        if self._graphed is not None and autoencoder_moves not in self._seen:
             self._seen.add(autoencoder_moves)
-            if why := self._disagreement(x, labels, draws, autoencoder_moves):
-                self._falls = True
-                self._note(f"--engine auto: a step at a time in place of a CUDA graph ({why})")
-        step = self._eager if self._falls else self._graphed
-        return step(x, labels, draws, autoencoder_moves=autoencoder_moves)
+            if why := self._disagreement(self._graphed, partial(_call, x, labels, draws, autoencoder_moves), x.device):
+                self._graphed = None
+                self._falls(why)
+        return (self._graphed or self._eager)(x, labels, draws, autoencoder_moves=autoencoder_moves)
 
-    def _disagreement(self, x: Tensor, labels: Tensor, draws: StepDraws, moves: bool) -> str:
-        """Why the recorded step will not do, or ''. Nothing that trains is left changed.
-
-        Two steps are taken, so that the second reports on what the first did to the weights.
-        """
-        before = Snapshot(self._players, x.device)
-        expected = self._twice(self._eager, x, labels, draws, moves)
-        before.put_back()
+    def _disagreement(self, graphed: Engine, take: Callable[[Engine], Terms], device: torch.device) -> str:
+        """Why the recorded step will not do, or ''. Nothing that trains is left changed."""
+        before = Snapshot(self._players, device)
         try:
-            found = self._twice(self._graphed, x, labels, draws, moves)
+            with _uncaptured():
+                expected = self._two_steps(partial(take, self._eager))
+                before.put_back()
+                found = self._two_steps(partial(take, graphed))
         except RuntimeError as err:
+            return f"it cannot be recorded: {_first_line(err.__context__ or err)}"
+        finally:
             before.put_back()
-            return f"it cannot be recorded: {_first_line(err)}"
-        before.put_back()
-        far = {name: abs(found[name] - value) for name, value in expected.items()}
-        off = [name for name, value in expected.items() if not far[name] <= CLOSE * max(1, abs(value))]
-        return f"{off[0][1]} differs by {far[off[0]]:.1e}" if off else ""
+        return found.unlike(expected)
 
-    def _twice(
-        self, step: Engine, x: Tensor, labels: Tensor, draws: StepDraws, moves: bool
-    ) -> dict[tuple[int, str], float]:
-        """What two steps on the same batch report."""
-        reports = [
-            {name: value.item() for name, value in step(x, labels, draws, autoencoder_moves=moves).items()}
-            for _ in range(2)
-        ]
-        return {(i, name): value for i, report in enumerate(reports) for name, value in report.items()}
+    def _two_steps(self, step: Callable[[], Terms]) -> "Taken":
+        """The second step reports on what the first did to the weights."""
+        optimisers = self._players.optimisers
+        before = {name: _weights(optimiser) for name, optimiser in optimisers.items()}
+        reports = [{name: value.item() for name, value in step().items()} for _ in range(2)]
+        return Taken(
+            terms={(i, name): value for i, report in enumerate(reports) for name, value in report.items()},
+            moved={name: _weights(optimiser) - before[name] for name, optimiser in optimisers.items()},
+        )
 
 
-def _first_line(err: Exception) -> str:
+@dataclass(frozen=True)
+class Taken:
+    """What two steps reported, and how they moved each player's weights."""
+
+    terms: dict[tuple[int, str], float]  # (which step, name)
+    moved: dict[str, Tensor]
+
+    def unlike(self, expected: "Taken") -> str:
+        """What is not as expected, or ''."""
+        for (i, name), value in expected.terms.items():
+            far = abs(self.terms[i, name] - value)
+            if not far <= CLOSE * max(1, abs(value)):
+                return f"{name} differs by {far:.1e}"
+        for player, change in expected.moved.items():
+            far = (self.moved[player] - change).norm().item()
+            if not far <= ALIKE * change.norm().item():
+                return f"the weights of the {player} change otherwise"
+        return ""
+
+
+def _call(x: Tensor, labels: Tensor, draws: StepDraws, moves: bool, engine: Engine) -> Terms:
+    return engine(x, labels, draws, autoencoder_moves=moves)
+
+
+def _weights(optimiser: Optimizer) -> Tensor:
+    """A copy of all the weights that it moves, one after another."""
+    return torch.cat([parameter.detach().flatten() for parameter in parameters_of(optimiser)])
+
+
+@contextmanager
+def _uncaptured() -> Iterator[None]:
+    """Without torch's warning of optimisers that are made for a graph and take a step outside one."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*capturable=True", category=UserWarning)
+        yield
+
+
+def _first_line(err: BaseException) -> str:
     return str(err).strip().partition("\n")[0] or type(err).__name__

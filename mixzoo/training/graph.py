@@ -48,8 +48,12 @@ class CUDARecorder:
         torch.cuda.current_stream().wait_stream(side)
 
     def record(self, function: Function) -> tuple[Terms, Callable[[], None]]:
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+        graph, side = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+        # the stream is entered here too, as a capture that fails does not leave it
+        with (
+            torch.cuda.stream(side),
+            torch.cuda.graph(graph, pool=self._pool, stream=side, capture_error_mode="thread_local"),
+        ):
             report = function()
         return report, graph.replay
 

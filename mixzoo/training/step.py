@@ -32,6 +32,7 @@ class Players:
     optimisers: dict[str, Optimizer]  # "autoencoder" (a learned mixer with it), "discriminator", "probe"
     label_width: int = 0  # numbers of a label as a vector
     world: World = ALONE  # the processes that share each batch
+    penalised: Discriminator | None = None  # what a penalty of D goes through twice, where that is not `discriminator`
 
 
 def train_step(
@@ -74,7 +75,9 @@ def train_step(
         "discriminator": players.objective.discriminator_terms(r, D) | penalty(players, x),
         "probe": {} if players.probe is None else {"loss": probe_loss(players.probe, r.h, labels)},
     }
-    moving = {name: own for name, own in terms.items() if own and (autoencoder_moves or name != "autoencoder")}
+    moving = {name: terms[name] for name in players.optimisers if terms[name]}  # a frozen player has no optimiser
+    if not autoencoder_moves:
+        moving.pop("autoencoder", None)
     parameters = {name: parameters_of(players.optimisers[name]) for name in moving}
     found = own_gradients(moving, parameters) if verdict is None else shared_gradients(moving, parameters, verdict)
     for name, own in found.items():
@@ -97,7 +100,8 @@ def penalty(players: Players, x: Float[Tensor, "batch channels height width"]) -
     """The terms of D that need D itself; none for most objectives."""
     if not players.objective.needs.penalty:
         return {}
-    terms: Terms = players.objective.discriminator_penalty(x, players.discriminator)  # type: ignore[attr-defined]
+    D = players.discriminator if players.penalised is None else players.penalised
+    terms: Terms = players.objective.discriminator_penalty(x, D)  # type: ignore[attr-defined]
     return terms
 
 
