@@ -21,7 +21,7 @@ from mixzoo.errors import (
     StorageError,
 )
 from mixzoo.plugins import Offer
-from mixzoo.run import open_run, resume, start
+from mixzoo.run import open_run, pick_device, resume, start
 from mixzoo.training.checkpoint import saved
 from mixzoo.training.logs import CLOCK, Show, read_metrics
 from toys import TOY_PLUGIN, ToyDiscriminator, ToyNet, toy_config, toy_zoo
@@ -313,6 +313,43 @@ def test_running_out_of_memory_names_the_batch(tmp_path, monkeypatch):
     with pytest.raises(OutOfMemoryError, match="out of memory with batches of 16 images; use a smaller --batch-images"):
         trained(tmp_path / "run")
     assert json.loads((tmp_path / "run" / "status.json").read_text())["exit"] == 7
+
+
+@pytest.mark.parametrize("function", ["mixzoo.run.build_engine", "mixzoo.data.places.batches_of"])
+def test_trouble_before_the_first_step_has_a_status_and_the_run_begins_when_resumed(tmp_path, monkeypatch, function):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(function, full)
+        with pytest.raises(OutOfMemoryError, match="out of memory with batches of 16 images"):
+            trained(tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["exit"] == 7
+    resume(toy_zoo(), tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "completed"
+
+
+def test_a_gpu_that_is_named_is_the_one_that_streams_are_made_on(monkeypatch):
+    current = []
+    monkeypatch.setattr(torch, "empty", lambda *_, **__: None)
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    pick_device("cpu")
+    assert current == []
+    assert [pick_device("cuda:1")] == current == [torch.device("cuda:1")]
+
+
+def test_a_discriminator_whose_scores_depend_on_the_batch_is_refused(tmp_path, monkeypatch):
+    def normed(self, *given, plain=ToyDiscriminator.__init__):
+        plain(self, *given)
+        self.norm = torch.nn.BatchNorm2d(1)
+
+    monkeypatch.setattr(ToyDiscriminator, "__init__", normed)
+    with pytest.raises(
+        ConfigError,
+        match=r"^discriminator 'toy_judge': its norm, a batch norm, makes the score of an image depend on the others",
+    ):
+        trained(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_disk_that_refuses_a_checkpoint_is_a_storage_error_and_keeps_the_last(tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 """The faster forms of a stack of layers: the function and the gradients of the layers one after another, in float64."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 from torch import nn
@@ -60,6 +62,20 @@ def test_the_networks_of_amr_are_what_their_layers_are(channels):
     for layers, given in ((nets.f, x), (nets.g, h), (D.layers, x)):
         for fast, plain in zip(*both(layers, given), strict=True):
             torch.testing.assert_close(fast, plain, rtol=1e-9, atol=1e-11)
+
+
+def test_spectral_norm_takes_the_steps_that_it_takes_layer_by_layer():
+    torch.manual_seed(0)
+    D = discriminator.AMR(depth=4, power_iterations=1).build(Setting((1, 32, 32), 10, (2, 4, 4))).double()
+    twin = deepcopy(D)
+    x = torch.randn(2, 1, 32, 32, dtype=torch.float64)
+    for _ in range(2):
+        D.layers(x)
+        nn.Sequential.forward(twin.layers, x)
+    found, expected = dict(D.named_buffers()), dict(twin.named_buffers())
+    assert any("_u" in name for name in found)
+    for name, buffer in found.items():
+        torch.testing.assert_close(buffer, expected[name], rtol=1e-12, atol=1e-13, msg=name)
 
 
 def test_names_of_weights_are_those_of_the_list():

@@ -53,8 +53,9 @@ def begin(
     ones = x.new_ones(1, 1, x.shape[2] + 2 * frame, x.shape[3] + 2 * frame)
     framed = torch.cat([F.pad(x, [frame] * 4), ones.expand(len(x), -1, -1, -1)], dim=1)
     mixing = torch.cat([first.weight.flatten(1), first.bias[:, None]], dim=1)  # [middle, channels + 1]
-    kernel = torch.einsum("omhw,mc->ochw", conv.weight, mixing)
-    if conv.weight.is_contiguous():  # einsum leaves channels last, and all that follows would be so too
+    weight = conv.weight  # read once: each time, spectral norm takes a step
+    kernel = torch.einsum("omhw,mc->ochw", weight, mixing)
+    if weight.is_contiguous():  # einsum leaves channels last, and all that follows would be so too
         kernel, framed = kernel.contiguous(), framed.contiguous()
     return F.conv2d(framed, kernel, conv.bias, padding=1)
 
