@@ -1,6 +1,7 @@
 """mixzoo bench: what is counted is counted right, and the table and its JSON say what was measured."""
 
 import json
+from dataclasses import replace
 from math import prod
 
 import pytest
@@ -10,6 +11,7 @@ from torch import nn
 from mixzoo.benchmark.ceiling import Ceiling, ceiling, floor
 from mixzoo.benchmark.counting import Counts, counted
 from mixzoo.benchmark.steps import stepper
+from mixzoo.benchmark.table import engine_of
 from mixzoo.benchmark.timing import Times, interleaved, ratios, spread
 from toys import TOYS, toy_config, toy_zoo
 
@@ -155,6 +157,23 @@ def test_steps_of_d_alone_count_for_less(mixzoo):
     every, fourth = json.loads(out)["rows"]
     assert fourth["gflop"] < every["gflop"]
     assert [row["label"].split()[-1] for row in (every, fourth)] == ["d_steps=1", "d_steps=4"]
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_bench_keeps_the_rows_before_one_that_fails(mixzoo, flags):
+    code, out, err = mixzoo("bench", *SMALL, *flags, "--engine", "eager,graph")
+    assert code == 2
+    assert "--engine graph captures CUDA graphs" in err
+    assert out.count("images_per_second" if flags else "eager fp32") == 1
+
+
+def test_a_row_says_which_engine_ran_where_auto_fell_back():
+    zoo = toy_zoo()
+    with stepper(zoo, toy_config(zoo)) as step:
+        assert (engine_of("auto", step), engine_of("compile", step)) == ("eager", "compile")
+        on_gpu = replace(step, device=torch.device("cuda"))
+        assert engine_of("auto", on_gpu) == "graph"
+        assert engine_of("auto", replace(on_gpu, notes=["--engine auto: a step at a time ..."])) == "eager"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -31,6 +31,7 @@ class Stepper:
     loop: Loop
     device: torch.device
     draws: Blocks
+    notes: list[str] = field(default_factory=list)  # where `auto` took another engine, and why
     done: int = 0
 
     def __call__(self) -> dict[str, Tensor]:
@@ -65,11 +66,12 @@ def stepper(
     labelled = labelled_images(train, len(placed.data.train))
     with settings(train, device), TemporaryDirectory() as home, batches_of(placed, train, device) as images:
         built = build_players(zoo, config, placed.data, device) if players is None else players
-        engine = build_engine(train, built, device)
+        notes: list[str] = []
+        engine = build_engine(train, built, device, notes.append)
         with closing(MetricsFile(Path(home) / "metrics.jsonl")) as metrics:
             where, data = Path(home), placed.data
             loop = Loop(train, built, engine, data, images, metrics, where, Show(), lambda step: None, labelled)
-            yield Stepper(loop, device, Blocks(loop.draw, device, ENDLESS))
+            yield Stepper(loop, device, Blocks(loop.draw, device, ENDLESS), notes)
 
 
 def read(config: RunConfig, device: torch.device) -> Placed:

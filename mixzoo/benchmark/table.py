@@ -3,7 +3,7 @@
 import os
 import platform
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 from importlib.metadata import version
 
 import torch
@@ -27,7 +27,8 @@ class Row:
 
     label: str  # what the row is called, such as its objective and mixer
     batch_images: int
-    engine: str
+    engine: str  # the one that ran
+    note: str  # why it is not the one that `auto` would take; '' where it is
     precision: str
     wall_ms: Spread
     cpu_ms: Spread  # of this process, on all of its threads
@@ -39,7 +40,7 @@ class Row:
     floor_ms: float
     floor_limit: str
     of_floor: float  # floor / median; above 1 only where bytes stay in a cache
-    peak_mb: float  # 10^6 bytes, of tensors beside weights and data; on a GPU with them
+    peak_mb: float  # 10^6 bytes, of the eager step's tensors beside weights and data; on a GPU with them
 
 
 def measured(zoo: Zoo, configs: Iterable[tuple[str, RunConfig]], *, repeats: int) -> Iterator[Row]:
@@ -54,27 +55,31 @@ def measured(zoo: Zoo, configs: Iterable[tuple[str, RunConfig]], *, repeats: int
 
 
 def row(zoo: Zoo, label: str, config: RunConfig, placed: Placed, repeats: int) -> Row:
+    cycle = config.train.d_steps  # steps of which one moves the auto-encoder
     with stepper(zoo, eager(config), placed) as step:
         for _ in range(TRACE):
             step()
-        counts = _mean([counted(step) for _ in range(config.train.d_steps)])
+        counts = _mean([counted(step) for _ in range(cycle)])
+        if step.device.type == "cuda":  # a replayed step has its memory beforehand
+            counts = replace(counts, peak_bytes=max(peak_on_gpu(step, step.device) for _ in range(cycle)))
     with stepper(zoo, config, placed) as step:
-        each = config.train.d_steps * (1 if step.device.type == "cpu" else 20)
-        warm_up = config.train.d_steps * TRACE
-        times = interleaved({"step": step}, step.device, repeats=repeats, each=each, warm_up=warm_up)["step"]
-        launched = counts.operations if step.device.type == "cpu" else kernels(step)
+        each = cycle * (1 if step.device.type == "cpu" else 20)
+        times = interleaved({"step": step}, step.device, repeats=repeats, each=each, warm_up=cycle * TRACE)["step"]
+        on_cpu = step.device.type == "cpu"
+        launched = counts.operations if on_cpu else sum(kernels(step) for _ in range(cycle)) // cycle
         return _row(label, config, step, counts, times, launched)
 
 
 def _row(label: str, config: RunConfig, step: Stepper, counts: Counts, times: Times, launched: int) -> Row:
-    precision, engine = precision_of(config.train, step.device), config.train.engine
+    precision = precision_of(config.train, step.device)
     limits = ceiling(step.device, precision, torch.get_num_threads())
     least, median = floor(counts, limits, launched), spread(times.clock(step.device)).median
     batch = config.train.batch_images
     return Row(
         label=label,
         batch_images=batch,
-        engine=engine if engine != "auto" else "graph" if step.device.type == "cuda" else "eager",
+        engine=engine_of(config.train.engine, step),
+        note=" ".join(step.notes),
         precision=precision,
         wall_ms=_ms(spread(times.wall)),
         cpu_ms=_ms(spread(times.cpu)),
@@ -86,8 +91,15 @@ def _row(label: str, config: RunConfig, step: Stepper, counts: Counts, times: Ti
         floor_ms=1e3 * least.seconds,
         floor_limit=least.limit,
         of_floor=least.seconds / median,
-        peak_mb=(counts.peak_bytes if step.device.type == "cpu" else peak_on_gpu(step, step.device)) / 1e6,
+        peak_mb=counts.peak_bytes / 1e6,
     )
+
+
+def engine_of(asked: str, step: Stepper) -> str:
+    """The engine that ran where that one was asked for."""
+    if asked != "auto":
+        return asked
+    return "eager" if step.device.type == "cpu" or step.notes else "graph"
 
 
 def machine(device: torch.device, threads: int) -> dict[str, object]:

@@ -86,13 +86,19 @@ def bench(
     from mixzoo.training.memory import keep_freed_memory
 
     keep_freed_memory()
-    rows = list(measured(zoo, configs, repeats=repeats))
-    train = configs[0][1].train
+    train, rows = configs[0][1].train, list["Row"]()
     where = machine(pick_device(train.device), train.threads or torch.get_num_threads())
-    if as_json:
-        typer.echo(json.dumps({"machine": where, "rows": rows_as_json(rows)}, indent=2))
-    else:
-        _print(where, rows)
+    try:
+        for row in measured(zoo, configs, repeats=repeats):
+            rows.append(row)  # kept where a later one fails
+    finally:
+        if rows and as_json:
+            typer.echo(json.dumps({"machine": where, "rows": rows_as_json(rows)}, indent=2))
+        elif rows:
+            _print(where, rows)
+        for row in rows:
+            if row.note:
+                typer.echo(f"{row.label}: {row.note}", err=True)
 
 
 def _configs(
