@@ -8,6 +8,7 @@ acai has no spectral norm, the discriminator of aegan and amr has. That one tell
 one within some hundred steps, and the rows "js" show what comes of it: with the paper's loss the scores saturate and
 the auto-encoder is pushed about at full force for ever, so least squares, whose push ends where D is fooled, are the
 rule here. Distance and smoothness are those of the metric line_interpolation; for both less is better, 0 is perfect.
+A second table has both by how far apart the two ends of a way are, the distance in its middle.
 """
 
 import argparse
@@ -23,7 +24,9 @@ from tempfile import TemporaryDirectory
 
 from mixzoo.config import resolve
 from mixzoo.plugins import load_zoo
-from mixzoo.run import start
+from mixzoo.protocols import FinishedRun
+from mixzoo.run import open_run, start
+from mixzoo_metrics.lines import LineInterpolation, smoothness
 
 SYSTEMS = {  # name: objective
     "ae": "ae",
@@ -40,6 +43,7 @@ NETWORKS = {  # of --networks: auto-encoder, the same with a posterior, discrimi
     "acai": ("acai", "vae:norm=none,slope=0.2,border=0,output=linear", "amr:border=0", "acai"),
     "dsprites": ("dsprites", "dsprites:variational=true", "dsprites", "dsprites:power_iterations=0"),
 }
+RANGES = {"to 45°": (0.0, 45.0), "to 90°": (45.0, 90.0), "to 180°": (90.0, 181.0)}  # between the ends of a way
 SCORES = ("line_interpolation.mean_distance", "line_interpolation.smoothness", "reconstruction.l2")
 
 
@@ -57,6 +61,31 @@ def scores(name: str, networks: str, options: str, numbers: dict[str, object], h
         start(zoo, resolve(zoo, None, {k: v.rstrip(":,") for k, v in flags.items()}, numbers), home)
     found: dict[str, float] = json.loads((home / "results.json").read_text())["numbers"]
     return found
+
+
+def by_angle(home: Path) -> dict[str, tuple[float, float]]:
+    """Of the run, per range of angles between the ends: distance in the middle of the ways, and smoothness."""
+    opened = open_run(load_zoo(), home)
+    players, metric = opened.players, LineInterpolation()
+    run = FinishedRun(players.autoencoder, players.mixer, opened.data, opened.config.train.seed, opened.device)
+    distances, angles = metric.followed(run)
+    smooth, counts = smoothness(angles)
+    apart = (angles[:, -1] - angles[:, 0]).rad2deg() % 360
+    apart = apart.minimum(360 - apart)
+    middle = distances[:, metric.steps // 2 - 1 : metric.steps // 2 + 1].mean(1)
+    ranges = {name: counts & (apart >= low) & (apart < high) for name, (low, high) in RANGES.items()}
+    return {name: (middle[k].mean().item(), smooth[k].mean().item()) for name, k in ranges.items()}
+
+
+def angle_table(homes: dict[str, list[Path]]) -> str:
+    """A row for each system, the mean over its seeds."""
+    heads = [f"{what}, {name}" for what in ("distance", "smoothness") for name in RANGES]
+    lines = [f"| system | {' | '.join(heads)} |", "|" + "---|" * (1 + len(heads))]
+    for system, runs in homes.items():
+        found = [by_angle(home) for home in runs]
+        cells = [f"{mean(one[name][i] for one in found):.{4 - i}f}" for i in range(2) for name in RANGES]
+        lines.append(f"| {system} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def cell(found: list[float | None]) -> str:
@@ -83,23 +112,23 @@ def main() -> None:
     plain, variational, discriminator, critic = NETWORKS[given.networks]
     print(f"Auto-encoder `{plain}` (vae: `{variational}`), discriminator `{discriminator}` (acai: `{critic}`), all")
     print(
-        f"with `{given.options or 'no other options'}`. Objectives: {', '.join(f'`{o}`' for o in SYSTEMS.values())}.\n"
+        f"with `{given.options or 'no other options'}`. Objectives: {', '.join(f'`{SYSTEMS[name]}`' for name in given.systems)}.\n"
     )
     print("| system | mean distance | smoothness | reconstruction, mean squared |")
     print("|---|---|---|---|")
     with ExitStack() as stack:
         folder = given.keep or Path(stack.enter_context(TemporaryDirectory()))
+        homes = {name: [folder / f"{name}-{seed}".replace(" ", "-") for seed in given.seeds] for name in given.systems}
         for name in given.systems:
             runs = []
-            for seed in given.seeds:
+            for seed, home in zip(given.seeds, homes[name]):
                 numbers: dict[str, object] = {"seed": seed, "steps": given.steps, "evaluate_every": given.steps}
-                runs.append(
-                    scores(name, given.networks, given.options, numbers, folder / f"{name}-{seed}".replace(" ", "-"))
-                )
+                runs.append(scores(name, given.networks, given.options, numbers, home))
             print(
                 f"| {name} | " + " | ".join(cell([run.get(score) for run in runs]) for score in SCORES) + " |",
                 flush=True,
             )
+        print(f"\nBy the angle between the two ends, distance in the middle of a way:\n\n{angle_table(homes)}")
 
 
 if __name__ == "__main__":

@@ -39,11 +39,15 @@ class LineInterpolation:
     def __call__(self, run: FinishedRun) -> Mapping[str, float]:
         if self.factor not in run.data.factor_names:
             return {}
-        ways = self._ways(run)
-        similarity, angles = self._nearest(run, ways.flatten(0, 1))
-        smooth, counts = smoothness(angles.reshape(len(ways), self.steps))
-        numbers = {"mean_distance": (1 - similarity).mean().item()}
+        distances, angles = self.followed(run)
+        smooth, counts = smoothness(angles)
+        numbers = {"mean_distance": distances.mean().item()}
         return numbers | ({"smoothness": smooth[counts].mean().item()} if counts.any() else {})
+
+    def followed(self, run: FinishedRun) -> tuple[Float[Tensor, "pairs steps"], Float[Tensor, "pairs steps"]]:
+        """d(x̂_n, x_{q_n}) along each way, and θ_n as the data have it."""
+        similarity, angles = self._nearest(run, self._ways(run).flatten(0, 1))
+        return (1 - similarity).reshape(self.pairs, self.steps), angles.reshape(self.pairs, self.steps)
 
     def _nearest(
         self, run: FinishedRun, images: Float[Tensor, "m channels height width"]
