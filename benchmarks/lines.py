@@ -111,9 +111,8 @@ def main() -> None:
     print(f"{', '.join(map(str, given.seeds))}. Printed by `benchmarks/lines.py`.")
     plain, variational, discriminator, critic = NETWORKS[given.networks]
     print(f"Auto-encoder `{plain}` (vae: `{variational}`), discriminator `{discriminator}` (acai: `{critic}`), all")
-    print(
-        f"with `{given.options or 'no other options'}`. Objectives: {', '.join(f'`{SYSTEMS[name]}`' for name in given.systems)}.\n"
-    )
+    objectives = ", ".join(f"`{SYSTEMS[name]}`" for name in given.systems)
+    print(f"with `{given.options or 'no other options'}`. Objectives: {objectives}.\n")
     print("| system | mean distance | smoothness | reconstruction, mean squared |")
     print("|---|---|---|---|")
     with ExitStack() as stack:
