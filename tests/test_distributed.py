@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from mixzoo.errors import ConfigError
+from mixzoo.evaluation.codes import encode
 from mixzoo.run import pick_device, resume, start
 from mixzoo.training.build import build_players
 from mixzoo.training.checkpoint import saved
@@ -283,6 +284,7 @@ def test_a_batch_norm_is_refused_in_several_processes_unless_it_is_fixed():
     with pytest.raises(ConfigError, match=r"autoencoder: its f\.3, a batch norm, takes means over a whole batch"):
         refuse_unshareable(config, players, World(0, 2))
     players.autoencoder.f[3].eval()
+    encode(players.autoencoder, torch.zeros(4, 1, 8, 8, dtype=torch.uint8), "cpu")  # as the loop does now and then
     refuse_unshareable(config, players, World(0, 2))
 
 

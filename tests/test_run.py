@@ -1,5 +1,6 @@
 """Runs: repeated, stopped, resumed, refused."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -88,6 +89,30 @@ def test_a_run_stopped_at_any_step_and_resumed_equals_an_uninterrupted_one(tmp_p
     assert weights(tmp_path / "stopped") == weights(tmp_path / "whole")
     whole = json.loads((tmp_path / "whole" / "results.json").read_text())
     assert result.numbers == whole["numbers"]
+
+
+class Fixed(ToyNet):
+    """The toy networks with a batch norm that learns nothing from batches."""
+
+    def build(self, setting):
+        network = super().build(setting)
+        network.f.append(torch.nn.BatchNorm2d(2).eval())
+        return network
+
+
+def test_a_network_with_a_fixed_norm_stopped_and_resumed_equals_an_uninterrupted_one(tmp_path):
+    """The run is stopped after an evaluation, which leaves the norm fixed."""
+    for name, stop in (("whole", None), ("stopped", 5)):
+        zoo = toy_zoo()
+        zoo.offers.append(Offer("autoencoder", "fixed", TOY_PLUGIN, Fixed))
+        config = toy_config(zoo, flags={"autoencoder": "fixed"}, log_every=1)
+        with pytest.raises(Interrupted) if stop else contextlib.nullcontext():
+            start(zoo, config, tmp_path / name, lambda *_, stop=stop: StopAt(stop))
+    resume(zoo, tmp_path / "stopped")
+    assert without_clock(tmp_path / "stopped") == without_clock(tmp_path / "whole")
+    assert weights(tmp_path / "stopped") == weights(tmp_path / "whole")
+    norm = open_run(zoo, tmp_path / "whole", "cpu").players.autoencoder.f[3]
+    assert not norm.num_batches_tracked
 
 
 def test_a_run_stopped_again_and_again_equals_an_uninterrupted_one(tmp_path):

@@ -16,14 +16,16 @@ EVALUATION_BATCH = 500  # images at a time; no result depends on it where no lay
 
 @contextmanager
 def evaluating(module: Any) -> Iterator[None]:
-    """The module in evaluation mode and without gradients inside the block, as it was after it."""
-    was_training = module.training
+    """The module in evaluation mode and without gradients inside the block, each part of it as it was after it."""
+    was_training = {inside: inside.training for inside in module.modules()}  # a fixed norm is not, amid a net that is
     module.eval()
     try:
         with torch.no_grad():
             yield
     finally:
-        module.train(was_training)
+        module.train(was_training[module])  # for a network whose own `train` does more than set the mode
+        for inside, mode in was_training.items():
+            inside.training = mode
 
 
 def batches(
