@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from mixzoo import Source
 from mixzoo.data import places, room
@@ -367,6 +368,8 @@ def test_a_header_says_what_the_image_will_be(tmp_path):
     cases = [(mode, "png", {}) for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")]
     cases += [
         ("RGB", "jpg", {"exif": turned}),
+        ("RGB", "tif", {"exif": turned}),
+        ("L", "tif", {}),
         ("CMYK", "jpg", {}),
         ("L", "gif", {}),
         ("RGB", "gif", {}),
@@ -379,6 +382,17 @@ def test_a_header_says_what_the_image_will_be(tmp_path):
             for channels in ("auto", "grey", "rgb"):
                 height, width, found = pixels(file, size, channels).shape
                 assert measured(file, size, channels) == (found, height, width), (mode, ending, size, channels)
+
+
+@pytest.mark.parametrize("swapped", [True, False])
+def test_a_rotated_tiff_is_measured_right_whether_pillow_turns_its_size_at_opening_or_not(
+    tmp_path, monkeypatch, swapped
+):
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.new("RGB", (8, 5)).save(tmp_path / "a.tif", exif=turned)
+    monkeypatch.setattr(TiffImageFile, "size", property(lambda image: (5, 8) if swapped else (8, 5)))
+    assert measured(tmp_path / "a.tif", None, "auto") == (3, 8, 5)
 
 
 def test_grey_images_among_coloured_ones_stream_as_they_load(photos):

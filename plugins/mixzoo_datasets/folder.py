@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from annotated_types import Ge, Le
 from jaxtyping import Int, UInt8
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, TiffImagePlugin
 from torch import Tensor
 
 from mixzoo import DataError, Dataset, Split
@@ -170,8 +170,16 @@ def measured(file: Path, size: int | None, mode: str) -> tuple[int, int, int]:
         channels = 1 if is_grey(image, mode) else 3
         if size is not None:
             return (channels, size, size)
+        width, height = _stored(image)
         turned = image.getexif().get(ORIENTATION, 1) in QUARTER_TURNS
-        return (channels, image.width, image.height) if turned else (channels, image.height, image.width)
+        return (channels, width, height) if turned else (channels, height, width)
+
+
+def _stored(image: Image.Image) -> tuple[int, int]:
+    """Width and height of the image as it lies in its file, before its rotation tag is followed."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile):  # whose `size` is before or after it, as Pillow's version goes
+        return image.tag_v2[TiffImagePlugin.IMAGEWIDTH], image.tag_v2[TiffImagePlugin.IMAGELENGTH]
+    return image.size
 
 
 def is_grey(image: Image.Image, mode: str) -> bool:
