@@ -116,12 +116,16 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], home: Path) -
 
 def write_status(home: Path, state: str, exit_code: int = 0, reason: str = "") -> None:
     """status.json: running, completed, interrupted or failed, with the exit code and the last committed step."""
-    last = saved(home / "checkpoints")
-    committed = int(last[-1].name[5:]) if last else None
     write_json(
         home / "status.json",
-        {"state": state, "exit": exit_code, "last_committed": committed, "reason": reason},
+        {"state": state, "exit": exit_code, "last_committed": last_committed(home), "reason": reason},
     )
+
+
+def last_committed(home: Path) -> int | None:
+    """The step of the run's newest checkpoint; None where there is none yet."""
+    last = saved(home / "checkpoints")
+    return int(last[-1].name[5:]) if last else None
 
 
 def read_json(path: Path) -> dict[str, Any]:

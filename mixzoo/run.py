@@ -266,7 +266,8 @@ def _train(
         images = places.batches_of(placed, config.train, device, own_images)
         labelled = labelled_images(config.train, len(data.train))
         engine = build_engine(config.train, players, device, show.note)
-        loop = Loop(config.train, players, engine, data, images, metrics, home / "checkpoints", show, picture, labelled)
+        loop = Loop(config.train, players, engine, data, images, metrics, home / "checkpoints", show, picture, labelled,
+                    committed=lambda: status("running"))  # fmt: skip
         world.begin(modules_of(players), step=progress.step, data=data.fingerprint)
         with images:
             progress = loop.run(progress)

@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from mixzoo.config import RunConfig
-from mixzoo.directory import FLEET, lock, new_directory, read_json, refuse_existing, write_json
+from mixzoo.directory import FLEET, last_committed, lock, new_directory, read_json, refuse_existing, write_json
 from mixzoo.errors import CheckpointError, ConfigError, FleetError, Interrupted
 from mixzoo.grid import Member, slug
 from mixzoo.plugins import Zoo
@@ -161,7 +161,7 @@ def _update(fleet: Fleet, member: Entry, exit_status: int | None, *, stopping: b
         done = result(home)
         member.state, member.steps, member.numbers = "completed", done.steps, dict(done.numbers)
         return
-    member.state, member.steps = "waiting", int(status.get("last_committed") or 0)
+    member.state, member.steps = "waiting", last_committed(home) or 0
     if exit_status is None:
         return
     told = status.get("exit") == exit_status and status.get("state") in ("interrupted", "failed")

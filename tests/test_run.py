@@ -168,6 +168,20 @@ def test_a_first_ctrl_c_commits_and_handlers_are_put_back(tmp_path):
     assert (status["state"], status["exit"], status["last_committed"]) == ("interrupted", 75, 4)
 
 
+def test_while_a_run_trains_its_status_says_the_last_committed_step(tmp_path):
+    seen = []
+
+    class Look(Show):
+        def train(self, line):
+            status = json.loads((tmp_path / "run" / "status.json").read_text())
+            seen.append((line["step"], status["state"], status["last_committed"]))
+
+    zoo = toy_zoo()
+    start(zoo, toy_config(zoo, log_every=1), tmp_path / "run", lambda *_: Look())
+    committed = [None] * 5 + [5] * 5 + [10] * 2
+    assert seen == [(step, "running", last) for step, last in enumerate(committed, 1)]
+
+
 def test_resuming_a_completed_run_changes_nothing(tmp_path):
     result = trained(tmp_path / "run")
     before = {file: file.stat().st_mtime_ns for file in (tmp_path / "run").rglob("*") if file.is_file()}

@@ -256,6 +256,14 @@ def test_a_process_that_leaves_no_word_is_told_by_its_signal_or_its_last_line(tm
         refuse_failed(fleet)
 
 
+def test_steps_of_a_member_that_was_killed_are_those_of_its_newest_checkpoint(tmp_path):
+    """Its status.json may be from before: the process ended between the two."""
+    fleet = planned_fleet(tmp_path, "a")
+    (fleet.home / "a" / "checkpoints" / "step-00000030").mkdir(parents=True)
+    sweep._update(fleet, fleet.members[0], -9, stopping=False)
+    assert (fleet.members[0].state, fleet.members[0].steps) == ("failed", 30)
+
+
 @pytest.mark.parametrize(
     "content",
     ["{}", '{"command": [], "members": [{}]}', '{"command": [], "members": [NAME]}', '{"command": [], "members": 3}'],

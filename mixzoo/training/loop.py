@@ -40,6 +40,7 @@ class Loop:
     show: Show
     picture: Callable[[int], None]  # draws the fixed rows at this step
     labelled: Bool[Tensor, " images"] | None = None  # the train images whose label the objective may use; None for all
+    committed: Callable[[], None] = lambda: None  # is told of each checkpoint, on the process that writes
 
     def run(self, progress: Progress) -> Progress:
         """Train from `progress` to the last step; raises Interrupted, with the state committed, on a signal."""
@@ -131,6 +132,7 @@ class Loop:
         if world.writes:
             progress = Progress(progress.step, self.metrics.settle(), progress.probe)
             commit(self.checkpoints, self.players, progress, keep=self.train.keep_checkpoints)
+            self.committed()
         world.wait()  # until it is committed
         return progress
 
