@@ -49,6 +49,7 @@ from mixzoo.training.logs import MetricsFile, Show, Unwritten
 from mixzoo.training.loop import Loop, fresh
 from mixzoo.training.sharing import refuse_uneven, refuse_unshareable
 from mixzoo.training.step import Players
+from mixzoo.training.stopping import interruptible
 
 
 @dataclass(frozen=True)
@@ -263,16 +264,17 @@ def _train(
     world.on_failure(lambda exit_code, reason: status("failed", exit_code, reason))
     status("running")
     try:
-        images = places.batches_of(placed, config.train, device, own_images)
-        labelled = labelled_images(config.train, len(data.train))
-        engine = build_engine(config.train, players, device, show.note)
-        loop = Loop(config.train, players, engine, data, images, metrics, home / "checkpoints", show, picture, labelled,
-                    committed=lambda: status("running"))  # fmt: skip
-        world.begin(modules_of(players), step=progress.step, data=data.fingerprint)
-        with images:
-            progress = loop.run(progress)
-        show.close()
-        result = _finish(home, config, data, players, progress, device)
+        with interruptible(home):
+            images = places.batches_of(placed, config.train, device, own_images)
+            labelled = labelled_images(config.train, len(data.train))
+            engine = build_engine(config.train, players, device, show.note)
+            loop = Loop(config.train, players, engine, data, images, metrics, home / "checkpoints", show, picture,
+                        labelled, committed=lambda: status("running"))  # fmt: skip
+            world.begin(modules_of(players), step=progress.step, data=data.fingerprint)
+            with images:
+                progress = loop.run(progress)
+            show.close()
+            result = _finish(home, config, data, players, progress, device)
     except MixzooError as err:
         status("interrupted" if isinstance(err, Interrupted) else "failed", err.exit_code, str(err))
         raise

@@ -5,6 +5,9 @@ import json
 import os
 import shutil
 import signal
+import time
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import pytest
 import torch
@@ -24,6 +27,7 @@ from mixzoo.errors import (
 from mixzoo.plugins import Offer
 from mixzoo.run import open_run, pick_device, resume, start
 from mixzoo.training.checkpoint import saved
+from mixzoo.training.distributed import World
 from mixzoo.training.logs import CLOCK, Show, read_metrics
 from toys import TOY_PLUGIN, ToyDiscriminator, ToyNet, toy_config, toy_zoo
 
@@ -166,6 +170,48 @@ def test_a_first_ctrl_c_commits_and_handlers_are_put_back(tmp_path):
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
     status = json.loads((tmp_path / "run" / "status.json").read_text())
     assert (status["state"], status["exit"], status["last_committed"]) == ("interrupted", 75, 4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signals:
+    """A metric that sends its process a signal, where there is one to send."""
+
+    pending: ClassVar[list[int]] = []
+
+    def __call__(self, run):
+        if self.pending:
+            os.kill(os.getpid(), self.pending.pop())
+            time.sleep(5)
+        return {"answered": 1.0}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("where", ["before the loop", "while scores are computed"])
+def test_a_signal_outside_the_loop_ends_in_an_interrupted_run_that_goes_on_to_the_same_end(
+    tmp_path, monkeypatch, number, where
+):
+    zoo = toy_zoo()
+    zoo.offers.append(Offer("metric", "signals", TOY_PLUGIN, Signals))
+    config = replace(toy_config(zoo), metrics=(("signals", Signals()),))
+    start(zoo, config, tmp_path / "whole")
+    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    if where == "while scores are computed":
+        Signals.pending.append(number)
+    with monkeypatch.context() as trouble:
+        if where == "before the loop":
+            trouble.setattr(World, "begin", lambda *_, **known: os.kill(os.getpid(), number))
+        with pytest.raises(Interrupted) as stopped:
+            start(zoo, config, tmp_path / "stopped")
+    home, by = tmp_path / "stopped", signal.Signals(number).name
+    assert str(stopped.value) == f"stopped by {by} between steps; `mixzoo resume {home}` goes on from there"
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
+    status = json.loads((home / "status.json").read_text())
+    assert (status["state"], status["exit"], status["reason"]) == ("interrupted", 75, str(stopped.value))
+    assert status["last_committed"] == (None if where == "before the loop" else 12)
+    resume(zoo, home)
+    assert without_clock(home) == without_clock(tmp_path / "whole")
+    assert weights(home) == weights(tmp_path / "whole")
+    assert (home / "results.json").read_bytes() == (tmp_path / "whole" / "results.json").read_bytes()
 
 
 def test_while_a_run_trains_its_status_says_the_last_committed_step(tmp_path):

@@ -3,10 +3,12 @@
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from time import monotonic
 from types import FrameType
 
+from mixzoo.errors import Interrupted
 from mixzoo.training.distributed import World
 
 SECONDS = 1.0  # between two times that processes ask one another
@@ -15,10 +17,7 @@ MOST = 100  # steps between them
 
 @contextmanager
 def stop_requested() -> Iterator[Callable[[], str]]:
-    """A function that names the signal that asked the run to stop, or ''; a second SIGINT raises KeyboardInterrupt.
-
-    Handlers are put back at the end, and none are set outside the main thread, where Python allows none.
-    """
+    """A function that names the signal that asked the run to stop, or ''; a second SIGINT raises KeyboardInterrupt."""
     received: list[str] = []
 
     def ask(number: int, frame: FrameType | None) -> None:
@@ -26,13 +25,40 @@ def stop_requested() -> Iterator[Callable[[], str]]:
             raise KeyboardInterrupt
         received.append(signal.Signals(number).name)
 
-    signals = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
-    before = {number: signal.signal(number, ask) for number in signals}
-    try:
+    with _handled_by(ask):
         yield lambda: received[0] if received else ""
+
+
+@contextmanager
+def interruptible(home: Path) -> Iterator[None]:
+    """A first signal raises Interrupted inside the block, but where `stop_requested` answers for it.
+
+    The next one finds the handlers that were there before.
+    """
+    with ExitStack() as handlers:
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            handlers.close()
+            by = signal.Signals(number).name
+            raise Interrupted(f"stopped by {by} between steps; `mixzoo resume {home}` goes on from there")
+
+        handlers.enter_context(_handled_by(stop))
+        yield
+
+
+@contextmanager
+def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """SIGINT and SIGTERM call the handler inside the block.
+
+    Handlers are put back at the end, and none are set outside the main thread, where Python allows none.
+    """
+    signals = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, handler) for number in signals}
+    try:
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, former in before.items():
+            signal.signal(number, former)
 
 
 class StopTogether:
