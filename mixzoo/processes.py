@@ -66,10 +66,12 @@ def run_all(
     at_once: int,
     watch: Watch,
     ended: Callable[[str, int, bool], str],
+    variables: Callable[[str], Mapping[str, str]] = lambda name: {},
 ) -> str:
     """Run every command, `at_once` at a time; the name of the signal that stopped them, or ''.
 
     `ended` is told a name, its exit status (negative for a signal) and whether a stop was asked for; it says its state.
+    `variables`, asked as a process starts, are set in its environment beside those of this one.
     """
     waiting, running = list(commands), list[Process]()
     with _signals() as received:
@@ -77,7 +79,7 @@ def run_all(
             while running or (waiting and not received):
                 while waiting and len(running) < at_once and not received:
                     name = waiting.pop(0)
-                    running.append(_start(name, commands[name], logs[name]))
+                    running.append(_start(name, commands[name], logs[name], variables(name)))
                     watch.started(name)
                 for process in list(running):
                     process.tell(received)
@@ -95,14 +97,19 @@ def run_all(
         return signal.Signals(received[0]).name if received else ""
 
 
-def _start(name: str, command: Sequence[str], log: Path) -> Process:
+def _start(name: str, command: Sequence[str], log: Path, variables: Mapping[str, str]) -> Process:
     """In a session of its own, so that a terminal's Ctrl-C comes once, from here."""
     try:
         with log.open("ab") as written:
             read = log.open("rb")
             read.seek(0, os.SEEK_END)
             popen = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=written, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=written,
+                env={**os.environ, **variables},
+                start_new_session=True,
             )
     except OSError as err:
         raise StorageError(f"{log}: cannot be written: {err.strerror}") from err

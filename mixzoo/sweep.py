@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from statistics import mean, stdev
 
+from mixzoo.cards import Cards, visible
 from mixzoo.config import RunConfig
 from mixzoo.directory import FLEET, last_committed, lock, new_directory, read_json, refuse_existing, write_json
 from mixzoo.errors import CheckpointError, ConfigError, FleetError, Interrupted
@@ -85,8 +86,9 @@ def start(
     that fails leaves the others alone, and `refuse_failed` says so at the end.
     """
     refuse_existing(directory)
-    configs = [member.config for member in members]
-    at_once = _at_once(jobs, configs)
+    configs = {member.name: member.config for member in members}
+    cards = _cards(configs)
+    at_once = _at_once(jobs, configs, cards)
     _refuse_under_torchrun()
     _refuse_unfit(zoo, members)
     with new_directory(directory, slug(members)) as home:
@@ -95,7 +97,7 @@ def start(
             prepare(member.config, home / member.name)
         fleet = Fleet(home, entries, sys.argv[1:])
         _write(fleet)  # last: what has it, has all members
-        return _run(fleet, at_once, watch, flags)
+        return _run(fleet, at_once, cards, watch, flags)
 
 
 def resume(zoo: Zoo, home: Path, jobs: int | None, watch: Watch, flags: Sequence[str]) -> Fleet:
@@ -105,9 +107,10 @@ def resume(zoo: Zoo, home: Path, jobs: int | None, watch: Watch, flags: Sequence
     """
     fleet = _read(home)
     _refuse_under_torchrun()
-    configs = [open_config(zoo, home / member.name)[1] for member in fleet.members]
+    configs = {member.name: open_config(zoo, home / member.name)[1] for member in fleet.members}
+    cards = _cards(configs)
     with lock(home):
-        return _run(fleet, _at_once(jobs, configs), watch, flags)
+        return _run(fleet, _at_once(jobs, configs, cards), cards, watch, flags)
 
 
 def is_fleet(home: Path) -> bool:
@@ -124,7 +127,7 @@ def refuse_failed(fleet: Fleet) -> None:
         )
 
 
-def _run(fleet: Fleet, at_once: int, watch: Watch, flags: Sequence[str]) -> Fleet:
+def _run(fleet: Fleet, at_once: int, cards: Cards, watch: Watch, flags: Sequence[str]) -> Fleet:
     """Run a process for each member that is not completed; fleet.json is kept up to date."""
     members = {member.name: member for member in fleet.members}
     for member in fleet.members:
@@ -135,13 +138,15 @@ def _run(fleet: Fleet, at_once: int, watch: Watch, flags: Sequence[str]) -> Flee
             pass  # no one else is at work on it
 
     def ended(name: str, exit_status: int, stopping: bool) -> str:
+        cards.leave(name)
         _update(fleet, members[name], exit_status, stopping=stopping)
         _write(fleet)
         return members[name].state
 
     command = [sys.executable, "-m", "mixzoo", "resume"]
     commands = {name: [*command, str(fleet.home / name), *flags] for name in todo}
-    stopped = run_all(commands, {name: fleet.home / name / LOG for name in todo}, at_once, watch, ended)
+    logs = {name: fleet.home / name / LOG for name in todo}
+    stopped = run_all(commands, logs, at_once, watch, ended, cards.take)
     _write(fleet)
     if any(member.state in ("waiting", "interrupted") for member in fleet.members):
         completed = sum(member.state == "completed" for member in fleet.members)
@@ -182,16 +187,22 @@ def _short(member: Entry) -> str:
     return member.reason.split("; ")[0]
 
 
-def _at_once(jobs: int | None, configs: Sequence[RunConfig]) -> int:
-    """Processes at a time: as asked, else one for each core and its threads, or a few that share a GPU."""
+def _cards(configs: Mapping[str, RunConfig]) -> Cards:
+    """The cards of the machine, and which members run on them."""
+    found = {device: pick_device(device) for device in {config.train.device for config in configs.values()}}
+    return Cards({name: found[config.train.device] for name, config in configs.items()}, visible())
+
+
+def _at_once(jobs: int | None, configs: Mapping[str, RunConfig], cards: Cards) -> int:
+    """Processes at a time: as asked, else one for each core and its threads, or a few that share each GPU."""
     if jobs is not None and jobs < 1:
         raise ConfigError(f"--jobs {jobs}: must be an integer >= 1; leave it out for one run for each core")
     if jobs is not None:
         return jobs
-    if any(pick_device(device).type == "cuda" for device in {config.train.device for config in configs}):
-        return GPU_JOBS
+    if cards.wanted:
+        return GPU_JOBS * cards.wanted
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // max(config.train.threads for config in configs))
+    return max(1, cores // max(config.train.threads for config in configs.values()))
 
 
 def _refuse_unfit(zoo: Zoo, members: Sequence[Member]) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 import pytest
+import torch
 
 from mixzoo import sweep
 from mixzoo.directory import lock
@@ -216,12 +217,12 @@ def test_resume_refuses_jobs_for_one_run_and_a_fleet_whose_plugin_is_missing(fle
     assert "which is not loaded; add --plugin" in done.stderr
 
 
-def planned_fleet(tmp_path, *names):
+def planned_fleet(tmp_path, *names, devices=None):
     """A fleet that has not begun."""
     zoo, home = toy_zoo(), tmp_path / "fleet"
     home.mkdir()
     for name in names:
-        sweep.prepare(toy_config(zoo), home / name)
+        sweep.prepare(toy_config(zoo, device=(devices or {}).get(name, "auto")), home / name)
     fleet = Fleet(home, [Entry(name, {}, 0) for name in names], [])
     sweep._write(fleet)
     return fleet
@@ -287,19 +288,53 @@ def test_resume_waits_for_no_member_that_still_runs(tmp_path):
     assert not (fleet.home / "a" / "output.log").exists()
 
 
-def test_as_many_run_at_a_time_as_cores_have_threads_and_four_on_a_gpu(monkeypatch):
-    import torch
-
-    def at_once(**numbers):
-        return sweep._at_once(None, [toy_config(toy_zoo(), **numbers)])
+def test_as_many_run_at_a_time_as_cores_have_threads_and_four_on_each_gpu(monkeypatch):
+    def at_once(*devices, **numbers):
+        configs = {d: toy_config(toy_zoo(), device=d, **numbers) for d in devices or ["auto"]}
+        return sweep._at_once(None, configs, sweep._cards(configs))
 
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
     assert at_once(threads=1) == 8
     assert at_once(threads=3) == 2
     assert at_once(threads=16) == 1
-    monkeypatch.setattr(sweep, "pick_device", lambda name: torch.device("cuda"))
-    assert at_once(threads=1) == 4
-    assert sweep._at_once(7, []) == 7
+    with_cards(monkeypatch, "0,1,2")
+    assert at_once() == at_once("auto", "cuda:1") == 12
+    assert at_once("cuda:1") == at_once("cuda:1", "cpu") == 4
+    assert at_once("cpu", threads=1) == 8
+    assert sweep._at_once(7, {}, sweep.Cards({}, [])) == 7
+
+
+def with_cards(monkeypatch, names):
+    """As if the process had those cards."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", names)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(names.split(",")))
+    monkeypatch.setattr(sweep, "pick_device", lambda name: torch.device("cuda" if name == "auto" else name))
+
+
+def test_members_are_spread_over_the_cards_that_the_fleet_may_use(tmp_path, monkeypatch):
+    """A stand-in for their command says what it sees; one that names its card sees all, and its card is in use."""
+    seen = tmp_path / "seen"
+    seen.write_text('#!/bin/sh\necho "card $CUDA_VISIBLE_DEVICES" >&2\nsleep 0.5\nexit 3\n')
+    seen.chmod(0o755)
+    with_cards(monkeypatch, "4, 7")
+    monkeypatch.setattr(sys, "executable", str(seen))
+    fleet = planned_fleet(tmp_path, *"abcdef", devices={"b": "cuda:1", "d": "cpu", "e": "cuda"})
+    fleet = sweep.resume(toy_zoo(), fleet.home, None, Watch(), [])
+    assert {member.name: member.reason for member in fleet.members} == {
+        "a": "card 4",
+        "b": "card 4, 7",
+        "c": "card 4",
+        "d": "card 4, 7",
+        "e": "card 7",
+        "f": "card 4",
+    }
+
+
+def test_a_card_is_used_again_once_its_process_has_ended():
+    cards = sweep.Cards(dict.fromkeys("abc", torch.device("cuda")), ["4", "7"])
+    assert [cards.take(name)["CUDA_VISIBLE_DEVICES"] for name in "ab"] == ["4", "7"]
+    cards.leave("b")
+    assert cards.take("c") == {"CUDA_VISIBLE_DEVICES": "7"}
 
 
 def test_a_terminal_sees_a_row_for_each_run(monkeypatch):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Jobs = Annotated[
     int | None,
-    typer.Option("--jobs", help="Runs of a fleet at a time. [default: one for each core; 4 on a GPU]"),
+    typer.Option("--jobs", help="Runs of a fleet at a time. [default: one for each core; 4 on each GPU]"),
 ]
 
 
