@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from mixzoo.errors import (
     StorageError,
 )
 from mixzoo.evaluation.probe import ProbeRecord
+from mixzoo.options import to_table
 from mixzoo.pictures import views
 from mixzoo.pictures.grid import save_png
 from mixzoo.plugins import Zoo
@@ -102,11 +103,26 @@ def start(
         return _train(home, config, placed, players, fresh(), show, device)
 
 
-def refuse_unfit(zoo: Zoo, config: RunConfig) -> None:
-    """Refuse what `start` would refuse before it makes a directory; the parts are built on the CPU, without weights."""
-    placed, device = _fitting(config)
-    with settings(config.train, device):
-        build_players(zoo, config, placed.data, torch.device("cpu"), restored=True)
+def refuse_unfit(zoo: Zoo, configs: Iterable[RunConfig]) -> None:
+    """Refuse what `start` would refuse of any of them before it makes a directory; data are loaded once for all.
+
+    The parts are built on the CPU, without weights.
+    """
+    alike: dict[str, list[RunConfig]] = {}  # runs of the same data, so that no more than one set is held at a time
+    for config in configs:
+        alike.setdefault(_data_of(config), []).append(config)
+    for same in alike.values():
+        placed = None
+        for config in same:
+            placed, device = _fitting(config, placed=placed)
+            with settings(config.train, device):
+                build_players(zoo, config, placed.data, torch.device("cpu"), restored=True)
+
+
+def _data_of(config: RunConfig) -> str:
+    """All of a config that says which data are loaded, and to where."""
+    train, recipe = config.train, config.parts["dataset"]
+    return repr((config.names["dataset"], to_table(recipe), train.seed, train.data_on, train.workers, train.device))
 
 
 def prepare(config: RunConfig, home: Path) -> None:
@@ -311,11 +327,16 @@ def _finish(
     return Result(home, progress.step, numbers, home / picture)
 
 
-def _fitting(config: RunConfig, world: World = ALONE) -> tuple[places.Placed, torch.device]:
-    """The run's data and device; refused where they are not there, or do not go with its numbers and metrics."""
+def _fitting(
+    config: RunConfig, world: World = ALONE, placed: places.Placed | None = None
+) -> tuple[places.Placed, torch.device]:
+    """The run's data, loaded if they are not given, and device.
+
+    Refused where they are not there, or do not go with its numbers and metrics.
+    """
     device = pick_device(config.train.device, world)
     refuse_engine(config.train, device, world)
-    placed = _load(config, device, world)
+    placed = placed or _load(config, device, world)
     refuse_few(placed.data.train, config.train.batch_images)
     labelled_images(config.train, len(placed.data.train))
     _refuse_metrics(config, placed.data)

@@ -207,11 +207,8 @@ def _at_once(jobs: int | None, configs: Mapping[str, RunConfig], cards: Cards) -
 
 def _refuse_unfit(zoo: Zoo, members: Sequence[Member]) -> None:
     """Refuse what a run alone would refuse, looked for once at each point of the grid."""
-    seen: list[Mapping[str, str]] = []
-    for member in members:
-        if member.point not in seen:
-            seen.append(member.point)
-            refuse_unfit(zoo, member.config)
+    points = [member.point for member in members]
+    refuse_unfit(zoo, [member.config for i, member in enumerate(members) if member.point not in points[:i]])
 
 
 def _refuse_under_torchrun() -> None:

@@ -2,10 +2,11 @@
 
 import pytest
 
+from mixzoo import sweep
 from mixzoo.config import resolve
 from mixzoo.errors import ConfigError
 from mixzoo.grid import plan, slug
-from toys import SMALL, TOY_FLAGS, TOY_NUMBERS, TOYS, toy_zoo
+from toys import SMALL, TOY_FLAGS, TOY_NUMBERS, TOYS, ToyData, toy_zoo
 
 
 def planned(*grids, seeds=None, flags=None, **numbers):
@@ -156,6 +157,19 @@ def test_a_bad_grid_is_one_line_and_leaves_nothing(mixzoo, tmp_path, kind):
     assert err.startswith("mixzoo: ")
     assert err.count("\n") == 1
     assert (out, list(tmp_path.iterdir())) == ("", [])
+
+
+def test_runs_of_the_same_data_load_them_once_before_the_fleet_begins(monkeypatch):
+    loaded, plain = [], ToyData.load
+
+    def load(self, seed):
+        loaded.append((type(self).__name__, self.salt, seed))
+        return plain(self, seed)
+
+    monkeypatch.setattr(ToyData, "load", load)
+    grids = ["objective.lam=5,10", "dataset=toy_data,toy_data:salt=1,toy_tagged", "train.lr=1e-3,1e-4"]
+    sweep._refuse_unfit(toy_zoo(), planned(*grids, seeds="3,4"))
+    assert loaded == [("ToyData", 0, 3), ("ToyData", 1, 3), ("ToyTagged", 0, 3)]
 
 
 def test_missing_data_of_one_run_refuse_the_fleet(mixzoo, tmp_path):
