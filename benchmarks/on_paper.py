@@ -32,6 +32,9 @@ COUNTED = {  # by the objective of a run file
     "acai": Counted(700, 26.76, 0.477),
 }
 WEIGHT_BYTES = 1_508_284  # of both players and the probe, fp32
+CODE_BYTES, LABEL_BYTES = 128, 8  # of an image, fp32 and int64
+ALL_REDUCES = 4  # of a step of AMR: both players' gradients, the probe's, that of the gathered codes
+ALL_GATHERS = 2  # of codes, which mixes are made of, and of their labels, which any mixer is told
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Card:
     kernel: float = 2.2e-6  # seconds of a small kernel in a replayed graph
     link: float = 450e9  # bytes a second to another card of the node
     network: float = 50e9  # bytes a second of a card to another node
-    near: float = 25e-6  # seconds of an all-reduce of nothing inside a node
+    near: float = 25e-6  # seconds of a collective of nothing inside a node
     hop: float = 5e-6  # seconds more for each doubling of nodes, there and back
 
 
@@ -58,14 +61,19 @@ def step_seconds(counted: Counted, images: float = 64, kernels: int | None = Non
     return max(launches, share * counted.gflop * 1e9 / CARD.flops, share * counted.gigabytes * 1e9 / CARD.bytes)
 
 
-def exchange_seconds(cards: int) -> float:
-    """Both players' all-reduce over that many cards: 2 (n-1)/n of the bytes through the slowest link, and latencies."""
+def exchange_bytes(images: int) -> int:
+    """What a step of AMR on a global batch of that many images sends round the ring: an all-reduce goes round twice."""
+    return 2 * (WEIGHT_BYTES + CODE_BYTES * images) + (CODE_BYTES + LABEL_BYTES) * images
+
+
+def exchange_seconds(cards: int, images: int) -> float:
+    """All collectives of a step over that many cards: (n-1)/n of the bytes through the slowest link, and latencies."""
     if cards == 1:
         return 0.0
     nodes = ceil(cards / NODE)
     latency = CARD.near + 2 * CARD.hop * (log2(nodes) if nodes > 1 else 0)
     slowest = CARD.link if nodes == 1 else CARD.network
-    return 2 * latency + 2 * (cards - 1) / cards * WEIGHT_BYTES / slowest
+    return (ALL_REDUCES + ALL_GATHERS) * latency + (cards - 1) / cards * exchange_bytes(images) / slowest
 
 
 @dataclass(frozen=True)
@@ -107,7 +115,7 @@ def independent(runs: list[Run]) -> list[str]:
 def parallel() -> list[str]:
     """Images a second of one AMR run over several cards, per card count and global batch; in brackets the gain."""
     batches = (64, 512, 4096, 32768)
-    lines = ["| cards | exchange, us | " + " | ".join(f"batch {b}" for b in batches) + " |", "|" + "---|" * 6]
+    lines = ["| cards | exchange | " + " | ".join(f"batch {b}" for b in batches) + " |", "|" + "---|" * 6]
     amr = COUNTED["amr"]
     for cards in (1, 2, NODE, 8 * NODE, NODES * NODE):
         cells = []
@@ -115,10 +123,10 @@ def parallel() -> list[str]:
             if batch < cards:
                 cells.append("no image for each")
                 continue
-            rate = batch / (step_seconds(amr, batch / cards) + exchange_seconds(cards))
+            rate = batch / (step_seconds(amr, batch / cards) + exchange_seconds(cards, batch))
             gain = rate / (batch / step_seconds(amr, batch))
             cells.append(f"{rate / 1e6:.3f} M/s (x{gain:.1f})")
-        lines.append(f"| {cards} | {1e6 * exchange_seconds(cards):.0f} | {' | '.join(cells)} |")
+        lines.append(f"| {cards} | {1e6 * exchange_seconds(cards, batches[0]):.0f} us | {' | '.join(cells)} |")
     return lines
 
 
@@ -178,11 +186,15 @@ def page() -> str:
         """Since one run leaves a card mostly idle, several on each card come before more cards; how much that gains is
         not estimated here.""",
         "## One run over several cards",
-        f"""Data parallel: each card takes its part of the batch, gradients are summed, {WEIGHT_BYTES / 1e6:.2f} MB a
-        step for both players and the probe. A ring sends 2 (n-1)/n of that through its slowest link: assumed
-        {CARD.link / 1e9:.0f} GB/s inside a node and {CARD.network / 1e9:.0f} GB/s between nodes, and for each of two
-        all-reduces {1e6 * CARD.near:.0f} us, with {2e6 * CARD.hop:.0f} us more for each doubling of nodes. AMR, kernels
-        as they are; in brackets, times the images a second of one card at the same global batch:""",
+        f"""Data parallel: each card takes its part of the batch. A step of AMR then has {ALL_REDUCES + ALL_GATHERS}
+        collectives, counted: {ALL_REDUCES} all-reduces (the gradients of both players and of the probe, together
+        {WEIGHT_BYTES / 1e6:.2f} MB, and that of the codes, since a mix teaches through all its sources) and
+        {ALL_GATHERS} all-gathers (codes and labels, {CODE_BYTES + LABEL_BYTES} bytes an image). A ring sends (n-1)/n of
+        what is gathered through its slowest link, and twice that of what is reduced: assumed {CARD.link / 1e9:.0f} GB/s
+        inside a node and {CARD.network / 1e9:.0f} GB/s between nodes, and for each collective
+        {1e6 * CARD.near:.0f} us, with {2e6 * CARD.hop:.0f} us more for each doubling of nodes. Exchange is the time of
+        all of them at a batch of 64. AMR, kernels as they are; in brackets, times the images a second of one card at
+        the same global batch:""",
         parallel(),
         f"""At the paper's batch of 64 data parallel is slower than one card: launches take as long for 8 images as for
         64, and the exchange comes on top. It pays from the batch on that fills a card ({full:.0f} images), and stops

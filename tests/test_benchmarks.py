@@ -15,7 +15,10 @@ import on_paper
 import scaling
 import step
 from mixzoo.benchmark.counting import counted
+from mixzoo.benchmark.steps import stepper
 from mixzoo.benchmark.timing import Spread
+from mixzoo.training.build import build_players
+from mixzoo.training.distributed import World
 from plain import Method
 
 HOME = Path(__file__).parents[1]
@@ -185,9 +188,30 @@ def test_a_step_on_paper_waits_for_launches_then_for_memory():
     assert isclose(on_paper.step_seconds(slow), 1e15 / on_paper.CARD.flops)
 
 
-def test_an_exchange_on_paper_grows_with_cards_and_nodes():
-    one, two, node, far = (on_paper.exchange_seconds(cards) for cards in (1, 2, 8, 512))
+def test_collectives_on_paper_are_those_of_a_step_shared_by_two_processes(monkeypatch):
+    """Stand-ins count them, and gather and add as if the other process had the same part."""
+    seen = {"all_reduce": [], "all_gather": []}
+
+    def all_gather(parts, own):
+        seen["all_gather"].append(len(parts) * own.nbytes)
+        for part in parts:
+            part.copy_(own)
+
+    monkeypatch.setattr("torch.distributed.all_gather", all_gather)
+    monkeypatch.setattr("torch.distributed.all_reduce", lambda total: seen["all_reduce"].append(total.nbytes))
+    case = cases.Case("AMR k=2", 64)
+    config, placed = case.config(cases.VARIANTS["ours"]), case.data()
+    players = replace(build_players(cases.ZOO, config, placed.data, torch.device("cpu")), world=World(0, 2))
+    with stepper(cases.ZOO, config, placed, players) as one:
+        one()
+    assert (len(seen["all_reduce"]), len(seen["all_gather"])) == (on_paper.ALL_REDUCES, on_paper.ALL_GATHERS)
+    assert 2 * sum(seen["all_reduce"]) + sum(seen["all_gather"]) == on_paper.exchange_bytes(64)
+
+
+def test_an_exchange_on_paper_grows_with_cards_nodes_and_images():
+    one, two, node, far = (on_paper.exchange_seconds(cards, 512) for cards in (1, 2, 8, 512))
     assert one == 0
     assert 0 < two < node < far
-    nothing_but_latency = 2 * on_paper.CARD.near
-    assert isclose(two, nothing_but_latency + on_paper.WEIGHT_BYTES / on_paper.CARD.link)
+    assert on_paper.exchange_seconds(8, 4096) > node
+    nothing_but_latency = 6 * on_paper.CARD.near
+    assert isclose(two, nothing_but_latency + on_paper.exchange_bytes(512) / 2 / on_paper.CARD.link)
