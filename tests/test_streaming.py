@@ -296,6 +296,31 @@ def test_free_memory_is_what_the_kernel_says_within_the_limit_of_a_container(tmp
     assert room.device_free(torch.device("meta")) is None
 
 
+@pytest.fixture
+def container(tmp_path, monkeypatch):
+    """One that may use 5000 bytes, and has 4000 of them left."""
+    monkeypatch.setattr(room, "MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(room, "CGROUP", tmp_path)
+    (tmp_path / "memory.max").write_text("5000\n")
+    (tmp_path / "memory.current").write_text("1000\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("told", "free"),
+    [("active_file 9\ninactive_file 500\nanon 7\n", 4500), ("inactive_file 9999\n", 5000), ("?", 4000)],
+)
+def test_files_that_a_container_read_a_while_ago_are_free_memory(container, told, free):
+    (container / "memory.stat").write_text(told)
+    assert room.host_free() == free
+
+
+@pytest.mark.parametrize(("processes", "free"), [("4", 1000), ("1", 4000), ("many", 4000)])
+def test_processes_of_one_machine_share_its_free_memory(container, monkeypatch, processes, free):
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
+    assert room.host_free() == room.device_free(CPU) == free
+
+
 # --- streamed data in pictures and metrics
 
 

@@ -1,5 +1,6 @@
 """How much memory is free, on a device and on the host."""
 
+import os
 from pathlib import Path
 
 import torch
@@ -16,9 +17,13 @@ def device_free(device: torch.device) -> int | None:
 
 
 def host_free() -> int | None:
-    """Bytes that the kernel says are available, within what a container may use; None where it does not say."""
+    """Bytes available to this process, within what a container may use; None where the kernel does not say.
+
+    Of several processes that torchrun started on this machine each has an equal part.
+    """
     known = [free for free in (_available(MEMINFO), _left(CGROUP)) if free is not None]
-    return min(known, default=None)
+    local = os.environ.get("LOCAL_WORLD_SIZE", "")
+    return min(known) // max(1, int(local) if local.isdecimal() else 1) if known else None
 
 
 def _available(meminfo: Path) -> int | None:
@@ -32,6 +37,16 @@ def _available(meminfo: Path) -> int | None:
 def _left(cgroup: Path) -> int | None:
     """Of a container's limit (cgroup v2), what is not in use; "max" is no limit."""
     try:
-        return int((cgroup / "memory.max").read_text()) - int((cgroup / "memory.current").read_text())
+        limit, used = (int((cgroup / name).read_text()) for name in ("memory.max", "memory.current"))
     except (OSError, ValueError):
         return None
+    return min(limit, limit - used + _reclaimable(cgroup))
+
+
+def _reclaimable(cgroup: Path) -> int:
+    """Bytes of files read a while ago, which count as used until something else needs them; 0 where it is not told."""
+    try:
+        lines = (cgroup / "memory.stat").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
+    except (OSError, ValueError, IndexError, StopIteration):
+        return 0
