@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from mixzoo.errors import ConfigError
+from mixzoo.errors import ConfigError, MixzooError
 from mixzoo.evaluation.codes import encode
 from mixzoo.run import pick_device, resume, start
 from mixzoo.training.build import build_players
@@ -181,6 +181,32 @@ def test_a_process_that_is_killed_ends_the_other(tmp_path):
     assert codes == [1, -9]
     assert status(tmp_path / "run")["state"] == "failed"
     assert re.search("another process of the run is gone", status(tmp_path / "run")["reason"])
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), torch.OutOfMemoryError),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), RuntimeError),
+        (RuntimeError("Connection closed by peer\nat 0x7"), MixzooError),
+    ],
+)
+def test_only_what_others_did_is_told_as_that(monkeypatch, error, told):
+    """Trouble of this process can come while it waits for them: memory runs out, or a loader's worker dies."""
+
+    def all_reduce(*_):
+        raise error
+
+    monkeypatch.setattr("torch.distributed.all_reduce", all_reduce)
+    for collective in (World(0, 2).wait, lambda: World(0, 2).mean(torch.zeros(1))):
+        with pytest.raises(told) as caught:
+            collective()
+        if told is MixzooError:
+            assert str(caught.value) == (
+                "another process of the run is gone (Connection closed by peer); `mixzoo resume` goes on"
+            )
+        else:
+            assert caught.value is error
 
 
 @pytest.mark.slow

@@ -70,10 +70,10 @@ class StreamedSplit:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:
             self.close()
-        except RuntimeError as late:  # the loader tells of a dead worker from a signal handler, so anywhere
+        except RuntimeError as late:
             error = late
         cut_off = isinstance(error, (ConnectionError, EOFError))  # in the middle of a batch that it was handing over
-        if cut_off or (isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker")):
+        if cut_off or tells_of_a_dead_worker(error):
             reason = " ".join(str(error).split()) or type(error).__name__
             raise DataError(f"data: a process that reads images died ({reason}); try fewer --workers, or 0") from error
 
@@ -130,6 +130,11 @@ class _Reads(Dataset[Any]):
             return numbers, self._source.read(torch.tensor(numbers))
         except DataError as err:  # in words: the loader would make many lines of an exception
             return numbers, str(err)
+
+
+def tells_of_a_dead_worker(error: BaseException | None) -> bool:
+    """Whether it is what the loader raises where a worker died: from a signal handler, so wherever the run is then."""
+    return isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker")
 
 
 def leave_signals_to_the_run(worker: int) -> None:

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
+from mixzoo.data.streaming import tells_of_a_dead_worker
 from mixzoo.errors import CheckpointError, ConfigError, Interrupted, MixzooError, PluginError, shown
 from mixzoo.training.failing import Watch
 
@@ -178,6 +179,8 @@ def together() -> Iterator[None]:
     try:
         yield
     except RuntimeError as err:
+        if isinstance(err, torch.OutOfMemoryError) or tells_of_a_dead_worker(err):  # trouble of this process
+            raise
         reason = str(err).partition("\n")[0]
         raise MixzooError(f"another process of the run is gone ({reason}); `mixzoo resume` goes on") from err
 
