@@ -17,7 +17,16 @@ from statistics import mean, stdev
 
 from mixzoo.cards import Cards, visible
 from mixzoo.config import RunConfig
-from mixzoo.directory import FLEET, last_committed, lock, new_directory, read_json, refuse_existing, write_json
+from mixzoo.directory import (
+    FLEET,
+    last_committed,
+    lock,
+    new_directory,
+    read_json,
+    refuse_existing,
+    write_json,
+    write_status,
+)
 from mixzoo.errors import CheckpointError, ConfigError, FleetError, Interrupted
 from mixzoo.grid import Member, slug
 from mixzoo.plugins import Zoo
@@ -137,6 +146,10 @@ def _run(fleet: Fleet, at_once: int, cards: Cards, watch: Watch, flags: Sequence
         with lock(fleet.home / name):
             pass  # no one else is at work on it
 
+    def begins(name: str) -> dict[str, str]:
+        write_status(fleet.home / name, "waiting")  # so that what is said of its end is said by this process of it
+        return cards.take(name)
+
     def ended(name: str, exit_status: int, stopping: bool) -> str:
         cards.leave(name)
         _update(fleet, members[name], exit_status, stopping=stopping)
@@ -146,7 +159,7 @@ def _run(fleet: Fleet, at_once: int, cards: Cards, watch: Watch, flags: Sequence
     command = [sys.executable, "-m", "mixzoo", "resume"]
     commands = {name: [*command, str(fleet.home / name), *flags] for name in todo}
     logs = {name: fleet.home / name / LOG for name in todo}
-    stopped = run_all(commands, logs, at_once, watch, ended, cards.take)
+    stopped = run_all(commands, logs, at_once, watch, ended, begins)
     _write(fleet)
     if any(member.state in ("waiting", "interrupted") for member in fleet.members):
         completed = sum(member.state == "completed" for member in fleet.members)
@@ -178,7 +191,8 @@ def _update(fleet: Fleet, member: Entry, exit_status: int | None, *, stopping: b
 def _reason(home: Path, exit_status: int) -> str:
     """Why a process ended that left no word in status.json: its signal, or the last line that it printed."""
     if exit_status < 0:
-        return f"killed by {signal.Signals(-exit_status).name}"
+        number = -exit_status
+        return f"killed by {signal.Signals(number).name if number in list(signal.Signals) else f'signal {number}'}"
     lines = (home / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return lines[-1].removeprefix("mixzoo: ") if lines else f"exit code {exit_status}"
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from mixzoo import sweep
-from mixzoo.directory import lock
+from mixzoo.directory import lock, write_status
 from mixzoo.errors import CheckpointError, FleetError, LockedError
 from mixzoo.processes import Watch
 from mixzoo.sweep import Entry, Fleet, refuse_failed
@@ -265,6 +265,22 @@ def test_steps_of_a_member_that_was_killed_are_those_of_its_newest_checkpoint(tm
     assert (fleet.members[0].state, fleet.members[0].steps) == ("failed", 30)
 
 
+def test_a_member_that_fails_again_is_told_by_its_new_reason(tmp_path, monkeypatch):
+    """Also where its new process leaves no word of its own, and ends with the code of the old one."""
+    fleet = planned_fleet(tmp_path, "a")
+    (fleet.home / "a" / "checkpoints" / "step-00000030").mkdir(parents=True)
+    write_status(fleet.home / "a", "failed", 1, "the old reason")
+    stand_in(monkeypatch, tmp_path, "echo 'the new reason' >&2; exit 1")
+    (member,) = sweep.resume(toy_zoo(), fleet.home, 1, Watch(), []).members
+    assert (member.state, member.exit, member.reason, member.steps) == ("failed", 1, "the new reason", 30)
+
+
+def test_a_member_killed_by_a_signal_without_a_name_is_told_by_its_number(tmp_path):
+    fleet = planned_fleet(tmp_path, "a")
+    sweep._update(fleet, fleet.members[0], -35, stopping=False)
+    assert fleet.members[0].reason == "killed by signal 35"
+
+
 @pytest.mark.parametrize(
     "content",
     ["{}", '{"command": [], "members": [{}]}', '{"command": [], "members": [NAME]}', '{"command": [], "members": 3}'],
@@ -304,6 +320,14 @@ def test_as_many_run_at_a_time_as_cores_have_threads_and_four_on_each_gpu(monkey
     assert sweep._at_once(7, {}, sweep.Cards({}, [])) == 7
 
 
+def stand_in(monkeypatch, tmp_path, script):
+    """Members run this in place of mixzoo."""
+    file = tmp_path / "stand-in"
+    file.write_text(f"#!/bin/sh\n{script}\n")
+    file.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(file))
+
+
 def with_cards(monkeypatch, names):
     """As if the process had those cards."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", names)
@@ -313,11 +337,8 @@ def with_cards(monkeypatch, names):
 
 def test_members_are_spread_over_the_cards_that_the_fleet_may_use(tmp_path, monkeypatch):
     """A stand-in for their command says what it sees; one that names its card sees all, and its card is in use."""
-    seen = tmp_path / "seen"
-    seen.write_text('#!/bin/sh\necho "card $CUDA_VISIBLE_DEVICES" >&2\nsleep 0.5\nexit 3\n')
-    seen.chmod(0o755)
     with_cards(monkeypatch, "4, 7")
-    monkeypatch.setattr(sys, "executable", str(seen))
+    stand_in(monkeypatch, tmp_path, 'echo "card $CUDA_VISIBLE_DEVICES" >&2; sleep 0.5; exit 3')
     fleet = planned_fleet(tmp_path, *"abcdef", devices={"b": "cuda:1", "d": "cpu", "e": "cuda"})
     fleet = sweep.resume(toy_zoo(), fleet.home, None, Watch(), [])
     assert {member.name: member.reason for member in fleet.members} == {
