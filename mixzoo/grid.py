@@ -63,13 +63,14 @@ def plan(
     flags: Mapping[str, str],
     numbers: Mapping[str, object],
     configure: Configure,
+    data_root: str | None = None,
 ) -> list[Member]:
     """Every member of the fleet, point after point of the grid and seed after seed.
 
-    `flags` and `numbers` are what the command line says beside; `configure` makes a config of such.
+    `flags`, `numbers` and `data_root` are what the command line says beside; `configure` makes a config of such.
     """
     axes = [_axis(text) for text in grids]
-    _refuse_ignored(axes, flags, numbers)
+    _refuse_ignored(axes, flags, numbers, data_root)
     if seeds is not None and "seed" in numbers:
         raise ConfigError("--seeds goes without --seed; give one of them")
     chosen = _seeds(seeds) if seeds is not None else [None]
@@ -204,18 +205,28 @@ def _split(text: str, where: str) -> tuple[str, ...]:
     return tuple(value[1:-1] if value[0] == "(" and value[-1] == ")" else value for value in values)
 
 
-def _refuse_ignored(axes: Sequence[Axis], flags: Mapping[str, str], numbers: Mapping[str, object]) -> None:
+def _refuse_ignored(
+    axes: Sequence[Axis], flags: Mapping[str, str], numbers: Mapping[str, object], data_root: str | None
+) -> None:
     """ConfigError where two grids, or a grid and a flag, say the same thing."""
     keys = [axis.key for axis in axes]
     for axis in axes:
         if keys.count(axis.key) > 1:
             raise ConfigError(f"{axis.where} is given twice; give all its values in one")
-        if stated := _stated(axis, axes, flags, numbers):
+        if stated := _stated(axis, axes, flags, numbers, data_root):
             raise ConfigError(f"{axis.where}: {stated} states it already; leave one out")
 
 
-def _stated(axis: Axis, axes: Sequence[Axis], flags: Mapping[str, str], numbers: Mapping[str, object]) -> str:
+def _stated(
+    axis: Axis,
+    axes: Sequence[Axis],
+    flags: Mapping[str, str],
+    numbers: Mapping[str, object],
+    data_root: str | None,
+) -> str:
     """What else on the command line says what the grid says, or ''."""
+    if axis.key == "dataset.root" and data_root is not None:
+        return f"--data-root {data_root}"
     if axis.part == "train":
         return f"--{axis.option.replace('_', '-')}" if axis.option in numbers else ""
     whole = [(FLAGS[axis.part], flags[axis.part])] if axis.part in flags else []

@@ -130,6 +130,10 @@ REFUSED = {
         ["--grid", "mixer=dirichlet:k=3", "--grid", "mixer.k=4"],
         "--grid mixer.k: --grid mixer dirichlet:k=3 states it already",
     ),
+    "data root and grid": (
+        ["--data-root", "there", "--grid", "dataset.root=here,elsewhere"],
+        "--grid dataset.root: --data-root there states it already; leave one out",
+    ),
     "what does not go together": (
         ["--objective", "acai", "--grid", "objective.lam=3"],
         "--grid objective.lam: lam= has no meaning with variant='official'",
@@ -149,7 +153,9 @@ REFUSED = {
 @pytest.mark.parametrize("kind", REFUSED)
 def test_a_bad_grid_is_one_line_and_leaves_nothing(mixzoo, tmp_path, kind):
     arguments, *messages = REFUSED[kind]
-    toys = [a for a in TOYS if a not in ("--autoencoder", "toy_net")] if kind == "parts that do not fit" else TOYS
+    without = {"parts that do not fit": "--autoencoder", "data root and grid": "--data"}.get(kind)
+    toys = [a for flag, spec in zip(TOYS[::2], TOYS[1::2]) if flag != without for a in (flag, spec)]
+    toys += ["--data", "mnist"] if without == "--data" else []
     code, out, err = mixzoo("train", *toys, *SMALL, *arguments)
     assert code == 2
     for message in messages:

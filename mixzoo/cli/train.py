@@ -96,7 +96,7 @@ def train(
         from mixzoo.cli.fleet import finish, watch_for
         from mixzoo.grid import plan
 
-        members = plan(zoo, seeds, grid or [], given, numbers, configure)
+        members = plan(zoo, seeds, grid or [], given, numbers, configure, data_root)
 
         from mixzoo.sweep import start as start_fleet
 
