@@ -79,6 +79,8 @@ def plan(
     for values in product(*(axis.values for axis in axes)):
         point = {axis.key: value for axis, value in zip(axes, values)}
         config = _at(zoo, axes, point, flags, numbers, configure)
+        if "threads" not in numbers and "train.threads" not in point:  # a run file's 0 is what every one of them has
+            config = replace(config, train=replace(config.train, threads=config.train.threads or THREADS))
         for seed in chosen:
             members.append(_member(config, point, seed, [member.name for member in members]))
     _refuse_twins(members)
@@ -93,9 +95,7 @@ def slug(members: Sequence[Member]) -> str:
 
 
 def _member(config: RunConfig, point: Mapping[str, str], seed: int | None, taken: Sequence[str]) -> Member:
-    train = replace(config.train, threads=config.train.threads or THREADS)
-    if seed is not None:
-        train = replace(train, seed=seed)
+    train = config.train if seed is None else replace(config.train, seed=seed)
     differs = ({} if seed is None else {"seed": str(seed)}) | dict(point)
     return Member(_name(differs, taken), point, replace(config, train=train))
 

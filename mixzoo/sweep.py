@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from statistics import mean, stdev
 
+import torch
+
 from mixzoo.cards import Cards, visible
 from mixzoo.config import RunConfig
 from mixzoo.directory import (
@@ -216,7 +218,8 @@ def _at_once(jobs: int | None, configs: Mapping[str, RunConfig], cards: Cards) -
     if cards.wanted:
         return GPU_JOBS * cards.wanted
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // max(config.train.threads for config in configs.values()))
+    threads = [config.train.threads or torch.get_num_threads() for config in configs.values()]
+    return max(1, cores // max(threads))
 
 
 def _refuse_unfit(zoo: Zoo, members: Sequence[Member]) -> None:

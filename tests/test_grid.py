@@ -74,6 +74,21 @@ def test_a_run_states_its_threads_one_unless_told_otherwise():
     assert [m.config.train.threads for m in planned("train.threads=1,2")] == [1, 2]
 
 
+def test_no_threads_leaves_torchs_own_choice_where_it_is_stated():
+    assert {m.config.train.threads for m in planned(seeds="1,2", threads=0)} == {0}
+    assert [m.config.train.threads for m in planned("train.threads=0,1")] == [0, 1]
+
+
+def test_threads_of_a_run_file_are_those_of_a_run_unless_it_leaves_the_choice_to_torch(tmp_path):
+    """Every complete run file states threads = 0, also one whose author never thought of it."""
+    zoo = toy_zoo()
+    for stated, expected in ((0, 1), (3, 3)):
+        file = tmp_path / f"{stated}.toml"
+        file.write_text(f"[train]\nthreads = {stated}\n")
+        (member,) = plan(zoo, "1", [], TOY_FLAGS, TOY_NUMBERS, lambda f, n, file=file: resolve(zoo, file, f, n))
+        assert member.config.train.threads == expected
+
+
 def test_a_data_set_of_a_grid_brings_what_suits_it():
     zoo = toy_zoo()
     members = plan(zoo, None, ["dataset=digits,spiral"], {}, {}, lambda f, n: resolve(zoo, None, f, n))

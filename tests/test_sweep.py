@@ -313,6 +313,8 @@ def test_as_many_run_at_a_time_as_cores_have_threads_and_four_on_each_gpu(monkey
     assert at_once(threads=1) == 8
     assert at_once(threads=3) == 2
     assert at_once(threads=16) == 1
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    assert at_once(threads=0) == 2
     with_cards(monkeypatch, "0,1,2")
     assert at_once() == at_once("auto", "cuda:1") == 12
     assert at_once("cuda:1") == at_once("cuda:1", "cpu") == 4
