@@ -14,6 +14,8 @@ from mixzoo.config import RunConfig, Train, resolve
 from mixzoo.data import places
 from mixzoo.data.batches import labelled_images, refuse_few
 from mixzoo.directory import (
+    FLEET,
+    RUN,
     differences,
     environment,
     lock,
@@ -188,9 +190,12 @@ def open_run(zoo: Zoo, home: Path, device: str = "auto") -> Opened:
 def open_config(zoo: Zoo, home: Path) -> tuple[Zoo, RunConfig, list[str]]:
     """The config of the run in this directory, the zoo in which its names mean what they did, and what changed since.
 
-    CheckpointError where it is no run, or where a plugin that it needs is not there.
+    CheckpointError where it is no run, or a fleet of them, or where a plugin that it needs is not there.
     """
-    if not (home / "run.toml").is_file():
+    if (home / FLEET).is_file():
+        runs = sorted(path.parent for path in home.glob(f"*/{RUN}"))
+        raise CheckpointError(f"{home}: it is a fleet; name one of its runs, such as {next(iter(runs), home / 'RUN')}")
+    if not (home / RUN).is_file():
         reason = "has no run.toml, so it is no run" if home.is_dir() else "no such directory"
         raise CheckpointError(f"{home}: {reason}; `mixzoo train` makes one")
     environment = home / "environment.json"

@@ -295,6 +295,13 @@ def test_a_damaged_table_of_members_is_named(tmp_path, content):
         sweep.resume(toy_zoo(), fleet.home, None, Watch(), [])
 
 
+def test_pictures_of_a_fleet_are_those_of_a_run_that_is_to_be_named(mixzoo, tmp_path):
+    planned_fleet(tmp_path, "seed=1", "seed=2")
+    code, out, err = mixzoo("interpolate", "fleet")
+    assert (code, out) == (4, "")
+    assert err == "mixzoo: fleet: it is a fleet; name one of its runs, such as fleet/seed=1\n"
+
+
 def test_resume_waits_for_no_member_that_still_runs(tmp_path):
     fleet = planned_fleet(tmp_path, "a", "b")
     before = (fleet.home / "fleet.json").read_bytes()
