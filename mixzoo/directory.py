@@ -22,7 +22,7 @@ from mixzoo.errors import CheckpointError, ConfigError, LockedError, StorageErro
 from mixzoo.plugins import Zoo
 from mixzoo.protocols import Dataset
 from mixzoo.provenance import origins
-from mixzoo.training.checkpoint import saved
+from mixzoo.training.checkpoint import flush_entries, saved, write_flushed
 
 ROOT = Path("runs")
 RUN, FLEET = "run.toml", "fleet.json"  # the file by which a run, or a fleet of runs, is told
@@ -143,10 +143,11 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a small file whole or not at all."""
+    """Write a small file whole or not at all, power cuts included."""
     temporary = path.with_name(f".tmp-{path.name}")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        write_flushed(temporary, text.encode())
         os.replace(temporary, path)
+        flush_entries(path.parent)
     except OSError as err:
         raise StorageError(f"{path}: cannot be written: {err.strerror}") from err

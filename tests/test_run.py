@@ -12,7 +12,7 @@ from typing import ClassVar
 import pytest
 import torch
 
-from mixzoo.directory import lock
+from mixzoo.directory import lock, write_text
 from mixzoo.errors import (
     CheckpointError,
     ConfigError,
@@ -448,12 +448,31 @@ def test_a_disk_that_refuses_a_checkpoint_is_a_storage_error_and_keeps_the_last(
             raise OSError(28, "No space left on device")
         path.write_bytes(content)
 
-    monkeypatch.setattr(checkpoint, "_write", full)
+    monkeypatch.setattr(checkpoint, "write_flushed", full)
     with pytest.raises(StorageError, match="the checkpoint could not be written: No space left on device"):
         trained(tmp_path / "run")
     kept = saved(tmp_path / "run" / "checkpoints")
     assert [path.name for path in kept] == ["step-00000005"]
     assert not list((tmp_path / "run" / "checkpoints").glob(".tmp*"))
+
+
+def test_a_small_file_is_on_the_disk_before_it_takes_the_place_of_the_old_one(tmp_path, monkeypatch):
+    """So that a power cut leaves the one or the other, and no empty file."""
+    calls, replace_plainly = [], os.replace
+
+    def fsync(handle):
+        calls.append(("flushed", os.fstat(handle).st_ino, os.fstat(handle).st_size))
+
+    def replace(source, target):
+        calls.append(("in its place", os.stat(source).st_ino))
+        replace_plainly(source, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", replace)
+    write_text(tmp_path / "status.json", "{}\n")
+    number, folder = (tmp_path / "status.json").stat().st_ino, tmp_path.stat().st_ino
+    assert calls[:2] == [("flushed", number, 3), ("in its place", number)]
+    assert [call[:2] for call in calls[2:]] == [("flushed", folder)]
 
 
 def test_a_part_that_breaks_its_contract_is_named(tmp_path):

@@ -45,15 +45,15 @@ def commit(directory: Path, players: Players, progress: Progress, *, keep: int) 
         temporary.mkdir(parents=True)
         files = {f"{stem}.safetensors": save(tensors) for stem, tensors in state_of(players).items()}
         for name, content in files.items():
-            _write(temporary / name, content)
+            write_flushed(temporary / name, content)
         hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
         manifest = {"format": FORMAT, "files": hashes, **asdict(progress)}
-        _write(temporary / MANIFEST, json.dumps(manifest, indent=2).encode())
-        _flush(temporary)
+        write_flushed(temporary / MANIFEST, json.dumps(manifest, indent=2).encode())
+        flush_entries(temporary)
         if target.exists():  # left by a run that was stopped after this very step and resumed before it
             shutil.rmtree(target)
         temporary.rename(target)
-        _flush(directory)
+        flush_entries(directory)
     except OSError as err:
         shutil.rmtree(temporary, ignore_errors=True)
         raise StorageError(f"{target}: the checkpoint could not be written: {err.strerror or err}") from err
@@ -179,14 +179,14 @@ def _kind(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_flushed(path: Path, content: bytes) -> None:
     with path.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
 
 
-def _flush(directory: Path) -> None:
+def flush_entries(directory: Path) -> None:
     """Make the directory's entries themselves survive a power cut."""
     handle = os.open(directory, os.O_RDONLY)
     try:
