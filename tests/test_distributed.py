@@ -41,6 +41,7 @@ from two_processes import (
 QUICK = ("amr, bernoulli of three", "a mixer that learns", "amr_supervised, two mixes")
 ROUNDING = 1e-13  # of a player's largest gradient, in float64; measured up to 4e-15
 DRIFT = 1e-9  # relative, of what 20 steps report; measured up to 2e-11, with norms before which biases have no gradient
+WEIGHTS = 1e-7  # after 20 steps of up to 1e-3; measured up to 2e-8, of biases before norms, whose gradient is rounding
 NUMBERS = {"steps": 12, "log_every": 1, "evaluate_every": 6, "checkpoint_every": 4}
 FLAGS = {"objective": "amr:beta=0.1", "mixer": "dirichlet:k=3", "autoencoder": "toy_net:dropout=0.2"}
 
@@ -63,7 +64,7 @@ def of_two(tmp_path_factory):
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in CASES]
 )
-def test_two_processes_have_the_gradients_and_report_what_one_does(name, of_two):
+def test_two_processes_have_the_gradients_reports_and_weights_of_one(name, of_two):
     one, two = alone(name), of_two(name)
     assert one.keys() == two.keys()
     for player in ("autoencoder", "discriminator", "probe"):
@@ -75,6 +76,10 @@ def test_two_processes_have_the_gradients_and_report_what_one_does(name, of_two)
     assert len({key.split("/")[1] for key in reports}) == 20
     for key in reports:
         torch.testing.assert_close(two[key], one[key], rtol=DRIFT, atol=DRIFT)
+    weights = [key for key in one if key.startswith("weight/")]
+    assert {key.split("/")[1] for key in weights} >= {"autoencoder", "probe"}
+    for key in weights:
+        torch.testing.assert_close(two[key], one[key], rtol=0, atol=WEIGHTS)
 
 
 def test_codes_of_other_processes_teach_the_encoder(of_two, monkeypatch):

@@ -269,16 +269,13 @@ def test_workers_that_would_read_nothing_are_refused(photos, data_on):
 @pytest.mark.parametrize(
     ("flag", "value", "words"),
     [
-        ("--data-on", "disk", "data_on='disk' must be one of 'auto', 'device', 'host', 'stream'"),
-        ("--workers", "65", "workers=65 must be <= 64"),
-        ("--workers", "-1", "workers=-1 must be >= 0"),
+        ("--data-on", "disk", "data_on='disk' must be one of 'auto', 'device', 'host', 'stream'."),
+        ("--workers", "65", "workers=65 must be an integer >= 0 and <= 64 (or not given)."),
+        ("--workers", "-1", "workers=-1 must be an integer >= 0 and <= 64 (or not given)."),
     ],
 )
 def test_a_place_or_a_number_of_workers_that_is_not_allowed_is_refused(mixzoo, flag, value, words):
-    code, _, err = mixzoo("train", flag, value)
-    assert (code, err.count("\n")) == (2, 1)
-    assert words.partition(" must")[0].partition("=")[2].strip("'") in err
-    assert "must be" in err or "allowed" in err or "expected" in err
+    assert mixzoo("train", flag, value) == (2, "", f"mixzoo: {flag}: {words}\n")
 
 
 def test_free_memory_is_what_the_kernel_says_within_the_limit_of_a_container(tmp_path, monkeypatch):
