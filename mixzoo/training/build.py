@@ -186,5 +186,5 @@ def _adam(train: Train, player: str, parameters: list[nn.Parameter], device: tor
         betas=(train.beta1, train.beta2),
         weight_decay=train.weight_decay,
         fused=device.type in ("cpu", "cuda"),  # one kernel for all weights
-        capturable=device.type == "cuda" and train.engine in ("auto", "graph"),  # its count of steps where a graph is
+        capturable=device.type == "cuda" and train.engine in ("auto", "graph"),  # it counts steps where a graph can
     )
