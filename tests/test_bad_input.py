@@ -1,0 +1,20 @@
+"""Each situation of benchmarks/bad_input.py ends as its row says; every row is a process, so they are marked slow."""
+
+import pytest
+
+from bad_input import Finished, Row, ended, rows
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", rows([]), ids=lambda row: row.situation)
+def test_bad_input_ends_in_one_clear_line(row):
+    finished = ended(row)
+    assert not row.problem(finished), finished.text
+
+
+def test_a_row_notices_another_ending():
+    row = Row("a situation", lambda folder: Finished(2, ""), 2, "use auto or cpu")
+    assert not row.problem(Finished(2, "--device 'x' cannot be used here;\n use auto or cpu"))
+    assert "exit code 1" in row.problem(Finished(1, "use auto or cpu"))
+    assert "traceback" in row.problem(Finished(2, "Traceback (most recent call last): use auto or cpu"))
+    assert "does not say" in row.problem(Finished(2, "use cuda"))
