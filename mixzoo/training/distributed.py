@@ -55,7 +55,7 @@ class World:
         """The whole batch, differentiable: what others make of this process's part comes back in its gradient."""
         if self.size == 1:
             return own
-        gathered: Tensor = Gathered.apply(own, self.rank, self.size)  # type: ignore[no-untyped-call]
+        gathered: Tensor = Gathered.apply(own, self.rank, self.size)
         return gathered
 
     def mean(self, own: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:

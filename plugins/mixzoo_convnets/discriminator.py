@@ -80,7 +80,7 @@ class ConvDiscriminator(nn.Module):
         last = self.layers[-1]
         assert isinstance(last, nn.Conv2d)
         self.head = label_head(last.in_channels * (height >> scales) * (width >> scales), setting.head)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster where no norm is between
+        self.to(memory_format=torch.channels_last)  # faster where no norm is between
 
     def forward(self, x: Float[Tensor, "batch channels height width"]) -> Scores:
         features = self.layers[:-1](x)

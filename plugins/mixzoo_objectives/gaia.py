@@ -33,11 +33,13 @@ class GAIA:
     The idea is E_rec + E_mix against E_real - E_rec - E_mix (the authors' words; the formulas of timsainburg.com/gaia
     have the two minus signs in the wrong loss), balanced by sigmoids. The authors' code weighs E_mix against E_rec by
     σ(s (E_mix - E_rec)), fakes in D's loss by another sigmoid, and both learning rates by σ(s (E_real - E_fake)). Here
-    those sigmoids are the slopes of a smooth maximum and of a softplus: the same weights, constant in the gradient as
-    BEGAN's k is, from the batch alone, and no learning rate that an objective could not see. D looks away from fakes
-    once it redraws them worse than real images, as in BEGAN and the authors' later code; their first release turns this
-    weight round. Losses are not clipped at ±1, which would leave them without a gradient. L_dist has the text's log₂
-    and the code's mean over pairs (the text divides by the batch); its weight there is 5·10⁻⁵, too little to matter.
+    those sigmoids are the slopes of a smooth maximum and of a softplus: the same weights, held constant in the gradient
+    as BEGAN's k is, from the batch alone, and no learning rate that an objective could not see. The authors' TensorFlow
+    code differentiates through its sigmoids as well. D looks away from fakes, reconstructions and mixes alike, once it
+    redraws them worse than real images, as in BEGAN; the authors' later code looks away from mixes only, and their
+    first release turns this weight round. Losses are not clipped at ±1, which would leave them without a gradient.
+    L_dist has the text's log₂ and the code's mean over pairs (the text divides by the batch); its weight there is
+    5·10⁻⁵, too little to matter.
 
     It takes `--discriminator autoencoding`; the published weight of a mix is N(1/2, 1/4²), `--mixer mixup:law=gaia`.
     """
