@@ -1,7 +1,8 @@
 """A stack of layers, run in the form that is fastest on a CPU: the same function to rounding, by fewer operations.
 
-Nothing but the way changes: layers, their order and the names of their weights stay those of the list, and on other
-devices they run one after another. What each form gains is measured by benchmarks/step.py.
+Nothing but the way changes: layers, their order and the names of their weights stay those of the list. On other
+devices, and while a program is exported (torch.export, torch.jit.trace, ONNX), the layers run one after another: what
+is exported may run anywhere. What each form gains is measured by benchmarks/step.py.
 """
 
 from typing import TypeGuard
@@ -18,10 +19,10 @@ class Stack(nn.Sequential):
     """Layers one after another; on a CPU, two that are faster as one convolution are one."""
 
     def forward(self, x: Float[Tensor, "batch channels height width"]) -> Tensor:
-        layers = list(self)
+        layers, plain = list(self), x.device.type != "cpu" or is_exported()
         while layers:
             layer, following = layers.pop(0), layers[0] if layers else None
-            if x.device.type != "cpu":
+            if plain:
                 x = layer(x)
             elif is_conv(layer, 1) and is_conv(following, 3) and layer.in_channels + 1 < layer.out_channels:
                 x = begin(x, layer, following)
@@ -34,6 +35,14 @@ class Stack(nn.Sequential):
             else:
                 x = layer(x)
         return x
+
+
+def is_exported() -> bool:
+    """Whether this pass is being recorded by torch.export or torch.jit.trace, and with either by an ONNX exporter.
+
+    False under torch.compile, which runs the program on this machine.
+    """
+    return torch.compiler.is_exporting() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]  # not in its __all__
 
 
 def is_conv(layer: nn.Module | None, side: int) -> TypeGuard[nn.Conv2d]:
@@ -51,7 +60,8 @@ def begin(
     frame = int(first.padding[0])
     assert first.bias is not None
     ones = x.new_ones(1, 1, x.shape[2] + 2 * frame, x.shape[3] + 2 * frame)
-    framed = torch.cat([F.pad(x, [frame] * 4), ones.expand(len(x), -1, -1, -1)], dim=1)
+    # x.shape[0], not len(x): a tracer sees len as a constant, and the batch size would be frozen
+    framed = torch.cat([F.pad(x, [frame] * 4), ones.expand(x.shape[0], -1, -1, -1)], dim=1)
     mixing = torch.cat([first.weight.flatten(1), first.bias[:, None]], dim=1)  # [middle, channels + 1]
     weight = conv.weight  # read once: each time, spectral norm takes a step
     kernel = torch.einsum("omhw,mc->ochw", weight, mixing)
@@ -79,6 +89,6 @@ def gather(x: Float[Tensor, "batch channels height width"], conv: nn.Conv2d) -> 
     A convolution with few maps out leaves most of a vector unit idle.
     """
     taps = conv.weight.flip(2, 3).permute(0, 2, 3, 1).reshape(1, -1, conv.in_channels)  # [1, out * 9, channels]
-    products = torch.bmm(taps.expand(len(x), -1, -1), x.flatten(2))
+    products = torch.bmm(taps.expand(x.shape[0], -1, -1), x.flatten(2))
     assert conv.bias is not None
     return F.fold(products, x.shape[2:], 3, padding=1) + conv.bias[:, None, None]
