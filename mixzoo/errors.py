@@ -82,7 +82,7 @@ def shown(value: object) -> str:
         text = printable(repr(value))
     except RecursionError:
         return f"a {type(value).__name__} nested too deeply"
-    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}... ({len(text)} characters)"
+    return shortened(text)
 
 
 def printable(text: str) -> str:
@@ -90,10 +90,21 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
+def excerpt(text: object) -> str:
+    """What a user wrote, without quotes, for the beginning of a message: printable, and of a length that is read."""
+    return shortened(printable(str(text)))
+
+
+def shortened(text: str) -> str:
+    """The text, or its beginning and its length if that is too long for a message."""
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}... ({len(text)} characters)"
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
-    """' Did you mean 'x'?' for the known name closest to `name`, or nothing when none is close."""
-    close = get_close_matches(name, list(known), n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
+    """' Did you mean 'x'?' for the known name closest to `name` in any case, or nothing when none is close."""
+    names = {each.lower(): each for each in known}
+    close = get_close_matches(name.lower(), names, n=1)
+    return f" Did you mean {names[close[0]]!r}?" if close else ""
 
 
 def listing(names: Iterable[str]) -> str:

@@ -4,6 +4,7 @@ import sys
 from typing import Annotated
 
 import typer
+from typer._click.exceptions import ClickException, NoArgsIsHelpError, UsageError  # as mixzoo/cli/usage.py has them
 
 from mixzoo.cli.bench import bench
 from mixzoo.cli.check import check
@@ -13,7 +14,9 @@ from mixzoo.cli.new_plugin import new_plugin
 from mixzoo.cli.plugins import plugins
 from mixzoo.cli.resume import resume
 from mixzoo.cli.show import show
+from mixzoo.cli.streams import safe_streams
 from mixzoo.cli.train import train
+from mixzoo.cli.usage import usage_message
 from mixzoo.errors import MixzooError
 
 app = typer.Typer(
@@ -56,8 +59,22 @@ app.command("new-plugin")(new_plugin)
 
 def main() -> None:
     """Run the command line; trouble that a user can act on is one line and an exit code of its own."""
+    with safe_streams():
+        sys.exit(_run())
+
+
+def _run() -> int:
+    """The exit code of the command that sys.argv spells, after its message."""
     try:
-        app()
+        code = app(standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except NoArgsIsHelpError as err:
+        err.show()
+        return UsageError.exit_code
+    except ClickException as err:
+        print(f"mixzoo: {usage_message(err, sys.argv[1:])}", file=sys.stderr)
+        return err.exit_code
     except MixzooError as err:
         print(f"mixzoo: {err}", file=sys.stderr)
-        sys.exit(err.exit_code)
+        return err.exit_code

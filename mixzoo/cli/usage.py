@@ -1,0 +1,93 @@
+"""What is wrong with a command line, in one line, as every other message is."""
+
+# typer's parser has no public names for its exceptions; these are the same since typer 0.26.
+from typer._click.core import Command
+from typer._click.exceptions import BadOptionUsage, ClickException, MissingParameter, NoSuchOption, UsageError
+from typer.core import TyperArgument, TyperGroup, TyperOption
+
+from mixzoo.errors import excerpt, nearest, printable, shown
+
+OTHER_WORDS = {  # what other programs call it
+    "--epochs": "--steps",
+    "--iterations": "--steps",
+    "--learning-rate": "--lr",
+    "--model": "--autoencoder",
+    "--loss": "--objective",
+    "--output": "--out",
+    "--gpu": "--device",
+    "--cuda": "--device",
+    "--resume": "`mixzoo resume`",
+}
+DASHES = "\N{EN DASH}\N{EM DASH}\N{MINUS SIGN}\N{HYPHEN}\N{NON-BREAKING HYPHEN}"  # what text editors make of --
+
+
+def usage_message(err: ClickException, words: list[str]) -> str:
+    """The line for what the parser refused of a command line; `words` is what was typed after `mixzoo`."""
+    if isinstance(err, BadOptionUsage):
+        use = "a value is needed after it" if "requires" in err.message else "it takes no value"
+        return f"{err.option_name}: {use}; see `mixzoo {words[0]} --help`"
+    context = err.ctx if isinstance(err, UsageError) else None
+    if context is None:
+        return printable(err.format_message())
+    command = f"mixzoo {context.info_name}" if context.parent else "mixzoo"
+    match err:
+        case NoSuchOption():
+            return _no_such_option(context.command, command, err.option_name, words)
+        case MissingParameter(param=TyperArgument() as argument):
+            metavar, about = argument.metavar or argument.name or "", argument.help or ""
+            return f"{metavar} is missing: {about.rstrip('.')}; write `{command} {metavar}`, see `{command} --help`"
+    if isinstance(context.command, TyperGroup):
+        return _no_such_command(context.command, words)
+    extra = err.message.partition("extra argument(s) (")[2]
+    for word in words[1:]:
+        if extra.startswith((f"{word})", f"{word} ")):
+            return _one_too_many(context.command, command, word)
+    return f"{printable(err.format_message())}; see `{command} --help`"
+
+
+def _no_such_option(given: Command, command: str, name: str, words: list[str]) -> str:
+    typed = next((word.partition("=")[0] for word in words if word.startswith(name)), name)  # -mixer comes as -m
+    wanted, known = _spelled(typed), _options(given)
+    if isinstance(given, TyperGroup):
+        having = [name for name, each in given.commands.items() if wanted in _options(each)]
+        if having:
+            return (
+                f"{wanted}: an option of {', '.join(having)}, not of mixzoo itself; write `mixzoo {having[0]} {wanted}`"
+            )
+    meant = f" Did you mean {OTHER_WORDS[wanted]}?" if wanted in OTHER_WORDS else _flag_near(wanted, known)
+    return f"{excerpt(typed)}: no such option of `{command}`.{meant} See `{command} --help`"
+
+
+def _no_such_command(group: TyperGroup, words: list[str]) -> str:
+    word = next((word for word in words if not word.startswith("-")), "")
+    return f"{shown(word)} is no command ({', '.join(group.commands)}).{nearest(word, group.commands)}"
+
+
+def _one_too_many(given: Command, command: str, word: str) -> str:
+    """A word that follows no flag: perhaps one itself."""
+    known, wanted = _options(given), _spelled(word)
+    if word[0] in DASHES:
+        wrong, meant = "flags begin with two plain hyphens", _flag_near(wanted, known)
+    else:
+        wrong = f"`{command}` has no place for it; a value stands after its flag"
+        meant = f" Did you mean {wanted}?" if wanted in known else ""
+    return f"{excerpt(word)}: {wrong}.{meant} See `{command} --help`"
+
+
+def _flag_near(wanted: str, known: dict[str, TyperOption]) -> str:
+    return nearest(wanted, known).replace("'", "")
+
+
+def _spelled(typed: str) -> str:
+    """The flag that was probably meant: --batch-images for -batch_images=8."""
+    return "--" + typed.strip("-" + DASHES).partition("=")[0].replace("_", "-").lower()
+
+
+def _options(command: Command) -> dict[str, TyperOption]:
+    """The options of a command by every name that they have."""
+    return {
+        name: param
+        for param in command.params
+        if isinstance(param, TyperOption)
+        for name in (*param.opts, *param.secondary_opts)
+    }
