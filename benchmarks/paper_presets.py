@@ -261,9 +261,11 @@ def header(cell: Cell, reading: str) -> str:
     """What the file says of itself."""
     lam = "" if cell.method == "vae" or (cell.method == "acai" and reading == "paper") else f", lambda {cell.lam:g}"
     what = "the text" if reading == "paper" else "the published scripts"
+    begins = "# D begins as the authors' did: He-normal weights and zero biases, before spectral norm.\n"
     return (
         f"# AMR, Table {cell.table}, {DATA[cell.data].title}: {cell.title}{lam}, as {what} had it. The paper's number: "
         f"{cell.number} %.\n# zoo_configs/README.md says what that number is, and how this file differs from it.\n"
+        f"{begins if cell.table == 4 and cell.method != 'vae' else ''}"
     )
 
 

@@ -11,6 +11,7 @@ import torch
 
 import cases
 import curves_png
+import dsprites_start
 import on_paper
 import scaling
 import step
@@ -40,6 +41,14 @@ def rows(text):
     return [
         [cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| ")
     ]
+
+
+def test_dsprites_start_says_how_far_each_step_moves_the_discriminator(monkeypatch, capsys):
+    out = run(dsprites_start, monkeypatch, capsys, "--steps", 2, "--seeds", 0, "--images", 80)
+    found = {row[0]: [float(cell) for cell in row[1:]] for row in rows(out)[1:]}
+    assert [found[name][0] for name in dsprites_start.ROWS] == pytest.approx([1.41, 0.58, 1.41], abs=0.02)
+    assert found["authors' step"][2] == 1
+    assert 0.7 < found["mixzoo"][2] < 1.5 < found["torch's own"][2]
 
 
 def test_step_times_both_by_turns(monkeypatch, capsys, tmp_path):

@@ -54,6 +54,18 @@ def test_weights_begin_as_the_authors_did():
             assert layer.bias.abs().max() > 0
 
 
+@pytest.mark.parametrize("iterations", [0, 5])
+def test_the_discriminator_begins_as_the_authors_did_before_spectral_norm(iterations):
+    """Torch's own weights have a scaled deviation of 0.58, and Adam's steps move them two and a half times as far."""
+    judge = built(DSpritesDiscriminator(power_iterations=iterations))
+    layers = [layer for layer in judge.layers if isinstance(layer, nn.Conv2d | nn.Linear)]
+    assert len(layers) == 7
+    for layer in layers:
+        weight = layer.parametrizations.weight.original if iterations else layer.weight
+        assert weight.std().item() * sqrt(weight[0].numel()) == pytest.approx(sqrt(2), rel=0.15)
+        assert layer.bias.abs().max() == 0
+
+
 @pytest.mark.parametrize(("iterations", "bounded"), [(30, True), (0, False)])
 def test_every_layer_of_the_discriminator_is_under_spectral_norm(iterations, bounded):
     judge = built(DSpritesDiscriminator(power_iterations=iterations))

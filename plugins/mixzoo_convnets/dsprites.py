@@ -68,7 +68,8 @@ class DSpritesDiscriminator:
     """Discriminator of AMR's authors for dSprites: spectral norm on every layer, one raw score per image.
 
     Their scripts for AMR have width 32; the one for AE+GAN left it at 64. They took one power iteration in each of five
-    passes of a step, here is one pass. Weights begin as torch's own.
+    passes of a step, here is one pass. Weights begin as theirs, He et al. 2015 (normal, fan-in, gain √2) with biases
+    at 0, before spectral norm divides them: their size is what Adam's steps are small against.
     """
 
     width: Width = 32
@@ -85,8 +86,9 @@ class DSpritesJudge(nn.Module):
     def __init__(self, options: DSpritesDiscriminator, setting: Setting) -> None:
         super().__init__()
         layers = encoder(setting.image_shape, options.width, options.hidden, 1)
-        for layer in layers if options.power_iterations else []:
-            if isinstance(layer, nn.Conv2d | nn.Linear):
+        for layer in layers:
+            begun(layer)
+            if options.power_iterations and isinstance(layer, nn.Conv2d | nn.Linear):
                 spectral_norm(layer, n_power_iterations=options.power_iterations)
         self.layers = nn.Sequential(*layers)
         self.head = label_head(options.hidden, setting.head)
