@@ -13,6 +13,7 @@ from torch import Tensor
 from mixzoo.config import RunConfig, Train, resolve
 from mixzoo.data import places
 from mixzoo.data.batches import labelled_images, refuse_few
+from mixzoo.devices import check_device, parse_device
 from mixzoo.directory import (
     FLEET,
     RUN,
@@ -108,7 +109,7 @@ def start(
 def refuse_unfit(zoo: Zoo, configs: Iterable[RunConfig]) -> None:
     """Refuse what `start` would refuse of any of them before it makes a directory; data are loaded once for all.
 
-    The parts are built on the CPU, without weights.
+    The parts are built on the CPU, without weights, and no GPU is opened: the process that asks starts others.
     """
     alike: dict[str, list[RunConfig]] = {}  # runs of the same data, so that no more than one set is held at a time
     for config in configs:
@@ -116,7 +117,7 @@ def refuse_unfit(zoo: Zoo, configs: Iterable[RunConfig]) -> None:
     for same in alike.values():
         placed = None
         for config in same:
-            placed, device = _fitting(config, placed=placed)
+            placed, device = _fitting(config, placed=placed, untouched=True)
             with settings(config.train, device):
                 build_players(zoo, config, placed.data, torch.device("cpu"), restored=True)
 
@@ -204,8 +205,11 @@ def open_config(zoo: Zoo, home: Path) -> tuple[Zoo, RunConfig, list[str]]:
     return zoo, resolve(zoo, home / "run.toml", {}, {}), changes(zoo, parts)
 
 
-def pick_device(name: str, world: World = ALONE) -> torch.device:
-    """The device of that name; 'auto' is a GPU where there is one, and each process of a machine has one of its own."""
+def pick_device(name: str, world: World = ALONE, *, untouched: bool = False) -> torch.device:
+    """The device of that name; 'auto' is a GPU if there is one. Of several processes each has a GPU of its own.
+
+    ConfigError if this machine lacks it. `untouched` is for a process that will not compute there: no card is opened.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if world.size > 1 and name not in ("cpu", "cuda"):
@@ -214,14 +218,12 @@ def pick_device(name: str, world: World = ALONE) -> torch.device:
         )
     if world.size > 1 and name == "cuda":
         name = f"cuda:{world.local_rank}"
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as err:
-        reason = str(err).partition("\n")[0]
-        raise ConfigError(f"--device {name!r} cannot be used here ({reason}); use auto or cpu") from err
-    if device.type == "cuda":
-        torch.cuda.set_device(device)  # where streams and graphs are made
+    device = parse_device(name)
+    check_device(device, name, untouched=untouched)
+    # Streams and graphs are made on the current card. 'cuda' without a number is that card already, and stays without:
+    # a number would say that the user asked for this one.
+    if device.type == "cuda" and device.index is not None and not untouched:
+        torch.cuda.set_device(device)
     return device
 
 
@@ -333,15 +335,16 @@ def _finish(
 
 
 def _fitting(
-    config: RunConfig, world: World = ALONE, placed: places.Placed | None = None
+    config: RunConfig, world: World = ALONE, placed: places.Placed | None = None, *, untouched: bool = False
 ) -> tuple[places.Placed, torch.device]:
-    """The run's data, loaded if they are not given, and device.
+    """The run's data, loaded if they are not given, and device; `untouched` leaves that as it is.
 
     Refused where they are not there, or do not go with its numbers and metrics.
     """
-    device = pick_device(config.train.device, world)
+    device = pick_device(config.train.device, world, untouched=untouched)
     refuse_engine(config.train, device, world)
-    placed = placed or _load(config, device, world)
+    # To know how much room a card has, one must open it; where the data would go is of no interest to who only checks.
+    placed = placed or _load(config, torch.device("cpu") if untouched else device, world)
     refuse_few(placed.data.train, config.train.batch_images)
     labelled_images(config.train, len(placed.data.train))
     _refuse_metrics(config, placed.data)

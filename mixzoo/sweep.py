@@ -205,7 +205,8 @@ def _short(member: Entry) -> str:
 
 def _cards(configs: Mapping[str, RunConfig]) -> Cards:
     """The cards of the machine, and which members run on them."""
-    found = {device: pick_device(device) for device in {config.train.device for config in configs.values()}}
+    named = {config.train.device for config in configs.values()}
+    found = {name: pick_device(name, untouched=True) for name in named}  # the runs open them, in their own processes
     return Cards({name: found[config.train.device] for name, config in configs.items()}, visible())
 
 

@@ -25,7 +25,7 @@ from mixzoo.errors import (
     StorageError,
 )
 from mixzoo.plugins import Offer
-from mixzoo.run import open_run, pick_device, resume, start
+from mixzoo.run import open_run, resume, start
 from mixzoo.training.checkpoint import saved
 from mixzoo.training.distributed import World
 from mixzoo.training.logs import CLOCK, Show, read_metrics
@@ -412,15 +412,6 @@ def test_trouble_before_the_first_step_has_a_status_and_the_run_begins_when_resu
     assert json.loads((tmp_path / "run" / "status.json").read_text())["exit"] == 7
     resume(toy_zoo(), tmp_path / "run")
     assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "completed"
-
-
-def test_a_gpu_that_is_named_is_the_one_that_streams_are_made_on(monkeypatch):
-    current = []
-    monkeypatch.setattr(torch, "empty", lambda *_, **__: None)
-    monkeypatch.setattr(torch.cuda, "set_device", current.append)
-    pick_device("cpu")
-    assert current == []
-    assert [pick_device("cuda:1")] == current == [torch.device("cuda:1")]
 
 
 def test_a_discriminator_whose_scores_depend_on_the_batch_is_refused(tmp_path, monkeypatch):

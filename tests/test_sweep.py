@@ -21,6 +21,7 @@ from mixzoo.processes import Watch
 from mixzoo.sweep import Entry, Fleet, refuse_failed
 from mixzoo.training.checkpoint import saved
 from mixzoo.training.logs import CLOCK, read_metrics
+from simulated_cuda import install_cards
 from toys import SMALL, TOYS, toy_config, toy_zoo
 
 HERE = Path(__file__).parent
@@ -340,8 +341,7 @@ def stand_in(monkeypatch, tmp_path, script):
 def with_cards(monkeypatch, names):
     """As if the process had those cards."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", names)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(names.split(",")))
-    monkeypatch.setattr(sweep, "pick_device", lambda name: torch.device("cuda" if name == "auto" else name))
+    install_cards(monkeypatch, len(names.split(",")))
 
 
 def test_members_are_spread_over_the_cards_that_the_fleet_may_use(tmp_path, monkeypatch):

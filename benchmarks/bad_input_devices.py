@@ -1,0 +1,32 @@
+"""Rows of bad_input.py: devices that a run cannot have."""
+
+from bad_input import TINY, Row, mixzoo
+
+DIGITS = (*TINY[: TINY.index("--device")], "--data", "digits")  # they need no files
+NO_CARD = {"CUDA_VISIBLE_DEVICES": ""}  # the same on a machine that has one
+
+
+def _train(device: str, says: str, *more: str) -> Row:
+    return Row(
+        f"--device {device} {' '.join(more)}".strip(),
+        lambda folder: mixzoo(folder, "train", *DIGITS, "--device", device, *more, env=NO_CARD),
+        2,
+        says,
+    )
+
+
+ROWS = [
+    _train("gpu", "--device 'gpu' cannot be used here (torch has no device of that name); use cuda"),
+    _train("GPU:1", "use cuda:1"),
+    _train("0", "use cuda:0"),
+    _train("toaster", "use auto, cpu, cuda or cuda:NUMBER"),
+    _train("cuda:1", "--device 'cuda:1' cannot be used here ("),
+    _train("vulkan", "cannot be used here (Could not run 'aten::empty.memory_format' with arguments from the 'Vulkan' "
+                     "backend); use auto or cpu"),
+    _train("hpu", "cannot be used here (No module named 'torch.hpu'); use auto or cpu"),
+    _train("meta", "tensors on it hold no numbers"),
+    _train("cpu:3", "a machine has one CPU device, whatever its cores"),
+    _train("gpu", "use cuda", "--seeds", "1,2"),
+    _train("cpu", "--engine graph captures CUDA graphs, and the run is on cpu; use eager or auto", "--engine", "graph"),
+    _train("cpu", "--precision tf32 is a way of GPUs", "--precision", "tf32"),
+]  # fmt: skip
