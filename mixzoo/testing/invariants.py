@@ -20,7 +20,9 @@ _CONTRACT = "by construction: "
 _OWN = "the law of one mixer, in its own tests"
 
 INVARIANTS = (
-    Invariant("I1", "shape, dtype and device are kept", ("keeps_shape_and_dtype", "share_fits_the_codes")),
+    Invariant(
+        "I1", "shape, dtype and device are kept", ("is_a_mixer", "keeps_shape_and_dtype", "share_fits_the_codes")
+    ),
     Invariant(
         "I2",
         "inputs are not written to, the result aliases none",

@@ -20,6 +20,7 @@ from mixzoo.testing import mixers as m
 from mixzoo.testing import recipes
 from mixzoo.testing.cases import MixerCase, any_mixer, fixed_latent, law_case, mixer_cases, takes_vectors
 from mixzoo.testing.hypotheses import strategies
+from mixzoo.testing.mixer_signature import check_is_a_mixer
 from mixzoo.testing.report import Check, check_from
 
 LARGE = ((16, 12, 10), (64,))  # codes on which a point of the simplex can be told
@@ -99,6 +100,7 @@ def _option(function: Callable[..., None]) -> Check:
 
 
 mixer_checks: tuple[Check, ...] = (
+    check_from(check_is_a_mixer, "mixer", stops=True),
     _check(m.check_k_is_at_least_2),
     _check(m.check_keeps_shape_and_dtype),
     _check(m.check_share_fits_the_codes),

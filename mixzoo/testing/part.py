@@ -82,7 +82,10 @@ def left_out_by(part: Any, kind: str) -> Mapping[str, str]:
     if kind == "mixer" and hasattr(part, "build"):
         from mixzoo.testing.cases import any_mixer
 
-        own |= getattr(any_mixer(part), "checks_left_out", {})
+        try:
+            own |= getattr(any_mixer(part), "checks_left_out", {})
+        except Exception:  # what builds no mixer leaves nothing out; the first check says why it builds none
+            return own
     return own
 
 

@@ -43,6 +43,7 @@ class Check:
     cases: Callable[[Any], Any] | None = None  # strategy of the function's argument; None: the part itself
     samples: bool = False  # the function takes a number of samples too
     least_effort: Effort = "low"  # a slow check runs from this effort on
+    stops: bool = False  # if it fails, no other check of the part has a meaning, and none is run
 
 
 def check_from(
@@ -53,11 +54,12 @@ def check_from(
     cases: Callable[[Any], Any] | None = None,
     samples: bool = False,
     least_effort: Effort = "low",
+    stops: bool = False,
 ) -> Check:
     """The check that `check_<name>` or `law_<name>` tests; its promise is the first line of the docstring."""
     name = function.__name__.removeprefix("check_").removeprefix("law_")
     promise = (function.__doc__ or "").strip().partition("\n")[0]
-    return Check(name, kind, function, promise, applies, cases, samples, least_effort)
+    return Check(name, kind, function, promise, applies, cases, samples, least_effort, stops)
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,8 @@ def run_checks(
     """The report of `checks` on `part`; `name` is what the report calls it, `each` is told every outcome as it comes.
 
     `leave_out`, name -> reason, adds to the part's own `checks_left_out`. What is left out runs all the same, so that
-    a reason that no longer holds is seen. ConfigError for a name that is no check, and for a missing reason.
+    a reason that no longer holds is seen. After a failed check that `stops`, none is run. Raises ConfigError for a name
+    that is no check, and for a missing reason.
     """
     if any(check.cases for check in checks):
         strategies()  # says what to install, before anything runs
@@ -162,6 +165,8 @@ def run_checks(
     for check in checks:
         outcomes.append(run_check(check, part, effort, reasons.get(check.name, "")))
         each(outcomes[-1])
+        if check.stops and outcomes[-1].status == "failed":
+            break
     return Report(name or shown(part), kind, tuple(outcomes))
 
 

@@ -50,6 +50,13 @@ def test_a_failure_says_why_and_for_which_smallest_case():
     ]
 
 
+def test_after_a_failed_check_that_stops_no_other_is_run():
+    stopping = check_from(check_is_even, "number", stops=True)
+    assert len(run_checks(3, "number", (stopping, *CHECKS), effort="low").outcomes) == 1
+    assert len(run_checks(2, "number", (stopping, *CHECKS), effort="low").outcomes) == 5
+    assert len(run_checks(3, "number", (stopping, *CHECKS), effort="low", leave_out={"is_even": "odd"}).outcomes) == 5
+
+
 def test_the_counts_add_up_and_the_json_has_them_all():
     found = report(0, leave_out={"breaks": "it is meant to"})
     assert found.counts == "2 checks ran, 1 passed, 1 left out, 1 do not apply"
@@ -104,7 +111,7 @@ def test_a_spec_that_names_no_part_or_several_is_refused():
 
 def test_a_mixer_that_is_no_mixer_fails_with_what_it_lacks():
     report = check_part(object(), kind="mixer", effort="low")
-    assert not report.passed
+    assert [outcome.check.name for outcome in report.outcomes] == ["is_a_mixer"]
     assert "it lacks __call__, at, draw, k" in report.failed[0].detail
 
 
@@ -118,7 +125,7 @@ def test_in_pytest_a_failed_check_fails_and_a_left_out_one_skips_with_its_reason
         by_id["mixup-refuses_vectors"]()
     by_id["mixup-k_is_at_least_2"]()
     (broken,) = parametrize_with_checks([object()], kind="mixer").mark.args[1][:1]
-    with pytest.raises(AssertionError, match=r"k is an integer of at least 2.* But: PluginError"):
+    with pytest.raises(AssertionError, match=r"It has k, draw.* But: it lacks __call__, at, draw, k"):
         broken.values[0]()
 
 

@@ -1,0 +1,102 @@
+"""Whether a part is a mixer at all: its members, what they are called with, and what they return."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mixzoo.draws import rng_for
+from mixzoo.protocols import CodeShape, Mixed, Mixer
+from mixzoo.testing.cases import CLASSES, any_mixer, fixed_latent
+
+SIGNATURES = {
+    "build": "build(setting) -> a mixer",
+    "k": "k: an int of at least 2, the sources of one mix",
+    "draw": "draw(shape, rng) -> a Tensor, or a dict of Tensors",
+    "draw_at": "draw_at(shape, rng, progress) -> a Tensor, or a dict of Tensors",
+    "__call__": "__call__(h, draw, labels=None) -> Mixed(h, share)",
+    "at": "at(point, shape) -> a draw",
+}
+MEMBERS = ("k", "draw", "__call__", "at")
+
+
+def check_is_a_mixer(part: Any) -> None:
+    """It has k, draw(shape, rng), at(point, shape), and __call__(h, draw, labels), which returns Mixed(h, share)."""
+    assert not isinstance(part, type), f"it is the class {part.__name__} itself; pass an instance, {part.__name__}()"
+    if hasattr(part, "build"):
+        check_takes("build", part.build, 1)
+        mixer = called("build", any_mixer, part)
+    else:
+        mixer = part
+        missing = [name for name in MEMBERS if not hasattr(mixer, name)]
+        assert not missing, f"it lacks {', '.join(sorted(missing))}; expected " + "; ".join(
+            SIGNATURES[name] for name in missing
+        )
+    assert isinstance(mixer, Mixer)
+    assert isinstance(mixer.k, int), f"k={mixer.k!r}; expected {SIGNATURES['k']}"
+
+    shape = CodeShape(3, fixed_latent(part) or (2, 5, 3))
+    check_takes("draw", mixer.draw, 2)
+    draw_at: Any = getattr(mixer, "draw_at", None)
+    if draw_at is not None:
+        check_takes("draw_at", draw_at, 3)
+    check_takes("__call__", mixer.forward if isinstance(mixer, nn.Module) else mixer.__call__, 3)
+    check_takes("at", mixer.at, 2)
+
+    k = max(mixer.k, 1)
+    h = torch.randn(k, shape.batch, *shape.latent, generator=rng_for(0, "codes"))
+    labels = torch.arange(k * shape.batch).reshape(k, shape.batch) % CLASSES
+    draw = called("draw", mixer.draw, shape, rng_for(0, "mix"))
+    check_is_a_draw("draw", draw)
+    if draw_at is not None:
+        check_is_a_draw("draw_at", called("draw_at", draw_at, shape, rng_for(0, "mix"), 0.5))
+    check_is_mixed(called("__call__", mixer, h, draw, labels))
+    point = torch.eye(k)[0]
+    draw = called("at", mixer.at, point, shape)
+    check_is_a_draw("at", draw)
+    check_is_mixed(called("__call__", mixer, h, draw, labels))
+
+
+def check_takes(name: str, method: Callable[..., Any], arguments: int) -> None:
+    """AssertionError if the method cannot be called with that many arguments by place."""
+    try:
+        signature = inspect.signature(method)
+    except (TypeError, ValueError):  # a callable that says nothing of itself, such as a builtin
+        return
+    try:
+        signature.bind(*[None] * arguments)
+    except TypeError:
+        own = str(signature).partition(" -> ")[0]
+        raise AssertionError(f"it has {name}{own}; expected {SIGNATURES[name]}") from None
+
+
+def called(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """What the function returns; an exception is an AssertionError with the signature that was expected."""
+    try:
+        return function(*arguments)
+    except Exception as err:  # whatever a stranger's method raises
+        reason = " ".join(str(err).split())
+        raise AssertionError(f"{name} raised {type(err).__name__}: {reason}; expected {SIGNATURES[name]}") from err
+
+
+def check_is_a_draw(name: str, draw: Any) -> None:
+    found = f"{name} returned {described(draw)}; expected {SIGNATURES[name]}"
+    assert isinstance(draw, Tensor | Mapping), found
+    assert isinstance(draw, Tensor) or all(isinstance(key, str) for key in draw), found
+
+
+def check_is_mixed(mixed: Any) -> None:
+    expected = f"expected {SIGNATURES['__call__']}"
+    assert isinstance(mixed, Mixed), f"__call__ returned {described(mixed)}; {expected}"
+    for name, tensor in (("h", mixed.h), ("share", mixed.share)):
+        assert isinstance(tensor, Tensor), f"__call__ returned Mixed with {name} {described(tensor)}; {expected}"
+
+
+def described(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"a Tensor of shape {list(value.shape)}"
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)}"
+    return "None" if value is None else f"a {type(value).__name__}"
