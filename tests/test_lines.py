@@ -73,7 +73,7 @@ def test_a_line_covers_its_area_at_every_angle(length, width):
 
 
 def test_a_line_is_as_wide_as_the_authors_draw_it():
-    """Their code brightens two pixels of each row or column: sums of its images of length 15, from upright to diagonal."""
+    """Their code brightens two pixels of each row or column: sums of images, from upright to diagonal."""
     angles = torch.tensor([0, pi / 12, pi / 6, pi / 4], dtype=torch.float64)
     steep = draw(pi / 2 + angles, length=15.0).double().sum((1, 2, 3)) / 255
     assert steep.tolist() == pytest.approx([30.00, 28.98, 25.98, 21.21], abs=0.1)
