@@ -21,6 +21,7 @@ from mixzoo.plugins import KINDS, Zoo, load_zoo
 from mixzoo.protocols import CodeShape, Mixer, Setting
 from mixzoo.resynthesis import sources
 from mixzoo.spec import parse_spec
+from mixzoo.strides import canonical
 from mixzoo.training.build import built, refuse_vector_codes
 
 
@@ -84,6 +85,7 @@ def mix(
             f"h is {h.dtype} of shape {tuple(h.shape)}; codes and images are batches of floating-point numbers, "
             "[batch, features] or [batch, channels, height, width]; stored bytes v are v / 127.5 - 1"
         )
+    h, labels = canonical(h), None if labels is None else canonical(labels)
     shape = CodeShape(len(h), tuple(h.shape[1:]))
     part = _mixer(mixer, shape.latent) if isinstance(mixer, str) else mixer
     if needs_map(part) and len(shape.latent) != 3:

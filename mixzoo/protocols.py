@@ -17,6 +17,8 @@ from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from torch import Generator, Tensor
 from torch.nn import Parameter
 
+from mixzoo.strides import canonical
+
 T = TypeVar("T")
 
 Terms: TypeAlias = dict[str, Tensor]  # named scalars, already weighted; a player descends on their sum
@@ -312,8 +314,8 @@ class Split:
         return len(self.images)
 
     def read(self, index: Int[Tensor, " some"]) -> Shaped[Tensor, "some channels height width"]:
-        """The images at `index`, as they are stored, in host memory."""
-        return self.images[index] if isinstance(self.images, Tensor) else self.images.read(index)
+        """The images at `index`, as they are stored, in host memory, with canonical strides (`mixzoo.strides`)."""
+        return canonical(self.images[index] if isinstance(self.images, Tensor) else self.images.read(index))
 
     @property
     def held(self) -> Tensor:

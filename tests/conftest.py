@@ -27,6 +27,12 @@ settings.register_profile("local", deadline=None, max_examples=50)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "bit_for_bit" in item.name:
+            item.add_marker("bit_exact")
+
+
 @pytest.fixture
 def mixzoo(monkeypatch, tmp_path, capsys):
     """Runs a command in this process, in an empty folder, with the toy parts installed."""

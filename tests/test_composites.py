@@ -84,6 +84,7 @@ def test_one_of_chooses_each_mixer_as_often_as_it_says_for_each_example_alone(p,
             assert abs(torch.corrcoef(torch.stack([chosen[:-1], chosen[1:]]))[0, 1]) < 6 / N**0.5
 
 
+@pytest.mark.bit_exact
 def test_an_example_of_one_of_is_just_what_the_mixer_chosen_makes_of_it():
     mixer = mixer_of("one_of:a=(dirichlet:k=3),b=(bernoulli:k=2),c=(label:k=4)")
     h, labels = sources(mixer, 32)
@@ -312,6 +313,7 @@ RUNS = [
 ]
 
 
+@pytest.mark.bit_exact
 @pytest.mark.parametrize("spec", RUNS)
 def test_a_run_with_a_composite_resumes_bit_for_bit(spec, tmp_path, monkeypatch):
     zoo = toy_zoo()

@@ -118,6 +118,7 @@ class Notes(Show):
         self.lines.append(text)
 
 
+@pytest.mark.bit_exact
 def test_a_run_of_two_stopped_by_a_signal_to_one_and_resumed_equals_an_unbroken_one(tmp_path):
     """Networks with dropout of their own too. Both stop after the same step, and process 0 commits it."""
     assert in_two(trains, tmp_path / "whole", NUMBERS, None, 5, FLAGS) == [0, 0]
@@ -156,6 +157,7 @@ def test_processes_ask_one_another_about_once_a_second(monkeypatch):
     assert StopTogether(World(1, 2))("SIGTERM") == "SIGTERM"
 
 
+@pytest.mark.bit_exact
 @pytest.mark.slow
 def test_a_run_of_two_goes_on_in_one_process_and_says_so(tmp_path):
     zoo, notes = toy_zoo(), Notes()

@@ -1,5 +1,6 @@
 """Randomness as data: a function of (seed, purpose, step), never of what was drawn before."""
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ def test_neighbouring_seeds_purposes_and_steps_share_nothing():
     assert correlations.abs().max() < 0.8
 
 
+@pytest.mark.bit_exact
 @given(st.integers(1, 30), st.integers(0, 100), st.integers(1, 60), st.integers(1, 59))
 def test_the_order_is_one_endless_sequence_however_it_is_cut(images, start, count, cut):
     cut = min(cut, count - 1)
@@ -59,6 +61,7 @@ def test_partner_permutations_are_uniform():
     assert ((counts - 500) ** 2 / 500).sum() < 92
 
 
+@pytest.mark.bit_exact
 def test_a_step_draws_the_same_whatever_was_drawn_before():
     mixer = load_zoo().recipe("mixer", "bernoulli:k=3")
     torch.manual_seed(1)
@@ -106,6 +109,7 @@ def test_one_step_and_the_next_are_uncorrelated():
     assert abs(torch.corrcoef(torch.stack([first, second]))[0, 1]) < 6 / 20_000**0.5
 
 
+@pytest.mark.bit_exact
 def test_another_mixer_meets_the_same_images_and_partners():
     zoo = load_zoo()
     a, b, more = (

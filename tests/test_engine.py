@@ -114,6 +114,7 @@ def test_a_recorded_step_of_real_networks_is_the_step_bit_for_bit(objective):
     assert all(torch.equal(one, two) for one, two in zip(found[1], expected[1], strict=True))
 
 
+@pytest.mark.bit_exact
 def test_warming_up_and_recording_leave_no_trace():
     players, images, draw = scene()
     before = [p.clone() for p in players.autoencoder.parameters()]
@@ -126,6 +127,7 @@ def test_warming_up_and_recording_leave_no_trace():
     assert not any(value.any() for value in moments)
 
 
+@pytest.mark.bit_exact
 def test_auto_keeps_a_recorded_step_that_agrees_and_trains_as_the_step_does():
     lines, recorder = [], Rerun()
 
@@ -137,6 +139,7 @@ def test_auto_keeps_a_recorded_step_that_agrees_and_trains_as_the_step_does():
     assert all(torch.equal(one, two) for one, two in zip(found[1], expected[1], strict=True))
 
 
+@pytest.mark.bit_exact
 @pytest.mark.parametrize(
     ("recorder", "why"),
     [
@@ -185,6 +188,7 @@ def test_no_recorded_step_is_kept_after_it_was_found_not_to_do():
     assert engine._graphed is None
 
 
+@pytest.mark.bit_exact
 def test_a_frozen_player_is_left_as_it_is():
     players, images, draw = scene(**REAL)
     frozen = replace(players, optimisers={k: v for k, v in players.optimisers.items() if k != "discriminator"})
@@ -271,6 +275,7 @@ def test_a_compiler_that_fails_is_one_line():
         Compiling(fails)(torch.zeros(1), torch.zeros(1), draw(0))
 
 
+@pytest.mark.bit_exact
 def test_blocks_of_draws_are_the_draws():
     """On a GPU a block is sent at once; here the stacking alone is at work."""
     _, _, draw = scene("amr", "bernoulli:k=3")
@@ -293,6 +298,7 @@ def test_no_block_goes_beyond_the_last_step():
     assert made == list(range(6))
 
 
+@pytest.mark.bit_exact
 def test_draws_of_other_shapes_go_one_by_one():
     _, _, draw = scene()
     first, second = draw(0), draw(1)

@@ -26,6 +26,7 @@ def test_a_part_of_each_kind_is_made_from_its_spec():
     assert callable(mixzoo.create("metric", "reconstruction"))
 
 
+@pytest.mark.bit_exact
 def test_a_network_is_made_with_the_same_weights_for_the_same_seed_and_leaves_the_default_generator_alone():
     state = torch.get_rng_state()
     a, b, other = (mixzoo.create("autoencoder", "acai", seed=seed).f[0].weight for seed in (1, 1, 2))
@@ -50,6 +51,7 @@ def test_a_mix_is_made_of_the_examples_and_shares_that_it_names(shape):
     torch.testing.assert_close(mixed.weights.sum(0), torch.ones(len(h)))
 
 
+@pytest.mark.bit_exact
 def test_a_batch_is_mixed_as_a_run_with_this_seed_mixes_it_at_this_step():
     h, mixer = codes(8, 2, 4, 4), mixzoo.create("mixer", "bernoulli:k=3")
     draws = draw_step(5, 17, mixer, CodeShape(8, (2, 4, 4)), 100)

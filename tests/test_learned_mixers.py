@@ -79,6 +79,7 @@ def test_each_feature_map_comes_from_a_source_as_often_as_the_softmax_says(k, se
         torch.testing.assert_close(chance[0].float(), torch.sigmoid(logits[0] - logits[1]))
 
 
+@pytest.mark.bit_exact
 def test_sources_may_change_places_where_the_embedding_sees_their_labels():
     """With sees=sources a source is picked for what it is, with the paper's sees=mix for the place that it has."""
     for sees, equal in (("sources", True), ("mix", False)):
@@ -288,6 +289,7 @@ def test_sources_may_change_places_together_with_their_weights(spec):
     torch.testing.assert_close(mixer(h[places], draw[places]).h, mixer(h, draw).h)
 
 
+@pytest.mark.bit_exact
 @pytest.mark.parametrize("spec", NETWORKS)
 def test_a_corner_is_that_source_exactly_and_its_gradients_are_finite(spec):
     mixer = moved(mixer_of(spec))

@@ -169,6 +169,7 @@ def test_a_mix_stays_between_its_sources(case, seed):
     assert (mixed <= h.amax(0) + 1e-6).all()
 
 
+@pytest.mark.bit_exact
 @given(cases(), seeds)
 def test_one_seed_gives_one_mix_and_leaves_the_default_generator_and_the_sources_alone(case, seed):
     mixer, shape = case
@@ -222,6 +223,7 @@ def test_other_seeds_give_other_draws(spec):
     assert all(not torch.equal(draws[0], other) for other in draws[1:])
 
 
+@pytest.mark.bit_exact
 @given(cases(shapes=[s for s in SHAPES if s.batch > 1]), seeds)
 def test_examples_do_not_leak_into_one_another(case, seed):
     mixer, shape = case
@@ -267,6 +269,7 @@ def test_masks_take_whole_feature_maps_of_the_same_example(spec):
             assert number % 30 == example * 6 + channel
 
 
+@pytest.mark.bit_exact
 @pytest.mark.parametrize("spec", SPECS)
 def test_a_corner_of_the_simplex_is_that_source(spec):
     mixer, shape = ZOO.recipe("mixer", spec), CodeShape(2, (4, 2, 2))

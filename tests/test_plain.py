@@ -73,6 +73,7 @@ def test_its_weights_are_on_the_simplex_and_its_partners_permutations(k):
     assert len(partners) == k - 1
 
 
+@pytest.mark.bit_exact
 @pytest.mark.parametrize("shape", [(28, 28), (28, 28, 3)])
 def test_its_images_are_those_of_mixzoo(shape):
     stored = np.random.default_rng(0).integers(0, 256, (2, *shape), dtype=np.uint8)

@@ -84,6 +84,7 @@ def test_another_seed_gives_other_metrics(tmp_path):
     assert without_clock(tmp_path / "a") != without_clock(tmp_path / "b")
 
 
+@pytest.mark.bit_exact
 @pytest.mark.parametrize("step", range(1, 12))
 def test_a_run_stopped_at_any_step_and_resumed_equals_an_uninterrupted_one(tmp_path, step):
     trained(tmp_path / "whole", log_every=1)
@@ -104,6 +105,7 @@ class Fixed(ToyNet):
         return network
 
 
+@pytest.mark.bit_exact
 def test_a_network_with_a_fixed_norm_stopped_and_resumed_equals_an_uninterrupted_one(tmp_path):
     """The run is stopped after an evaluation, which leaves the norm fixed."""
     for name, stop in (("whole", None), ("stopped", 5)):
@@ -119,6 +121,7 @@ def test_a_network_with_a_fixed_norm_stopped_and_resumed_equals_an_uninterrupted
     assert not norm.num_batches_tracked
 
 
+@pytest.mark.bit_exact
 def test_a_run_stopped_again_and_again_equals_an_uninterrupted_one(tmp_path):
     trained(tmp_path / "whole", log_every=1)
     stopped(tmp_path / "stopped", 2, log_every=1)
@@ -130,6 +133,7 @@ def test_a_run_stopped_again_and_again_equals_an_uninterrupted_one(tmp_path):
     assert weights(tmp_path / "stopped") == weights(tmp_path / "whole")
 
 
+@pytest.mark.bit_exact
 def test_a_run_killed_before_its_first_checkpoint_begins_again_to_the_same_end(tmp_path):
     trained(tmp_path / "whole", log_every=1)
     stopped(tmp_path / "killed", 2, log_every=1)
@@ -154,6 +158,7 @@ def test_a_run_without_a_checkpoint_cannot_be_opened(tmp_path):
         open_run(toy_zoo(), tmp_path / "run", "cpu")
 
 
+@pytest.mark.bit_exact
 def test_metrics_written_after_the_last_checkpoint_are_not_repeated(tmp_path):
     """As after a kill: lines beyond the checkpoint, and a torn one, are cut off on resume."""
     trained(tmp_path / "whole", log_every=1)
@@ -185,6 +190,7 @@ class Signals:
         return {"answered": 1.0}
 
 
+@pytest.mark.bit_exact
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("where", ["before the loop", "while scores are computed"])
 def test_a_signal_outside_the_loop_ends_in_an_interrupted_run_that_goes_on_to_the_same_end(
@@ -248,6 +254,7 @@ def test_a_run_directory_holds_all_that_later_commands_need(tmp_path):
     assert [p.name for p in saved(home / "checkpoints")] == ["step-00000010", "step-00000012"]
 
 
+@pytest.mark.bit_exact
 def test_its_run_toml_repeats_a_run(tmp_path):
     trained(tmp_path / "a")
     zoo = toy_zoo()
@@ -346,6 +353,7 @@ def test_resume_takes_the_recorded_number_of_threads(tmp_path):
     assert set(seen) == {recorded["threads"]}
 
 
+@pytest.mark.bit_exact
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path):
     trained(tmp_path / "whole", log_every=1)
     stopped(tmp_path / "run", 7, log_every=1)
@@ -488,6 +496,7 @@ def test_an_unusable_device_is_one_line(tmp_path):
         trained(tmp_path / "run", device="gpu")
 
 
+@pytest.mark.bit_exact
 def test_a_run_opens_with_the_weights_of_its_newest_checkpoint(tmp_path):
     trained(tmp_path / "run")
     a, b = (open_run(toy_zoo(), tmp_path / "run", "cpu") for _ in range(2))

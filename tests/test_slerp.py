@@ -51,6 +51,7 @@ def test_a_map_is_one_code_and_each_example_has_an_arc_of_its_own():
     torch.testing.assert_close(length, (share.double().flatten(1) * h.flatten(2).norm(dim=2)).sum(0))
 
 
+@pytest.mark.bit_exact
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_both_ends_are_exact(dtype):
     h = normal(2, 8, 3, 2, 4).to(dtype)

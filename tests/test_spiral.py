@@ -192,6 +192,7 @@ def test_a_decoder_that_is_off_is_off_by_as_much():
     assert numbers["blends"] < 0.3
 
 
+@pytest.mark.bit_exact
 @pytest.mark.parametrize("spec", ["mixup", "dirichlet:k=4", "bernoulli:k=3", "slerp"])
 def test_random_mixes_repeat_and_are_of_the_mixers_sources(spec):
     data = Spiral(points=100).load(0)

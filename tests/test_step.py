@@ -49,6 +49,7 @@ def test_every_player_with_terms_moves(objective):
         assert not same(d, players.discriminator)
 
 
+@pytest.mark.bit_exact
 @pytest.mark.parametrize("objective", [o for o in OBJECTIVES if o != "ae"])
 def test_a_discriminator_step_leaves_the_autoencoder_alone(objective):
     players, x, labels, draws = players_and_batch(objective)
@@ -108,6 +109,7 @@ def two_plain_phases(players, x, draws):
     return f_grads, d_grads
 
 
+@pytest.mark.bit_exact
 def test_the_probe_never_teaches_the_encoder():
     players, x, labels, draws = players_and_batch("ae")
     other = (labels + 1) % 3

@@ -98,6 +98,7 @@ def a_step(players, config, data, labels, labelled=None):
     return train_step(players, x, labels[draws.index], draws), draws
 
 
+@pytest.mark.bit_exact
 def test_unlabelled_examples_reach_nothing_by_their_labels():
     labelled = torch.arange(96) % 4 == 0
     reports = []
@@ -163,6 +164,7 @@ def test_labelled_examples_meet_one_another():
         assert not torch.equal(row, torch.arange(20))
 
 
+@pytest.mark.bit_exact
 def test_with_all_labels_partners_are_those_of_any_run():
     everywhere = torch.ones(20, dtype=torch.bool)
     assert torch.equal(partners(3, 20, rng_for(0, "p"), everywhere), partners(3, 20, rng_for(0, "p")))
@@ -364,6 +366,7 @@ def test_a_second_mixer_has_partners_and_a_draw_of_its_own():
     torch.testing.assert_close(r.x_mix, autoencoder.decode(r.h_mix))
 
 
+@pytest.mark.bit_exact
 def test_new_draws_leave_those_of_other_objectives_as_they_were():
     shape = CodeShape(3, (2, 4, 4))
     plain = draw_step(0, 4, First(), shape, 3)

@@ -229,6 +229,7 @@ def planned_fleet(tmp_path, *names, devices=None):
     return fleet
 
 
+@pytest.mark.bit_exact
 def test_a_prepared_run_begins_when_it_is_resumed(tmp_path):
     from mixzoo.run import resume, start
 

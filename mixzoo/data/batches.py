@@ -12,6 +12,7 @@ from mixzoo.config import Train
 from mixzoo.draws import rng_for
 from mixzoo.errors import DataError
 from mixzoo.protocols import Split
+from mixzoo.strides import canonical
 
 Batch: TypeAlias = tuple[Float[Tensor, "batch channels height width"], Int[Tensor, "batch *attributes"]]
 
@@ -19,7 +20,11 @@ Batch: TypeAlias = tuple[Float[Tensor, "batch channels height width"], Int[Tenso
 def to_images(
     stored: Shaped[Tensor, "batch channels height width"],
 ) -> Float[Tensor, "batch channels height width"]:
-    """Images in [-1, 1]: (v / 255 - 0.5) / 0.5, in the authors' order of operations; floats are there already."""
+    """Images in [-1, 1]: (v / 255 - 0.5) / 0.5, in the authors' order of operations; floats are there already.
+
+    Every image that a network sees comes through here, so here its strides become canonical (`mixzoo.strides`).
+    """
+    stored = canonical(stored)
     if stored.is_floating_point():
         return stored
     return stored.float().div_(255).sub_(0.5).div_(0.5)

@@ -16,6 +16,7 @@ from mixzoo.data.streaming import StreamedSplit
 from mixzoo.draws import order
 from mixzoo.errors import ConfigError
 from mixzoo.protocols import Dataset, Split
+from mixzoo.strides import canonical
 
 SHARE = 0.5  # of the memory that is free may go to the data; the networks need the rest
 READ = 500  # images read at a time when a split is read whole
@@ -32,7 +33,17 @@ class Placed:
 
 
 def load(recipe: Any, name: str, train: Train, device: torch.device) -> Placed:
-    """The data set of the recipe, where `train.data_on` says; ConfigError where it cannot be there."""
+    """The data set of the recipe, where `train.data_on` says, its tensors with canonical strides.
+
+    Raises ConfigError if it cannot be there.
+    """
+    placed = _load(recipe, name, train, device)
+    data = placed.data
+    train_split, validation, test = map(_canonical_split, _splits(data))
+    return replace(placed, data=replace(data, train=train_split, validation=validation, test=test))
+
+
+def _load(recipe: Any, name: str, train: Train, device: torch.device) -> Placed:
     can_stream = hasattr(recipe, "stream")
     if train.workers is not None and train.data_on in ("device", "host"):
         raise ConfigError(f"--workers {train.workers}: with --data-on {train.data_on} no worker reads; leave it out")
@@ -90,6 +101,13 @@ def _held_out_held(data: Dataset) -> Dataset:
     if room is None or nbytes(data.validation) + nbytes(data.test) > SHARE / 4 * room:
         return data
     return replace(data, validation=_read_whole(data.validation), test=_read_whole(data.test))
+
+
+def _canonical_split(split: Split) -> Split:
+    """The split, each of its tensors with canonical strides."""
+    images = canonical(split.images) if isinstance(split.images, Tensor) else split.images
+    factors = None if split.factors is None else canonical(split.factors)
+    return Split(images, canonical(split.labels), factors)
 
 
 def _read_whole(split: Split) -> Split:

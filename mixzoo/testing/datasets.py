@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mixzoo.errors import DataError
 from mixzoo.protocols import Dataset, DatasetRecipe, Source, Split
+from mixzoo.strides import canonical_strides, is_canonical
 from mixzoo.testing.hypotheses import strategies
 from mixzoo.testing.report import Check, check_from
 from mixzoo.testing.watching import generators_untouched, same
@@ -91,6 +92,29 @@ def check_images_are_bytes_of_one_shape(case: DatasetCase) -> None:
             f"{name} images have {shape[0]} channels of {shape}; are the channels the first axis?"
         )
         assert shape == first, f"{name} images are {shape}, those of train {first}"
+
+
+def check_images_have_the_strides_of_a_fresh_tensor(case: DatasetCase) -> None:
+    """The images of every split, and those that a stream reads, are laid out as torch.empty would: axes of size 1 too.
+
+    torch takes other strides for another memory format and adds up in another order, so results would differ in their
+    last bits from those of the same images read another way. Mixzoo copies such images when it loads them.
+    """
+    for name, split in case.splits():
+        _check_strides(f"{name} images", split.held)
+    if not it_can_stream(case.recipe):
+        for name in SPLITS:
+            source = getattr(case.recipe.stream(case.seed), name).images
+            if isinstance(source, Source):
+                _check_strides(f"{name} read", source.read(torch.arange(min(len(source), STREAMED))))
+
+
+def _check_strides(what: str, images: Tensor) -> None:
+    assert is_canonical(images), (
+        f"{what} of shape {tuple(images.shape)} has strides {images.stride()}, expected "
+        f"{canonical_strides(images.shape)}; give images.clone(memory_format=torch.contiguous_format), since "
+        ".contiguous() leaves axes of size 1 as they are"
+    )
 
 
 def check_labels_are_numbers_of_classes(case: DatasetCase) -> None:
@@ -326,6 +350,7 @@ dataset_checks: tuple[Check, ...] = (
         (
             check_is_a_recipe_that_loads,
             check_images_are_bytes_of_one_shape,
+            check_images_have_the_strides_of_a_fresh_tensor,
             check_labels_are_numbers_of_classes,
             check_class_names_are_words,
             check_factors_fit_their_names,

@@ -16,6 +16,7 @@ from PIL import Image, ImageOps, TiffImagePlugin
 from torch import Tensor
 
 from mixzoo import DataError, Dataset, Split
+from mixzoo.strides import canonical
 from mixzoo_datasets.files import ImageFiles, each, held, shown
 from mixzoo_datasets.splits import TrainImages, assembled, cut, located, taken
 
@@ -224,4 +225,6 @@ def stacked(arrays: list[np.ndarray], root: Path) -> UInt8[Tensor, "n channels h
     """The images as one tensor; grey ones among coloured ones become grey colours."""
     channels, _, _ = common_size([(a.shape[2], *a.shape[:2]) for a in arrays], root)
     whole = np.stack([np.broadcast_to(a, (*a.shape[:2], channels)) for a in arrays])
-    return torch.from_numpy(np.ascontiguousarray(whole.transpose(0, 3, 1, 2)))
+    return canonical(
+        torch.from_numpy(whole).permute(0, 3, 1, 2)
+    )  # numpy's ascontiguousarray would leave a single channel

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Int, Shaped
 
 from mixzoo import DataError, Dataset, Split
+from mixzoo.strides import canonical
 from mixzoo_datasets.download import fetch
 from mixzoo_datasets.splits import Download, Root, TrainImages, assembled, cut, located
 
@@ -61,7 +62,7 @@ def read_mat(path: Path) -> Split:
         raise DataError(f"{path}: X is {images.dtype} {list(images.shape)}, expected uint8 [32, 32, 3, n]")
     if images.shape[3] != len(labels):
         raise DataError(f"{path}: {images.shape[3]} images and {len(labels)} labels; the file is damaged")
-    pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(3, 2, 0, 1)))
+    pixels = canonical(torch.from_numpy(images).permute(3, 2, 0, 1))
     return Split(pixels, torch.from_numpy(_digits(labels, path)))
 
 

@@ -93,6 +93,21 @@ class ChannelsLast(Bars):
         return data
 
 
+class Transposed(Bars):
+    """Read as [n, height, width, 1] and transposed without a copy, as a reader of folders once did."""
+
+    def load(self, seed):
+        data = super().load(seed)
+        splits = {name: transposed(getattr(data, name)) for name in ("train", "validation", "test")}
+        return replace(data, **splits)
+
+
+def transposed(split):
+    arrays = [np.ascontiguousarray(image.permute(1, 2, 0).numpy()) for image in split.images]
+    images = torch.from_numpy(np.ascontiguousarray(np.stack(arrays).transpose(0, 3, 1, 2)))
+    return replace(split, images=images)
+
+
 class WithoutChannels(Bars):
     def load(self, seed):
         data = super().load(seed)
@@ -335,6 +350,12 @@ class ReadsAheadOfItself(Streams):
             return self.images[(index + (next(ReadsAheadOfItself.calls) > 1)) % len(self.images)]
 
 
+class ReadsTransposed(Streams):
+    class kept(Kept):
+        def read(self, index):
+            return transposed(Split(self.images[index], index)).images
+
+
 class HoldsALambda(Streams):
     kept = staticmethod(lambda images: HoldsALambda.Source(images))
 
@@ -449,6 +470,18 @@ PLANTED_DATASETS = [
     ("splits are tuples", SplitsAreTuples, "is_a_recipe_that_loads", "train is a tuple, expected mixzoo.Split"),
     ("images are floats", FloatImages, "images_are_bytes_of_one_shape", "are torch.float32, expected uint8"),
     ("channels last", ChannelsLast, "images_are_bytes_of_one_shape", "are the channels the first axis"),
+    (
+        "transposed without a copy",
+        Transposed,
+        "images_have_the_strides_of_a_fresh_tensor",
+        r"train images of shape \(60, 1, 8, 6\) has strides \(48, 1, 6, 1\), expected \(48, 48, 6, 1\)",
+    ),
+    (
+        "reads transposed without a copy",
+        ReadsTransposed,
+        "images_have_the_strides_of_a_fresh_tensor",
+        r"train read of shape \(60, 1, 8, 6\) has strides \(48, 1, 6, 1\)",
+    ),
     ("no axis of channels", WithoutChannels, "images_are_bytes_of_one_shape", r"test images are \[30, 8, 6\]"),
     (
         "splits of two sizes",
