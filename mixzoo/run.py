@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from mixzoo.cards import less_memory, limit_memory
 from mixzoo.config import RunConfig, Train, resolve
 from mixzoo.data import places
 from mixzoo.data.batches import labelled_images, refuse_few
@@ -224,6 +225,8 @@ def pick_device(name: str, world: World = ALONE, *, untouched: bool = False) -> 
     # a number would say that the user asked for this one.
     if device.type == "cuda" and device.index is not None and not untouched:
         torch.cuda.set_device(device)
+    if not untouched:
+        limit_memory(device)
     return device
 
 
@@ -302,7 +305,8 @@ def _train(
         status("interrupted" if isinstance(err, Interrupted) else "failed", err.exit_code, str(err))
         raise
     except (torch.OutOfMemoryError, MemoryError) as err:
-        message = f"out of memory with batches of {config.train.batch_images} images; use a smaller --batch-images"
+        batch = config.train.batch_images
+        message = f"out of memory with batches of {batch} images; use a smaller --batch-images{less_memory()}"
         status("failed", OutOfMemoryError.exit_code, message)
         raise OutOfMemoryError(message) from err
     except KeyboardInterrupt:

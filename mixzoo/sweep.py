@@ -150,7 +150,7 @@ def _run(fleet: Fleet, at_once: int, cards: Cards, watch: Watch, flags: Sequence
 
     def begins(name: str) -> dict[str, str]:
         write_status(fleet.home / name, "waiting")  # so that what is said of its end is said by this process of it
-        return cards.take(name)
+        return cards.take(name, at_once)
 
     def ended(name: str, exit_status: int, stopping: bool) -> str:
         cards.leave(name)

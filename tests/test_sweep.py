@@ -348,24 +348,19 @@ def with_cards(monkeypatch, names):
 def test_members_are_spread_over_the_cards_that_the_fleet_may_use(tmp_path, monkeypatch):
     """A stand-in for their command says what it sees; one that names its card sees all, and its card is in use."""
     with_cards(monkeypatch, "4, 7")
-    stand_in(monkeypatch, tmp_path, 'echo "card $CUDA_VISIBLE_DEVICES" >&2; sleep 0.5; exit 3')
+    stand_in(
+        monkeypatch, tmp_path, 'echo "card $CUDA_VISIBLE_DEVICES for ${MIXZOO_RUNS_PER_GPU:-1}" >&2; sleep 0.5; exit 3'
+    )
     fleet = planned_fleet(tmp_path, *"abcdef", devices={"b": "cuda:1", "d": "cpu", "e": "cuda"})
     fleet = sweep.resume(toy_zoo(), fleet.home, None, Watch(), [])
     assert {member.name: member.reason for member in fleet.members} == {
-        "a": "card 4",
-        "b": "card 4, 7",
-        "c": "card 4",
-        "d": "card 4, 7",
-        "e": "card 7",
-        "f": "card 4",
+        "a": "card 4 for 3",
+        "b": "card 4, 7 for 4",
+        "c": "card 4 for 3",
+        "d": "card 4, 7 for 1",
+        "e": "card 7 for 4",
+        "f": "card 4 for 3",
     }
-
-
-def test_a_card_is_used_again_once_its_process_has_ended():
-    cards = sweep.Cards(dict.fromkeys("abc", torch.device("cuda")), ["4", "7"])
-    assert [cards.take(name)["CUDA_VISIBLE_DEVICES"] for name in "ab"] == ["4", "7"]
-    cards.leave("b")
-    assert cards.take("c") == {"CUDA_VISIBLE_DEVICES": "7"}
 
 
 def test_a_terminal_sees_a_row_for_each_run(monkeypatch):

@@ -5,14 +5,16 @@ from pathlib import Path
 
 import torch
 
+from mixzoo.cards import free_memory
+
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
 
 
 def device_free(device: torch.device) -> int | None:
-    """Bytes free on the device; None where they cannot be told."""
+    """Bytes free on the device, of a GPU those that this run may take; None if they are not known."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        return free_memory(device)
     return host_free() if device.type == "cpu" else None
 
 
