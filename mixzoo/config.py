@@ -5,6 +5,8 @@
     [dataset]                     one table per part: its name, its options; a part inside a part is a table [mixer.a]
     name = "digits"
 
+    mixer = "dirichlet:k=3"       or a spec in place of the table
+
     [train]                       numbers of the run, the fields of `Train`
     steps = 1000
 
@@ -15,15 +17,18 @@ A data set may say what suits it where neither a flag nor a file does, in a clas
     run_defaults = {"autoencoder": "mlp", "metrics": ("mix_distance",), "train": {"steps": 2000}}
 """
 
+import codecs
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from mixzoo.errors import ConfigError, PluginError, listing, nearest, shown
+from mixzoo.errors import LONGEST_SHOWN, ConfigError, PluginError, excerpt, listing, nearest, printable, shown
 from mixzoo.options import build, options_of, to_table
 from mixzoo.plugins import Zoo
 from mixzoo.spec import Spec, parse_spec
@@ -120,7 +125,7 @@ def resolve(zoo: Zoo, file: Path | None, flags: Mapping[str, str], numbers: Mapp
     """
     assert flags.keys() <= DEFAULT_PARTS.keys(), flags.keys() - DEFAULT_PARTS.keys()
     table = _read(file) if file else {}
-    where = str(file) if file else "run"
+    where = excerpt(file) if file else "run"
     _refuse_unknown(table, where)
     names, parts, suited = dict[str, str](), dict[str, Any](), dict[str, Any]()
     for kind, default in DEFAULT_PARTS.items():  # the data set first
@@ -152,7 +157,7 @@ def under_data_root(config: RunConfig, *, flag: str | None, environment: str | N
             if stated
             else f"data set {config.names['dataset']!r} has no root="
         )
-        raise ConfigError(f"--data-root {flag}: {why}; leave one out")
+        raise ConfigError(f"--data-root {excerpt(flag)}: {why}; leave one out")
     root = flag if flag is not None else environment
     if not root or not hasattr(recipe, "root") or (flag is None and recipe.root != _default_root(recipe)):
         return config
@@ -164,16 +169,27 @@ def _default_root(recipe: Any) -> Any:
 
 
 def _part(zoo: Zoo, kind: str, flag: str | None, table: object, default: Spec, where: str) -> tuple[str, Any]:
-    if flag is not None:
-        spec = parse_spec(flag, FLAGS[kind])
-        return spec.name, zoo.recipe(kind, spec, f"{FLAGS[kind]} {flag}")
+    """The name and recipe of one part: a flag's, or the file's (a table or a spec), or the default."""
+    if flag is not None or isinstance(table, str):
+        text, place = (flag, FLAGS[kind]) if flag is not None else (str(table), f"{where} {kind} =")
+        spec = zoo.spec(kind, text, place)
+        return spec.name, zoo.recipe(kind, spec, f"{place} {excerpt(text)}")
     if table is None:
         name = zoo.own_name(kind, default.name)
         return name, zoo.recipe(kind, Spec(name, default.options))
-    options = dict(_table(table, f"{where} [{kind}]"))
+    options = dict(_table(table, f"{where} [{kind}]", f' or a spec, such as {kind} = "{default}"'))
     name = options.pop("name", None)
     if not isinstance(name, str):
-        raise ConfigError(f"{where} [{kind}]: name={shown(name)} must be the name of a {kind}")
+        given = "" if name is None else f", not {shown(name)}"
+        raise ConfigError(
+            f'{where} [{kind}]: name= must be the name of a {kind}{given}, such as name = "{default.name}"'
+        )
+    if ":" in name and "=" in name:
+        whole = f'{kind} = "{name}"' if len(name) <= LONGEST_SHOWN else f'{kind} = "NAME:KEY=VALUE"'
+        raise ConfigError(
+            f"{where} [{kind}]: name={shown(name)} is a spec. Did you mean {printable(whole)}, in place of the table? "
+            "In the table each option is a line of its own"
+        )
     return name, zoo.recipe_from(kind, name, options, f"{where} [{kind}]")
 
 
@@ -195,7 +211,8 @@ def _metrics(zoo: Zoo, table: Mapping[str, Any], suited: Mapping[str, Any], wher
     defaults = suited.get("metrics", DEFAULT_METRICS)
     metrics = table.get("metrics", [zoo.own_name("metric", name) for name in defaults])
     if not isinstance(metrics, (list, tuple)) or not all(isinstance(spec, str) for spec in metrics):
-        raise ConfigError(f"{where}: metrics={shown(metrics)} must be a list of specs, such as {list(DEFAULT_METRICS)}")
+        example = "[" + ", ".join(f'"{name}"' for name in DEFAULT_METRICS) + "]"
+        raise ConfigError(f"{where}: metrics={shown(metrics)} must be a list of specs, such as {example}")
     if twice := [spec for spec in metrics if metrics.count(spec) > 1]:
         raise ConfigError(f"{where}: metrics has {shown(twice[0])} twice; once is enough")
     return tuple(metrics)
@@ -203,34 +220,73 @@ def _metrics(zoo: Zoo, table: Mapping[str, Any], suited: Mapping[str, Any], wher
 
 def _refuse_unknown(table: Mapping[str, Any], where: str) -> None:
     known = [*DEFAULT_PARTS, "metrics", "train"]
+    numbers = [option.name for option in options_of(Train)]
     for key in table:
+        if key in numbers:
+            raise ConfigError(f"{where}: {key} is a number of the run, and stands in the table [train]")
         if key not in known:
             raise ConfigError(
                 f"{where}: [{shown(key)[1:-1]}] is no table of a run file ({listing(known)}).{nearest(key, known)}"
             )
 
 
-def _table(value: object, where: str) -> Mapping[str, Any]:
+def _table(value: object, where: str, otherwise: str = "") -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise ConfigError(f"{where}: {shown(value)} must be a table of name and options")
+        raise ConfigError(f"{where}: {shown(value)} must be a table of name and options{otherwise}")
     return value
 
 
 def _read(file: Path) -> Mapping[str, Any]:
     """The tables of a TOML file; every way that reading one fails is one line that names the file."""
+    place = excerpt(file)
     try:
         if not file.is_file():
-            raise ConfigError(f"{file}: no such run file")
+            raise ConfigError(f"{place}: {_no_file(file)}")
         if file.stat().st_size > MAX_BYTES:
-            raise ConfigError(f"{file}: {file.stat().st_size} bytes, a run file has at most {MAX_BYTES}")
-        return tomllib.loads(file.read_bytes().decode("utf-8"))
-    except UnicodeDecodeError as err:
-        raise ConfigError(f"{file}: not UTF-8 text (byte {err.start})") from err
-    except tomllib.TOMLDecodeError as err:
-        raise ConfigError(f"{file}: not valid TOML: {err}") from err
-    except ValueError as err:  # a number of thousands of digits
-        raise ConfigError(f"{file}: not valid TOML: {err}") from err
-    except RecursionError as err:
-        raise ConfigError(f"{file}: not valid TOML: nested too deeply") from err
+            raise ConfigError(f"{place}: {file.stat().st_size} bytes, a run file has at most {MAX_BYTES}")
+        raw = file.read_bytes()
     except OSError as err:
-        raise ConfigError(f"{file}: cannot be read: {err.strerror}") from err
+        raise ConfigError(f"{place}: cannot be read: {err.strerror}") from err
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ConfigError(f"{place}: it is UTF-16 text, and TOML is UTF-8; save it as UTF-8")
+    raw = raw.removeprefix(codecs.BOM_UTF8)  # which some editors write
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as err:
+        line = raw.count(b"\n", 0, err.start) + 1
+        raise ConfigError(f"{place}: not UTF-8 text (byte {err.start}, line {line}); save it as UTF-8") from err
+    if not text.strip():
+        raise ConfigError(f"{place}: it is empty; a run file has tables, such as [train] or [mixer]")
+    return _parsed(text, place, file.suffix)
+
+
+def _no_file(file: Path) -> str:
+    """Why there is no run file at that path, and which was meant."""
+    inside = sorted(file.glob("run.toml")) + sorted(file.glob("*/run.toml")) + sorted(file.glob("*.toml"))
+    if file.is_dir():
+        return f"it is a folder; {f'did you mean {excerpt(inside[0])}?' if inside else 'a run file is a TOML file'}"
+    if file.exists():
+        return "no such run file; it is neither a file nor a folder"
+    beside = [path.name for path in file.parent.glob("*.toml")] if file.parent.is_dir() else []
+    return f"no such run file.{printable(nearest(file.name, beside))}"
+
+
+def _parsed(text: str, place: str, suffix: str) -> Mapping[str, Any]:
+    other = f" (a run file is TOML, and {suffix} files are not)" if suffix in (".json", ".yaml", ".yml", ".py") else ""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as err:
+        last = text.rstrip().count("\n") + 1
+        said = printable(str(err)).replace("(at end of document)", f"(at line {last}, the end of the file)")
+        twice = "Cannot overwrite a value", "Cannot declare"
+        more = "; a key or table is there twice" if said.startswith(twice) else ""
+        raise ConfigError(f"{place}: not valid TOML: {said}{more}{other}") from err
+    except ValueError as err:  # a number of thousands of digits
+        line = next((i for i, line in enumerate(text.split("\n"), 1) if re.search("[0-9]{4000}", line)), 1)
+        raise ConfigError(f"{place}: not valid TOML: a number of too many digits (at line {line})") from err
+    except RecursionError as err:
+        depths = accumulate(
+            line.count("[") + line.count("{") - line.count("]") - line.count("}") for line in text.split("\n")
+        )
+        line = max(enumerate(depths, 1), key=lambda pair: pair[1])[0]
+        raise ConfigError(f"{place}: not valid TOML: nested too deeply (at line {line})") from err

@@ -1,6 +1,6 @@
 """Which runs a fleet has: seeds times grids, each member resolved before anything starts.
 
-    --seeds 1,2,3                          the field `seed` of each run
+    --seeds 1,2,3                          the field `seed` of each run; 1..3 and 1-3 are the same
     --grid objective.lam=5,10              an option of a part: PART.OPTION
     --grid train.lr=1e-3,1e-4              a number of the run: train.FIELD
     --grid "mixer=mixup,(dirichlet:k=3,alpha=0.5)"    whole parts; one that has commas stands in brackets
@@ -9,18 +9,19 @@ Several grids multiply. A grid over whole parts comes first, so that one over op
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
 from mixzoo.config import DEFAULT_PARTS, FLAGS, RunConfig, Train
-from mixzoo.errors import ConfigError, listing, nearest, shown
+from mixzoo.errors import ConfigError, MixzooError, excerpt, listing, nearest, shown
 from mixzoo.options import build, options_of, to_table
 from mixzoo.plugins import Zoo
 from mixzoo.spec import parse_spec
 
 MOST_MEMBERS = 1000  # of a fleet; more is a typing error, or work for several fleets
 LONGEST_NAME = 120  # bytes of a member's directory
+_RANGE = re.compile(r"([0-9]+)(?:\.\.\.?|-|:)([0-9]+)")
 THREADS = 1  # of a member that states none: cores are filled by runs, and sums depend on the number of threads
 
 Configure = Callable[[Mapping[str, str], Mapping[str, object]], RunConfig]  # flags (kind -> spec), numbers -> a run
@@ -35,7 +36,7 @@ class Axis:
 
     @property
     def where(self) -> str:
-        return f"--grid {self.key}"
+        return f"--grid {excerpt(self.key)}"
 
     @property
     def part(self) -> str:
@@ -69,7 +70,7 @@ def plan(
 
     `flags`, `numbers` and `data_root` are what the command line says beside; `configure` makes a config of such.
     """
-    axes = [_axis(text) for text in grids]
+    axes = [_axis(text, lambda: _homes(zoo, flags, numbers, configure)) for text in grids]
     _refuse_ignored(axes, flags, numbers, data_root)
     if seeds is not None and "seed" in numbers:
         raise ConfigError("--seeds goes without --seed; give one of them")
@@ -140,37 +141,66 @@ def _with_option(zoo: Zoo, config: RunConfig, axis: Axis, value: str) -> RunConf
     known = [option.name for option in options_of(type(recipe))]
     if axis.option not in known:
         raise ConfigError(
-            f"{axis.where}: {axis.part} {name!r} has no option {axis.option!r} "
+            f"{axis.where}: {axis.part} {name!r} has no option {shown(axis.option)} "
             f"(it has: {listing(known)}).{nearest(axis.option, known)}"
         )
     recipe = zoo.recipe_from(axis.part, name, to_table(recipe) | {axis.option: value}, axis.where)
     return replace(config, parts={**config.parts, axis.part: recipe})
 
 
-def _axis(text: str) -> Axis:
-    """KEY=VALUE,VALUE,... as an axis; ConfigError for a key that no run file could have."""
+def _axis(text: str, homes: Callable[[], Mapping[str, Collection[str]]]) -> Axis:
+    """KEY=VALUE,VALUE,... as an axis; ConfigError for a key that no run file could have.
+
+    `homes` has the options of every table of the run, for a key without its table.
+    """
     key, equals, values = text.partition("=")
+    key = key.strip()
+    where = f"--grid {excerpt(key)}"
     if not equals:
-        raise ConfigError(f"--grid {shown(text)[1:-1]}: give KEY=VALUE,VALUE,..., such as objective.lam=5,10")
-    axis = Axis(key, _split(values, f"--grid {shown(key)[1:-1]}"))
-    known = [*DEFAULT_PARTS, "train"]
+        raise ConfigError(f"--grid {excerpt(text)}: give KEY=VALUE,VALUE,..., such as objective.lam=5,10")
+    axis, known = Axis(key, _split(values, where)), [*DEFAULT_PARTS, "train"]
+    if key == "train.seed" or key == "seed":
+        raise ConfigError(
+            f"{where}: seeds are given by --seeds, so that scores are averaged over them. "
+            f"Did you mean --seeds {excerpt(values)}?"
+        )
     if axis.part not in known:
         raise ConfigError(
-            f"--grid {shown(key)[1:-1]}: {shown(axis.part)} is no table of a run file "
-            f"({listing(known)}).{nearest(axis.part, known)}"
+            f"{where}: {shown(axis.part)} is no table of a run file "
+            f"({listing(known)}).{_key_meant(key, homes()) or nearest(axis.part, known)}"
         )
     if "." in axis.option or key.endswith(".") or key == "train":
-        raise ConfigError(
-            f"{axis.where}: a key is PART, PART.OPTION or train.FIELD, such as mixer, mixer.k or train.lr"
-        )
+        raise ConfigError(f"{where}: a key is PART, PART.OPTION or train.FIELD, such as mixer, mixer.k or train.lr")
     fields = [option.name for option in options_of(Train)]
     if axis.part == "train" and axis.option not in fields:
         raise ConfigError(
-            f"{axis.where}: {axis.option!r} is no number of a run ({listing(fields)}).{nearest(axis.option, fields)}"
+            f"{where}: {shown(axis.option)} is no number of a run ({listing(fields)}).{nearest(axis.option, fields)}"
         )
-    if key == "train.seed":
-        raise ConfigError("--grid train.seed: seeds are given by --seeds, so that scores are averaged over them")
     return axis
+
+
+def _key_meant(key: str, homes: Mapping[str, Collection[str]]) -> str:
+    """' Did you mean train.lr?' for lr, --lr or train:lr, or ''."""
+    plain = key.strip("-").replace("-", "_").lower()
+    table, _, option = re.sub("[:/]", ".", plain).rpartition(".")
+    found = [home for home, options in homes.items() if option in options and table in ("", home)]
+    return f" Did you mean {' or '.join(f'{home}.{option}' for home in found)}?" if found else ""
+
+
+def _homes(
+    zoo: Zoo, flags: Mapping[str, str], numbers: Mapping[str, object], configure: Configure
+) -> Mapping[str, Collection[str]]:
+    """The options of each table of the run; of every registered part where the run itself is not right."""
+    train = [option.name for option in options_of(Train)]
+    try:
+        parts = {kind: [part] for kind, part in configure(flags, numbers).parts.items()}
+    except MixzooError:
+        parts = {}
+    found = {kind: [o.name for part in parts.get(kind, []) for o in options_of(type(part))] for kind in DEFAULT_PARTS}
+    every = {kind: [o.name for offer in zoo.of_kind(kind) for o in options_of(offer.recipe)] for kind in DEFAULT_PARTS}
+    of_run = {option for options in found.values() for option in options}
+    rest = {kind: [name for name in names if name not in of_run] for kind, names in every.items()}
+    return {"train": train, **{kind: [*found[kind], *rest[kind]] for kind in DEFAULT_PARTS}}
 
 
 def _refuse_split(axis: Axis, value: str) -> None:
@@ -183,10 +213,24 @@ def _refuse_split(axis: Axis, value: str) -> None:
 
 
 def _seeds(text: str) -> list[int | None]:
-    values = [build(Train, {"seed": value}, "--seeds").seed for value in _split(text, "--seeds")]
+    """The seeds that 1,2,3 names, or a range such as 1..3 or 1-3 in it, both ends included."""
+    values = [seed for value in _split(text, "--seeds") for seed in _range(value)]
     if twice := [value for value in values if values.count(value) > 1]:
-        raise ConfigError(f"--seeds {text}: {twice[0]} is given twice; once is enough")
+        raise ConfigError(f"--seeds {excerpt(text)}: {twice[0]} is given twice; once is enough")
     return list(values)
+
+
+def _range(text: str) -> Iterable[int]:
+    """The seed, or those from the first to the last of a range."""
+    bounds = _RANGE.fullmatch(text)
+    if not bounds:
+        return [build(Train, {"seed": text}, "--seeds").seed]
+    first, last = (build(Train, {"seed": bound}, "--seeds").seed for bound in bounds.groups())
+    if first > last:
+        raise ConfigError(f"--seeds {excerpt(text)}: a range goes up. Did you mean {last}..{first}?")
+    if last - first >= MOST_MEMBERS:
+        raise ConfigError(f"--seeds {excerpt(text)}: {last - first + 1} seeds, a fleet has at most {MOST_MEMBERS} runs")
+    return range(first, last + 1)
 
 
 def _split(text: str, where: str) -> tuple[str, ...]:
@@ -226,14 +270,16 @@ def _stated(
 ) -> str:
     """What else on the command line says what the grid says, or ''."""
     if axis.key == "dataset.root" and data_root is not None:
-        return f"--data-root {data_root}"
+        return f"--data-root {excerpt(data_root)}"
     if axis.part == "train":
         return f"--{axis.option.replace('_', '-')}" if axis.option in numbers else ""
     whole = [(FLAGS[axis.part], flags[axis.part])] if axis.part in flags else []
     if not axis.option:
-        return f"{whole[0][0]} {whole[0][1]}" if whole else ""
+        return f"{whole[0][0]} {excerpt(whole[0][1])}" if whole else ""
     whole += [(other.where, spec) for other in axes if other.key == axis.part for spec in other.values]
-    return next((f"{flag} {spec}" for flag, spec in whole if axis.option in parse_spec(spec, flag).options), "")
+    return next(
+        (f"{flag} {excerpt(spec)}" for flag, spec in whole if axis.option in parse_spec(spec, flag).options), ""
+    )
 
 
 def _refuse_too_many(seeds: Sequence[int | None], axes: Sequence[Axis]) -> None:
@@ -252,4 +298,6 @@ def _refuse_twins(members: Sequence[Member]) -> None:
     for member in members:
         twin = seen.setdefault(member.config.to_toml(), member)
         if twin is not member:
-            raise ConfigError(f"--grid: {twin.name} and {member.name} are the same run; leave one out")
+            raise ConfigError(
+                f"--grid: {excerpt(twin.name)} and {excerpt(member.name)} are the same run; leave one out"
+            )

@@ -8,7 +8,7 @@ from zlib import crc32
 
 from torch import nn
 
-from mixzoo.errors import ConfigError, PluginError
+from mixzoo.errors import ConfigError, PluginError, excerpt
 from mixzoo.options import Part
 from mixzoo.pictures import views
 from mixzoo.pictures.catalogue import CORNERS
@@ -17,7 +17,7 @@ from mixzoo.pictures.grid import save_png
 from mixzoo.plugins import Offer, Zoo
 from mixzoo.protocols import Mixer
 from mixzoo.run import Opened, open_run
-from mixzoo.spec import Spec, parse_spec
+from mixzoo.spec import Spec
 from mixzoo.training.build import built, refuse_vector_codes
 from mixzoo.training.step import trainable
 
@@ -46,13 +46,21 @@ def draw_interpolations(
 ) -> Drawn:
     """Strips, and the triangle where the mixer takes three sources or more, with the run's mixer or another.
 
-    With `every_mixer` a sheet beside, of every mixer on offer along one path between three images.
+    With `every_mixer` a sheet beside, of every mixer on offer along one path between three images. Where there are
+    fewer than `pairs` pairs of test images, all are drawn and a note says how many.
     """
+    if min(pairs, steps - 1, side - 1) < 1:
+        raise ConfigError(
+            f"pairs={pairs}, steps={steps}, side={side}: pairs is at least 1, steps and side are at least 2"
+        )
     run = open_run(zoo, home, device)
     mixer, spec = run.players.mixer, run.config.names["mixer"]
     if mixer_spec is not None:
         mixer, spec = _other_mixer(zoo, run, mixer_spec), mixer_spec
     warnings = tuple(f"warning: {line}" for line in run.changed)
+    if pairs > (most := len(run.data.test) // 2):
+        warnings = (*warnings, f"{most} pairs, not {pairs}: there are {len(run.data.test)} test images, two to a pair")
+        pairs = most
     slug = _slug(spec)
     pictures, autoencoder, test = home / "pictures", run.players.autoencoder, run.data.test
     strips = views.strips(autoencoder, mixer, test, pairs=pairs, steps=steps, device=run.device)
@@ -67,7 +75,9 @@ def draw_interpolations(
         drawn = conditioned_strips(autoencoder, mixer, run.data, pairs=apart, steps=steps, device=run.device)
         files["conditioned"] = save_png(drawn, pictures / f"conditioned-{slug}.png")
     if mixer.k < 3:
-        return Drawn(files, (*warnings, f"no triangle: {spec} mixes {mixer.k} sources; try --mixer dirichlet:k=3"))
+        return Drawn(
+            files, (*warnings, f"no triangle: {excerpt(spec)} mixes {mixer.k} sources; try --mixer dirichlet:k=3")
+        )
     files["triangle"] = save_png(
         views.triangle(autoencoder, mixer, test, side=side, device=run.device), pictures / f"triangle-{slug}.png"
     )
@@ -75,12 +85,13 @@ def draw_interpolations(
 
 
 def _every_mixer(zoo: Zoo, run: Opened) -> tuple[dict[str, Mixer], list[str]]:
-    """The run's mixer and what has learned inside it, then every mixer on offer; and why some are not among them.
+    """The run's mixer and what has learned inside it, then every mixer on offer; and a line on those left out.
 
-    Of three sources where a mixer takes that many.
+    Of three sources where a mixer takes that many. Left out are mixers that need an option, do not take these codes, or
+    would have to learn first; one that its plugin got wrong has a line of its own.
     """
     config, own = run.config, run.players.mixer
-    mixers, notes = {f"{config.names['mixer']}, the run's": own}, []
+    mixers, broken, left_out = {f"{config.names['mixer']}, the run's": own}, list[str](), list[str]()
     for name, inside in own.named_children() if isinstance(own, nn.Module) else []:
         part = getattr(config.parts["mixer"], name, None)
         if isinstance(inside, Mixer) and isinstance(part, Part):
@@ -88,14 +99,17 @@ def _every_mixer(zoo: Zoo, run: Opened) -> tuple[dict[str, Mixer], list[str]]:
     for offer in zoo.of_kind("mixer"):
         try:
             spec, mixer = _offered(zoo, run, offer)
-        except (ConfigError, PluginError) as err:
-            notes.append(f"no row of {offer.full_name}: {err}")
-            continue
-        if trainable([mixer]):
-            notes.append(f"no row of {offer.full_name}: it learns, and only what the run trained has learned here")
+        except ConfigError:
+            left_out.append(offer.name)
+        except PluginError as err:
+            broken.append(f"no row of {offer.full_name}: {err}")
         else:
-            mixers[spec] = mixer
-    return mixers, notes
+            if trainable([mixer]):
+                left_out.append(offer.name)
+            else:
+                mixers[spec] = mixer
+    quiet = [f"not in the sheet, as they need options or training: {', '.join(left_out)}"] if left_out else []
+    return mixers, [*broken, *quiet]
 
 
 def _offered(zoo: Zoo, run: Opened, offer: Offer) -> tuple[str, Mixer]:
@@ -122,7 +136,7 @@ def _built(run: Opened, recipe: Any, name: str) -> Mixer:
 
 def _other_mixer(zoo: Zoo, run: Opened, text: str) -> Mixer:
     """The mixer of that spec, for this run's codes; ConfigError where it would have to learn first."""
-    spec, where = parse_spec(text, "--mixer"), f"--mixer {text}"
+    spec, where = zoo.spec("mixer", text, "--mixer"), f"--mixer {excerpt(text)}"
     recipe = zoo.recipe("mixer", spec, where)
     mixer = _built(run, recipe, spec.name)
     if trainable([mixer]):

@@ -13,9 +13,10 @@ Nothing of a validation library shows in a part: pydantic checks types and range
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, dataclass, fields
-from functools import cache
+from functools import cache, partial
+from math import isfinite
 from types import NoneType, UnionType
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -23,6 +24,7 @@ import annotated_types
 
 from mixzoo.errors import ConfigError, PluginError, listing, nearest, printable, shown
 from mixzoo.spec import Spec, parse_spec
+from mixzoo.spec_repairs import with_plain_digits
 
 T = TypeVar("T")
 PROTOCOLS = {  # what a `Part[...]` may be a part of, and its kind; by name, as the protocols load torch
@@ -35,8 +37,10 @@ PROTOCOLS = {  # what a `Part[...]` may be a part of, and its kind; by name, as 
 }
 
 REQUIRED = MISSING
-_INT = re.compile(r"-?[0-9]{1,19}")  # ASCII only: int() would take '٤', '1_0' and ' 4'
-_FLOAT = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?")
+_INT = re.compile(r"[+-]?[0-9]{1,19}")  # ASCII only: int() would take '٤', '1_0' and ' 4'
+_FLOAT = re.compile(r"[+-]?([0-9]{1,18}\.?|[0-9]{0,18}\.[0-9]{1,30})([eE][+-]?[0-9]{1,3})?")
+_EXACT = 2.0**53  # integers up to here are floats too
+_SUFFIXES = {"k": 1_000, "K": 1_000, "m": 1_000_000, "M": 1_000_000}
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ class Part(Generic[T]):
         return part
 
 
+Registered = Callable[[str], Mapping[str, Collection[str]]]  # kind -> the options of each of its parts, by name
 Resolve = Callable[[str, str, Mapping[str, object], str], Part[Any]]  # (kind, name, its options, where) -> the part
 
 
@@ -89,21 +94,33 @@ def options_of(cls: type) -> tuple[Option, ...]:
     return tuple(_option(f.name, hints[f.name], _default(f)) for f in fields(cls) if f.init)
 
 
-def build(cls: type[T], given: Mapping[str, object], where: str, resolve: Resolve | None = None) -> T:
+def build(
+    cls: type[T],
+    given: Mapping[str, object],
+    where: str,
+    resolve: Resolve | None = None,
+    kind: str = "",
+    registered: Registered | None = None,
+) -> T:
     """An instance of the dataclass `cls` from `given`; raises ConfigError that begins with `where`.
 
     A value may be text from a spec string ("4") or a TOML value (4): text is read by the option's declared type.
-    `resolve` finds the parts that options name; a dataclass without such options needs none.
+    `resolve` finds the parts that options name; a dataclass without such options needs none. `registered`, what
+    there is of each kind, lets errors name other parts, such as those of this `kind` that have an unknown option.
     """
     declared = {option.name: option for option in options_of(cls)}
-    values = {}
+    values: dict[str, object] = {}
     for key, value in given.items():
         if key not in declared:
             raise ConfigError(
-                f"{where}: {shown(key)} is no option here (allowed: {listing(declared)}).{nearest(key, declared)}"
+                f"{where}: {shown(key)} is no option here (allowed: {listing(declared)})."
+                f"{nearest(key, declared) or _having(key, registered(kind) if registered else {})}"
             )
         option = declared[key]
-        values[key] = _part(option, value, where, resolve) if option.part else _checked(cls, option, value, where)
+        if option.part:
+            values[key] = _part(option, value, where, resolve, registered)
+        else:
+            values[key] = _checked(cls, option, value, where)
     for option in declared.values():
         if option.required and option.name not in values:
             raise ConfigError(f"{where}: {option.name}= is needed, {option.allowed}: {option.help}")
@@ -146,14 +163,16 @@ def _values(instance: object) -> dict[str, Any]:
     return {key: value for key, value in pairs.items() if value is not None}
 
 
-def _part(option: Option, value: object, where: str, resolve: Resolve | None) -> Part[Any] | None:
+def _part(
+    option: Option, value: object, where: str, resolve: Resolve | None, registered: Registered | None
+) -> Part[Any] | None:
     """The part that a spec ('mixup' or, in brackets, 'dirichlet:k=3') or a table of name and options names."""
     assert resolve is not None, option
     inside = f"{where[:-1]}.{option.name}]" if where.endswith("]") else f"{where} in {option.name}"
     if isinstance(value, str):
         if value == "none" and option.default is None:
             return None
-        value = parse_spec(value, inside)
+        value = parse_spec(value, inside, option.part, partial(registered, option.part) if registered else None)
     if isinstance(value, Spec):
         return resolve(option.part, value.name, value.options, inside)
     if not isinstance(value, Mapping):
@@ -165,23 +184,67 @@ def _part(option: Option, value: object, where: str, resolve: Resolve | None) ->
     return resolve(option.part, name, options, inside)
 
 
+def _having(key: str, known: Mapping[str, Collection[str]]) -> str:
+    """Which parts have the option that this one has not, or ''."""
+    having = [name for name, options in known.items() if key in options]
+    return f" It is an option of {', '.join(having)}" if having else ""
+
+
 def _checked(cls: type, option: Option, value: object, where: str) -> object:
     from pydantic import ValidationError
 
     adapter = _adapter(cls, option.name)
-    candidates = [value] if not isinstance(value, str) else [value, _from_text(value)]
-    for candidate in candidates:
+    for candidate in readings(value):
         try:
             return adapter.validate_python(candidate)
         except ValidationError:
             continue
-    choices = re.findall(r"'([^']*)'", option.type)
-    hint = nearest(value, choices) if isinstance(value, str) else ""
-    written = shown(value)
+    written = printable(f"({value})") if isinstance(value, Spec) else shown(value)
+    raise ConfigError(f"{where}: {option.name}={written} must be {option.allowed}.{_hint(option, value)}")
+
+
+def readings(value: object) -> list[object]:
+    """What a value may be read as, the likeliest first: itself, and what its text or an exact 1e3 stands for."""
+    found = [value]
+    if isinstance(value, str):
+        found.append(_from_text(value))
+    if isinstance(found[-1], float) and found[-1].is_integer() and abs(found[-1]) <= _EXACT:
+        found.append(int(found[-1]))
+    return found
+
+
+def _hint(option: Option, value: object) -> str:
+    """' Did you mean ...?' for a value that is not allowed, or what else may be amiss, or ''."""
     if isinstance(value, Spec):
-        written = printable(f"({value})")
-        hint = " Text with brackets is put in double quotes." if option.type == "text" else ""
-    raise ConfigError(f"{where}: {option.name}={written} must be {option.allowed}.{hint}")
+        return " Text with brackets is put in double quotes." if option.type == "text" else ""
+    if isinstance(value, (list, tuple)):
+        return " One value is needed, not a list."
+    numeric = option.type.startswith(("integer", "number"))
+    read = _from_text(value) if isinstance(value, str) else value
+    if numeric and isinstance(read, float) and not isfinite(read):
+        return " It is no finite number."
+    if not isinstance(value, str):
+        return ""
+    if numeric and (meant := _number_meant(value)):
+        return f" Did you mean {meant}?"
+    choices = ["true", "false"] if option.type == "true|false" else re.findall(r"'([^']*)'", option.type)
+    return nearest(value, choices)
+
+
+def _number_meant(text: str) -> str:
+    """The number that was meant by 10k, 1_000, 1,000, 50% or digits that are not 0-9, or ''."""
+    plain = with_plain_digits(text).strip()
+    plain = re.sub(r"(?<=[0-9])_(?=[0-9])", "", plain)
+    if re.fullmatch(r"[0-9]{1,3}(,[0-9]{3})+", plain):
+        plain = plain.replace(",", "")
+    number, suffix = plain[:-1], plain[-1:]
+    if isinstance(read := _from_text(number), (int, float)) and not isinstance(read, bool):
+        if suffix == "%":
+            return repr(read / 100)
+        if suffix in _SUFFIXES:
+            scaled = read * _SUFFIXES[suffix]
+            return str(int(scaled)) if scaled == int(scaled) else repr(scaled)
+    return plain if plain != text and isinstance(_from_text(plain), (int, float)) else ""
 
 
 @cache
@@ -193,9 +256,9 @@ def _adapter(cls: type, name: str) -> Any:
 
 
 def _from_text(text: str) -> int | float | bool | str | None:
-    if text in ("true", "false"):
-        return text == "true"
-    if text == "none":
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if text.lower() == "none":
         return None
     if _INT.fullmatch(text):
         return int(text)

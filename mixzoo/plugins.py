@@ -20,6 +20,7 @@ from mixzoo.offers import HOOKS, KINDS, Offer, Plugin, offers_of
 from mixzoo.options import Option, Part, build, options_of, spec_of
 from mixzoo.single_file import SingleFile, read_single_file
 from mixzoo.spec import DISTRIBUTION, MAX_DEPTH, Spec, parse_spec
+from mixzoo.spec_repairs import path_advice
 
 __all__ = ["HOOKS", "KINDS", "Offer", "Plugin", "Zoo", "add_files", "add_plugin", "first_party", "load_zoo"]
 
@@ -69,8 +70,15 @@ class Zoo:
                 raise PluginError(f"{place}: {shown(name)} cannot be used, {plugin} is broken: {plugin.problem}")
         names = {o.name for o in known}
         raise ConfigError(
-            f"{place}: {shown(name)} is not on offer ({listing(names)}).{nearest(bare, names)}{self._broken_note()}"
+            f"{place}: {shown(name)} is not on offer ({listing(names)})."
+            f"{self._meant(kind, name) or nearest(bare, names)}{self._broken_note()}"
         )
+
+    def _meant(self, kind: str, name: str) -> str:
+        """What the name of a folder or file was meant as, if it is one; or ''."""
+        if kind == "dataset" and ("/" in name or Path(name).exists()):
+            return f" If it is a path: {path_advice(name, kind, self._known(kind))}"
+        return ""
 
     @property
     def broken(self) -> list[Plugin]:
@@ -86,8 +94,16 @@ class Zoo:
 
     def recipe(self, kind: str, spec: Spec | str, where: str = "") -> Any:
         """The recipe that a spec names, with its options checked and set."""
-        spec = parse_spec(spec, where or kind) if isinstance(spec, str) else spec
+        spec = self.spec(kind, spec, where) if isinstance(spec, str) else spec
         return self.recipe_from(kind, spec.name, spec.options, where)
+
+    def spec(self, kind: str, text: str, where: str = "") -> Spec:
+        """The spec that the text spells; the ConfigError for one that is malformed knows the parts of that kind."""
+        return parse_spec(text, where or kind, kind, partial(self._known, kind))
+
+    def _known(self, kind: str) -> dict[str, list[str]]:
+        """The options of every part of one kind, by its name."""
+        return {offer.name: [option.name for option in options_of(offer.recipe)] for offer in self.of_kind(kind)}
 
     def recipe_from(self, kind: str, name: str, options: Mapping[str, object], where: str = "", depth: int = 0) -> Any:
         """The same from a name and a table of options, typed (a run file's) or as text (a spec's).
@@ -97,7 +113,8 @@ class Zoo:
         if depth > MAX_DEPTH:
             raise ConfigError(f"{where}: parts of parts at most {MAX_DEPTH} deep")
         recipe = self.offer(kind, name, where).recipe
-        return build(recipe, options, where or f"{kind} {name!r}", partial(self.part, depth=depth + 1))
+        place = where or f"{kind} {shown(name)}"
+        return build(recipe, options, place, partial(self.part, depth=depth + 1), kind, self._known)
 
     def part(self, kind: str, name: str, options: Mapping[str, object], where: str = "", depth: int = 0) -> Part[Any]:
         """The same as a `Part`, which keeps the name: what an option that takes a part holds."""

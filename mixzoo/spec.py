@@ -7,17 +7,20 @@ r"""Spec strings: how a part and its options are named on the command line, `dir
     bare   = one or more printable ASCII characters other than  space , = " ( ) [ ] { }
     quoted = '"' any printable characters, with \" and \\ for a quote and a backslash '"'
 
-A value stays text here, and a spec in brackets a spec, such as the parts of `one_of:a=(dirichlet:k=3),b=(mixup)`; the
-option's declared type says later what it means (mixzoo.options). Brackets nest to MAX_DEPTH.
+Spaces around names, values and signs are passed over. A value stays text here, and a spec in brackets a spec, such as
+the parts of `one_of:a=(dirichlet:k=3),b=(mixup)`; the option's declared type says later what it means (mixzoo.options).
+Brackets nest to MAX_DEPTH.
 `parse_spec(str(spec)) == spec` for every spec, and `str(spec)` is canonical: options in alphabetical order, at every
 depth, and quotes only where they are needed.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 
-from mixzoo.errors import ConfigError, printable
+from mixzoo.errors import ConfigError, excerpt, listing, printable
+from mixzoo.spec_repairs import Known, is_path, path_advice, repaired
 
 MAX_LENGTH = 4096  # characters; anything longer is no option list typed by a person
 MAX_DEPTH = 8  # of brackets in brackets; deeper is no mix that a person could picture
@@ -50,8 +53,12 @@ def _written(value: str | Spec) -> str:
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def parse_spec(text: str, where: str = "spec") -> Spec:
-    """The spec that `text` spells; a ConfigError, beginning with `where`, points a caret at the first misfit."""
+def parse_spec(text: str, where: str = "spec", kind: str = "", known: Known | None = None) -> Spec:
+    """The spec that `text` spells. Raises ConfigError, which begins with `where`, if it spells none.
+
+    The error says what was probably meant, or points a caret at the first misfit. `kind`, of part, and `known`, the
+    registered names of that kind and the options of each, let it say more.
+    """
     if len(text) > MAX_LENGTH:
         raise ConfigError(
             f"{where}: {len(text)} characters, at most {MAX_LENGTH} are allowed; use a run file (--config)"
@@ -59,11 +66,38 @@ def parse_spec(text: str, where: str = "spec") -> Spec:
     try:
         return _Reader(text).spec()
     except _Misfit as misfit:
-        raise ConfigError(f"{where}: {misfit}") from None
+        raise ConfigError(f"{where}{_advice(text, kind, known) or f': {misfit.line(known)}'}") from None
+
+
+def _advice(text: str, kind: str, known: Known | None) -> str:
+    """What to write in place of a malformed spec, after the place of a message; '' if that cannot be told."""
+    written = f" {excerpt(text)}"
+    if text.startswith("--"):
+        return f"{written}: a value is missing, {excerpt(text)} is a flag"
+    if is_path(text) or (kind == "dataset" and "/" in text and ":" not in text):
+        return f"{written}: {path_advice(excerpt(text), kind, known() if known else {})}"
+    for rule, candidate in repaired(text, known):
+        try:
+            meant = _Reader(candidate).spec()
+        except _Misfit:
+            continue
+        if spec := _registered(meant, known()) if known else meant:
+            return f"{written}: {rule}. Did you mean '{spec}'?"
+    return ""
+
+
+def _registered(spec: Spec, names: Collection[str]) -> Spec | None:
+    """The spec, with the nearest registered name if it has none; None if none is near."""
+    distribution, slash, name = spec.name.rpartition("/")
+    close = [name] if name in names else get_close_matches(name, names, n=1)
+    return Spec(distribution + slash + close[0], spec.options) if close else None
 
 
 class _Reader:
-    """Goes through a text once, from left to right; `at` is the next character, `opened` the brackets around it."""
+    """Goes through a text once, from left to right; `at` is the next character, `opened` the brackets around it.
+
+    Spaces around names, values and signs are passed over.
+    """
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -72,26 +106,27 @@ class _Reader:
 
     def spec(self) -> Spec:
         """The spec that begins here and goes to the end, or to the bracket that closes it."""
+        self._pass_spaces()
         name = self._match(_NAME)
         if name is None:
-            raise self._misfit("a name such as 'mixup' (lower-case letters, digits, '_')")
+            raise self._misfit("a name")
         if self._ended():
             return Spec(name)
         if not self._take(":"):
             raise self._misfit(f"':' and options, or {self._end()}")
         options: dict[str, str | Spec] = {}
-        self._option(options)
+        self._option(name, options)
         while not self._ended():
             if not self._take(","):
                 rest = "a part with options goes in brackets, text with other characters in double quotes"
                 raise self._misfit(f"',' or {self._end()}; {rest}")
-            self._option(options)
+            self._option(name, options)
         return Spec(name, options)
 
-    def _option(self, options: dict[str, str | Spec]) -> None:
+    def _option(self, name: str, options: dict[str, str | Spec]) -> None:
         start, key = self.at, self._match(KEY)
         if key is None:
-            raise self._misfit("an option such as 'k=4'")
+            raise self._misfit("an option", name)
         if key in options:
             self.at = start
             raise self._misfit(f"each option once ({key!r} is given twice)")
@@ -124,15 +159,22 @@ class _Reader:
         return spec
 
     def _ended(self) -> bool:
+        self._pass_spaces()
         return self.text.startswith(")", self.at) if self.opened else self.at == len(self.text)
 
     def _end(self) -> str:
         """What ends the spec being read, for a message."""
         return f"the ')' of the '(' at character {self.opened[-1] + 1}" if self.opened else "the end"
 
+    def _pass_spaces(self) -> None:
+        while self.text.startswith(" ", self.at):
+            self.at += 1
+
     def _take(self, character: str) -> bool:
+        self._pass_spaces()
         found = self.text.startswith(character, self.at)
         self.at += found
+        self._pass_spaces()
         return found
 
     def _match(self, pattern: re.Pattern[str]) -> str | None:
@@ -142,15 +184,32 @@ class _Reader:
         self.at = found.end()
         return found.group()
 
-    def _misfit(self, expected: str) -> "_Misfit":
-        return _Misfit(self.text, self.at, expected)
+    def _misfit(self, expected: str, name: str = "") -> "_Misfit":
+        return _Misfit(self.text, self.at, expected, name)
 
 
 class _Misfit(Exception):
-    """What was expected and where, then the text with a caret under the character at fault."""
+    """What was expected, and where; an option of the part of that name."""
 
-    def __init__(self, text: str, at: int, expected: str) -> None:
-        shown = printable(text)
-        start = max(0, at - 60)  # a long spec is shown around the fault
-        window = shown[start : at + 20]
-        super().__init__(f"expected {expected} at character {at + 1}\n  {window}\n  {' ' * (at - start)}^")
+    def __init__(self, text: str, at: int, expected: str, name: str) -> None:
+        super().__init__(expected)
+        self.text, self.at, self.expected, self.name = text, at, expected, name
+
+    def line(self, known: Known | None) -> str:
+        """What was expected, then the text with a caret under the character at fault."""
+        shown = printable(self.text)
+        start = max(0, self.at - 60)  # a long spec is shown around the fault
+        window = shown[start : self.at + 20]
+        expected = f"{self.expected}{self._example(known() if known else {})}"
+        return f"expected {expected} at character {self.at + 1}\n  {window}\n  {' ' * (self.at - start)}^"
+
+    def _example(self, known: Mapping[str, Collection[str]]) -> str:
+        """An example of the name or option that is missing, one that is registered."""
+        if self.expected == "a name":
+            rule = "lower-case letters, digits, '_'"
+            close = get_close_matches(self.text.lower(), known, n=1, cutoff=0.3) or sorted(known)[:1]
+            return f" such as {close[0]!r} ({rule})" if close else f" ({rule})"
+        if self.expected == "an option":
+            options = known.get(self.name, ())
+            return f" of {self.name} ({listing(options)}), as KEY=VALUE" if options else " such as 'k=4'"
+        return ""

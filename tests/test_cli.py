@@ -252,8 +252,7 @@ def test_interpolate_draws_every_mixer_the_runs_own_learned_ones_too(mixzoo):
     assert shown[:2] == ["one_of, the run's", "a=network, the run's"]
     needs_no_training = {o.name for o in zoo.of_kind("mixer")} - {"label", "network", "one_of", "chain", "schedule"}
     assert {spec.partition(":")[0] for spec in shown[2:]} == needs_no_training
-    assert "no row of mixzoo/label: it learns, and only what the run trained has learned here" in notes
-    assert any(note.startswith("no row of mixzoo/chain: mixer 'chain': a= is needed") for note in notes)
+    assert notes == ["not in the sheet, as they need options or training: chain, label, network, one_of, schedule"]
 
 
 @dataclass(frozen=True)
@@ -274,6 +273,37 @@ def test_a_mixer_that_does_not_take_three_sources_has_a_row_with_those_it_takes(
     zoo = toy_zoo()
     zoo.offers.append(Offer("mixer", "pair", TOY_PLUGIN, Pair))
     assert _every_mixer(zoo, open_run(zoo, Path("run"), "cpu"))[0]["pair"].k == 2
+
+
+def test_interpolate_draws_as_many_pairs_as_there_are_and_says_how_many(mixzoo):
+    trained(mixzoo)
+    code, _, err = mixzoo("interpolate", "run", "--pairs", "4000")
+    assert code == 0
+    assert "24 pairs, not 4000: there are 48 test images, two to a pair" in err
+    code, _, err = mixzoo("interpolate", "run", "--pairs", "24")
+    assert (code, "pairs" in err) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "message"),
+    [
+        ("--pairs", "0", "--pairs: pairs=0 must be an integer >= 1 and <= 10000."),
+        ("--pairs", "1k", "--pairs: pairs='1k' must be an integer >= 1 and <= 10000. Did you mean 1000?"),
+        ("--steps", "1", "--steps: steps=1 must be an integer >= 2 and <= 1000."),
+        ("--side", "1e9", "--side: side=1000000000 must be an integer >= 2 and <= 100."),
+        ("--side", "ten", "--side: side='ten' must be an integer >= 2 and <= 100."),
+        ("--mixer", "Dirichlet:K=3", "--mixer Dirichlet:K=3: names are lower case. Did you mean 'dirichlet:k=3'?"),
+        ("--mixer", "mixup:k=3", "--mixer mixup:k=3: 'k' is no option here (allowed: law). It is an option of "),
+    ],
+)
+def test_interpolate_refuses_what_it_cannot_draw_in_one_line(mixzoo, tmp_path, flag, value, message):
+    trained(mixzoo)
+    before = sorted(tmp_path.rglob("*"))
+    code, out, err = mixzoo("interpolate", "run", flag, value)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"mixzoo: {message}")
+    assert err.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_interpolate_refuses_a_mixer_that_is_not_there(mixzoo):

@@ -120,16 +120,26 @@ REFUSED = {
     "[train]\nlr = -1": r"lr=-1 must be a number > 0",
     "train = 3": r"\[train\]: 3 must be a table of name and options",
     '[mixer]\nname = "mixpu"': r"run.toml \[mixer\]: 'mixpu' is not on offer \(.*\). Did you mean 'mixup'\?",
-    "[mixer]\nk = 3": r"\[mixer\]: name=None must be the name of a mixer",
+    "[mixer]\nk = 3": r"\[mixer\]: name= must be the name of a mixer, such as name = \"mixup\"",
     '[mixer]\nname = "dirichlet"\nk = 65': r"\[mixer\]: k=65 must be an integer >= 2 and <= 64",
-    'mixer = "mixup"': r"\[mixer\]: 'mixup' must be a table of name and options",
-    "[train]\nsteps = 3\nsteps = 4": r"not valid TOML: Cannot overwrite a value",
+    'mixer = "mixpu"': r"run.toml mixer = mixpu: 'mixpu' is not on offer \(.*\). Did you mean 'mixup'\?",
+    'mixer = "Dirichlet:K=3"': r"run.toml mixer = Dirichlet:K=3: names are lower .* Did you mean 'dirichlet:k=3'\?",
+    'dataset = "/path/MNIST"': r"run.toml dataset = /path/MNIST: .* Did you mean 'mnist:root=/path/MNIST'",
+    "mixer = 3": r"\[mixer\]: 3 must be a table of name and options or a spec, such as mixer = \"mixup\"$",
+    "steps = 3": r"run.toml: steps is a number of the run, and stands in the table \[train\]",
+    "[train]\nsteps = [1, 2]": r"\[train\]: steps=\[1, 2\] must be an integer >= 1\. One value is needed, not a list\.",
+    "": r"run.toml: it is empty; a run file has tables, such as \[train\] or \[mixer\]",
+    " \n": r"run.toml: it is empty",
+    "[train]\nsteps = 3\nsteps = 4": r"Cannot overwrite a value .*line 3.*; a key or table is there twice",
     "[train\nsteps = 3": r"not valid TOML: .*line 1, column 7",
     "a = " + "[" * 2000: r"not valid TOML",
-    b"\xef\xbb\xbf[train]": r"not valid TOML: .*line 1, column 1",
-    b"name = '\xe9'": r"not UTF-8 text \(byte 8\)",
+    b"\xef\xbb\xbf[trian]": r"\[trian\] is no table of a run file",
+    "[train]\nsteps = 3".encode("utf-16"): r"it is UTF-16 text, and TOML is UTF-8; save it as UTF-8",
+    b"[train]\nsteps = 3\n# \xe9": r"not UTF-8 text \(byte 20, line 3\); save it as UTF-8",
+    "[train]\nb = " + "[" * 2000: r"not valid TOML: nested too deeply \(at line 2\)",
+    b"name = '\xe9'": r"not UTF-8 text \(byte 8, line 1\)",
     b"[train]\0": r"not valid TOML",
-    "[train]\nsteps = " + "9" * 5000: r"not valid TOML: Exceeds the limit",
+    "[train]\nsteps = " + "9" * 5000: r"not valid TOML: a number of too many digits \(at line 2\)",
     "[train]\nsteps" + ".a" * 3_000 + " = 1": r"\[train\]: steps=.* must be an integer >= 1",
     "metrics" + ".a" * 3_000 + " = 1": r"metrics=.* must be a list of specs",
     "mixer = " + "[" * 300 + "]" * 300: r"\[mixer\]: .* must be a table of name and options",
@@ -138,9 +148,9 @@ REFUSED = {
     '"a\\nb\\u001b[2J" = 1': r"\[a.*b.* is no table of a run file",
     b"#" * 64_001: r"64001 bytes, a run file has at most 64000",
     "[train]\nsteps = 3\nsteps = 4\n": r"not valid TOML: .*line 3, column 10",
-    "[train]\nsteps = ": r"not valid TOML: Invalid value \(at end of document\)",
+    "[train]\nsteps = ": r"not valid TOML: Invalid value \(at line 2, the end of the file\)",
     "[train]\nsteps = 3\n[train]": r"not valid TOML: .*line 3, column 7",
-    '[mixer]\nname = "mixup': r"not valid TOML: .*at end of document",
+    '[mixer]\nname = "mixup': r"not valid TOML: .*\(at line 2, the end of the file\)",
     "[train]\nsteps = 007": r"not valid TOML: .*line 2, column 10",
     "[train]\nsteps = -3": r"steps=-3 must be an integer >= 1",
     "[train]\nlr = true": r"lr=True must be a number > 0",
@@ -149,8 +159,8 @@ REFUSED = {
     "[train]\ndeterministic = 1": r"deterministic=1 must be true or false \(or not given\)",
     "[train.steps]\nx = 3": r"steps=\{'x': 3\} must be an integer",
     "[[mixer]]\nname = 'mixup'": r"\[mixer\]: \[\{'name': 'mixup'\}\] must be a table",
-    "[mixer]\nname = 3": r"\[mixer\]: name=3 must be the name of a mixer",
-    '[mixer]\nname = "dirichlet:k=3"': r"\[mixer\]: 'dirichlet:k=3' is not on offer",
+    "[mixer]\nname = 3": r"\[mixer\]: name= must be the name of a mixer, not 3, such as",
+    '[mixer]\nname = "dirichlet:k=3"': r"\[mixer\]: name=.* is a spec\. Did you mean mixer = \"dirichlet:k=3\",",
     '[mixer]\nname = "dirichlet"\nalhpa = 1': r"\[mixer\]: 'alhpa' is no option here .* Did you mean 'alpha'\?",
     "metrics = [3]": r"metrics=\[3\] must be a list of specs",
 }
@@ -203,9 +213,44 @@ def test_a_malformed_metric_shows_the_caret(zoo, file):
 
 def test_a_missing_file_a_folder_and_a_pipe_are_no_run_files(zoo, tmp_path):
     os.mkfifo(tmp_path / "pipe.toml")
-    for path in (tmp_path, tmp_path / "nothing.toml", tmp_path / "pipe.toml"):
+    for path in (tmp_path / "nothing.toml", tmp_path / "pipe.toml"):
         with pytest.raises(ConfigError, match="no such run file"):
             resolved(zoo, path)
+    (tmp_path / "pipe.toml").unlink()
+    with pytest.raises(ConfigError, match=r"it is a folder; a run file is a TOML file$"):
+        resolved(zoo, tmp_path)
+
+
+def test_a_folder_or_a_misspelt_name_says_which_run_file_was_meant(zoo, tmp_path):
+    (tmp_path / "seed=1").mkdir()
+    (tmp_path / "seed=1" / "run.toml").write_text("[train]\n")
+    with pytest.raises(ConfigError, match=r": it is a folder; did you mean .*seed=1/run\.toml\?$"):
+        resolved(zoo, tmp_path)
+    with pytest.raises(ConfigError, match=r"seed=1: it is a folder; did you mean .*seed=1/run\.toml\?$"):
+        resolved(zoo, tmp_path / "seed=1")
+    with pytest.raises(ConfigError, match=r"run\.tml: no such run file\. Did you mean 'run\.toml'\?$"):
+        resolved(zoo, tmp_path / "seed=1" / "run.tml")
+
+
+def test_a_run_file_of_another_format_says_so(zoo, tmp_path):
+    for name, text in (("run.json", '{"train": {}}'), ("run.yaml", "train:\n  steps: 3\n")):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(
+            ConfigError, match=r"not valid TOML: .*line 1.* \(a run file is TOML, and .* files are not\)"
+        ):
+            resolved(zoo, tmp_path / name)
+
+
+def test_a_part_may_be_a_spec_in_place_of_its_table_and_is_written_as_a_table(zoo, file):
+    flags = {"autoencoder": "acai:depth=4", "mixer": "one_of:a=(dirichlet:k=3),b=mixup", "objective": "amr:lam=5"}
+    config = resolved(zoo, file("".join(f'{kind} = "{spec}"\n' for kind, spec in flags.items())))
+    assert config == resolved(zoo, flags=flags)
+    written = tomllib.loads(config.to_toml())
+    assert all(isinstance(written[kind], dict) for kind in DEFAULT_PARTS)
+
+
+def test_a_byte_order_mark_is_passed_over(zoo, file):
+    assert resolved(zoo, file(b"\xef\xbb\xbf[train]\nsteps = 3\n")).train.steps == 3
 
 
 def test_a_bad_flag_names_the_flag(zoo):

@@ -24,6 +24,11 @@ def test_seeds_make_a_run_each_that_differs_in_its_seed_alone():
     assert first.replace("seed = 3", "seed = 1") == second
 
 
+@pytest.mark.parametrize("seeds", ["1..3", "1-3", "1...3", "1:3", "1,2..3", "1,2,3"])
+def test_a_range_of_seeds_has_both_its_ends(seeds):
+    assert [member.config.train.seed for member in planned(seeds=seeds)] == [1, 2, 3]
+
+
 def test_grids_and_seeds_multiply_and_names_say_what_differs():
     members = planned("objective.lam=5,10", "train.lr=1e-3,1e-4", seeds="1,2")
     assert len(members) == 8
@@ -113,6 +118,26 @@ REFUSED = {
     "no number": (["--seeds", "1,two"], "--seeds: seed='two' must be an integer >= 0"),
     "negative seed": (["--seeds", "-1"], "--seeds: seed='-1' must be an integer >= 0"),
     "both": (["--seeds", "1", "--seed", "2"], "--seeds goes without --seed; give one of them"),
+    "seed twice in a range": (["--seeds", "1..3,2"], "--seeds 1..3,2: 2 is given twice; once is enough"),
+    "a range that goes down": (["--seeds", "3..1"], "--seeds 3..1: a range goes up. Did you mean 1..3?"),
+    "a range without end": (["--seeds", f"0..{10**18}"], f"{10**18 + 1} seeds, a fleet has at most 1000 runs"),
+    "a range that is none": (["--seeds", "1..x"], "--seeds: seed='1..x' must be an integer >= 0"),
+    "several seeds for one run": (["--seed", "1,2,3"], "--seed 1,2,3: one run has one. Did you mean --seeds 1,2,3?"),
+    "a range for one run": (["--seed", "1..3"], "--seed 1..3: one run has one. Did you mean --seeds 1..3?"),
+    "several numbers for one run": (
+        ["--lr", "1e-3,1e-4"],
+        "--lr 1e-3,1e-4: one run has one. Did you mean --grid train.lr=1e-3,1e-4?",
+    ),
+    "a key without its table": (["--grid", "lr=1e-3,1e-4"], "'lr' is no table of a run file", "Did you mean train.lr?"),
+    "a key as a flag": (["--grid", "--weight-decay=0,1"], "Did you mean train.weight_decay?"),
+    "an option without its part": (["--grid", "lam=5,10"], "Did you mean objective.lam?"),
+    "an option that another part has": (["--grid", "k=2,3"], "Did you mean mixer.k?"),
+    "an option of several parts": (
+        ["--autoencoder", "acai:depth=4", "--discriminator", "acai:depth=4", "--grid", "depth=4,8"],
+        "Did you mean autoencoder.depth or discriminator.depth?",
+    ),
+    "a colon for a dot": (["--grid", "mixer:k=2,3"], "Did you mean mixer.k?"),
+    "bare seeds as a grid": (["--grid", "seed=1,2"], "Did you mean --seeds 1,2?"),
     "no values": (["--grid", "objective.lam="], "--grid objective.lam: '' has an empty value"),
     "no key": (["--grid", "objective.lam"], "--grid objective.lam: give KEY=VALUE,VALUE,..., such as"),
     "unknown part": (["--grid", "mixxer.k=2"], "'mixxer' is no table of a run file", "Did you mean 'mixer'?"),
@@ -157,7 +182,7 @@ REFUSED = {
         ["--grid", "train.lr=" + ",".join(map(str, range(1, 1002)))],
         "seeds times grids make 1001 runs, a fleet has at most 1000; make several fleets",
     ),
-    "no jobs": (["--seeds", "1", "--jobs", "0"], "--jobs 0: must be an integer >= 1"),
+    "no jobs": (["--seeds", "1", "--jobs", "0"], "--jobs: jobs=0 must be an integer >= 1 and <= 1000"),
     "jobs for one run": (["--jobs", "2"], "--jobs 2: one run is one process; give it with --seeds, --grid or a fleet"),
     "bad device": (["--seeds", "1", "--device", "toaster"], "--device 'toaster' cannot be used here"),
     "no such engine here": (["--seeds", "1", "--device", "cpu", "--grid", "train.engine=eager,graph"], "CUDA graphs"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mixzoo.cli.schema import with_train_flags
+from mixzoo.cli.schema import integer, with_train_flags
 from mixzoo.cli.zoo import NoPlugins, PluginFiles, zoo_from
 
 if TYPE_CHECKING:
@@ -55,7 +55,12 @@ def bench(
         str | None,
         typer.Option("--data-root", metavar="DIR", help="Folder of data sets. [default: the variable MIXZOO_DATA]"),
     ] = None,
-    repeats: Annotated[int, typer.Option("--repeats", min=1, max=10_000, help="Timed steps of each row.")] = 20,
+    repeats: Annotated[
+        int,
+        typer.Option(
+            "--repeats", parser=integer("repeats", 1, 10_000), metavar="INTEGER", help="Timed steps of each row."
+        ),
+    ] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="One object: the machine, and a row for each run.")] = False,
     plugin: PluginFiles = None,
     no_plugins: NoPlugins = False,

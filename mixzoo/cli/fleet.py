@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mixzoo.cli.schema import integer
 from mixzoo.cli.summary import shown
 from mixzoo.errors import ConfigError
 
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
 
 Jobs = Annotated[
     int | None,
-    typer.Option("--jobs", help="Runs of a fleet at a time. [default: one for each core; 4 on each GPU]"),
+    typer.Option(
+        "--jobs",
+        parser=integer("jobs", 1, 1000),
+        metavar="INTEGER",
+        help="Runs of a fleet at a time. [default: one for each core; 4 on each GPU]",
+    ),
 ]
 
 

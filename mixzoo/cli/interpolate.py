@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from mixzoo.cli.schema import integer
 from mixzoo.cli.zoo import NoPlugins, PluginFiles, zoo_from
 
 
@@ -14,9 +15,27 @@ def interpolate(
     mixer: Annotated[
         str | None, typer.Option("--mixer", metavar="NAME[:KEY=VALUE,...]", help="Another mixer than the run's own.")
     ] = None,
-    pairs: Annotated[int, typer.Option("--pairs", min=1, help="Pairs of test images, a strip each.")] = 8,
-    steps: Annotated[int, typer.Option("--steps", min=2, help="Mixes along a strip, ends included.")] = 9,
-    side: Annotated[int, typer.Option("--side", min=2, help="Mixes along an edge of the triangle.")] = 7,
+    pairs: Annotated[
+        int,
+        typer.Option(
+            "--pairs",
+            parser=integer("pairs", 1, 10_000),
+            metavar="INTEGER",
+            help="Pairs of test images, a strip each; as many as there are.",
+        ),
+    ] = 8,
+    steps: Annotated[
+        int,
+        typer.Option(
+            "--steps", parser=integer("steps", 2, 1_000), metavar="INTEGER", help="Mixes along a strip, ends included."
+        ),
+    ] = 9,
+    side: Annotated[
+        int,
+        typer.Option(
+            "--side", parser=integer("side", 2, 100), metavar="INTEGER", help="Mixes along an edge of the triangle."
+        ),
+    ] = 7,
     every_mixer: Annotated[
         bool, typer.Option("--every-mixer", help="Also a sheet of all mixers along one path between three images.")
     ] = False,

@@ -1,16 +1,19 @@
 """Command-line flags from the schema: each number of a run is declared once, in `mixzoo.config.Train`."""
 
 import inspect
+import re
 from collections.abc import Callable, Collection
+from dataclasses import make_dataclass
 from typing import Annotated, Any, Optional
 
 import typer
+from annotated_types import Ge, Le
 
 from mixzoo.config import Train
-from mixzoo.errors import ConfigError
-from mixzoo.options import Option, as_text, options_of
+from mixzoo.errors import ConfigError, excerpt
+from mixzoo.options import Option, as_text, build, options_of, readings
 
-_TYPES = {"integer": int, "number": float, "text": str, "true|false": bool}
+_METAVARS = {"integer": "INTEGER", "number": "FLOAT"}
 
 
 def with_train_flags(
@@ -35,9 +38,14 @@ def _with_flags(
     own = [p for p in inspect.signature(command).parameters.values() if p.name != "numbers"]
     flags = [_flag(option, several=name in lists) for name, option in options.items()]
 
+    fleet = any(p.name == "grid" for p in own)
+
     def called(**given: Any) -> None:
         stated = {name: value for name in options if (value := given.pop(name)) is not None}
-        numbers = {name: _several(options[name], value) if name in lists else value for name, value in stated.items()}
+        numbers = {
+            name: _several(options[name], value) if name in lists else _read(options[name], value, fleet)
+            for name, value in stated.items()
+        }
         command(**given, numbers=numbers)
 
     called.__name__, called.__doc__ = command.__name__, command.__doc__
@@ -47,24 +55,57 @@ def _with_flags(
 
 
 def _flag(option: Option, *, several: bool) -> inspect.Parameter:
-    kind = str if several else _kind(option)
-    name = f"--{option.name.replace('_', '-')}"
+    kind = bool if option.type == "true|false" else str  # numbers come as text, which the schema reads
+    name = flag_of(option.name)
     declaration = f"{name}/--no-{name[2:]}" if kind is bool else name
     default = "" if option.default is None else f" [default: {as_text(option.default)}]"
     more = "; several with commas between them" if several else ""
-    shown = typer.Option(declaration, help=f"{option.help[0].upper()}{option.help[1:]}{more}.{default}")
+    metavar = None if kind is bool else _METAVARS.get(option.type.split()[0], "TEXT")
+    shown = typer.Option(
+        declaration, metavar=metavar, help=f"{option.help[0].upper()}{option.help[1:]}{more}.{default}"
+    )
     hint = Annotated[Optional[kind], shown]  # type: ignore[valid-type]  # noqa: UP045
     return inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=hint)
 
 
-def _kind(option: Option) -> type:
-    return _TYPES.get(option.type.split()[0], str)  # one of some words is text, which the schema checks
+def flag_of(name: str) -> str:
+    """The flag of a number of the run: --batch-images for batch_images."""
+    return f"--{name.replace('_', '-')}"
+
+
+def _read(option: Option, text: Any, fleet: bool) -> Any:
+    """The value that a flag's text stands for, or the text, which the schema then refuses; ConfigError for several."""
+    value = _value(option, text)
+    if fleet and isinstance(value, str) and (" " not in value) and re.search(r"[0-9](,|\.\.\.?|-|:)[0-9]", value):
+        several = f"--seeds {value}" if option.name == "seed" else f"--grid train.{option.name}={value}"
+        if option.type.startswith(("integer", "number")) and not re.fullmatch(r"[0-9]{1,3}(,[0-9]{3})+", value):
+            raise ConfigError(
+                f"{flag_of(option.name)} {excerpt(value)}: one run has one. Did you mean {excerpt(several)}?"
+            )
+    return value
+
+
+def _value(option: Option, text: Any) -> Any:
+    """A number for a number's text, finite or not; the rest as it is."""
+    if not isinstance(text, str) or not option.type.startswith(("integer", "number")):
+        return text
+    return float(text) if re.fullmatch("[+-]?(nan|inf|infinity)", text, re.IGNORECASE) else readings(text)[-1]
 
 
 def _several(option: Option, text: str) -> tuple[Any, ...]:
-    kind = _kind(option)
+    """Each value between commas, checked by the schema."""
+    where = flag_of(option.name)
     try:
-        return tuple(kind(part) for part in text.split(","))
-    except ValueError as err:
-        flag = f"--{option.name.replace('_', '-')}"
-        raise ConfigError(f"{flag} {text!r}: each must be {option.allowed}, with commas between them") from err
+        return tuple(getattr(build(Train, {option.name: part.strip()}, where), option.name) for part in text.split(","))
+    except ConfigError as err:
+        raise ConfigError(f"{err} Several have commas between them") from err
+
+
+def integer(name: str, low: int, high: int) -> Callable[[Any], int]:
+    """What reads the text of a flag that takes an integer from `low` to `high`; it raises ConfigError for any other."""
+    number = make_dataclass("Number", [(name, Annotated[int, Ge(low), Le(high)])], frozen=True)
+
+    def read(text: Any) -> int:
+        return int(getattr(build(number, {name: readings(text)[-1]}, flag_of(name)), name))
+
+    return read

@@ -17,6 +17,7 @@ OTHER_WORDS = {  # what other programs call it
     "--gpu": "--device",
     "--cuda": "--device",
     "--resume": "`mixzoo resume`",
+    "--metrics": "metrics = [...] in a run file, --config FILE",
 }
 DASHES = "\N{EN DASH}\N{EM DASH}\N{MINUS SIGN}\N{HYPHEN}\N{NON-BREAKING HYPHEN}"  # what text editors make of --
 

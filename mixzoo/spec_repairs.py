@@ -1,0 +1,165 @@
+"""What a malformed spec was probably meant as: slips of hand that can be undone without guessing at a meaning.
+
+Each repair has its rule, in the words of a message, and a function from a text to the text without that slip.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Collection, Iterator, Mapping
+
+Known = Callable[[], Mapping[str, Collection[str]]]  # the registered names of a kind, and the options of each
+
+_WORD = r"[A-Za-z][A-Za-z0-9_-]*"
+_NAME = r"(?:[A-Za-z0-9][A-Za-z0-9._-]*/)?[A-Za-z][A-Za-z0-9_-]*"
+_QUOTED = re.compile(r'("(?:[^"\\]|\\.)*")')
+_TYPOGRAPHY = str.maketrans({**dict.fromkeys("“”„«»", '"'), **dict.fromkeys("–—−‐‑", "-"), "‘": "'", "’": "'"})
+_PATH = re.compile(r"~|\.{0,2}[/\\]|[A-Za-z]:[/\\]|[A-Za-z0-9+]+://")
+
+
+def repaired(text: str, known: Known | None) -> Iterator[tuple[str, str]]:
+    """(the rule, the text that keeps it) for each slip alone, then for all of them together."""
+    rules, whole = [], text
+    for rule, repair in (*_REPAIRS, ("a part with options goes in brackets", lambda text: _bracketed(text, known))):
+        if (alone := repair(text)) != text:
+            yield rule, alone
+        if (together := repair(whole)) != whole:
+            rules.append(rule)
+            whole = together
+            yield "; ".join(rules), whole
+
+
+def is_path(text: str) -> bool:
+    """Whether the text is the path of a file or folder, or an address, in place of a spec."""
+    if re.match(rf"\s*{_NAME}\s*[:(]\s*{_WORD}\s*=", text):
+        return False
+    return bool(_PATH.match(text)) or "\\" in text or text.count("/") > 1 or text.endswith((".py", "/"))
+
+
+def path_advice(text: str, kind: str, names: Mapping[str, Collection[str]]) -> str:
+    """What to write for a path that was given as the name of a part of that kind."""
+    if "://" in text:
+        return "parts are named and data are read from files: download it, and give its folder as an option"
+    if kind != "dataset":
+        plugin = f"; a plugin that is one file is given by --plugin {text}" if text.endswith(".py") else ""
+        return f"a path is no name of a part{plugin}"
+    stems = re.split(r"[^a-z0-9]+", text.lower())
+    named = [f"{name}:root" for name, options in names.items() if "root" in options and name in stems]
+    rooted = named or [f"{name}:root" for name, options in names.items() if "root" in options and name == "mnist"]
+    pictures = ["folder:path"] if "path" in names.get("folder", ()) else []
+    either = " or ".join(f"'{option}={_value(text)}'" for option in (*named, *pictures, *([] if named else rooted)))
+    return f"a data set's name comes first, and a path is its option. Did you mean {either}?"
+
+
+def _value(text: str) -> str:
+    """The text as a value, in double quotes if it holds more than the characters of a plain path."""
+    if re.fullmatch(r"[A-Za-z0-9_./\\:~+-]+", text):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _outside_quotes(repair: Callable[[str], str]) -> Callable[[str], str]:
+    """The repair, applied to what stands outside double quotes."""
+    return lambda text: "".join(piece if piece.startswith('"') else repair(piece) for piece in _QUOTED.split(text))
+
+
+def _plain(text: str) -> str:
+    """Without full-width digits and signs, typographic quotes and dashes."""
+    return with_plain_digits(unicodedata.normalize("NFKC", text).translate(_TYPOGRAPHY))
+
+
+def with_plain_digits(text: str) -> str:
+    """The text with 0-9 for the decimal digits of every script."""
+    return "".join(c if (digit := unicodedata.decimal(c, None)) is None else str(digit) for c in text)
+
+
+def _unquoted(text: str) -> str:
+    """Without quotes around the whole, which some shells pass on; those around a value are made double."""
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"`":
+        return text[1:-1]
+    return re.sub(r"=\s*'([^'\"\\]*)'(?=\s*(,|\)|$))", r'="\1"', text)
+
+
+def _lower(text: str) -> str:
+    """Names and options in lower case; values and a distribution's name as they are."""
+    return _renamed(text, str.lower)
+
+
+def _underscored(text: str) -> str:
+    """'_' for '-' in names and options."""
+    return _renamed(text, lambda name: name.replace("-", "_"))
+
+
+def _renamed(text: str, change: Callable[[str], str]) -> str:
+    """The text with the names of options and of parts changed."""
+    text = re.sub(rf"{_WORD}(?=\s*=)", lambda found: change(found[0]), text)
+    begins = rf"(^\s*|\(\s*|=\s*(?={_NAME}:{_WORD}=))((?:[A-Za-z0-9][A-Za-z0-9._-]*/)?)({_WORD})"
+    return re.sub(begins, lambda found: found[1] + found[2] + change(found[3]), text)
+
+
+def _coloned(text: str) -> str:
+    """NAME:OPTIONS for NAME(OPTIONS), NAME OPTIONS and NAME,OPTIONS."""
+    if found := re.fullmatch(rf"\s*({_NAME})\s*:?\s*[(\[{{]\s*(.*?)\s*[)\]}}]\s*", text):
+        return f"{found[1]}:{found[2]}" if found[2] else found[1]
+    return re.sub(rf"^(\s*{_NAME})\s*[ ,;?]\s*(?={_WORD}\s*=)", r"\1:", text)
+
+
+def _separated(text: str) -> str:
+    """Commas for what else stands between two options."""
+    return re.sub(rf"(?<=[^\s,:=(])(?:\s*[;&]\s*|\s+)(?={_WORD}\s*=)", ",", text)
+
+
+def _equalled(text: str) -> str:
+    """KEY=VALUE for KEY:VALUE and KEY==VALUE."""
+    text = re.sub(rf"({_WORD})\s*(?:==|:=)\s*", r"\1=", text)
+    return re.sub(rf"(?<=[:,])(\s*{_WORD})\s*:\s*(?=[^,=:()]+(?:,|$))", r"\1=", text)
+
+
+def _quoted_values(text: str) -> str:
+    """Double quotes around paths with spaces, commas or letters beyond ASCII."""
+    name, colon, rest = text.partition(":")
+    options: list[str] = []
+    for piece in rest.split(","):
+        if options and not re.match(rf"\s*{_WORD}\s*=", piece):
+            options[-1] += f",{piece}"
+        else:
+            options.append(piece)
+    for i, option in enumerate(options):
+        key, equals, value = option.partition("=")
+        wordy = re.search(r"[/\\]|[^\W\d_] [^\W\d_]", value) or any(c.isalpha() and not c.isascii() for c in value)
+        if equals and wordy and not value.startswith(("(", '"')):
+            options[i] = f"{key}={_value(value)}"
+    return name + colon + ",".join(options)
+
+
+def _bracketed(text: str, known: Known | None) -> str:
+    """Brackets around a part with options that is the value of an option.
+
+    The options after it are taken to be its own as long as the outer part has none of that name.
+    """
+    text = re.sub(rf"=\s*({_NAME})\(([^()]*)\)", r"=(\1:\2)", text)
+    name, colon, rest = text.partition(":")
+    outer = known().get(name.strip(), ()) if known else ()
+    options, inside = list[str](), False
+    for piece in re.split(r",(?![^(]*\))", rest):
+        key = piece.partition("=")[0].strip()
+        if inside and outer and key not in outer:
+            options[-1] = f"{options[-1][:-1]},{piece})"
+        elif found := re.fullmatch(rf"(\s*{_WORD}\s*=)\s*({_NAME}:{_WORD}=[^()]+)", piece):
+            options.append(f"{found[1]}({found[2]})")
+            inside = True
+        else:
+            options.append(piece)
+            inside = False
+    return name + colon + ",".join(options)
+
+
+_REPAIRS: tuple[tuple[str, Callable[[str], str]], ...] = (
+    ("write it with plain characters", _plain),
+    ("text goes in double quotes, a whole spec in none", _unquoted),
+    ("names are lower case", _outside_quotes(_lower)),
+    ("names have '_' and no '-'", _outside_quotes(_underscored)),
+    ("options follow a colon", _coloned),
+    ("options have commas between them", _outside_quotes(_separated)),
+    ("an option is KEY=VALUE", _outside_quotes(_equalled)),
+    ("text with other characters goes in double quotes", _quoted_values),
+)
