@@ -10,7 +10,7 @@ import typer
 from annotated_types import Ge, Le
 
 from mixzoo.config import Train
-from mixzoo.errors import ConfigError, excerpt
+from mixzoo.errors import ConfigError, excerpt, shown
 from mixzoo.options import Option, as_text, build, options_of, readings
 
 _METAVARS = {"integer": "INTEGER", "number": "FLOAT"}
@@ -61,10 +61,10 @@ def _flag(option: Option, *, several: bool) -> inspect.Parameter:
     default = "" if option.default is None else f" [default: {as_text(option.default)}]"
     more = "; several with commas between them" if several else ""
     metavar = None if kind is bool else _METAVARS.get(option.type.split()[0], "TEXT")
-    shown = typer.Option(
+    declared = typer.Option(
         declaration, metavar=metavar, help=f"{option.help[0].upper()}{option.help[1:]}{more}.{default}"
     )
-    hint = Annotated[Optional[kind], shown]  # type: ignore[valid-type]  # noqa: UP045
+    hint = Annotated[Optional[kind], declared]  # type: ignore[valid-type]  # noqa: UP045
     return inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=hint)
 
 
@@ -98,7 +98,7 @@ def _several(option: Option, text: str) -> tuple[Any, ...]:
     try:
         return tuple(getattr(build(Train, {option.name: part.strip()}, where), option.name) for part in text.split(","))
     except ConfigError as err:
-        raise ConfigError(f"{err} Several have commas between them") from err
+        raise ConfigError(f"{where} {shown(text)}: each must be {option.allowed}, with commas between them") from err
 
 
 def integer(name: str, low: int, high: int) -> Callable[[Any], int]:
