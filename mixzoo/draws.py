@@ -33,6 +33,20 @@ def rng_for(seed: int, purpose: str, step: int = 0) -> Generator:
     return Generator().manual_seed(seed_for(seed, purpose, step))
 
 
+def seed_modules(seed: int, device: torch.device) -> None:
+    """Seed the generators from which a module on `device` draws numbers of its own, as dropout does.
+
+    torch.manual_seed does that for every device there is and takes a hundred times as long. Nothing waits for a GPU:
+    its generator is on the host, and a recorded step reads it at each replay, so that seeds reach that too.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        card = torch.cuda.current_device() if device.index is None else device.index
+        torch.cuda.default_generators[card].manual_seed(seed)
+    elif device.type != "cpu":
+        torch.manual_seed(seed)
+
+
 @dataclass(frozen=True)
 class StepDraws:
     """All the randomness of one optimisation step."""

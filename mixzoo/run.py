@@ -3,7 +3,7 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -93,7 +93,7 @@ def start(
     placed, device = _fitting(config, world)
     data = placed.data
     with settings(config.train, device), contextlib.ExitStack() as stack:
-        players = replace(build_players(zoo, config, data, device), world=world)
+        players = build_players(zoo, config, data, device, world=world)
         refuse_unshareable(config, players, world)
         processes, home, show = world.places(device), Path(), Show()
         if world.writes:
@@ -163,7 +163,7 @@ def resume(zoo: Zoo, home: Path, show_for: Callable[..., Show] | None = None, wo
         if not before and world.writes:
             write_json(file, now)
         begun = bool(saved(home / "checkpoints"))
-        players = replace(build_players(zoo, config, data, device, restored=begun), world=world)
+        players = build_players(zoo, config, data, device, restored=begun, world=world)
         refuse_unshareable(config, players, world)
         progress, damaged = fresh(), list[str]()
         if begun:  # one killed before its first checkpoint begins again, to the same end

@@ -1,5 +1,6 @@
 """Ways to run a step: the same numbers in each, and one line where a machine has not what a way takes."""
 
+import inspect
 import re
 import subprocess
 import sys
@@ -12,11 +13,20 @@ import torch
 from mixzoo import CodeShape
 from mixzoo.config import Train
 from mixzoo.data.batches import on_device
-from mixzoo.draws import Blocks, draw_step, tensors_of, together
+from mixzoo.draws import Blocks, StepDraws, draw_step, tensors_of, together
 from mixzoo.errors import ConfigError
 from mixzoo.training.build import build_players
-from mixzoo.training.engine import CLOSE, Checked, Compiling, build_engine, falls_back, precision_of, refuses
-from mixzoo.training.graph import Graphed
+from mixzoo.training.engine import (
+    CLOSE,
+    Checked,
+    Compiling,
+    InBfloat16,
+    build_engine,
+    falls_back,
+    precision_of,
+    refuses,
+)
+from mixzoo.training.graph import MOST_KINDS, TRACED, Graphed, Snapshot
 from mixzoo.training.step import parameters_of, train_step
 from toys import toy_config, toy_zoo
 
@@ -30,9 +40,10 @@ class Rerun:
     Like a graph it works on fixed tensors and fills those that the first call returned; unlike one it runs Python.
     """
 
-    def __init__(self, spoil=0.0, fails=False, stuck=None):
+    def __init__(self, spoil=0.0, fails=False, stuck=None, keeps=""):
         self.spoil, self.fails, self.recorded = spoil, fails, 0
         self.stuck = stuck or {}  # of the optimisers: a replay leaves what they move as it was
+        self.keeps = keeps  # the input that every replay has as it was recorded
 
     def warm_up(self, function):
         function()
@@ -43,16 +54,27 @@ class Rerun:
             raise RuntimeError("operation not permitted when stream is capturing\nlong story")
         self.recorded += 1
         report = {name: value.clone() for name, value in function().items()}
+        kept = [(tensor, tensor.clone()) for tensor in self.baked_in(function)]
 
         def replay():
+            for tensor, was in kept:
+                tensor.copy_(was)
             before = [(p, p.detach().clone()) for optimiser in self.stuck.values() for p in parameters_of(optimiser)]
             for name, value in function().items():
-                report[name].copy_(value + self.spoil)
+                report[name].copy_(value if name.startswith(TRACED) else value + self.spoil)
             with torch.no_grad():
                 for parameter, was in before:
                     parameter.copy_(was)
 
         return report, replay
+
+    def baked_in(self, function):
+        found = inspect.getclosurevars(inspect.unwrap(function)).nonlocals
+        draws = found["draws"]
+        return {
+            "": [], "images": [found["x"]], "labels": [found["labels"]], "partners": [draws.partners],
+            "mix": [draws.mix], "draws": tensors_of(draws), "noise": list(draws.noise.values()),
+        }[self.keeps]  # fmt: skip
 
 
 def scene(objective="amr", mixer="mixup", lr=1e-3, **networks):
@@ -161,6 +183,48 @@ def test_auto_falls_back_with_one_line_that_says_why_and_nothing_lost(recorder, 
         trained(partial(checked_engine, recorder, refuses))
 
 
+@pytest.mark.parametrize(
+    ("kept", "objective", "mixer"),
+    [
+        *((kept, "amr", "mixup") for kept in ("images", "labels", "partners", "mix", "draws")),
+        *((kept, "acai", "bernoulli:k=3") for kept in ("partners", "mix")),
+        *((kept, "ae:dropout=0.2", "mixup") for kept in ("images", "noise")),
+    ],
+)
+def test_an_input_that_the_recording_keeps_is_seen_at_the_second_step_and_nothing_is_lost(kept, objective, mixer):
+    """The first step cannot tell: its inputs are those that were recorded."""
+    lines, given = [], {"objective": objective, "mixer": mixer, **REAL}
+    expected = trained(eager, **given)
+    found = trained(partial(checked_engine, Rerun(keeps=kept), falls_back(lines.append)), **given)
+    assert len(lines) == 1
+    assert "(on inputs other than those recorded, " in lines[0]
+    assert found[0] == expected[0]
+    assert all(torch.equal(one, two) for one, two in zip(found[1], expected[1], strict=True))
+
+
+def test_a_draw_that_holds_a_number_is_no_input_of_a_recording():
+    """It would be kept without a trace where it changes little from step to step."""
+    players, images, draw = scene()
+    engine, draws = Graphed(players, Rerun()), draw(0)
+    with pytest.raises(RuntimeError, match=r"^a draw holds a float, which a recording would keep as it is$"):
+        engine(*images.batch(0, draws.index), replace(draws, mix={"share": draws.mix, "progress": 0.5}))
+
+
+def test_no_more_than_some_shapes_are_recorded():
+    players, images, draw = scene()
+    engine, lines = Graphed(players, Rerun()), []
+    checked = Checked(engine, eager(players), players, falls_back(lines.append))
+    for count in range(2, MOST_KINDS + 4):
+        mix, partners = draw(0).mix[:, :count], torch.arange(count)[None]
+        few = StepDraws(torch.arange(count), partners, mix)
+        checked(*images.batch(0, few.index), few)
+    assert len(engine._recorded) == MOST_KINDS
+    assert lines == [
+        f"--engine auto: a step at a time in place of a CUDA graph (it cannot be recorded: inputs of more than "
+        f"{MOST_KINDS} shapes)"
+    ]
+
+
 def checked_engine(recorder, falls, players):
     return Checked(Graphed(players, recorder), eager(players), players, falls)
 
@@ -210,6 +274,17 @@ def test_bf16_is_d_alone_and_near():
         assert one == pytest.approx(two, abs=0.05)
 
 
+def test_bf16_leaves_a_penalty_of_d_in_full_precision():
+    """At the first step, from equal weights, it is what it is in fp32, where D's own terms are not."""
+    players, images, draw = scene("amr:r1=1", **REAL)
+    before = Snapshot(players, CPU)
+    full = train_step(players, *images.batch(0, draw(0).index), draw(0))
+    before.put_back()
+    low = build_engine(Train(precision="bf16"), players, CPU)(*images.batch(0, draw(0).index), draw(0))
+    assert torch.equal(low["discriminator/r1"], full["discriminator/r1"])
+    assert not torch.equal(low["discriminator/real"], full["discriminator/real"])
+
+
 @pytest.mark.parametrize(("objective", "d_steps"), [("amr:beta=0.5", 1), ("ae", 1), ("acai", 2)])
 def test_what_is_worked_out_again_is_the_same_bit_for_bit(objective, d_steps):
     expected = trained(eager, objective, d_steps=d_steps)
@@ -230,7 +305,6 @@ def test_f_and_g_keep_nothing_where_they_are_worked_out_again():
 
 def test_bf16_leaves_spectral_norm_and_scores_in_full_precision():
     from mixzoo import create
-    from mixzoo.training.engine import InBfloat16
 
     D = create("discriminator", "amr:depth=4", latent_shape=(2, 4, 4))
     x = torch.randn(2, 1, 32, 32)

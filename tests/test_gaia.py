@@ -4,6 +4,7 @@ from math import exp, log, log2
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mixzoo import CodeShape, Judgement, Needs, Resynthesis, Setting
 from mixzoo.errors import ConfigError
@@ -11,7 +12,7 @@ from mixzoo.plugins import load_zoo
 from mixzoo.protocols import Mixed
 from mixzoo.run import start
 from mixzoo.training.step import judge
-from mixzoo_objectives.gaia import distance_loss, log_distances
+from mixzoo_objectives.gaia import InFullPrecision, distance_loss, log_distances
 from toys import toy_config, toy_zoo
 
 FLAGS = {"objective": "gaia", "discriminator": "autoencoding:depth=2,scales=1", "mixer": "mixup:law=gaia"}
@@ -99,6 +100,40 @@ def test_distances_are_those_of_cdist():
     x = torch.randn(6, 9, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     d = torch.cdist(x, x).square()
     torch.testing.assert_close(log_distances(x), torch.log2(1 + d / d.mean()), atol=1e-9, rtol=1e-9)
+
+
+def test_products_on_a_gpu_keep_all_bits_and_have_the_gradient_of_a_product():
+    """TF32 would round to 10 bits what the distances are differences of."""
+    flat = torch.randn(5, 7, generator=torch.Generator().manual_seed(2), dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(InFullPrecision.apply, (flat,))
+    before, torch.backends.cuda.matmul.allow_tf32 = torch.backends.cuda.matmul.allow_tf32, True
+    try:
+        with Products() as seen:
+            (found,) = torch.autograd.grad(InFullPrecision.apply(flat).sin().sum(), flat)
+        assert seen.allowed == [False, False]
+        assert torch.backends.cuda.matmul.allow_tf32
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+    torch.testing.assert_close(found, torch.autograd.grad((flat @ flat.T).sin().sum(), flat)[0])
+
+
+class Products(TorchDispatchMode):
+    """Notes for each matrix product whether TF32 was allowed."""
+
+    def __init__(self):
+        super().__init__()
+        self.allowed = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten.mm.default:
+            self.allowed.append(torch.backends.cuda.matmul.allow_tf32)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_distances_of_rounded_codes_are_taken_in_full_precision(dtype):
+    x = torch.randn(6, 9, generator=torch.Generator().manual_seed(1)).to(dtype)
+    assert torch.equal(log_distances(x), log_distances(x.float()))
 
 
 def test_equal_codes_have_finite_distances_and_gradients():

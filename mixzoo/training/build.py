@@ -25,6 +25,7 @@ from mixzoo.protocols import (
     Objective,
     Setting,
 )
+from mixzoo.training.distributed import ALONE, World
 from mixzoo.training.sharing import batch_norm_of
 from mixzoo.training.step import Players, trainable
 
@@ -39,9 +40,12 @@ PROTOCOLS = {
 
 
 def build_players(
-    zoo: Zoo, config: RunConfig, data: Dataset, device: torch.device, *, restored: bool = False
+    zoo: Zoo, config: RunConfig, data: Dataset, device: torch.device, *, restored: bool = False, world: World = ALONE
 ) -> Players:
-    """Everything the run trains, initialised from its seed; `restored` where a checkpoint replaces the weights."""
+    """Everything the run trains, initialised from its seed; `restored` where a checkpoint replaces the weights.
+
+    The processes of `world` share each batch.
+    """
     setting = replace(data.setting(), restored=restored)
     autoencoder = build_part(config, "autoencoder", setting).to(device)
     setting = replace(setting, latent_shape=tuple(autoencoder.latent_shape))
@@ -62,8 +66,9 @@ def build_players(
         "discriminator": trainable([discriminator]),
         "probe": trainable([probe]),
     }
-    optimisers = {name: _adam(config.train, name, params, device) for name, params in moved.items() if params}
-    return Players(autoencoder, mixer, discriminator, probe, objective, optimisers, setting.label_width)
+    recorded = device.type == "cuda" and config.train.engine in ("auto", "graph") and world.size == 1
+    optimisers = {n: _adam(config.train, n, params, device, recorded) for n, params in moved.items() if params}
+    return Players(autoencoder, mixer, discriminator, probe, objective, optimisers, setting.label_width, world)
 
 
 def build_part(config: RunConfig, kind: str, setting: Setting) -> Any:
@@ -174,11 +179,11 @@ def _refuse_second(zoo: Zoo, config: RunConfig, mixer: Mixer, setting: Setting) 
 def _seeded(seed: int, purpose: str, make: Any) -> Any:
     """What `make` returns with torch's generator seeded for this purpose; the caller's generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_for(seed, f"init/{purpose}"))
+        torch.default_generator.manual_seed(seed_for(seed, f"init/{purpose}"))  # parts are built on the CPU
         return make()
 
 
-def _adam(train: Train, player: str, parameters: list[nn.Parameter], device: torch.device) -> Optimizer:
+def _adam(train: Train, player: str, parameters: list[nn.Parameter], device: torch.device, recorded: bool) -> Optimizer:
     rate = train.probe_lr if player == "probe" else train.lr
     return Adam(
         parameters,
@@ -186,5 +191,5 @@ def _adam(train: Train, player: str, parameters: list[nn.Parameter], device: tor
         betas=(train.beta1, train.beta2),
         weight_decay=train.weight_decay,
         fused=device.type in ("cpu", "cuda"),  # one kernel for all weights
-        capturable=device.type == "cuda" and train.engine in ("auto", "graph"),  # it counts steps where a graph can
+        capturable=recorded,  # it counts steps where a graph can, which costs where there is none
     )

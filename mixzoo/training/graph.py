@@ -5,7 +5,8 @@ comes out in tensors that stay, and weights and optimisers' moments are only eve
 few steps to warm up, which train; all that they changed is put back before the first replay.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -17,6 +18,8 @@ from mixzoo.protocols import Terms
 from mixzoo.training.step import Players, parameters_of, train_step
 
 WARM_UP = 3  # steps before recording, for what libraries set up at first use
+MOST_KINDS = 8  # recordings; each holds memory of its own
+TRACED = "trace/"  # before the names of a forward pass's tensors, among those of a report
 Function = Callable[[], Terms]
 
 
@@ -34,21 +37,23 @@ class Recorder(Protocol):
 
 
 class CUDARecorder:
-    """CUDA graphs that share one pool of memory."""
+    """CUDA graphs of one pool of memory, captured on one stream: a pool hands memory on within a stream alone."""
 
     def __init__(self) -> None:
-        self._pool = torch.cuda.graph_pool_handle()
+        self._pool, self._stream = torch.cuda.graph_pool_handle(), torch.cuda.Stream()
 
     def warm_up(self, function: Function) -> None:
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(WARM_UP):
-                function()
-        torch.cuda.current_stream().wait_stream(side)
+        outer = torch.cuda.current_stream()
+        self._stream.wait_stream(outer)
+        try:
+            with torch.cuda.stream(self._stream), waiting_is_an_error():
+                for _ in range(WARM_UP):
+                    function()
+        finally:  # what follows on the outer stream puts back what these steps changed
+            outer.wait_stream(self._stream)
 
     def record(self, function: Function) -> tuple[Terms, Callable[[], None]]:
-        graph, side = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+        graph, side = torch.cuda.CUDAGraph(), self._stream
         # the stream is entered here too, as a capture that fails does not leave it
         with (
             torch.cuda.stream(side),
@@ -58,12 +63,24 @@ class CUDARecorder:
         return report, graph.replay
 
 
+@contextmanager
+def waiting_is_an_error() -> Iterator[None]:
+    """Inside, torch raises RuntimeError where the host would wait for the GPU, which no recording can repeat."""
+    before = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
+
+
 @dataclass(frozen=True)
 class Recorded:
     """One kind of step, recorded."""
 
     inputs: list[Tensor]
     report: Terms
+    trace: dict[str, Tensor]  # what lies between inputs and report, for the check
     replay: Callable[[], None]
 
 
@@ -76,28 +93,59 @@ class Graphed:
         self._recorded: dict[object, Recorded] = {}
 
     def __call__(self, x: Tensor, labels: Tensor, draws: StepDraws, *, autoencoder_moves: bool = True) -> Terms:
-        new = [x, labels, *tensors_of(draws)]
-        kind = (autoencoder_moves, tuple((one.shape, one.dtype) for one in new))
+        return self.replayed(x, labels, draws, autoencoder_moves).report
+
+    def replayed(self, x: Tensor, labels: Tensor, draws: StepDraws, autoencoder_moves: bool) -> Recorded:
+        """The step's recording, once it has run on these inputs."""
+        kind = kind_of(x, labels, draws, autoencoder_moves)
         if kind not in self._recorded:
+            if len(self._recorded) == MOST_KINDS:
+                raise RuntimeError(f"inputs of more than {MOST_KINDS} shapes")
             self._recorded[kind] = self._record(x, labels, draws, autoencoder_moves)
         recorded = self._recorded[kind]
-        for static, one in zip(recorded.inputs, new):
+        for static, one in zip(recorded.inputs, [x, labels, *tensors_of(draws)]):
             static.copy_(one, non_blocking=True)
         recorded.replay()
-        return recorded.report
+        return recorded
 
     def _record(self, x: Tensor, labels: Tensor, draws: StepDraws, moves: bool) -> Recorded:
+        check_all_tensors(draws)
         x, labels, draws = x.clone(), labels.clone(), sent(draws, x.device).map(torch.clone)
 
         def function() -> Terms:
-            return train_step(self._players, x, labels, draws, autoencoder_moves=moves)
+            trace: dict[str, Tensor] = {}
+            report = train_step(self._players, x, labels, draws, autoencoder_moves=moves, trace=trace)
+            return report | {TRACED + name: tensor for name, tensor in trace.items()}
 
         before = Snapshot(self._players, x.device)
         self._recorder.warm_up(function)
         before.put_back()
-        report, replay = self._recorder.record(function)
+        found, replay = self._recorder.record(function)
         before.put_back()
-        return Recorded([x, labels, *tensors_of(draws)], report, replay)
+        report = {name: value for name, value in found.items() if not name.startswith(TRACED)}
+        trace = {name.removeprefix(TRACED): found[name] for name in found if name not in report}
+        return Recorded([x, labels, *tensors_of(draws)], report, trace, replay)
+
+
+def kind_of(x: Tensor, labels: Tensor, draws: StepDraws, autoencoder_moves: bool) -> object:
+    """What two steps have in common that one recording serves: who moves, and the shapes of all inputs."""
+    inputs = [x, labels, *tensors_of(draws)]
+    return autoencoder_moves, tuple((one.shape, one.dtype) for one in inputs)
+
+
+def check_all_tensors(draws: StepDraws) -> None:
+    """Raise RuntimeError if a draw holds anything but tensors: a recording would keep the value of its first step."""
+
+    def check(part: object) -> None:
+        if isinstance(part, Mapping):
+            part = tuple(part.values())
+        if isinstance(part, tuple):
+            for one in part:
+                check(one)
+        elif part is not None and not isinstance(part, Tensor):
+            raise RuntimeError(f"a draw holds a {type(part).__name__}, which a recording would keep as it is")
+
+    check((draws.mix, draws.second))
 
 
 class Snapshot:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mixzoo.config import Train
 from mixzoo.data.batches import Batches
-from mixzoo.draws import Blocks, StepDraws, draw_step, seed_for
+from mixzoo.draws import Blocks, StepDraws, draw_step, seed_for, seed_modules
 from mixzoo.errors import Interrupted, NonFiniteError
 from mixzoo.evaluation.probe import ProbeRecord, accuracy
 from mixzoo.protocols import CodeShape, Dataset
@@ -46,7 +46,8 @@ class Loop:
         """Train from `progress` to the last step; raises Interrupted, with the state committed, on a signal."""
         clock, together = Clock(self.train, progress.step), StopTogether(self.players.world)
         draws = Blocks(self.draw, self.images.device, self.train.steps)
-        with torch.random.fork_rng(devices=[]), stop_requested() as stop:
+        cards = [self.images.device] if self.images.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=cards), stop_requested() as stop:
             for step in range(progress.step, self.train.steps):
                 report = self.step(step, draws.at(step))
                 done = step + 1
@@ -70,7 +71,7 @@ class Loop:
         world = self.players.world
         x, labels = self.images.batch(step, world.local(draws.index))
         purpose = f"torch/{world.rank}" if world.rank else "torch"
-        torch.manual_seed(seed_for(self.train.seed, purpose, step))  # for a network that draws its own (dropout)
+        seed_modules(seed_for(self.train.seed, purpose, step), x.device)
         return self.engine(x, labels, draws, autoencoder_moves=step % self.train.d_steps == 0)
 
     def draw(self, step: int) -> StepDraws:

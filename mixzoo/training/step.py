@@ -4,7 +4,7 @@ No reading back from the device, no logging, no checkpoint here: those are the l
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -42,12 +42,14 @@ def train_step(
     draws: StepDraws,
     *,
     autoencoder_moves: bool = True,
+    trace: dict[str, Tensor] | None = None,
 ) -> Terms:
     """One step of each player from the same parameters; the terms and D's mean scores come back for the log.
 
     Without `autoencoder_moves` it is a step of the discriminator (and the probe) alone: f and g keep no graph, and
     their terms are only for the log. Where several processes share the batch, x and labels are this one's part, the
-    draws are the whole batch's, and every process steps on the mean of their gradients.
+    draws are the whole batch's, and every process steps on the mean of their gradients. `trace` is filled with what
+    lies between inputs and terms, by name.
     """
     draws = sent(draws, x.device)
     with torch.set_grad_enabled(autoencoder_moves):
@@ -65,6 +67,8 @@ def train_step(
             noise=draws.noise,
             batch=players.world,
         )
+    if trace is not None:
+        trace |= tensors_within("", r)
     judged, discriminator = players.objective.judged(r), players.discriminator
     once = judged and discriminator is not None and one_score(players.objective.needs)
     verdict = judge_once(discriminator, judged) if once else None  # type: ignore[arg-type]
@@ -89,6 +93,22 @@ def train_step(
     report = {f"{player}/{name}": value for player, own in terms.items() for name, value in own.items()}
     report |= {f"D({name})": score.mean() for name, score in D.realness.items()}
     return {name: value.detach() for name, value in report.items()}
+
+
+def tensors_within(name: str, part: object) -> dict[str, Tensor]:
+    """Every tensor of a forward pass, by where it is in it: 'h', 'mixed.share', 'said.y', ..."""
+    if isinstance(part, Tensor):
+        return {name.lstrip("."): part.detach()}
+    inside: dict[str, object] = {}
+    if is_dataclass(part):
+        inside = vars(part)
+    elif isinstance(part, tuple):
+        inside = part._asdict() if hasattr(part, "_asdict") else {str(i): one for i, one in enumerate(part)}
+    return {
+        key: tensor
+        for field, one in inside.items()
+        for key, tensor in tensors_within(f"{name}.{field.lstrip('_')}", one).items()
+    }
 
 
 def one_score(needs: Needs) -> bool:

@@ -4,9 +4,11 @@ D(·)    the image as D redraws it          |·|    mean absolute error over pix
 E_real  |x - D(x)|       E_rec  |x - D(x_rec)|, "across D", against x itself       E_mix  |x_mix - D(x_mix)|
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import log
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from annotated_types import Ge, Gt
@@ -93,7 +95,39 @@ def distance_loss(x: Float[Tensor, "batch *image"], h: Float[Tensor, "batch *lat
 
 def log_distances(x: Float[Tensor, "batch *features"]) -> Float[Tensor, "batch batch"]:
     """log₂(1 + d_ij / mean d), d_ij = ‖x_i - x_j‖²; 0 where all are equal."""
+    x = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
     flat = x.flatten(1) - x.flatten(1).mean(0)  # which cancels less in what follows
     lengths = flat.square().sum(1)
-    d = (lengths[:, None] + lengths - 2 * flat @ flat.T).clamp(min=0)  # no [batch batch features] in between
+    # no [batch batch features] in between; the difference of near numbers needs all of their bits
+    products = InFullPrecision.apply(flat) if flat.is_cuda else flat @ flat.T
+    d = (lengths[:, None] + lengths - 2 * products).clamp(min=0)
     return torch.log2(1 + d / d.mean().clamp(min=TINY))
+
+
+class InFullPrecision(torch.autograd.Function):
+    """flat @ flat.T and its gradient without TF32 and autocast, whatever is set for the networks."""
+
+    @staticmethod
+    def forward(ctx: Any, flat: Tensor) -> Tensor:
+        ctx.save_for_backward(flat)
+        with full_precision(flat.device.type):
+            return flat @ flat.T
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (flat,) = ctx.saved_tensors
+        with full_precision(flat.device.type):
+            of_flat: Tensor = (gradient + gradient.T) @ flat
+            return of_flat
+
+
+@contextmanager
+def full_precision(device: str) -> Iterator[None]:
+    """Inside, products on a GPU of this type keep all bits of their factors."""
+    matmul = torch.backends.cuda.matmul
+    before, matmul.allow_tf32 = matmul.allow_tf32, False
+    try:
+        with torch.autocast(device, enabled=False):
+            yield
+    finally:
+        matmul.allow_tf32 = before
