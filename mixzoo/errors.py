@@ -73,6 +73,19 @@ class Interrupted(MixzooError):
     exit_code = 75
 
 
+_MEMORY_WORDS = (  # of errors that torch, oneDNN, the loader of libraries and C++ have for it
+    *("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "Cannot allocate memory"),
+    *("could not create a memory object", "failed to map segment"),
+)
+
+
+def is_out_of_memory(err: BaseException) -> bool:
+    """Whether an exception says that the machine or a device has no memory left."""
+    if isinstance(err, (RuntimeError, ImportError, OSError)):
+        return any(words in str(err) for words in _MEMORY_WORDS)
+    return isinstance(err, MemoryError)
+
+
 LONGEST_SHOWN = 80  # characters of a value in a message
 
 

@@ -1,8 +1,8 @@
 """Many processes, some at a time: started, watched, stopped together.
 
 Each writes to a log file of its own, which is read while it grows: nothing of this process can block it, and if this
-process is killed outright the others go on to their end. A SIGINT, SIGTERM or SIGHUP is passed on, so that each of
-them commits and stops.
+process is killed outright the others go on to their end. A signal that asks to stop (STOPS) is passed on, so that each
+of them commits and stops.
 """
 
 import os
@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import IO
 
 from mixzoo.errors import StorageError
+from mixzoo.storage import open_for_appending
 
 LOOK_EVERY_SECONDS = 0.05
-STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Watch:
@@ -100,7 +101,7 @@ def run_all(
 def _start(name: str, command: Sequence[str], log: Path, variables: Mapping[str, str]) -> Process:
     """In a session of its own, so that a terminal's Ctrl-C comes once, from here."""
     try:
-        with log.open("ab") as written:
+        with open(open_for_appending(log), "ab") as written:
             read = log.open("rb")
             read.seek(0, os.SEEK_END)
             popen = subprocess.Popen(

@@ -3,13 +3,17 @@
 environment.json records it; run.toml names parts only. What is recorded is compared and shown, and never loaded.
 """
 
-from collections.abc import Iterator, Mapping
+import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from mixzoo.config import RunConfig
-from mixzoo.errors import CheckpointError, printable
+from mixzoo.errors import CheckpointError
+from mixzoo.json_file import Fields
 from mixzoo.options import Part
 from mixzoo.plugins import OWN, Offer, Zoo
 from mixzoo.spec import parse_spec
@@ -44,19 +48,47 @@ def origins(zoo: Zoo, config: RunConfig) -> list[dict[str, str]]:
     return [_origin(offer) for i, offer in enumerate(offers) if offer not in offers[:i]]
 
 
-def recorded(environment: Mapping[str, Any], where: str) -> list[Origin]:
-    """What environment.json says of the run's parts; CheckpointError where it says it in no such form."""
-    rows = environment.get("parts", [])
-    allowed = {f.name for f in fields(Origin)}
-    if not isinstance(rows, list) or not all(
-        isinstance(row, dict) and row.keys() <= allowed and all(isinstance(value, str) for value in row.values())
-        for row in rows
-    ):
-        raise CheckpointError(f"{where}: its table of parts is damaged; copy the file back, or start a new run")
+def recorded(environment: Fields) -> list[Origin]:
+    """What environment.json says of the run's parts; raises CheckpointError if it says it in no such form."""
     try:
-        return [Origin(**{key: printable(value) for key, value in row.items()}) for row in rows]
-    except TypeError as err:
-        raise CheckpointError(f"{where}: its table of parts is damaged ({err})") from err
+        rows = environment.rows("parts", optional=True)
+        allowed = {f.name for f in fields(Origin)}
+        if any(not set(row.names()) <= allowed for row in rows):
+            raise CheckpointError("an unknown key")
+        return [
+            Origin(
+                kind=row.text("kind"),
+                name=row.text("name"),
+                distribution=row.text("distribution"),
+                version=row.text("version"),
+                file=row.text("file", ""),
+                sha256=row.text("sha256", ""),
+            )
+            for row in rows
+        ]
+    except CheckpointError as err:
+        raise CheckpointError(
+            f"{environment.where}: its table of parts is damaged; copy the file back, or start a new run"
+        ) from err
+
+
+@cache
+def source_revision() -> dict[str, object]:
+    """The commit of mixzoo's own source, and whether files differ from it; empty if it is no git checkout."""
+    folder = Path(__file__).parent.parent
+    if not (folder / ".git").exists():
+        return {}
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        done = subprocess.run(command, capture_output=True, timeout=10, check=True, stdin=subprocess.DEVNULL)
+        return done.stdout.decode(errors="replace").strip()
+
+    try:
+        commit = git("rev-parse", "HEAD")
+        return {"commit": commit, "dirty": bool(git("status", "--porcelain", "--", "mixzoo", "plugins"))}
+    except (OSError, subprocess.SubprocessError):  # no git, or one that does not answer
+        return {}
 
 
 def same_parts(zoo: Zoo, parts: list[Origin], where: str) -> Zoo:

@@ -3,14 +3,16 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from time import monotonic
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from mixzoo.cards import less_memory, limit_memory
+from mixzoo.cards import limit_memory
+from mixzoo.changes import STEPS
 from mixzoo.config import RunConfig, Train, resolve
 from mixzoo.data import places
 from mixzoo.data.batches import labelled_images, refuse_few
@@ -18,43 +20,57 @@ from mixzoo.devices import check_device, parse_device
 from mixzoo.directory import (
     FLEET,
     RUN,
+    add_to_environment,
     differences,
     environment,
+    is_there,
     lock,
     new_directory,
-    read_json,
+    read_environment,
     refuse_existing,
-    write_json,
+    remove_leftovers,
+    storage_status,
+    try_status,
     write_status,
-    write_text,
 )
 from mixzoo.draws import order
 from mixzoo.errors import (
     CheckpointError,
     ConfigError,
-    DataError,
     Interrupted,
     MixzooError,
-    OutOfMemoryError,
-    StorageError,
+    printable,
 )
-from mixzoo.evaluation.probe import ProbeRecord
+from mixzoo.json_file import read_object, write_json
 from mixzoo.options import to_table
 from mixzoo.pictures import views
 from mixzoo.pictures.grid import save_png
 from mixzoo.plugins import Zoo
-from mixzoo.protocols import Dataset, FinishedRun
-from mixzoo.provenance import changes, recorded, same_parts
-from mixzoo.spec import parse_spec
+from mixzoo.protocols import Dataset
+from mixzoo.provenance import changes, same_parts
+from mixzoo.resuming import checked_steps, plan_resume
+from mixzoo.scoring import refuse_unscorable, scores
+from mixzoo.storage import storage_errors, write_text
 from mixzoo.training.build import build_players
-from mixzoo.training.checkpoint import Progress, load_modules, modules_of, newest, restore, saved
+from mixzoo.training.checkpoint import (
+    check_modules,
+    load_modules,
+    modules_of,
+    newest,
+    remove_older,
+    restore,
+    saved,
+)
 from mixzoo.training.distributed import ALONE, World
 from mixzoo.training.engine import build_engine, precision_of, refuse_engine
+from mixzoo.training.facts import facts, follows_progress, notes
 from mixzoo.training.logs import MetricsFile, Show, Unwritten
 from mixzoo.training.loop import Loop, fresh
+from mixzoo.training.manifest import Progress
 from mixzoo.training.sharing import refuse_uneven, refuse_unshareable
 from mixzoo.training.step import Players
 from mixzoo.training.stopping import interruptible
+from mixzoo.training.trouble import as_trouble, out_of_memory_errors
 
 
 @dataclass(frozen=True)
@@ -90,19 +106,22 @@ def start(
     if world.writes:
         refuse_existing(directory)
     refuse_uneven(config.train, world)
-    placed, device = _fitting(config, world)
-    data = placed.data
-    with settings(config.train, device), contextlib.ExitStack() as stack:
-        players = build_players(zoo, config, data, device, world=world)
+    with out_of_memory_errors(config.train), contextlib.ExitStack() as stack:
+        placed, device = _fitting(config, world)
+        stack.enter_context(settings(config.train, device))
+        players = build_players(zoo, config, placed.data, device, world=world)
         refuse_unshareable(config, players, world)
         processes, home, show = world.places(device), Path(), Show()
         if world.writes:
-            home = stack.enter_context(new_directory(directory, config.slug))  # now that nothing more can be refused
+            found = environment(zoo, config, placed.data, device, processes)
+
+            def fill(home: Path) -> None:
+                write_text(home / RUN, config.to_toml())
+                write_json(home / "environment.json", found)
+                write_status(home, "waiting")
+
+            home = stack.enter_context(new_directory(directory, config.slug, fill))  # nothing more can be refused
             show = show_for(config.train.steps) if show_for else Show()
-            if placed.why:
-                show.note(placed.why)
-            write_text(home / "run.toml", config.to_toml())
-            write_json(home / "environment.json", environment(zoo, config, data, device, processes))
         home = Path(world.told("home", str(home)))
         return _train(home, config, placed, players, fresh(), show, device)
 
@@ -131,62 +150,99 @@ def _data_of(config: RunConfig) -> str:
 
 def prepare(config: RunConfig, home: Path) -> None:
     """Make the directory of a run that `resume` is to begin."""
-    try:
+    with storage_errors(home, "the run directory could not be made"):
         home.mkdir()
-    except OSError as err:
-        raise StorageError(f"{home}: the run directory could not be made: {err.strerror}") from err
-    write_text(home / "run.toml", config.to_toml())
+    write_text(home / RUN, config.to_toml())
     write_status(home, "waiting")
 
 
 def result(home: Path) -> Result:
-    """What a completed run came to."""
-    done = read_json(home / "results.json")
-    return Result(home, done["steps"], done["numbers"], home / done["picture"])
+    """The result of a completed run; raises CheckpointError if results.json is damaged."""
+    done = read_object(home / "results.json")
+    picture = Path(done.text("picture"))
+    if picture.is_absolute() or ".." in picture.parts:
+        raise CheckpointError(f"{home}/results.json: damaged: its picture {str(picture)!r} is not in the run")
+    return Result(home, done.integer("steps"), done.numbers("numbers"), home / picture)
 
 
-def resume(zoo: Zoo, home: Path, show_for: Callable[..., Show] | None = None, world: World = ALONE) -> Result:
-    """Continue a run from its newest checkpoint, bit for bit as if it had never stopped, or begin a prepared one."""
-    zoo, config, changed = open_config(zoo, home)
-    status, file = read_json(home / "status.json"), home / "environment.json"
-    before = read_json(file) if file.exists() or status.get("state") != "waiting" else {}
-    if status.get("state") == "completed":
+def resume(
+    zoo: Zoo,
+    home: Path,
+    show_for: Callable[..., Show] | None = None,
+    world: World = ALONE,
+    *,
+    steps: int | None = None,
+    allow_change: bool = False,
+) -> Result:
+    """Continue a run from its newest checkpoint, bit for bit as if it had never stopped, or begin a prepared one.
+
+    `steps` is another last step, which run.toml records. Raises CheckpointError if run.toml is otherwise not what the
+    run was trained with, unless `allow_change`, which environment.json records.
+    """
+    zoo, config, changed_parts = open_config(zoo, home)
+    written_steps = config.train.steps
+    if steps is not None:
+        config = replace(config, train=replace(config.train, steps=checked_steps(steps)))
+    plan = plan_resume(home, config, written_steps, allow_change=allow_change)
+    if plan.completed:
         return result(home)
     refuse_uneven(config.train, world)
     device = pick_device(config.train.device, world)
-    placed = _load(config, device, world)
-    data = placed.data
-    locked = lock(home) if world.writes else contextlib.nullcontext()
-    with settings(config.train, device, before.get("threads", 0)), locked:
-        now = environment(zoo, config, data, device, world.places(device))
-        warnings = [*changed, *differences(before, now, home)] if before else []
-        if not before and world.writes:
-            write_json(file, now)
-        begun = bool(saved(home / "checkpoints"))
-        players = build_players(zoo, config, data, device, restored=begun, world=world)
+    with contextlib.ExitStack() as stack:
+        if world.writes:
+            stack.enter_context(lock(home))  # first, so that a second one finds out before it loads the data
+            plan = plan_resume(home, config, written_steps, allow_change=allow_change)
+            if plan.completed:  # by another process meanwhile
+                return result(home)
+            stack.enter_context(storage_status(home))
+            remove_leftovers(home)
+        before = read_environment(home, needed=True) if plan.begun else None
+        stack.enter_context(out_of_memory_errors(config.train))
+        threads = before.compared["threads"] if before else 0
+        stack.enter_context(settings(config.train, device, threads if isinstance(threads, int) else 0))
+        placed = _load(config, device, world)
+        now = environment(zoo, config, placed.data, device, world.places(device))
+        warnings = [*changed_parts, *differences(before, now, home)] if before else []
+        players = build_players(zoo, config, placed.data, device, restored=plan.begun, world=world)
         refuse_unshareable(config, players, world)
         progress, damaged = fresh(), list[str]()
-        if begun:  # one killed before its first checkpoint begins again, to the same end
-            progress, damaged = restore(home / "checkpoints", players)
+        if plan.begun:  # one killed before its first checkpoint begins again, to the same end
+            progress, damaged = restore(home / "checkpoints", players, home / "metrics.jsonl")
+            if progress.longer is not None and config.train.steps > progress.step:
+                progress = progress.longer
+        if any(change.key == STEPS for change in plan.changes) and follows_progress(players, config):
+            warnings.append(
+                "the mixer's law follows the progress of the training: its first "
+                f"{progress.step} steps were those of a run of another length, the others are of {config.train.steps}"
+            )
+        if world.writes:
+            if not plan.begun:
+                write_json(home / "environment.json", now)
+            remove_older(home / "checkpoints", progress.step, config.train.keep_checkpoints)
+            if plan.changes:
+                add_to_environment(home, changes=plan.changes)
+                write_text(home / RUN, config.to_toml())
         show = show_for(config.train.steps, progress.step) if show_for and world.writes else Show()
-        for line in (*damaged, *warnings):
+        for line in (*damaged, *warnings, *map(str, plan.changes)):
             show.note(f"warning: {line}")
-        if placed.why:
-            show.note(placed.why)
         return _train(home, config, placed, players, progress, show, device)
 
 
 def open_run(zoo: Zoo, home: Path, device: str = "auto") -> Opened:
     """A run's parts with the weights of its newest checkpoint."""
-    zoo, config, changed = open_config(zoo, home)
+    zoo, config, changed_parts = open_config(zoo, home)
     where = pick_device(device)
     if not saved(home / "checkpoints"):
         raise CheckpointError(f"{home}: no checkpoint yet; train it further with `mixzoo resume {home}`")
-    checkpoint, state, progress, _ = newest(home / "checkpoints")
-    data = _load(config, where).data
-    players = build_players(zoo, config, data, where, restored=True)
-    load_modules(state, modules_of(players), checkpoint)
-    return Opened(config, data, players, str(where), progress.step, changed)
+    with out_of_memory_errors(config.train):
+        data = _load(config, where).data
+        players = build_players(zoo, config, data, where, restored=True)
+        modules = modules_of(players)
+        checkpoint, state, manifest, damaged = newest(
+            home / "checkpoints", lambda state, manifest, where: check_modules(state, modules, where)
+        )
+        load_modules(state, modules, checkpoint)
+    return Opened(config, data, players, str(where), manifest.progress.step, [*damaged, *changed_parts])
 
 
 def open_config(zoo: Zoo, home: Path) -> tuple[Zoo, RunConfig, list[str]]:
@@ -194,16 +250,18 @@ def open_config(zoo: Zoo, home: Path) -> tuple[Zoo, RunConfig, list[str]]:
 
     CheckpointError where it is no run, or a fleet of them, or where a plugin that it needs is not there.
     """
+    there = is_there(home)
     if (home / FLEET).is_file():
         runs = sorted(path.parent for path in home.glob(f"*/{RUN}"))
         raise CheckpointError(f"{home}: it is a fleet; name one of its runs, such as {next(iter(runs), home / 'RUN')}")
     if not (home / RUN).is_file():
         reason = "has no run.toml, so it is no run" if home.is_dir() else "no such directory"
-        raise CheckpointError(f"{home}: {reason}; `mixzoo train` makes one")
-    environment = home / "environment.json"
-    parts = recorded(read_json(environment), str(environment)) if environment.exists() else []
+        reason = "it is a file, and a run is a directory" if there and home.is_file() else reason
+        raise CheckpointError(f"{printable(str(home))}: {reason}; `mixzoo train` makes one")
+    before = read_environment(home)
+    parts = before.parts if before else []
     zoo = same_parts(zoo, parts, str(home))
-    return zoo, resolve(zoo, home / "run.toml", {}, {}), changes(zoo, parts)
+    return zoo, resolve(zoo, home / RUN, {}, {}), changes(zoo, parts)
 
 
 def pick_device(name: str, world: World = ALONE, *, untouched: bool = False) -> torch.device:
@@ -266,18 +324,11 @@ def _train(
     device: torch.device,
 ) -> Result:
     """Train from `progress` to the end and score the run; status.json says how it ended, whatever happens."""
-    world, data, pictures = players.world, placed.data, home / "pictures"
-    metrics = MetricsFile(home / "metrics.jsonl", progress.metrics_bytes) if world.writes else Unwritten()
+    world, data, pictures, began = players.world, placed.data, home / "pictures", monotonic()
 
     def picture(step: int) -> None:
         drawn = views.mixes(players.autoencoder, players.mixer, data.test, str(device))
         save_png(drawn, pictures / f"step-{step:08d}.png")
-
-    if players.mixer.k > config.train.batch_images and not progress.step:
-        show.note(
-            f"warning: the mixer takes k={players.mixer.k} sources from batches of {config.train.batch_images} "
-            "images, so every mix holds some image twice"
-        )
 
     def own_images(step: int) -> Int[Tensor, " own"]:
         batch = config.train.batch_images
@@ -285,57 +336,53 @@ def _train(
 
     def status(state: str, exit_code: int = 0, reason: str = "") -> None:
         if world.writes:
-            write_status(home, state, *(world.cause(exit_code, reason) if state == "failed" else (exit_code, reason)))
+            write_status(home, state, exit_code, reason)
 
-    world.on_failure(lambda exit_code, reason: status("failed", exit_code, reason))
-    status("running")
+    def ended(state: str, exit_code: int, reason: str) -> None:
+        if world.writes:
+            try_status(home, state, *(world.cause(exit_code, reason) if state == "failed" else (exit_code, reason)))
+
+    world.on_failure(lambda exit_code, reason: ended("failed", exit_code, reason))
+    metrics: MetricsFile | Unwritten = Unwritten()
     try:
         with interruptible(home):
+            status("running")
+            if world.writes:
+                metrics = MetricsFile(home / "metrics.jsonl", progress.metrics_bytes)
+            show.begin(facts(home, data, players, device))
+            for line in notes(config, placed, players, progress):
+                show.note(line)
             images = places.batches_of(placed, config.train, device, own_images)
             labelled = labelled_images(config.train, len(data.train))
             engine = build_engine(config.train, players, device, show.note)
             loop = Loop(config.train, players, engine, data, images, metrics, home / "checkpoints", show, picture,
-                        labelled, committed=lambda: status("running"))  # fmt: skip
+                        labelled, config.to_toml(), committed=lambda: status("running"))  # fmt: skip
             world.begin(modules_of(players), step=progress.step, data=data.fingerprint)
             with images:
                 progress = loop.run(progress)
             show.close()
-            result = _finish(home, config, data, players, progress, device)
+            numbers = scores(config, data, players, progress, device) if world.writes else {}
+            drawn = Path("pictures") / f"step-{progress.step:08d}.png"
+            if world.writes:
+                add_to_environment(home, seconds=monotonic() - began)
+                write_json(home / "results.json", {"steps": progress.step, "numbers": numbers, "picture": str(drawn)})
+            status("completed")
     except MixzooError as err:
-        status("interrupted" if isinstance(err, Interrupted) else "failed", err.exit_code, str(err))
+        ended("interrupted" if isinstance(err, Interrupted) else "failed", err.exit_code, str(err))
         raise
-    except (torch.OutOfMemoryError, MemoryError) as err:
-        batch = config.train.batch_images
-        message = f"out of memory with batches of {batch} images; use a smaller --batch-images{less_memory()}"
-        status("failed", OutOfMemoryError.exit_code, message)
-        raise OutOfMemoryError(message) from err
     except KeyboardInterrupt:
-        status("interrupted", 130, "stopped at once by a second signal; nothing more was committed")
+        ended("interrupted", 130, "stopped at once by a second signal; nothing more was committed")
         raise
     except BaseException as err:
-        status("failed", 1, f"{type(err).__name__}: {err}")
+        trouble = as_trouble(err, config.train, home)
+        ended("failed", trouble.exit_code if trouble else 1, str(trouble or f"{type(err).__name__}: {err}"))
+        if trouble:
+            raise trouble from err
         raise
     finally:
         show.close()
         metrics.close()
-    status("completed")
-    return result
-
-
-def _finish(
-    home: Path, config: RunConfig, data: Dataset, players: Players, progress: Progress, device: torch.device
-) -> Result:
-    picture = Path("pictures") / f"step-{progress.step:08d}.png"
-    if not players.world.writes:
-        return Result(home, progress.step, {}, home / picture)
-    numbers = _probe_numbers(progress.probe) if players.probe is not None else {}
-    finished = FinishedRun(players.autoencoder, players.mixer, data, config.train.seed, str(device))
-    names = [parse_spec(spec).name for spec, _ in config.metrics]
-    for (spec, metric), name in zip(config.metrics, names):
-        label = name if names.count(name) == 1 else spec
-        numbers |= {f"{label}.{score}": value for score, value in metric(finished).items()}
-    write_json(home / "results.json", {"steps": progress.step, "numbers": numbers, "picture": str(picture)})
-    return Result(home, progress.step, numbers, home / picture)
+    return Result(home, progress.step, numbers, home / drawn)
 
 
 def _fitting(
@@ -351,28 +398,8 @@ def _fitting(
     placed = placed or _load(config, torch.device("cpu") if untouched else device, world)
     refuse_few(placed.data.train, config.train.batch_images)
     labelled_images(config.train, len(placed.data.train))
-    _refuse_metrics(config, placed.data)
+    refuse_unscorable(config, placed.data)
     return placed, device
-
-
-def _refuse_metrics(config: RunConfig, data: Dataset) -> None:
-    """DataError, naming the metric, where one of the run's has no number for these data."""
-    for spec, metric in config.metrics:
-        try:
-            getattr(metric, "refuse", lambda data: None)(data)
-        except DataError as err:
-            name = parse_spec(spec).name
-            raise DataError(f"metric {name!r}: {err}; leave it out of metrics, or use other data") from err
-
-
-def _probe_numbers(probe: ProbeRecord) -> dict[str, float]:
-    return {
-        "probe.best_validation_accuracy": probe.best_validation,
-        "probe.best_step": float(probe.best_step),
-        "probe.test_accuracy_at_best_validation": probe.test_at_best,
-        "probe.last_validation_accuracy": probe.last_validation,
-        "probe.last_test_accuracy": probe.last_test,
-    }
 
 
 def _load(config: RunConfig, device: torch.device, world: World = ALONE) -> places.Placed:

@@ -11,7 +11,7 @@ import re
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -21,22 +21,27 @@ from mixzoo.cards import Cards, visible
 from mixzoo.config import RunConfig
 from mixzoo.directory import (
     FLEET,
+    RUN,
+    Status,
+    is_there,
     last_committed,
     lock,
     new_directory,
-    read_json,
+    read_status,
     refuse_existing,
-    write_json,
     write_status,
 )
 from mixzoo.errors import CheckpointError, ConfigError, FleetError, Interrupted
 from mixzoo.grid import Member, slug
+from mixzoo.json_file import read_object, write_json
 from mixzoo.plugins import Zoo
 from mixzoo.processes import Watch, run_all
 from mixzoo.run import open_config, pick_device, prepare, refuse_unfit, result
+from mixzoo.storage import read_regular, storage_errors, write_text
 
 GPU_JOBS = 4  # processes that share a card
 LOG = "output.log"
+LONGEST_LOG = 1_000_000_000  # bytes
 
 
 @dataclass
@@ -51,6 +56,7 @@ class Entry:
     reason: str = ""  # why it failed, or was interrupted
     steps: int = 0
     numbers: dict[str, float] = field(default_factory=dict)  # its results, once it is completed
+    run: str = ""  # its run file, by which it can be made again; '' in fleets of older versions
 
 
 @dataclass(frozen=True)
@@ -102,26 +108,49 @@ def start(
     at_once = _at_once(jobs, configs, cards)
     _refuse_under_torchrun()
     _refuse_unfit(zoo, members)
-    with new_directory(directory, slug(members)) as home:
-        entries = [Entry(m.name, dict(m.point), m.config.train.seed) for m in members]
+    entries = [Entry(m.name, dict(m.point), m.config.train.seed, run=m.config.to_toml()) for m in members]
+
+    def fill(home: Path) -> None:
         for member in members:
             prepare(member.config, home / member.name)
-        fleet = Fleet(home, entries, sys.argv[1:])
-        _write(fleet)  # last: what has it, has all members
-        return _run(fleet, at_once, cards, watch, flags)
+        _write(Fleet(home, entries, sys.argv[1:]))
+
+    with new_directory(directory, slug(members), fill) as home:
+        return _run(Fleet(home, entries, sys.argv[1:]), list(configs), at_once, cards, watch, flags)
 
 
 def resume(zoo: Zoo, home: Path, jobs: int | None, watch: Watch, flags: Sequence[str]) -> Fleet:
     """Go on with every member that is not completed, from its newest checkpoint or from its beginning.
 
-    LockedError where one still runs: members outlive a fleet's process that was killed outright.
+    One whose directory is gone is made again. One that cannot be read has failed and leaves the others alone. Raises
+    LockedError if one still runs: members outlive a fleet's process that was killed outright.
     """
     fleet = _read(home)
     _refuse_under_torchrun()
-    configs = {member.name: open_config(zoo, home / member.name)[1] for member in fleet.members}
-    cards = _cards(configs)
     with lock(home):
-        return _run(fleet, _at_once(jobs, configs, cards), cards, watch, flags)
+        configs, unreadable = dict[str, RunConfig](), dict[str, str]()
+        for member in fleet.members:
+            try:
+                _make_again(fleet, member)
+                configs[member.name] = open_config(zoo, home / member.name)[1]
+            except (CheckpointError, ConfigError) as err:
+                unreadable[member.name] = str(err)
+        if not configs and fleet.members:
+            raise CheckpointError(unreadable[fleet.members[0].name])
+        cards = _cards(configs)
+        return _run(fleet, list(configs), _at_once(jobs, configs, cards), cards, watch, flags, unreadable)
+
+
+def _make_again(fleet: Fleet, member: Entry) -> None:
+    """The directory of a member from its run file in fleet.json, if it is gone."""
+    home = fleet.home / member.name
+    if is_there(home / RUN):
+        return
+    if not member.run:
+        raise CheckpointError(f"{home}: it is gone, and fleet.json is of an older mixzoo, without its run file")
+    with storage_errors(home, "the run directory could not be made"):
+        home.mkdir(exist_ok=True)
+    write_text(home / RUN, member.run)
 
 
 def is_fleet(home: Path) -> bool:
@@ -138,12 +167,22 @@ def refuse_failed(fleet: Fleet) -> None:
         )
 
 
-def _run(fleet: Fleet, at_once: int, cards: Cards, watch: Watch, flags: Sequence[str]) -> Fleet:
-    """Run a process for each member that is not completed; fleet.json is kept up to date."""
+def _run(
+    fleet: Fleet,
+    readable: Sequence[str],
+    at_once: int,
+    cards: Cards,
+    watch: Watch,
+    flags: Sequence[str],
+    unreadable: Mapping[str, str] = {},
+) -> Fleet:
+    """Run a process for each readable member that is not completed; fleet.json is kept up to date."""
     members = {member.name: member for member in fleet.members}
-    for member in fleet.members:
+    for name, member in members.items():
         _update(fleet, member, None, stopping=False)
-    todo = [name for name, member in members.items() if member.state != "completed"]
+        if name in unreadable:
+            member.state, member.reason = "failed", unreadable[name]
+    todo = [name for name in readable if members[name].state != "completed"]
     for name in todo:
         with lock(fleet.home / name):
             pass  # no one else is at work on it
@@ -175,18 +214,22 @@ def _run(fleet: Fleet, at_once: int, cards: Cards, watch: Watch, flags: Sequence
 def _update(fleet: Fleet, member: Entry, exit_status: int | None, *, stopping: bool) -> None:
     """What a member's directory and the status of its process, if it has had one, say of it now."""
     home = fleet.home / member.name
-    status = read_json(home / "status.json")
     member.exit, member.reason = exit_status, ""
-    if status.get("state") == "completed":
-        done = result(home)
-        member.state, member.steps, member.numbers = "completed", done.steps, dict(done.numbers)
+    try:
+        status = read_status(home) or Status("waiting")
+        if status.state == "completed":
+            done = result(home)
+            member.state, member.steps, member.numbers = "completed", done.steps, dict(done.numbers)
+            return
+    except CheckpointError as err:
+        member.state, member.reason = "failed", str(err)
         return
     member.state, member.steps = "waiting", last_committed(home) or 0
     if exit_status is None:
         return
-    told = status.get("exit") == exit_status and status.get("state") in ("interrupted", "failed")
-    member.reason = str(status["reason"]) if told else _reason(home, exit_status)
-    stopped = exit_status == Interrupted.exit_code or (stopping and (exit_status < 0 or status.get("exit") == 130))
+    told = status.exit == exit_status and status.state in ("interrupted", "failed")
+    member.reason = status.reason if told else _reason(home, exit_status)
+    stopped = exit_status == Interrupted.exit_code or (stopping and (exit_status < 0 or status.exit == 130))
     member.state = "interrupted" if stopped else "failed"
 
 
@@ -195,7 +238,10 @@ def _reason(home: Path, exit_status: int) -> str:
     if exit_status < 0:
         number = -exit_status
         return f"killed by {signal.Signals(number).name if number in list(signal.Signals) else f'signal {number}'}"
-    lines = (home / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    try:
+        lines = read_regular(home / LOG, LONGEST_LOG).decode(errors="replace").strip().splitlines()
+    except OSError:
+        lines = []
     return lines[-1].removeprefix("mixzoo: ") if lines else f"exit code {exit_status}"
 
 
@@ -242,13 +288,26 @@ def _write(fleet: Fleet) -> None:
 
 def _read(home: Path) -> Fleet:
     """The fleet in this directory; CheckpointError where its file is damaged."""
-    found = read_json(home / FLEET)
-    allowed = {f.name for f in fields(Entry)}
+    found = read_object(home / FLEET)
     try:
-        members = [Entry(**{key: row[key] for key in allowed}) for row in found["members"]]
+        members = [
+            Entry(
+                name=row.text("name"),
+                point=row.texts("point"),
+                seed=row.integer("seed"),
+                state=row.text("state"),
+                exit=row.integer_or_none("exit", -255, 255),
+                reason=row.text("reason"),
+                steps=row.integer("steps"),
+                numbers=row.numbers("numbers"),
+                run=row.lines("run", ""),
+            )
+            for row in found.rows("members")
+        ]
         if not all(re.fullmatch(r"[A-Za-z0-9._=,:+-]+", m.name) and m.name.strip(".") for m in members):
-            raise ValueError("a name that is no member's")
-        return Fleet(home, members, list(found["command"]))
-    except (KeyError, TypeError, ValueError) as err:
-        reason = f"{home / FLEET}: its table of members is damaged ({err!r})"
-        raise CheckpointError(f"{reason}; go on with each member by `mixzoo resume MEMBER`") from err
+            raise CheckpointError(f"{home / FLEET}: a name that is no member's")
+        return Fleet(home, members, found.text_list("command"))
+    except CheckpointError as err:
+        raise CheckpointError(
+            f"{home / FLEET}: its table of members is damaged ({err}); go on with each member by `mixzoo resume MEMBER`"
+        ) from err

@@ -12,7 +12,7 @@ from typing import ClassVar
 import pytest
 import torch
 
-from mixzoo.directory import lock, write_text
+from mixzoo.directory import lock
 from mixzoo.errors import (
     CheckpointError,
     ConfigError,
@@ -26,6 +26,7 @@ from mixzoo.errors import (
 )
 from mixzoo.plugins import Offer
 from mixzoo.run import open_run, resume, start
+from mixzoo.storage import write_text
 from mixzoo.training.checkpoint import saved
 from mixzoo.training.distributed import World
 from mixzoo.training.logs import CLOCK, Show, read_metrics
@@ -295,7 +296,7 @@ def test_training_leaves_the_callers_generator_threads_and_flags_alone(tmp_path)
 
 def test_an_existing_directory_is_refused_and_untouched(tmp_path):
     (tmp_path / "run").mkdir()
-    with pytest.raises(ConfigError, match="exists already; --out is for new runs, or choose another directory"):
+    with pytest.raises(ConfigError, match="run: exists already and is no run; --out names the new directory that"):
         trained(tmp_path / "run")
     assert list((tmp_path / "run").iterdir()) == []
     trained(tmp_path / "other")
@@ -323,7 +324,7 @@ def test_resume_refuses_data_that_has_changed(tmp_path):
     file = tmp_path / "run" / "run.toml"
     file.write_text(file.read_text().replace("salt = 0", "salt = 1"))
     with pytest.raises(CheckpointError, match="the data set has changed since the run began"):
-        resume(toy_zoo(), tmp_path / "run")
+        resume(toy_zoo(), tmp_path / "run", allow_change=True)
 
 
 def test_resume_says_what_differs_in_the_environment(tmp_path):

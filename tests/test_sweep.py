@@ -17,10 +17,12 @@ import torch
 from mixzoo import sweep
 from mixzoo.directory import lock, write_status
 from mixzoo.errors import CheckpointError, FleetError, LockedError
+from mixzoo.evaluation.probe import ProbeRecord
 from mixzoo.processes import Watch
 from mixzoo.sweep import Entry, Fleet, refuse_failed
 from mixzoo.training.checkpoint import saved
 from mixzoo.training.logs import CLOCK, read_metrics
+from mixzoo.training.manifest import Progress, manifest_files
 from simulated_cuda import install_cards
 from toys import SMALL, TOYS, toy_config, toy_zoo
 
@@ -229,6 +231,14 @@ def planned_fleet(tmp_path, *names, devices=None):
     return fleet
 
 
+def committed(home, step):
+    """Leave a checkpoint of that step, of a network without tensors."""
+    checkpoint = home / "checkpoints" / f"step-{step:08d}"
+    checkpoint.mkdir(parents=True)
+    for name, content in manifest_files(Progress(step, 0, ProbeRecord()), {}, "").items():
+        (checkpoint / name).write_bytes(content)
+
+
 @pytest.mark.bit_exact
 def test_a_prepared_run_begins_when_it_is_resumed(tmp_path):
     from mixzoo.run import resume, start
@@ -262,7 +272,7 @@ def test_a_process_that_leaves_no_word_is_told_by_its_signal_or_its_last_line(tm
 def test_steps_of_a_member_that_was_killed_are_those_of_its_newest_checkpoint(tmp_path):
     """Its status.json may be from before: the process ended between the two."""
     fleet = planned_fleet(tmp_path, "a")
-    (fleet.home / "a" / "checkpoints" / "step-00000030").mkdir(parents=True)
+    committed(fleet.home / "a", 30)
     sweep._update(fleet, fleet.members[0], -9, stopping=False)
     assert (fleet.members[0].state, fleet.members[0].steps) == ("failed", 30)
 
@@ -270,7 +280,7 @@ def test_steps_of_a_member_that_was_killed_are_those_of_its_newest_checkpoint(tm
 def test_a_member_that_fails_again_is_told_by_its_new_reason(tmp_path, monkeypatch):
     """Also where its new process leaves no word of its own, and ends with the code of the old one."""
     fleet = planned_fleet(tmp_path, "a")
-    (fleet.home / "a" / "checkpoints" / "step-00000030").mkdir(parents=True)
+    committed(fleet.home / "a", 30)
     write_status(fleet.home / "a", "failed", 1, "the old reason")
     stand_in(monkeypatch, tmp_path, "echo 'the new reason' >&2; exit 1")
     (member,) = sweep.resume(toy_zoo(), fleet.home, 1, Watch(), []).members

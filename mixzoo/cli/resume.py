@@ -7,17 +7,25 @@ import typer
 
 from mixzoo.cli.fleet import Jobs
 from mixzoo.cli.zoo import NoPlugins, PluginFiles, flags_of, zoo_from
+from mixzoo.errors import ConfigError
 
 
 def resume(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's directory, or the fleet's.")],
+    steps: Annotated[
+        int | None, typer.Option("--steps", help="Another last step than run.toml's, which records it.")
+    ] = None,
+    allow_change: Annotated[
+        bool, typer.Option("--allow-change", help="Go on although run.toml was edited; environment.json records it.")
+    ] = False,
     jobs: Jobs = None,
     plugin: PluginFiles = None,
     no_plugins: NoPlugins = False,
 ) -> None:
     """Continue a run from its newest checkpoint; it ends at the same numbers as if it had never stopped.
 
-    Of a fleet, all runs that are not completed. Example: mixzoo resume runs/20260101-120000-digits-amr-mixup
+    Of a fleet, all runs that are not completed. A finished run trains further with --steps.
+    Example: mixzoo resume runs/20260101-120000-digits-amr-mixup --steps 1000
     """
     from mixzoo.cli.fleet import finish, refuse_jobs, watch_for
     from mixzoo.cli.summary import print_summary
@@ -30,11 +38,14 @@ def resume(
 
     zoo = zoo_from(plugin, no_plugins)
     if is_fleet(run):
-        finish(resume_fleet(zoo, run, jobs, watch_for(), flags_of(plugin, no_plugins)))
+        if steps is not None:
+            raise ConfigError(f"--steps {steps}: {run} is a fleet; give it with one of its runs")
+        flags = [*flags_of(plugin, no_plugins), *(["--allow-change"] if allow_change else [])]
+        finish(resume_fleet(zoo, run, jobs, watch_for(), flags))
         return
     refuse_jobs(jobs)
     keep_freed_memory()
     with joined() as world:
-        result = resume_run(zoo, run, show_for, world)
+        result = resume_run(zoo, run, show_for, world, steps=steps, allow_change=allow_change)
         if world.writes:
             print_summary(result)

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from mixzoo.data.batches import to_images
+from mixzoo.errors import NonFiniteError
 from mixzoo.protocols import AutoEncoder, Source
 
 EVALUATION_BATCH = 500  # images at a time; no result depends on it where no layer mixes examples
@@ -43,6 +44,9 @@ def encode(
     device: str,
     index: Int[Tensor, " some"] | None = None,
 ) -> Float[Tensor, "coded *latent"]:
-    """f(x) of every image, or of those at `index`, on the CPU."""
+    """f(x) of every image, or of those at `index`, on the CPU; raises NonFiniteError if one is NaN or infinite."""
     with evaluating(autoencoder):
-        return torch.cat([autoencoder.encode(x).cpu() for x in batches(images, device, index)])
+        codes = torch.cat([autoencoder.encode(x).cpu() for x in batches(images, device, index)])
+    if not codes.isfinite().all():
+        raise NonFiniteError("the code of an image is not finite: training has diverged; try a lower --lr")
+    return codes

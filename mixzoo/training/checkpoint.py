@@ -1,41 +1,38 @@
 """Checkpoints: a directory of safetensors files and a manifest with their hashes; whole or absent, never half.
 
-    checkpoints/step-00000400/  autoencoder.safetensors  discriminator.safetensors  ...  manifest.json
+    checkpoints/step-00000400/  autoencoder.safetensors  ...  manifest.json  manifest.sha256
 
 It is written to a temporary directory, flushed to the disk and renamed. Nothing in it is unpickled, it names no code.
+What is read is compared with the parts that it is for before any of it is loaded.
 """
 
+import errno
 import hashlib
-import json
-import os
+import re
 import shutil
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from mixzoo.errors import CheckpointError, StorageError
-from mixzoo.evaluation.probe import ProbeRecord
-from mixzoo.training.step import Players, laid_out_as, parameters_of
+from mixzoo.errors import CheckpointError, StorageError, printable
+from mixzoo.storage import flush_entries, read_regular, write_flushed
+from mixzoo.training.manifest import Manifest, Progress, manifest_files, read_manifest
+from mixzoo.training.optimiser_state import check_moments, load_moments, moments_of, non_finite_moment
+from mixzoo.training.step import Players
 
-FORMAT = 1
-MANIFEST = "manifest.json"
 State = dict[str, dict[str, Tensor]]  # file stem -> named tensors
+LARGEST_FILE = 2**40  # bytes of a file whose manifest does not state its size
+_NAME = re.compile(r"step-([0-9]{8,18})")
 
 
-@dataclass(frozen=True)
-class Progress:
-    """What a checkpoint knows beside tensors."""
+def commit(directory: Path, players: Players, progress: Progress, *, keep: int, run: str = "") -> Path:
+    """Write the checkpoint of this step and remove older ones but for the newest `keep`; returns its directory.
 
-    step: int  # optimisation steps done
-    metrics_bytes: int  # length of metrics.jsonl at that step
-    probe: ProbeRecord
-
-
-def commit(directory: Path, players: Players, progress: Progress, *, keep: int) -> Path:
-    """Write the checkpoint of this step and remove all but the newest `keep`; StorageError where the disk refuses."""
+    `run` is the run file that the steps were taken with. Raises StorageError if the disk refuses.
+    """
     from safetensors.torch import save
 
     target = directory / f"step-{progress.step:08d}"
@@ -44,70 +41,171 @@ def commit(directory: Path, players: Players, progress: Progress, *, keep: int) 
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         files = {f"{stem}.safetensors": save(tensors) for stem, tensors in state_of(players).items()}
-        for name, content in files.items():
+        for name, content in {**files, **manifest_files(progress, files, run)}.items():
             write_flushed(temporary / name, content)
-        hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-        manifest = {"format": FORMAT, "files": hashes, **asdict(progress)}
-        write_flushed(temporary / MANIFEST, json.dumps(manifest, indent=2).encode())
         flush_entries(temporary)
-        if target.exists():  # left by a run that was stopped after this very step and resumed before it
-            shutil.rmtree(target)
+        _discard(target)  # left by a run that was stopped after this very step and resumed before it
         temporary.rename(target)
         flush_entries(directory)
     except OSError as err:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise StorageError(f"{target}: the checkpoint could not be written: {err.strerror or err}") from err
-    for old in saved(directory)[:-keep]:
-        shutil.rmtree(old, ignore_errors=True)
+        reason = f"{err.strerror or err}{_room(directory, err)}"
+        raise StorageError(f"{printable(str(target))}: the checkpoint could not be written: {reason}") from err
+    remove_older(directory, progress.step, keep)
     return target
+
+
+def remove_older(directory: Path, step: int, keep: int) -> None:
+    """Remove checkpoints up to this step but for the newest `keep`, and what a kill left of others.
+
+    Call it under the lock of the run. What is of a later step is left alone.
+    """
+    older = [checkpoint for checkpoint in saved(directory) if step_of(checkpoint) <= step]
+    for checkpoint in older[:-keep]:
+        with suppress(OSError):
+            _discard(checkpoint)
+    for leftover in directory.glob(".tmp-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def saved(directory: Path) -> list[Path]:
     """The checkpoints in the directory, oldest first; anything with another name is left alone."""
-    found = [d for d in directory.glob("step-*") if d.is_dir() and not d.is_symlink() and d.name[5:].isdecimal()]
-    return sorted(found, key=lambda d: int(d.name[5:]))
+    return [found for found in _named(directory) if found.is_dir() and not found.is_symlink()]
 
 
-def restore(directory: Path, players: Players) -> tuple[Progress, list[str]]:
-    """Put the newest whole checkpoint into the players; what it knows, and a line for each newer damaged one."""
-    checkpoint, state, progress, damaged = newest(directory)
-    _load(state, players, checkpoint)
-    return progress, damaged
+def step_of(checkpoint: Path) -> int:
+    """The step that a checkpoint's name states."""
+    return int(checkpoint.name.removeprefix("step-"))
 
 
-def newest(directory: Path) -> tuple[Path, State, Progress, list[str]]:
-    """The newest whole checkpoint, and a line for each newer damaged one; CheckpointError where none is whole."""
-    damaged: list[str] = []
+def last_readable(directory: Path) -> Manifest | None:
+    """The manifest of the newest checkpoint that has a right one; None if there is none."""
     for checkpoint in reversed(saved(directory)):
+        with suppress(CheckpointError):
+            return read_manifest(checkpoint)
+    return None
+
+
+def restore(directory: Path, players: Players, metrics: Path | None = None) -> tuple[Progress, list[str]]:
+    """Put the newest whole checkpoint into the players.
+
+    Returns what it knows, and a line for each newer one that is damaged or does not fit. With `metrics`, one that does
+    not fit that file's length is passed over too. Raises CheckpointError if none is left.
+    """
+
+    def check(state: State, manifest: Manifest, where: Path) -> None:
+        _check_parts(state, manifest, players, where)
+        if metrics is not None:
+            check_metrics(metrics, manifest.progress, where)
+
+    checkpoint, state, manifest, damaged = newest(directory, check)
+    _load(state, players, checkpoint)
+    return manifest.progress, damaged
+
+
+def newest(
+    directory: Path, check: Callable[[State, Manifest, Path], None] = lambda state, manifest, where: None
+) -> tuple[Path, State, Manifest, list[str]]:
+    """The newest whole checkpoint of which `check` raises no CheckpointError, and a line for each newer one.
+
+    Raises CheckpointError if none is left.
+    """
+    damaged: list[str] = []
+    for checkpoint in reversed(_named(directory)):
         try:
-            return (checkpoint, *read(checkpoint), damaged)
+            manifest, state = read_whole(checkpoint)
+            check(state, manifest, checkpoint)
         except CheckpointError as err:
             damaged.append(str(err))
+            continue
+        if manifest.format == 1:
+            damaged.append(f"{printable(str(checkpoint))}: made by an older mixzoo, whose manifest has no hash")
+        return checkpoint, state, manifest, damaged
     detail = f" ({'; '.join(damaged)})" if damaged else ""
-    raise CheckpointError(f"{directory}: no usable checkpoint{detail}; start again with `mixzoo train`")
+    raise CheckpointError(f"{printable(str(directory))}: no usable checkpoint{detail}; start again with `mixzoo train`")
 
 
 def read(checkpoint: Path) -> tuple[State, Progress]:
     """The tensors and the progress of one checkpoint, every file checked against its hash."""
+    manifest, state = read_whole(checkpoint)
+    return state, manifest.progress
+
+
+def read_whole(checkpoint: Path) -> tuple[Manifest, State]:
+    """The manifest and the tensors of one checkpoint; raises CheckpointError if anything in it is damaged."""
     from safetensors import SafetensorError
     from safetensors.torch import load
 
+    where = printable(str(checkpoint))
+    if checkpoint.is_symlink() or not checkpoint.is_dir():
+        raise CheckpointError(f"{where}: a symbolic link or a file, which is not followed")
+    manifest, state = read_manifest(checkpoint), {}
     try:
-        manifest = json.loads((checkpoint / MANIFEST).read_bytes())
-        if manifest["format"] != FORMAT:
-            raise CheckpointError(f"{checkpoint}: format {manifest['format']}, this mixzoo reads {FORMAT}")
-        state = {}
-        for name, expected in manifest["files"].items():
-            content = (checkpoint / Path(name).name).read_bytes()
-            if hashlib.sha256(content).hexdigest() != expected:
-                raise CheckpointError(f"{checkpoint / name}: damaged (its SHA-256 is not the manifest's)")
+        for name, file in manifest.files.items():
+            content = read_regular(checkpoint / name, LARGEST_FILE if file.bytes is None else file.bytes)
+            if hashlib.sha256(content).hexdigest() != file.sha256:
+                raise CheckpointError(f"{where}/{name}: damaged (its SHA-256 is not the manifest's)")
             state[name.removesuffix(".safetensors")] = load(content)
-        probe = ProbeRecord(**manifest["probe"])
-        return state, Progress(manifest["step"], manifest["metrics_bytes"], probe)
+        return manifest, state
     except OSError as err:
-        raise CheckpointError(f"{checkpoint}: cannot be read: {err.strerror}") from err
+        raise CheckpointError(f"{where}: cannot be read: {name}: {err.strerror or err}") from err
     except (ValueError, KeyError, TypeError, SafetensorError) as err:
-        raise CheckpointError(f"{checkpoint}: damaged ({err})") from err
+        raise CheckpointError(f"{where}: damaged ({printable(f'{name}: {err}')})") from err
+
+
+def check_metrics(path: Path, progress: Progress, where: Path) -> None:
+    """Raises CheckpointError if metrics.jsonl does not begin with the lines that the checkpoint counts on."""
+    length, damaged = progress.metrics_bytes, f"{printable(str(where))}: damaged: metrics_bytes is"
+    try:
+        content = read_regular(path, LARGEST_FILE) if path.exists() else b""
+    except OSError as err:
+        raise CheckpointError(f"{printable(str(path))}: cannot be read: {err.strerror or err}") from err
+    if length > len(content):
+        raise CheckpointError(f"{damaged} {length}, and {path.name} has {len(content)} bytes")
+    kept, rest = content[:length], content[length:]
+    if kept and not kept.endswith(b"\n"):
+        raise CheckpointError(f"{damaged} {length}, which is inside a line of {path.name}")
+    if any(step > progress.step for step in _steps(kept[-4096:])):
+        raise CheckpointError(f"{damaged} {length}, which is after a line of a later step")
+    if any(step <= progress.step for step in _steps(rest[:4096])) and progress.longer is None:
+        raise CheckpointError(f"{damaged} {length}, which is before a line of step {progress.step} or earlier")
+
+
+def _steps(lines: bytes) -> Iterator[int]:
+    """The steps that whole lines of metrics are of."""
+    for line in lines.split(b"\n")[:-1]:
+        if found := re.match(rb'\{"kind": "[a-z]+", "step": ([0-9]{1,18})[,}]', line):
+            yield int(found[1])
+
+
+def _named(directory: Path) -> list[Path]:
+    """What is called as a checkpoint is, oldest first."""
+    try:
+        found = [path for path in directory.iterdir() if _NAME.fullmatch(path.name)]
+    except OSError:
+        return []
+    return sorted(found, key=step_of)
+
+
+def _discard(path: Path) -> None:
+    """Remove what is there under another name, so that a kill leaves nothing half removed under this one."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():
+        aside = path.with_name(f".tmp-old-{path.name}")
+        shutil.rmtree(aside, ignore_errors=True)
+        path.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _room(directory: Path, err: OSError) -> str:
+    """How much room there is on a disk that is full."""
+    if err.errno != errno.ENOSPC:
+        return ""
+    try:
+        return f" ({shutil.disk_usage(directory).free / 1e6:.1f} MB are free there)"
+    except OSError:
+        return ""
 
 
 def modules_of(players: Players) -> dict[str, nn.Module]:
@@ -124,9 +222,7 @@ def modules_of(players: Players) -> dict[str, nn.Module]:
 def state_of(players: Players) -> State:
     """Every tensor of the run, on the CPU, each with memory of its own (safetensors takes no shared memory)."""
     state = {name: dict(module.state_dict()) for name, module in modules_of(players).items()}
-    for name, optimiser in players.optimisers.items():
-        moments = optimiser.state_dict()["state"]
-        state[f"adam-{name}"] = {f"{i}.{key}": value for i, own in moments.items() for key, value in own.items()}
+    state |= {f"adam-{name}": moments_of(optimiser) for name, optimiser in players.optimisers.items()}
     return {
         name: {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}
         for name, tensors in state.items()
@@ -134,11 +230,15 @@ def state_of(players: Players) -> State:
 
 
 def non_finite(players: Players) -> str:
-    """The name of the first tensor with a NaN or an infinity, or nothing."""
+    """The name of the first tensor of the run's state with a NaN or an infinity, or ''."""
     for name, module in modules_of(players).items():
         for key, value in module.state_dict().items():
             if value.is_floating_point() and not value.isfinite().all():
                 return f"{name}.{key}"
+    names = {id(p): f"{part}.{key}" for part, m in modules_of(players).items() for key, p in m.named_parameters()}
+    for name, optimiser in players.optimisers.items():
+        if found := non_finite_moment(optimiser, names):
+            return f"Adam's {found}" if "." in found else f"Adam's state of the {name}"
     return ""
 
 
@@ -150,22 +250,35 @@ def load_modules(state: Mapping[str, Mapping[str, Tensor]], modules: Mapping[str
         module.load_state_dict(dict(state[name]) if current else {})
 
 
+def check_modules(state: Mapping[str, Mapping[str, Tensor]], modules: Mapping[str, nn.Module], where: Path) -> None:
+    """Raises CheckpointError, naming the first few, if saved tensors do not fit the modules or are not finite."""
+    for name, module in modules.items():
+        _refuse_misfits(state.get(name, {}), module.state_dict(), f"{printable(str(where))} [{name}]")
+
+
+def _check_parts(state: State, manifest: Manifest, players: Players, where: Path) -> None:
+    """Raises CheckpointError if the checkpoint is not of these players, tensors of the optimisers included."""
+    modules, optimisers = modules_of(players), players.optimisers
+    wanted = {*modules, *(f"adam-{name}" for name in optimisers)}
+    if wrong := sorted(wanted ^ state.keys()):
+        known = "is missing" if wrong[0] in wanted else "is no part of this run"
+        raise CheckpointError(f"{printable(str(where))}: does not fit this network: {wrong[0]}.safetensors {known}")
+    check_modules(state, modules, where)
+    for name, optimiser in optimisers.items():
+        in_file = f"{printable(str(where))} [adam-{name}]"
+        check_moments(state[f"adam-{name}"], optimiser, manifest.progress.step, in_file)
+
+
 def _load(state: State, players: Players, where: Path) -> None:
     load_modules(state, modules_of(players), where)
     for name, optimiser in players.optimisers.items():
-        moments: dict[int, dict[str, Tensor]] = {}
-        parameters = parameters_of(optimiser)
-        for key, value in state[f"adam-{name}"].items():
-            index, _, field = key.partition(".")
-            parameter = parameters[int(index)]
-            moments.setdefault(int(index), {})[field] = value if value.ndim == 0 else laid_out_as(parameter, value)
-        optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
+        load_moments(state[f"adam-{name}"], optimiser)
 
 
 def _refuse_misfits(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: str) -> None:
     """load_state_dict casts types and stretches shapes in silence, so every tensor is compared first."""
     misfits = [f"{key} is missing" for key in wanted if key not in found]
-    misfits += [f"{key} is not in the network" for key in found if key not in wanted]
+    misfits += [f"{printable(key)[:80]} is not in the network" for key in found if key not in wanted]
     for key in wanted.keys() & found.keys():
         if (found[key].shape, found[key].dtype) != (wanted[key].shape, wanted[key].dtype):
             misfits.append(f"{key} is {_kind(found[key])}, not {_kind(wanted[key])}")
@@ -177,19 +290,3 @@ def _refuse_misfits(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], w
 
 def _kind(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
-
-
-def write_flushed(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def flush_entries(directory: Path) -> None:
-    """Make the directory's entries themselves survive a power cut."""
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -4,43 +4,62 @@ A line of metrics is a JSON object with "kind" (train or evaluate), "step" and n
 only ones that differ between two runs of the same config.
 """
 
+import errno
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from mixzoo.errors import StorageError
+from mixzoo.storage import open_for_appending, storage_errors, write_all
 
 CLOCK = ("elapsed_seconds", "images_per_second")
 
 
 class MetricsFile:
-    """Appends lines to metrics.jsonl; continues at a given length, so that a resumed run repeats no line."""
+    """Appends lines to metrics.jsonl; continues at a given length, so that a resumed run repeats no line.
+
+    Raises StorageError if the disk refuses, or if the file is no longer in its place.
+    """
 
     def __init__(self, path: Path, keep_bytes: int = 0) -> None:
-        self._path = path
-        try:
-            self._file = path.open("ab")
-            self._file.truncate(keep_bytes)
-        except OSError as err:
-            raise StorageError(f"{path}: cannot be written: {err.strerror}") from err
+        self._path, self._length = path, keep_bytes
+        with storage_errors(path):
+            self._handle = open_for_appending(path)
+            there = os.fstat(self._handle).st_size
+            if there >= keep_bytes:
+                os.ftruncate(self._handle, keep_bytes)
+        if there < keep_bytes:
+            self.close()
+            raise StorageError(f"{path}: it has {there} bytes, and the run goes on after {keep_bytes}")
 
     def write(self, line: Mapping[str, Any]) -> None:
+        content = json.dumps(line, allow_nan=False).encode() + b"\n"
         try:
-            self._file.write(json.dumps(line, allow_nan=False).encode() + b"\n")
-            self._file.flush()
-        except OSError as err:
-            raise StorageError(f"{self._path}: cannot be written: {err.strerror}") from err
+            with storage_errors(self._path):
+                write_all(self._handle, content)
+        except StorageError:
+            with suppress(OSError):  # leave no torn line
+                os.ftruncate(self._handle, self._length)
+            raise
+        self._length += len(content)
 
     def settle(self) -> int:
         """Flush to the disk; the length so far in bytes."""
-        os.fsync(self._file.fileno())
-        return self._path.stat().st_size
+        with storage_errors(self._path):
+            os.fsync(self._handle)
+            mine, there = os.fstat(self._handle), os.stat(self._path)
+            if not os.path.samestat(mine, there):
+                raise OSError(errno.ESTALE, "another file is in its place")
+        return self._length
 
     def close(self) -> None:
-        self._file.close()
+        if self._handle >= 0:
+            os.close(self._handle)
+        self._handle = -1
 
 
 class Unwritten:
@@ -65,6 +84,9 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 class Show:
     """What a person sees of a run in progress, on standard error; this one shows nothing, for use as a library."""
 
+    def begin(self, facts: Sequence[str]) -> None:
+        """Lines about the run, before its first step: its directory, data, parameters and device."""
+
     def train(self, line: Mapping[str, Any]) -> None:
         pass
 
@@ -85,14 +107,20 @@ class PlainLines(Show):
         self._steps = steps
         self._latest: Mapping[str, Any] = {}
 
+    def begin(self, facts: Sequence[str]) -> None:
+        for line in facts:
+            self.note(line)
+
     def train(self, line: Mapping[str, Any]) -> None:
         self._latest = line
 
     def evaluate(self, line: Mapping[str, Any]) -> None:
-        self.note(f"step {line['step']}/{self._steps}  {_accuracies(line)}  {numbers(self._latest)}")
+        self.note(f"step {line['step']}/{self._steps}  {_accuracies(line)}  {numbers(self._latest)}".rstrip())
 
     def note(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        with suppress(OSError, ValueError):  # a screen that is full, closed or gone ends no run
+            if sys.stderr is not None:
+                print(text, file=sys.stderr, flush=True)
 
 
 class LiveProgress(Show):
@@ -119,22 +147,33 @@ class LiveProgress(Show):
         self._probe = "probe: not evaluated yet"
         self._terms = ""
         self._live = Live(self._body(), console=self._console, refresh_per_second=4)
-        self._live.start()
+        with suppress(OSError, ValueError):
+            self._live.start()
+
+    def begin(self, facts: Sequence[str]) -> None:
+        for line in facts:
+            self.note(line)
 
     def train(self, line: Mapping[str, Any]) -> None:
         self._progress.update(self._task, completed=line["step"])
         self._terms = numbers(line, separator="\n")
-        self._live.update(self._body())
+        self._draw()
 
     def evaluate(self, line: Mapping[str, Any]) -> None:
         self._probe = _accuracies(line)
-        self._live.update(self._body())
+        self._draw()
 
     def note(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False)
+        with suppress(OSError, ValueError):
+            self._console.print(text, markup=False, highlight=False)
 
     def close(self) -> None:
-        self._live.stop()
+        with suppress(OSError, ValueError):
+            self._live.stop()
+
+    def _draw(self) -> None:
+        with suppress(OSError, ValueError):  # as when the terminal is gone
+            self._live.update(self._body())
 
     def _body(self) -> Any:
         from rich.console import Group
@@ -145,7 +184,7 @@ class LiveProgress(Show):
 
 def show_for(steps: int, start: int = 0) -> Show:
     """A live display where standard error is a terminal, plain lines otherwise."""
-    return LiveProgress(steps, start) if sys.stderr.isatty() else PlainLines(steps)
+    return LiveProgress(steps, start) if sys.stderr is not None and sys.stderr.isatty() else PlainLines(steps)
 
 
 def numbers(line: Mapping[str, Any], separator: str = "  ") -> str:

@@ -5,9 +5,10 @@ writes the same metrics and ends at the same weights.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import torch
 from jaxtyping import Bool
@@ -19,9 +20,10 @@ from mixzoo.draws import Blocks, StepDraws, draw_step, seed_for, seed_modules
 from mixzoo.errors import Interrupted, NonFiniteError
 from mixzoo.evaluation.probe import ProbeRecord, accuracy
 from mixzoo.protocols import CodeShape, Dataset
-from mixzoo.training.checkpoint import Progress, commit, modules_of, non_finite
+from mixzoo.training.checkpoint import commit, modules_of, non_finite
 from mixzoo.training.engine import Engine
 from mixzoo.training.logs import MetricsFile, Show, Unwritten
+from mixzoo.training.manifest import Progress
 from mixzoo.training.step import Players
 from mixzoo.training.stopping import StopTogether, stop_requested
 
@@ -40,6 +42,7 @@ class Loop:
     show: Show
     picture: Callable[[int], None]  # draws the fixed rows at this step
     labelled: Bool[Tensor, " images"] | None = None  # the train images whose label the objective may use; None for all
+    run_file: str = ""  # the run file, which each checkpoint keeps
     committed: Callable[[], None] = lambda: None  # is told of each checkpoint, on the process that writes
 
     def run(self, progress: Progress) -> Progress:
@@ -51,11 +54,14 @@ class Loop:
             for step in range(progress.step, self.train.steps):
                 report = self.step(step, draws.at(step))
                 done = step + 1
-                if done % self.train.log_every == 0:
+                logged, last = done % self.train.log_every == 0, done == self.train.steps
+                if logged:
                     self.log(done, report, clock)
-                if done % self.train.evaluate_every == 0 or done == self.train.steps:
+                if done % self.train.evaluate_every == 0 or last:
+                    if not logged:
+                        self.show.train(self.line(done, report, clock))
                     progress = self._evaluate(done, progress)
-                progress = Progress(done, progress.metrics_bytes, progress.probe)
+                progress = replace(progress, step=done)
                 signalled = together(stop())  # asked once: one that comes during the commit waits for the next step
                 if signalled or done % self.train.checkpoint_every == 0 or done == self.train.steps:
                     progress = self._commit(progress)
@@ -90,7 +96,13 @@ class Loop:
         )
 
     def log(self, done: int, report: dict[str, Tensor], clock: "Clock") -> None:
-        """Read a step's report from the device and write its line; NonFiniteError where a number is none."""
+        """Read a step's report from the device and write its line; raises NonFiniteError if a number is none."""
+        line = self.line(done, report, clock)
+        self.metrics.write(line)
+        self.show.train(line)
+
+    def line(self, done: int, report: dict[str, Tensor], clock: "Clock") -> dict[str, Any]:
+        """The line of a step's report, read from the device; raises NonFiniteError if a number is none."""
         mean = self.players.world.mean(torch.stack(list(report.values())))
         values = dict(zip(report, mean.tolist()))  # one read from the device
         bad = [name for name, value in values.items() if value != value or abs(value) == float("inf")]
@@ -99,19 +111,22 @@ class Loop:
                 f"step {done}: {', '.join(bad)} is not finite; the last checkpoint is from before. "
                 "Try a lower --lr or a larger lam"
             )
-        line = {"kind": "train", "step": done, **values, **clock.read(done)}
-        self.metrics.write(line)
-        self.show.train(line)
+        return {"kind": "train", "step": done, **values, **clock.read(done)}
 
     def _evaluate(self, done: int, progress: Progress) -> Progress:
         if not self.players.world.writes:
             return progress
         device = str(self.images.device)
-        players = self.players
+        players, longer = self.players, None
+        if done % self.train.evaluate_every:  # evaluated as the last step alone, which a longer run does not
+            longer = Progress(done, self.metrics.settle(), progress.probe)
         record, line = progress.probe, {"kind": "evaluate", "step": done}
         if players.probe is not None:
-            validation = accuracy(players.probe, players.autoencoder, self.data.validation, device)
-            test = accuracy(players.probe, players.autoencoder, self.data.test, device)
+            try:
+                validation = accuracy(players.probe, players.autoencoder, self.data.validation, device)
+                test = accuracy(players.probe, players.autoencoder, self.data.test, device)
+            except NonFiniteError as err:
+                raise NonFiniteError(f"step {done}: {err}") from err
             record = record.after(done, validation, test)
             line |= {
                 "validation_accuracy": validation,
@@ -121,18 +136,19 @@ class Loop:
         self.metrics.write(line)
         self.show.evaluate(line)
         self.picture(done)
-        return Progress(done, progress.metrics_bytes, record)
+        return Progress(done, progress.metrics_bytes, record, longer)
 
     def _commit(self, progress: Progress) -> Progress:
         if bad := non_finite(self.players):
             raise NonFiniteError(
-                f"step {progress.step}: {bad} is not finite; nothing was saved over the last checkpoint"
+                f"step {progress.step}: {bad} is not finite; nothing was saved over the last checkpoint. "
+                "Try a lower --lr or a larger lam"
             )
         world = self.players.world
         world.refuse_drift(modules_of(self.players))
         if world.writes:
-            progress = Progress(progress.step, self.metrics.settle(), progress.probe)
-            commit(self.checkpoints, self.players, progress, keep=self.train.keep_checkpoints)
+            progress = replace(progress, metrics_bytes=self.metrics.settle())
+            commit(self.checkpoints, self.players, progress, keep=self.train.keep_checkpoints, run=self.run_file)
             self.committed()
         world.wait()  # until it is committed
         return progress

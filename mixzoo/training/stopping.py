@@ -11,6 +11,8 @@ from types import FrameType
 from mixzoo.errors import Interrupted
 from mixzoo.training.distributed import World
 
+# SIGHUP: a terminal that is closed; SIGUSR1 and SIGUSR2: a scheduler's warning that time is nearly up
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 SECONDS = 1.0  # between two times that processes ask one another
 MOST = 100  # steps between them
 
@@ -48,17 +50,18 @@ def interruptible(home: Path) -> Iterator[None]:
 
 @contextmanager
 def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """SIGINT and SIGTERM call the handler inside the block.
+    """The signals that ask to stop call the handler inside the block; SIGHUP is left ignored if it was, as by nohup.
 
     Handlers are put back at the end, and none are set outside the main thread, where Python allows none.
     """
-    signals = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
-    before = {number: signal.signal(number, handler) for number in signals}
+    in_main = threading.current_thread() is threading.main_thread()
+    signals = [number for number in STOPS if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in (signals if in_main else ())}
     try:
         yield
     finally:
         for number, former in before.items():
-            signal.signal(number, former)
+            signal.signal(number, former if former is not None else signal.SIG_DFL)
 
 
 class StopTogether:

@@ -1,0 +1,62 @@
+"""What a person is shown of a run before its first step."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mixzoo.config import RunConfig
+from mixzoo.data.places import Placed
+from mixzoo.draws import mapped
+from mixzoo.errors import printable
+from mixzoo.mixing import drawn
+from mixzoo.protocols import CodeShape, Dataset, Mixer
+from mixzoo.training.checkpoint import modules_of
+from mixzoo.training.manifest import Progress
+from mixzoo.training.step import Players
+
+
+def notes(config: RunConfig, placed: Placed, players: Players, progress: Progress) -> Iterator[str]:
+    """What a person should know of the run before it begins, beside its facts."""
+    if placed.why:
+        yield placed.why
+    if players.mixer.k > config.train.batch_images and not progress.step:
+        yield (
+            f"warning: the mixer takes k={players.mixer.k} sources from batches of {config.train.batch_images} "
+            "images, so every mix holds some image twice"
+        )
+
+
+def facts(home: Path, data: Dataset, players: Players, device: torch.device) -> list[str]:
+    """Lines about the run: its directory, its data, the parameters of its parts and its device."""
+    splits = ", ".join(f"{len(getattr(data, name))} {name}" for name in ("train", "validation", "test"))
+    counts = {name: sum(p.numel() for p in part.parameters()) for name, part in modules_of(players).items()}
+    parameters = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    shape = "x".join(map(str, data.image_shape))
+    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    return [
+        f"run         {printable(str(home))}",
+        f"data        {printable(data.source)}: images of {shape}, {splits}",
+        f"parameters  {parameters}",
+        f"device      {device}{threads}",
+    ]
+
+
+def follows_progress(players: Players, config: RunConfig) -> bool:
+    """Whether a mixer of the run draws otherwise at another progress of the training."""
+    shape = CodeShape(config.train.batch_images, tuple(players.autoencoder.latent_shape))
+    mixers = [mixer for mixer in (players.mixer, players.objective.needs.second) if mixer is not None]
+
+    def draws(mixer: Mixer, progress: float) -> str:
+        rng = torch.Generator().manual_seed(0)
+        found = list[str]()
+
+        def note(tensor: Tensor) -> Tensor:
+            found.append(repr(tensor.tolist()))
+            return tensor
+
+        mapped(note, drawn(mixer, shape, rng, progress))
+        return "".join(found)
+
+    return any(draws(mixer, 0) != draws(mixer, i / 10) for mixer in mixers for i in range(1, 11))

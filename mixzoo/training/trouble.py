@@ -1,0 +1,38 @@
+"""Exceptions that a machine causes, as the trouble that a user can act on."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mixzoo.cards import less_memory
+from mixzoo.config import Train
+from mixzoo.errors import MixzooError, OutOfMemoryError, StorageError, is_out_of_memory, printable
+
+
+@contextmanager
+def out_of_memory_errors(train: Train) -> Iterator[None]:
+    """Raises OutOfMemoryError in place of whatever says, inside the block, that there is no memory left."""
+    try:
+        yield
+    except MixzooError:
+        raise
+    except Exception as err:
+        if is_out_of_memory(err):
+            raise _out_of_memory(train) from err
+        raise
+
+
+def as_trouble(err: BaseException, train: Train, home: Path) -> MixzooError | None:
+    """What an exception in a run is to its user; None if it is a bug."""
+    if is_out_of_memory(err):
+        return _out_of_memory(train)
+    if isinstance(err, OSError):
+        where = printable(str(err.filename or home))
+        return StorageError(f"{where}: {err.strerror or err}")
+    return None
+
+
+def _out_of_memory(train: Train) -> OutOfMemoryError:
+    return OutOfMemoryError(
+        f"out of memory with batches of {train.batch_images} images; use a smaller --batch-images{less_memory()}"
+    )
