@@ -158,6 +158,8 @@ def _axis(text: str, homes: Callable[[], Mapping[str, Collection[str]]]) -> Axis
     where = f"--grid {excerpt(key)}"
     if not equals:
         raise ConfigError(f"--grid {excerpt(text)}: give KEY=VALUE,VALUE,..., such as objective.lam=5,10")
+    if values.startswith("[") and values.endswith("]"):
+        raise ConfigError(f"{where}: values have no brackets around them all. Did you mean {excerpt(values[1:-1])}?")
     axis, known = Axis(key, _split(values, where)), [*DEFAULT_PARTS, "train"]
     if key == "train.seed" or key == "seed":
         raise ConfigError(
@@ -214,7 +216,12 @@ def _refuse_split(axis: Axis, value: str) -> None:
 
 def _seeds(text: str) -> list[int | None]:
     """The seeds that 1,2,3 names, or a range such as 1..3 or 1-3 in it, both ends included."""
-    values = [seed for value in _split(text, "--seeds") for seed in _range(value)]
+    try:
+        values = [seed for value in _split(text, "--seeds") for seed in _range(value)]
+    except ConfigError as err:
+        listed = re.fullmatch(r"[\[({]?\s*([0-9]+(?:[\s,;|]+[0-9]+)+)\s*[\])}]?", text)
+        meant = f" Did you mean {excerpt(','.join(re.findall('[0-9]+', text)))}?" if listed else ""
+        raise ConfigError(f"{err}{meant}") from err
     if twice := [value for value in values if values.count(value) > 1]:
         raise ConfigError(f"--seeds {excerpt(text)}: {twice[0]} is given twice; once is enough")
     return list(values)

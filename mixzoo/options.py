@@ -127,7 +127,7 @@ def build(
     try:
         return cls(**values)
     except ValueError as err:  # what the part itself refuses, such as two options that do not go together
-        raise ConfigError(f"{where}: {err}") from err
+        raise ConfigError(f"{where}: {printable(str(err))}") from err
 
 
 def to_table(instance: object) -> dict[str, Any]:

@@ -19,10 +19,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
-from mixzoo.errors import ConfigError, excerpt, listing, printable
+from mixzoo.errors import ConfigError, excerpt, listing, printable, shown
 from mixzoo.spec_repairs import Known, is_path, path_advice, repaired
 
 MAX_LENGTH = 4096  # characters; anything longer is no option list typed by a person
+LONGEST_MEANT = 300  # characters of a whole spec in a message
 MAX_DEPTH = 8  # of brackets in brackets; deeper is no mix that a person could picture
 
 _NAME = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]*/)?[a-z][a-z0-9_]*")
@@ -78,11 +79,12 @@ def _advice(text: str, kind: str, known: Known | None) -> str:
         return f"{written}: {path_advice(excerpt(text), kind, known() if known else {})}"
     for rule, candidate in repaired(text, known):
         try:
-            meant = _Reader(candidate).spec()
+            read = _Reader(candidate).spec()
         except _Misfit:
             continue
-        if spec := _registered(meant, known()) if known else meant:
-            return f"{written}: {rule}. Did you mean '{spec}'?"
+        if spec := _registered(read, known()) if known else read:
+            meant = f" Did you mean '{spec}'?" if len(str(spec)) <= LONGEST_MEANT else ""
+            return f"{written}: {rule}.{meant}"
     return ""
 
 
@@ -129,9 +131,9 @@ class _Reader:
             raise self._misfit("an option", name)
         if key in options:
             self.at = start
-            raise self._misfit(f"each option once ({key!r} is given twice)")
+            raise self._misfit(f"each option once ({shown(key)} is given twice)")
         if not self._take("="):
-            raise self._misfit(f"'=' after {key!r}")
+            raise self._misfit(f"'=' after {shown(key)}")
         options[key] = self._value()
 
     def _value(self) -> str | Spec:
@@ -197,9 +199,9 @@ class _Misfit(Exception):
 
     def line(self, known: Known | None) -> str:
         """What was expected, then the text with a caret under the character at fault."""
-        shown = printable(self.text)
+        text = printable(self.text)
         start = max(0, self.at - 60)  # a long spec is shown around the fault
-        window = shown[start : self.at + 20]
+        window = text[start : self.at + 20]
         expected = f"{self.expected}{self._example(known() if known else {})}"
         return f"expected {expected} at character {self.at + 1}\n  {window}\n  {' ' * (self.at - start)}^"
 

@@ -105,7 +105,7 @@ def _coloned(text: str) -> str:
 
 def _separated(text: str) -> str:
     """Commas for what else stands between two options."""
-    return re.sub(rf"(?<=[^\s,:=(])(?:\s*[;&]\s*|\s+)(?={_WORD}\s*=)", ",", text)
+    return re.sub(rf"(?<=[^\s,:=(])(?:\s*[;&|]\s*|\s+|(?<=[0-9]):)(?={_WORD}\s*=)", ",", text)
 
 
 def _equalled(text: str) -> str:

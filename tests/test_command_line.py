@@ -25,6 +25,9 @@ MISUSED = {  # what is typed: how the line begins, and what else it says
     "train —mixer mixup": ("—mixer: flags begin with two plain hyphens", "Did you mean --mixer?"),
     "train mixer=mixup": ("mixer=mixup: `mixzoo train` has no place for it", "Did you mean --mixer?"),
     "train mixup": ("mixup: `mixzoo train` has no place for it; a value stands after its flag", ""),
+    "train --deterministic true": ("--deterministic true: it takes no value", "--deterministic or --no-deterministic"),
+    "help": ("'help' is no command", "Did you mean `mixzoo --help`?"),
+    "run": ("'run' is no command", "Did you mean `mixzoo train`?"),
     "list mixers extra": ("extra: `mixzoo list` has no place for it", "See `mixzoo list --help`"),
     "train --mixer": ("--mixer: a value is needed after it; see `mixzoo train --help`", ""),
     "train --recompute=3": ("--recompute: it takes no value; see `mixzoo train --help`", ""),
@@ -50,11 +53,28 @@ def test_a_misused_command_line_is_one_line_that_says_what_to_do(mixzoo, tmp_pat
 
 
 def test_what_a_user_types_cannot_steer_the_terminal(mixzoo):
-    for typed in ("\x1b[2J", "--\x1b[2J", "—\x1b[2J"):
-        for words in ([typed], ["train", typed]):
-            code, _, err = mixzoo(*words)
-            assert code == 2
-            assert err[:-1].isprintable()
+    escape = "\x1b[2J"
+    words = [[escape], *(["train", typed] for typed in (escape, f"--{escape}", f"—{escape}"))]
+    flags = (
+        "--mixer",
+        "--data",
+        "--config",
+        "--seed",
+        "--seeds",
+        "--lr",
+        "--grid",
+        "--device",
+        "--data-root",
+        "--jobs",
+    )
+    words += [["train", flag, f"{escape}{more}"] for flag in flags for more in ("", ":k=3", "=3", "x" * 4000)]
+    words += [["train", "--mixer", f"{name}:{escape}=3"] for name in ("mixup", "Mixup")]
+    words += [["list", escape], ["show", "mixer", escape], ["interpolate", escape], ["new-plugin", escape]]
+    for typed in words:
+        code, _, err = mixzoo(*typed)
+        assert code in (2, 4), typed
+        assert err.replace("\n", "").isprintable(), typed
+        assert len(err) < 1000, typed
 
 
 def test_no_command_at_all_shows_the_help(mixzoo):

@@ -138,6 +138,12 @@ REFUSED = {
     ),
     "a colon for a dot": (["--grid", "mixer:k=2,3"], "Did you mean mixer.k?"),
     "bare seeds as a grid": (["--grid", "seed=1,2"], "Did you mean --seeds 1,2?"),
+    "seeds with spaces": (["--seeds", "1 2 3"], "--seeds: seed='1 2 3' must be an integer", "Did you mean 1,2,3?"),
+    "seeds as a list": (["--seeds", "[1, 2]"], "--seeds: seed='[1' must be an integer", "Did you mean 1,2?"),
+    "values as a list": (
+        ["--grid", "mixer=[mixup,slerp]"],
+        "--grid mixer: values have no brackets around them all. Did you mean mixup,slerp?",
+    ),
     "no values": (["--grid", "objective.lam="], "--grid objective.lam: '' has an empty value"),
     "no key": (["--grid", "objective.lam"], "--grid objective.lam: give KEY=VALUE,VALUE,..., such as"),
     "unknown part": (["--grid", "mixxer.k=2"], "'mixxer' is no table of a run file", "Did you mean 'mixer'?"),

@@ -17,7 +17,7 @@ from mixzoo.cli.show import show
 from mixzoo.cli.streams import safe_streams
 from mixzoo.cli.train import train
 from mixzoo.cli.usage import usage_message
-from mixzoo.errors import MixzooError
+from mixzoo.errors import MixzooError, printable
 
 app = typer.Typer(
     name="mixzoo",
@@ -76,5 +76,6 @@ def _run() -> int:
         print(f"mixzoo: {usage_message(err, sys.argv[1:])}", file=sys.stderr)
         return err.exit_code
     except MixzooError as err:
-        print(f"mixzoo: {err}", file=sys.stderr)
+        lines = f"mixzoo: {err}".split("\n")  # a malformed spec has a caret under the fault
+        print("\n".join(map(printable, lines)), file=sys.stderr)
         return err.exit_code

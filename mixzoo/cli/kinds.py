@@ -1,6 +1,6 @@
 """Kinds of parts as a person writes them: mixer or mixers."""
 
-from mixzoo.errors import ConfigError, nearest
+from mixzoo.errors import ConfigError, nearest, shown
 from mixzoo.plugins import KINDS
 
 
@@ -9,5 +9,5 @@ def kind_named(text: str) -> str:
     kind = text.removesuffix("s")
     if kind not in KINDS:
         plurals = [f"{k}s" for k in KINDS]
-        raise ConfigError(f"{text!r} is no kind of part ({', '.join(plurals)}).{nearest(text, plurals)}")
+        raise ConfigError(f"{shown(text)} is no kind of part ({', '.join(plurals)}).{nearest(text, plurals)}")
     return kind

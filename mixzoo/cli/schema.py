@@ -76,9 +76,11 @@ def flag_of(name: str) -> str:
 def _read(option: Option, text: Any, fleet: bool) -> Any:
     """The value that a flag's text stands for, or the text, which the schema then refuses; ConfigError for several."""
     value = _value(option, text)
-    if fleet and isinstance(value, str) and (" " not in value) and re.search(r"[0-9](,|\.\.\.?|-|:)[0-9]", value):
-        several = f"--seeds {value}" if option.name == "seed" else f"--grid train.{option.name}={value}"
-        if option.type.startswith(("integer", "number")) and not re.fullmatch(r"[0-9]{1,3}(,[0-9]{3})+", value):
+    if fleet and isinstance(value, str) and option.type.startswith(("integer", "number")):
+        seed = option.name == "seed"
+        several = f"--seeds {value}" if seed else f"--grid train.{option.name}={value}"
+        listed = re.search(r"[0-9],|[0-9](\.\.|-|:)[0-9]" if seed else "[0-9],", value)
+        if listed and not re.fullmatch(r"[0-9]{1,3}(,[0-9]{3})+", value):
             raise ConfigError(
                 f"{flag_of(option.name)} {excerpt(value)}: one run has one. Did you mean {excerpt(several)}?"
             )

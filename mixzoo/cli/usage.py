@@ -1,5 +1,7 @@
 """What is wrong with a command line, in one line, as every other message is."""
 
+from itertools import pairwise
+
 # typer's parser has no public names for its exceptions; these are the same since typer 0.26.
 from typer._click.core import Command
 from typer._click.exceptions import BadOptionUsage, ClickException, MissingParameter, NoSuchOption, UsageError
@@ -19,6 +21,18 @@ OTHER_WORDS = {  # what other programs call it
     "--resume": "`mixzoo resume`",
     "--metrics": "metrics = [...] in a run file, --config FILE",
 }
+OTHER_COMMANDS = {
+    "help": "mixzoo --help",
+    "version": "mixzoo --version",
+    "run": "mixzoo train",
+    "fit": "mixzoo train",
+    "continue": "mixzoo resume",
+    "plot": "mixzoo interpolate",
+    "draw": "mixzoo interpolate",
+    "info": "mixzoo show",
+    "test": "mixzoo check",
+}
+SWITCH_VALUES = ("true", "false", "yes", "no", "on", "off", "1", "0")
 DASHES = "\N{EN DASH}\N{EM DASH}\N{MINUS SIGN}\N{HYPHEN}\N{NON-BREAKING HYPHEN}"  # what text editors make of --
 
 
@@ -40,9 +54,9 @@ def usage_message(err: ClickException, words: list[str]) -> str:
     if isinstance(context.command, TyperGroup):
         return _no_such_command(context.command, words)
     extra = err.message.partition("extra argument(s) (")[2]
-    for word in words[1:]:
+    for before, word in pairwise(words):
         if extra.startswith((f"{word})", f"{word} ")):
-            return _one_too_many(context.command, command, word)
+            return _one_too_many(context.command, command, word, before)
     return f"{printable(err.format_message())}; see `{command} --help`"
 
 
@@ -61,18 +75,23 @@ def _no_such_option(given: Command, command: str, name: str, words: list[str]) -
 
 def _no_such_command(group: TyperGroup, words: list[str]) -> str:
     word = next((word for word in words if not word.startswith("-")), "")
-    return f"{shown(word)} is no command ({', '.join(group.commands)}).{nearest(word, group.commands)}"
+    other = OTHER_COMMANDS.get(word.lower())
+    meant = f" Did you mean `{other}`?" if other else nearest(word, group.commands)
+    return f"{shown(word)} is no command ({', '.join(group.commands)}).{meant}"
 
 
-def _one_too_many(given: Command, command: str, word: str) -> str:
-    """A word that follows no flag: perhaps one itself."""
+def _one_too_many(given: Command, command: str, word: str, before: str) -> str:
+    """A word that follows no flag that takes a value: perhaps a flag itself, or the value of a switch."""
     known, wanted = _options(given), _spelled(word)
-    if word[0] in DASHES:
+    if before in known and known[before].is_flag and word.lower() in SWITCH_VALUES:
+        off = known[before].secondary_opts
+        return f"{before} {word}: it takes no value; write {before}{f' or {off[0]}' if off else ''}"
+    if word and word[0] in DASHES:
         wrong, meant = "flags begin with two plain hyphens", _flag_near(wanted, known)
     else:
         wrong = f"`{command}` has no place for it; a value stands after its flag"
         meant = f" Did you mean {wanted}?" if wanted in known else ""
-    return f"{excerpt(word)}: {wrong}.{meant} See `{command} --help`"
+    return f"{excerpt(word) or shown(word)}: {wrong}.{meant} See `{command} --help`"
 
 
 def _flag_near(wanted: str, known: dict[str, TyperOption]) -> str:
