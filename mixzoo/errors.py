@@ -12,6 +12,9 @@ class MixzooError(Exception):
 
     exit_code = 1
 
+    def __str__(self) -> str:
+        return escaped(super().__str__())  # names of files and classes may hold a terminal's control sequences
+
 
 class ConfigError(MixzooError):
     """A flag, a spec string, a run file or an option that is not allowed."""
@@ -101,6 +104,16 @@ def shown(value: object) -> str:
 def printable(text: str) -> str:
     """The text as a terminal can show it on one line, whatever is in it."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def escaped(text: str) -> str:
+    """The text on one line, what is not printable as an escape such as \\x1b; a byte that is no text as \\xff."""
+    return "".join(c if c.isprintable() else _escape(c) for c in text)
+
+
+def _escape(character: str) -> str:
+    is_byte = "\udc80" <= character <= "\udcff"  # what the names of files are decoded to
+    return f"\\x{ord(character) - 0xDC00:02x}" if is_byte else character.encode("unicode_escape").decode()
 
 
 def excerpt(text: object) -> str:

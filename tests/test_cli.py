@@ -93,7 +93,11 @@ REFUSED = {
         "--engine graph captures CUDA graphs, and the run is",
     ),
     "tf32 on a CPU": (["--precision", "tf32", "--device", "cpu"], 2, "--precision tf32 is a way of GPUs"),
-    "missing data": (["--data", "mnist:root=nowhere"], 3, "no such file; give root=FOLDER, or download=true"),
+    "missing data": (
+        ["--data", "mnist:root=nowhere"],
+        3,
+        "nowhere: no such folder; give root=FOLDER, the folder that holds MNIST; download=true fetches it",
+    ),
     "missing folder": (["--data", "folder:path=nowhere"], 3, "nowhere: no such folder; give path=FOLDER"),
     "small data": (["--batch-images", "97"], 3, "a batch of 97 images from 96 train images makes 0 batches per epoch"),
     "odd size": (["--autoencoder", "amr:scales=4"], 2, "autoencoder 'amr': images of 8x8 cannot be halved 4 times"),

@@ -19,7 +19,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from mixzoo import DataError
-from mixzoo_datasets import cifar, download, svhn
+from mixzoo_datasets import cifar, download, reading, svhn
 from mixzoo_datasets.folder import Folder
 from mixzoo_datasets.idx import IMAGES, LABELS, MNIST
 
@@ -107,7 +107,7 @@ def test_a_cifar_batch_that_may_not_be_read_is_named(tmp_path, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)  # a test that runs as root may read everything
+    monkeypatch.setattr(reading, "opened", refuse)  # a test that runs as root may read everything
     with pytest.raises(DataError, match=r"test_batch: cannot be read \(Permission denied\)"):
         cifar.read_batches(tmp_path, cifar.TEST)
 
@@ -129,7 +129,7 @@ def test_an_svhn_label_that_is_no_digit_is_named_and_not_rounded(tmp_path, label
 
 def test_svhn_labels_that_are_text_are_refused(tmp_path):
     write_mat(tmp_path / "x.mat", np.array(["a", "b"]))
-    with pytest.raises(DataError, match="y is <U1, expected numbers"):
+    with pytest.raises(DataError, match="y does not hold real numbers"):
         svhn.read_mat(tmp_path / "x.mat")
 
 
@@ -145,8 +145,7 @@ def test_a_truncated_svhn_file_is_named_whatever_scipy_raises(tmp_path, compress
 
 
 def test_a_changed_bit_in_a_compressed_svhn_file_is_noticed(tmp_path):
-    # Compressed as the published files. Without compression nothing is checksummed, and scipy 1.17 dies of a bad type
-    # tag (scipy pull request 25349), which no test can survive.
+    # Compressed as the published files; without compression nothing is checksummed.
     path = tmp_path / "x.mat"
     write_mat(path, np.ones((4, 1), np.uint8), compressed=True)
     whole = path.read_bytes()
@@ -243,7 +242,7 @@ def test_floating_point_images_are_refused_and_not_clipped(tmp_path):
 def test_a_bad_file_whose_name_is_no_text_can_be_told(tmp_path):
     write_images(tmp_path / "cats", 10)
     Path(os.fsdecode(os.fsencode(tmp_path / "cats") + b"/\xff.png")).write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"cats/\\xff\.png \(no image\)") as caught:
+    with pytest.raises(DataError, match=r"cats/\\xff\.png \(no image of PNG") as caught:
         Folder(path=str(tmp_path)).load(0)
     assert str(caught.value).encode()
 

@@ -228,7 +228,7 @@ def test_missing_data_of_one_run_refuse_the_fleet(mixzoo, tmp_path):
     others = [a for a in TOYS if a not in ("--data", "toy_data")]
     code, _, err = mixzoo("train", *others, *SMALL, "--grid", "dataset=toy_data,mnist:root=nowhere")
     assert code == 3
-    assert "no such file; give root=FOLDER, or download=true" in err
+    assert "no such folder; give root=FOLDER, the folder that holds MNIST; download=true fetches it" in err
     assert list(tmp_path.iterdir()) == []
 
 

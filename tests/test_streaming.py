@@ -433,7 +433,7 @@ def test_grey_images_among_coloured_ones_stream_as_they_load(photos):
 
 def test_bad_headers_and_sizes_are_named_before_a_stream_begins(photos):
     (photos / "dogs" / "03.png").write_bytes(b"no picture")
-    with pytest.raises(DataError, match=r"1 of 60 images cannot be read: dogs/03.png \(no image\)"):
+    with pytest.raises(DataError, match=r"1 of 60 images cannot be read: dogs/03.png \(no image of PNG"):
         Folder(path=str(photos)).stream(0)
     Image.new("L", (9, 8)).save(photos / "dogs" / "03.png")
     with pytest.raises(DataError, match=r"images of 2 sizes: 8x8 \(59\), 9x8 \(1\); give size="):

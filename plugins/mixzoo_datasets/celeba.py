@@ -16,9 +16,11 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from mixzoo import DataError, Dataset, Split
+from mixzoo.errors import escaped, shown
 from mixzoo_datasets.attributes import named
-from mixzoo_datasets.files import ImageFiles, each, held
-from mixzoo_datasets.splits import Root, TrainImages, assembled, kept, located, taken
+from mixzoo_datasets.files import ImageFiles, each, held, image_in
+from mixzoo_datasets.reading import is_there, lines, located, missing
+from mixzoo_datasets.splits import Root, TrainImages, assembled, kept, taken
 
 ALIGNED = (178, 218)  # width and height of a file, in pixels
 CROP = 148  # side of the square in the middle that is kept
@@ -49,14 +51,18 @@ class CelebA:
         return self._data(seed, whole=False)
 
     def _data(self, seed: int, *, whole: bool) -> Dataset:
-        root = located(self.root) / "celeba"
+        folder = located(self.root)
+        root = folder / "celeba"
+        for name in (ATTRIBUTES, PARTITION):
+            if not is_there(root / name):
+                raise missing(folder, f"celeba/{name}")
         known, values = read_attributes(root / ATTRIBUTES)
         try:
             names = named(self.attributes, known)
         except ValueError as err:
             raise DataError(f"{root / ATTRIBUTES}: {err}") from err
         files = read_partition(root / PARTITION, values)
-        source = f"CelebA under {root}, {self.size}x{self.size}"
+        source = escaped(f"CelebA under {root}, {self.size}x{self.size}")
         if self.train_images is not None:
             files["train"] = [files["train"][i] for i in kept(len(files["train"]), self.train_images, seed, source)]
             source += f"; {self.train_images} train images chosen by seed {seed}"
@@ -79,37 +85,27 @@ class CelebA:
         return data if pixels is None else held(data, pixels)
 
 
-def lines_of(path: Path) -> list[str]:
-    """The lines of a list; DataError where it cannot be read."""
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; give root=FOLDER, the folder that holds celeba/")
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as err:
-        raise DataError(f"{path}: cannot be read as text ({err}); damaged") from err
-
-
 def read_attributes(path: Path) -> tuple[tuple[str, ...], dict[str, list[int]]]:
     """The names of the attributes, and 0 or 1 for each of every image."""
-    lines = lines_of(path)
-    if len(lines) < 3:
-        raise DataError(f"{path}: {len(lines)} lines, expected a count, the names, and a line per image; damaged")
-    names = tuple(lines[1].split())
+    listed = lines(path)
+    if len(listed) < 3:
+        raise DataError(f"{path}: {len(listed)} lines, expected a count, the names, and a line per image; damaged")
+    names = tuple(listed[1].split())
     values = {}
-    for number, line in enumerate(lines[2:], start=3):
+    for number, line in enumerate(listed[2:], start=3):
         file, *signs = line.split() or [""]
         if len(signs) != len(names) or not set(signs) <= {"-1", "1"}:
             raise DataError(f"{path}: line {number} is no file name and -1 or 1 for each of {len(names)} attributes")
         values[file] = [int(sign == "1") for sign in signs]
-    if lines[0].strip() != str(len(values)):
-        raise DataError(f"{path}: it says {lines[0].strip()!r} images and lists {len(values)}; damaged")
+    if listed[0].strip() != str(len(values)):
+        raise DataError(f"{path}: it says {shown(listed[0].strip())} images and lists {len(values)}; damaged")
     return names, values
 
 
 def read_partition(path: Path, values: dict[str, list[int]]) -> dict[str, list[str]]:
     """The files of each split, in the order of the list."""
     files: dict[str, list[str]] = {split: [] for split in SPLITS}
-    for number, line in enumerate(lines_of(path), start=1):
+    for number, line in enumerate(lines(path), start=1):
         match line.split():
             case [file, "0" | "1" | "2" as split] if file in values:
                 files[SPLITS[int(split)]].append(file)
@@ -128,7 +124,7 @@ def face_files(files: list[str], root: Path, size: int) -> ImageFiles:
 
 def aligned(file: Path) -> None:
     """ValueError where the picture is of another size, by its header."""
-    with Image.open(file) as image:
+    with image_in(file) as image:
         if image.size != ALIGNED:
             raise ValueError(f"{image.width}x{image.height} pixels, expected 178x218")
 
@@ -136,7 +132,7 @@ def aligned(file: Path) -> None:
 def face(file: Path, size: int) -> UInt8[np.ndarray, "size size 3"]:
     """The middle of one picture."""
     aligned(file)
-    with Image.open(file) as image:
+    with image_in(file) as image:
         left, top = (ALIGNED[0] - CROP) // 2, (ALIGNED[1] - CROP) // 2
         square = image.convert("RGB").crop((left, top, left + CROP, top + CROP))
     return np.array(square.resize((size, size), Image.Resampling.BILINEAR))

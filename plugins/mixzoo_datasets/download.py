@@ -7,13 +7,14 @@ import urllib.request
 from pathlib import Path
 
 from mixzoo import DataError
+from mixzoo_datasets.reading import is_there
 
 TIMEOUT_SECONDS = 60
 
 
 def fetch(url: str, target: Path, md5: str) -> None:
     """Fetch the file unless it is there; DataError where the network or the checksum fails, and nothing is left."""
-    if target.exists():
+    if is_there(target):
         return
     partial = target.with_name(f".partial-{os.getpid()}-{target.name}")  # two runs may fetch at once
     try:

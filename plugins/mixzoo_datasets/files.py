@@ -2,7 +2,9 @@
 
 import hashlib
 import os
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -14,7 +16,11 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from mixzoo import DataError, Dataset, Split
+from mixzoo.errors import escaped
+from mixzoo_datasets.reading import opened, reason
 
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # Pillow goes by content, and some others start programs
+MAX_PIXELS = 50_000_000  # of one file, read from its header before it is decoded
 NAMED = 5  # bad files named in one message
 MARKED = 4096  # bytes at either end of a file that its fingerprint covers
 
@@ -60,12 +66,12 @@ class ImageFiles:
         return digest.digest()
 
     def _mark(self, file: Path) -> bytes:
-        with file.open("rb") as opened:
-            length = os.fstat(opened.fileno()).st_size
-            start = opened.read(MARKED)
-            opened.seek(max(length - MARKED, 0))
-            head = f"{shown(str(file.relative_to(self.root)))}/{length}/".encode()
-            return head + start + opened.read()
+        with opened(file) as stream:
+            length = os.fstat(stream.fileno()).st_size
+            start = stream.read(MARKED)
+            stream.seek(max(length - MARKED, 0))
+            name = os.fsencode(file.relative_to(self.root)).decode("utf-8", "backslashreplace")
+            return f"{name}/{length}/".encode() + start + stream.read(MARKED)
 
     def _decoded(self, file: Path) -> np.ndarray:
         array = np.array(self.decode(file))  # a copy: what Pillow gives may not be written to, and torch warns of it
@@ -93,14 +99,26 @@ def each(files: list[Path], root: Path, read: Callable[[Path], T]) -> Iterator[T
         try:
             yield read(file)
         except UnidentifiedImageError:  # its message repeats the path
-            bad.append(f"{shown(str(file.relative_to(root)))} (no image)")
-        except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as err:
-            bad.append(f"{shown(str(file.relative_to(root)))} ({str(err).partition(':')[0]})")
+            bad.append(f"{_named(file, root)} (no image of {', '.join(FORMATS[:-1])} or {FORMATS[-1]})")
+        except MemoryError:
+            raise
+        except Exception as err:  # Pillow raises nearly anything for damaged bytes: struct.error, IndexError, ...
+            bad.append(f"{_named(file, root)} ({reason(err).partition(':')[0]})")
     if bad:
         more = f" and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
         raise DataError(f"{root}: {len(bad)} of {len(files)} images cannot be read: {', '.join(bad[:NAMED])}{more}")
 
 
-def shown(name: str) -> str:
-    """A file name that can be printed, whatever its bytes."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+def _named(file: Path, root: Path) -> str:
+    return escaped(str(file.relative_to(root)))
+
+
+@contextmanager
+def image_in(file: Path) -> Iterator[Image.Image]:
+    """The image with its header read and nothing decoded; ValueError if it has too many pixels."""
+    with opened(file) as stream, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an image is read or refused; Pillow warns of odd tags, and of a higher cap
+        with Image.open(stream, formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(f"{image.width}x{image.height} pixels, at most {MAX_PIXELS} are read")
+            yield image

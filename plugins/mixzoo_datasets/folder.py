@@ -1,8 +1,9 @@
 """Any folder of images, classes from its sub-folders."""
 
-import warnings
+import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,13 +17,14 @@ from PIL import Image, ImageOps, TiffImagePlugin
 from torch import Tensor
 
 from mixzoo import DataError, Dataset, Split
+from mixzoo.errors import escaped
 from mixzoo.strides import canonical
-from mixzoo_datasets.files import ImageFiles, each, held, shown
-from mixzoo_datasets.splits import TrainImages, assembled, cut, located, taken
+from mixzoo_datasets.files import ImageFiles, each, held, image_in
+from mixzoo_datasets.reading import is_folder, located, reason
+from mixzoo_datasets.splits import TrainImages, assembled, cut, taken
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 ORIENTATION, QUARTER_TURNS = 0x0112, (5, 6, 7, 8)  # the rotation tag, and its values that exchange width and height
-MAX_PIXELS = 50_000_000  # of one file, read from its header before it is decoded
 NAMED = 5  # sizes named in one message
 SPLITS = {
     "train": "train",
@@ -87,7 +89,7 @@ class Folder:
         return assembled(
             divided(whole, {split: len(pairs) for split, pairs in found.items()}),
             class_names=class_names,
-            source=f"folder {root}",
+            source=escaped(f"folder {root}"),
             needed="at least 10 to give away a tenth",
             train_images=self.train_images,
             seed=seed,
@@ -96,14 +98,17 @@ class Folder:
 
 def split_folders(root: Path) -> dict[str, Path]:
     """The folder of each split, train first; the whole folder is "train" where its sub-folders are classes."""
-    if not root.is_dir():
+    if not is_folder(root):
         raise DataError(f"{root}: no such folder; give path=FOLDER")
-    names = sorted(p.name for p in root.iterdir() if p.is_dir() and not _hidden(p.name))
+    try:
+        names = sorted(p.name for p in root.iterdir() if is_folder(p) and not _hidden(p.name))
+    except OSError as err:
+        raise DataError(f"{root}: cannot be listed ({reason(err)})") from err
     given = [name for name in names if name in SPLITS]
     if "train" not in given or (len(given) == 1 < len(names)):  # a class may be called "train", beside "car"
         return {"train": root}
     if len(given) < len(names):
-        others = ", ".join(shown(name) for name in names if name not in SPLITS)
+        others = ", ".join(name for name in names if name not in SPLITS)
         raise DataError(f"{root}: folders of splits ({', '.join(given)}) beside others ({others}); move those")
     if len({SPLITS[name] for name in given}) < len(given):
         raise DataError(f"{root}: more than one folder of validation images ({', '.join(given)}); keep one")
@@ -112,17 +117,35 @@ def split_folders(root: Path) -> dict[str, Path]:
 
 def listed(folder: Path, root: Path) -> list[tuple[Path, str]]:
     """The image files in alphabetical order, each with the name of its class."""
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
+    files = sorted(p for p in walked(folder) if p.suffix.lower() in ENDINGS)
     inside = [(file, file.relative_to(folder).parts) for file in files]
-    inside = [(file, parts) for file, parts in inside if not any(map(_hidden, parts))]
     if not inside:
         raise DataError(f"{folder}: no images in it (looked for {', '.join(sorted(ENDINGS))})")
     loose = [file for file, parts in inside if len(parts) == 1]
     if 0 < len(loose) < len(inside):
-        raise DataError(
-            f"{folder}: {len(loose)} images beside the class folders, such as {shown(loose[0].name)}; move them"
-        )
-    return [(file, shown(root.absolute().name if loose else parts[0])) for file, parts in inside]
+        raise DataError(f"{folder}: {len(loose)} images beside the class folders, such as {loose[0].name}; move them")
+    if loose:
+        return [(file, escaped(root.absolute().name)) for file in loose]
+    folders = {parts[0] for _, parts in inside}
+    alike = [name for name, count in Counter(map(escaped, folders)).items() if count > 1]
+    if alike:
+        raise DataError(f"{folder}: two class folders are both shown as {alike[0]}; rename one")
+    return [(file, escaped(parts[0])) for file, parts in inside]
+
+
+def walked(folder: Path) -> Iterator[Path]:
+    """All that is under the folder and is no folder, hidden files and folders left out; links to folders are not
+    followed. DataError if one cannot be listed."""
+
+    def fail(err: OSError) -> None:
+        raise DataError(f"{err.filename}: cannot be listed ({reason(err)})") from err
+
+    try:
+        for place, folders, names in os.walk(folder, onerror=fail):
+            folders[:] = [name for name in folders if not _hidden(name)]
+            yield from (Path(place, name) for name in names if not _hidden(name))
+    except RecursionError as err:
+        raise DataError(f"{folder}: folders nested too deeply") from err
 
 
 def labelled(found: Found, class_names: tuple[str, ...], root: Path) -> Int[Tensor, " n"]:
@@ -151,18 +174,13 @@ def _hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def opened(file: Path) -> Image.Image:
+@contextmanager
+def opened(file: Path) -> Iterator[Image.Image]:
     """The image with its header read and nothing decoded; ValueError for one that is not taken."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the cap below is a lower one
-        image = Image.open(file)
-    if image.width * image.height > MAX_PIXELS:
-        image.close()
-        raise ValueError(f"{image.width}x{image.height} pixels, at most {MAX_PIXELS} are read")
-    if image.mode == "F":
-        image.close()
-        raise ValueError("floating-point pixels have no known range, save it with 8 or 16 bits")
-    return image
+    with image_in(file) as image:
+        if image.mode == "F":
+            raise ValueError("floating-point pixels have no known range, save it with 8 or 16 bits")
+        yield image
 
 
 def measured(file: Path, size: int | None, mode: str) -> tuple[int, int, int]:

@@ -1,4 +1,4 @@
-"""MNIST and its kin: IDX files, 28x28 grey images, ten classes.
+"""MNIST and its kin: IDX files, 28x28 grey images.
 
 idx = 0 0 8 (unsigned bytes) · number of axes · the axes' lengths, 4 bytes each, big-endian · the bytes
 """
@@ -6,6 +6,7 @@ idx = 0 0 8 (unsigned bytes) · number of axes · the axes' lengths, 4 bytes eac
 import gzip
 import zlib
 from dataclasses import dataclass
+from io import BufferedReader
 from math import prod
 from pathlib import Path
 from typing import ClassVar
@@ -15,8 +16,12 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from mixzoo import DataError, Dataset, Split
+from mixzoo.data.room import host_free
+from mixzoo.errors import escaped
+from mixzoo.strides import canonical
 from mixzoo_datasets.download import fetch
-from mixzoo_datasets.splits import Download, Root, TrainImages, assembled, checked_labels, cut, located, resized
+from mixzoo_datasets.reading import GROWTH, is_there, located, missing, opened, reason
+from mixzoo_datasets.splits import Download, Root, TrainImages, assembled, checked_labels, cut, resized
 
 VALIDATION = 10_000  # of the 60,000
 PIXELS = (28, 28)
@@ -34,14 +39,18 @@ class Archive:
 
     def load(self, root: str, *, download: bool, train_images: int | None, seed: int) -> Dataset:
         """50,000 train and 10,000 validation images of the 60,000 (AMR's split), and the 10,000 of the test split."""
-        raw = located(root) / self.folder / "raw"
+        home = located(root)
+        raw = home / self.folder / "raw"
         if download:
             for stem, md5 in self.md5.items():
-                if not (raw / stem).is_file():
+                if not is_there(raw / stem):
                     fetch(f"{self.url}{stem}.gz", raw / f"{stem}.gz", md5)
-        train, test = self._read(raw, "train"), self._read(raw, "t10k")
+        train, test = (
+            read_pair(home, f"{self.folder}/raw/{split}", len(self.class_names), "; download=true fetches it")
+            for split in ("train", "t10k")
+        )
         splits = [*cut(train, max(0, len(train) - VALIDATION)), test]
-        source = f"{self.folder} under {raw}, 28x28 resized to 32x32"
+        source = escaped(f"{self.folder} under {raw}, 28x28 resized to 32x32")
         return assembled(
             splits,
             class_names=self.class_names,
@@ -51,46 +60,80 @@ class Archive:
             seed=seed,
         )
 
-    def _read(self, raw: Path, split: str) -> Split:
-        images = read_idx(raw / f"{split}-{IMAGES}", axes=3)
-        labels = read_idx(raw / f"{split}-{LABELS}", axes=1)
-        if images.shape[1:] != PIXELS:
-            shape = "x".join(map(str, images.shape[1:]))
-            raise DataError(f"{raw}/{split}-{IMAGES}: images of {shape} pixels, expected 28x28")
-        if len(images) != len(labels):
-            raise DataError(f"{raw}: {len(images)} {split} images and {len(labels)} labels; the files do not match")
-        checked = checked_labels(labels.long(), len(self.class_names), f"{raw}/{split}-{LABELS}")
-        return Split(resized(images[:, None]), checked)
+
+def read_pair(
+    root: Path, stem: str, classes: int, remedy: str = "", *, first: int = 0, transposed: bool = False
+) -> Split:
+    """The images of root/STEM-images-idx3-ubyte[.gz], at 32x32, and the labels beside them, which count from `first`.
+
+    DataError if a file is missing or damaged, or they do not go together.
+    """
+    paths = [root / f"{stem}-{kind}" for kind in (IMAGES, LABELS)]
+    for path, kind in zip(paths, (IMAGES, LABELS)):
+        if not (is_there(path) or is_there(gzipped(path))):
+            raise missing(root, f"{stem}-{kind} (or {stem.rpartition('/')[2]}-{kind}.gz)", remedy)
+    images, labels = read_idx(paths[0], axes=3), read_idx(paths[1], axes=1)
+    if images.shape[1:] != PIXELS:
+        shape = "x".join(map(str, images.shape[1:]))
+        raise DataError(f"{paths[0]}: images of {shape} pixels, expected 28x28")
+    if len(images) != len(labels):
+        split = stem.rpartition("/")[2]
+        raise DataError(
+            f"{paths[0].parent}: {len(images)} {split} images and {len(labels)} labels; the files do not match"
+        )
+    checked = checked_labels(labels.long() - first, classes, str(paths[1]), first)
+    upright = canonical(images.mT) if transposed else images
+    return Split(resized(upright[:, None]), checked)
+
+
+def gzipped(path: Path) -> Path:
+    return path.with_name(f"{path.name}.gz")
 
 
 def read_idx(path: Path, axes: int) -> UInt8[Tensor, "..."]:
-    """The array in an IDX file, plain or gzipped (.gz); DataError names the file and what is wrong with it."""
-    found = next((p for p in (path, path.with_name(f"{path.name}.gz")) if p.is_file()), None)
-    if found is None:
-        raise DataError(f"{path}[.gz]: no such file; give root=FOLDER, or download=true to fetch it")
-    content = _content(found)
-    if len(content) < 4 or content[:3] != b"\0\0\x08":
-        raise DataError(f"{found}: no IDX file of bytes (begins with {content[:4].hex() or 'nothing'}, not 000008)")
-    if content[3] != axes:
-        raise DataError(f"{found}: {content[3]} axes, expected {axes}")
-    start = 4 + 4 * axes
-    lengths = [int.from_bytes(content[4 + 4 * i : 8 + 4 * i], "big") for i in range(axes)]
-    if len(content) != start + prod(lengths):
-        shape = "x".join(map(str, lengths))
-        raise DataError(f"{found}: {len(content)} bytes, but {shape} entries need {start + prod(lengths)}; damaged")
-    if len(content) == start:
-        raise DataError(f"{found}: {'x'.join(map(str, lengths))} entries, so nothing is in it")
-    return torch.frombuffer(bytearray(content[start:]), dtype=torch.uint8).reshape(lengths)
+    """The array in an IDX file, plain or gzipped (.gz); DataError names the file and what is wrong with it.
 
-
-def _content(found: Path) -> bytes:
+    No more is read, or unpacked, than the lengths at its beginning say.
+    """
+    found = path if is_there(path) else gzipped(path)
     try:
-        if found.suffix != ".gz":
-            return found.read_bytes()
-        with gzip.open(found) as file:
-            return file.read()
+        with opened(found) as file:
+            size = file.seek(0, 2)
+            file.seek(0)
+            if found.suffix != ".gz":
+                return _array(file, found, axes, size)
+            with gzip.open(file) as unpacked:
+                return _array(unpacked, found, axes, size * GROWTH)
     except (OSError, EOFError, zlib.error) as err:
-        raise DataError(f"{found}: cannot be read ({err}); damaged or not permitted") from err
+        raise DataError(f"{found}: cannot be read ({reason(err)}); damaged or not permitted") from err
+
+
+def _array(file: BufferedReader | gzip.GzipFile, found: Path, axes: int, at_most: int) -> UInt8[Tensor, "..."]:
+    """The array; `at_most` bytes can be in the file."""
+    head = file.read(4)
+    if len(head) < 4 or head[:3] != b"\0\0\x08":
+        raise DataError(f"{found}: no IDX file of bytes (begins with {head.hex() or 'nothing'}, not 000008)")
+    if head[3] != axes:
+        raise DataError(f"{found}: {head[3]} axes, expected {axes}")
+    lengths = [int.from_bytes(file.read(4), "big") for _ in range(axes)]
+    start, entries, shape = 4 + 4 * axes, prod(lengths), "x".join(map(str, lengths))
+    need = f"but {shape} entries need {start + entries}; damaged"
+    if start + entries > at_most:
+        raise DataError(f"{found}: at most {at_most} bytes, {need}")
+    if not entries:
+        raise DataError(f"{found}: {shape} entries, so nothing is in it")
+    free = host_free()
+    if free is not None and entries > free:
+        raise DataError(f"{found}: {shape} entries take {entries / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free")
+    array, read = torch.empty(entries, dtype=torch.uint8), 0
+    view = memoryview(array.numpy().data)
+    while some := file.readinto(view[read:]):
+        read += some
+    if read < entries:
+        raise DataError(f"{found}: {start + read} bytes, {need}")
+    if file.read(1):  # at its end a gzipped file compares its checksum
+        raise DataError(f"{found}: more than {start + entries} bytes, {need}")
+    return array.reshape(lengths)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ def mixzoo_datasets() -> Mapping[str, type[Any]]:
     from mixzoo_datasets.celeba import CelebA
     from mixzoo_datasets.cifar import CIFAR10
     from mixzoo_datasets.digits import Digits
+    from mixzoo_datasets.emnist import EMNIST
     from mixzoo_datasets.folder import Folder
     from mixzoo_datasets.idx import KMNIST, MNIST, FashionMNIST
     from mixzoo_datasets.lines import Lines
@@ -23,6 +24,7 @@ def mixzoo_datasets() -> Mapping[str, type[Any]]:
         "mnist": MNIST,
         "kmnist": KMNIST,
         "fashion_mnist": FashionMNIST,
+        "emnist": EMNIST,
         "cifar10": CIFAR10,
         "svhn": SVHN,
         "celeba": CelebA,

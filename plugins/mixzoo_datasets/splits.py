@@ -6,7 +6,6 @@ authors' own subsets were the same images every time, against what their text sa
 """
 
 import hashlib
-from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import numpy as np
@@ -25,14 +24,6 @@ Root: TypeAlias = Annotated[str, "folder with the data, laid out as torchvision 
 Download: TypeAlias = Annotated[bool, "fetch what is missing into root"]
 
 SIDE = 32  # pixels; the side of the paper's images
-
-
-def located(folder: str) -> Path:
-    """The folder as a path, ~ meaning home."""
-    try:
-        return Path(folder).expanduser()
-    except RuntimeError as err:  # ~name of nobody
-        raise DataError(f"{folder}: no such folder ({err})") from err
 
 
 def shuffled(images: int) -> Int[Tensor, " images"]:
@@ -110,10 +101,12 @@ def resized(
     return interpolate(images, size=(side, side), mode="bilinear", antialias=True)
 
 
-def checked_labels(labels: Int[Tensor, " n"], classes: int, where: str) -> Int[Tensor, " n"]:
-    """The labels, all in 0 .. classes-1; DataError names the first that is not."""
+def checked_labels(labels: Int[Tensor, " n"], classes: int, where: str, first: int = 0) -> Int[Tensor, " n"]:
+    """The labels, all in 0 .. classes-1; DataError names the first that is not, as it is in a file that counts from
+    `first`."""
     wrong = ((labels < 0) | (labels >= classes)).nonzero().flatten()
     if len(wrong):
-        first = int(wrong[0])
-        raise DataError(f"{where}: label {int(labels[first])} of image {first} is not in 0..{classes - 1}")
+        image = int(wrong[0])
+        allowed = f"{first}..{first + classes - 1}"
+        raise DataError(f"{where}: label {int(labels[image]) + first} of image {image} is not in {allowed}")
     return labels

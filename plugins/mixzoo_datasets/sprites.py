@@ -16,8 +16,10 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from mixzoo import DataError, Dataset, Split
+from mixzoo.errors import escaped
 from mixzoo_datasets.attributes import chosen, named
-from mixzoo_datasets.splits import TrainImages, assembled, located, shuffled
+from mixzoo_datasets.reading import is_folder, is_there, located, opened, reason
+from mixzoo_datasets.splits import TrainImages, assembled, shuffled
 
 SIDE, WINDOW = 64, 32  # pixels of an image; of the square around a shape that holds all of it
 CHUNK = 1024  # images drawn at a time; larger arrays would go back to the system after each step
@@ -72,12 +74,13 @@ class Sprites:
             labels = chosen(attributes_of(factors), ATTRIBUTES, attribute_names)
         whole = Split(images, labels, factors.float())
         tenth = self.images // 10
+        origin = escaped(f"from {self.path}") if self.path else "drawn anew"
         return assembled(
             in_order(whole, [self.images - 2 * tenth, tenth, tenth]),
             class_names=SHAPES if self.attributes is None else (),
             attribute_names=attribute_names,
             factor_names=FACTORS,
-            source=f"dSprites, {self.images} of 737280 images, " + (f"from {self.path}" if self.path else "drawn anew"),
+            source=f"dSprites, {self.images} of {TOTAL} images, {origin}",
             needed="20 images",
             train_images=self.train_images,
             seed=seed,
@@ -153,23 +156,35 @@ INSIDE = (in_square, in_ellipse, in_heart)
 
 def read(path: Path, numbers: Int[Tensor, " n"]) -> UInt8[Tensor, "n 1 64 64"]:
     """Those images of the original's npz, 0 and 255; DataError where it is not that file."""
-    file = path / ARCHIVE if path.is_dir() else path
-    if not file.is_file():
+    file = path / ARCHIVE if is_folder(path) else path
+    if not is_there(file):
         raise DataError(f"{path}: no such file; path= names the original's {ARCHIVE}, without it images are drawn")
     try:
-        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
-            missing = [name for name in ("imgs", "latents_classes") if name not in archive]
-            if missing:
-                raise DataError(f"{file}: no array {missing[0]!r} in it; is it the original's?")
-            imgs, classes = archive["imgs"], archive["latents_classes"]
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as err:
-        raise DataError(f"{file}: cannot be read as npz ({err}); damaged") from err
-    for name, array, shape in (("imgs", imgs, (TOTAL, SIDE, SIDE)), ("latents_classes", classes, (TOTAL, 6))):
-        if array.shape != shape:
-            raise DataError(f"{file}: {name} is {list(array.shape)}, expected {list(shape)}")
+        with opened(file) as stream, zipfile.ZipFile(stream) as archive:
+            imgs = member(archive, "imgs", (TOTAL, SIDE, SIDE), file)
+            classes = member(archive, "latents_classes", (TOTAL, 6), file)
+    except (DataError, MemoryError):
+        raise
+    except Exception as err:  # zipfile raises nearly anything for damaged bytes: zlib.error, NotImplementedError, ...
+        raise DataError(f"{file}: cannot be read as npz ({reason(err)}); damaged") from err
     if imgs.dtype != np.uint8 or imgs.max() > 1:
         raise DataError(f"{file}: imgs are {imgs.dtype} up to {imgs.max()}, expected uint8 of 0 and 1")
     ours = factor_classes(torch.arange(TOTAL)).numpy()
     if not (classes[:, 1:] == ours).all():
         raise DataError(f"{file}: latents_classes are not in the original's order")
     return torch.from_numpy(imgs[numbers.numpy()])[:, None] * 255
+
+
+def member(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], file: Path) -> np.ndarray:
+    """One array of an npz; DataError, before anything is unpacked, if it is of another shape than that."""
+    if f"{name}.npy" not in archive.namelist():
+        raise DataError(f"{file}: no array {name!r} in it; is it the original's?")
+    with archive.open(f"{name}.npy") as stream:
+        version = np.lib.format.read_magic(stream)
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        found, _, dtype = header(stream)
+    if found != shape or dtype.hasobject or dtype.itemsize > 8:
+        raise DataError(f"{file}: {name} is {list(found)} of {dtype}, expected {list(shape)}")
+    with archive.open(f"{name}.npy") as stream:
+        array: np.ndarray = np.lib.format.read_array(stream, allow_pickle=False)
+    return array

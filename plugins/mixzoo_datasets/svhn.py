@@ -1,5 +1,6 @@
 """SVHN: house numbers in colour, 32x32, from MATLAB files."""
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,9 +9,12 @@ import torch
 from jaxtyping import Int, Shaped
 
 from mixzoo import DataError, Dataset, Split
+from mixzoo.errors import escaped
 from mixzoo.strides import canonical
 from mixzoo_datasets.download import fetch
-from mixzoo_datasets.splits import Download, Root, TrainImages, assembled, cut, located
+from mixzoo_datasets.mat import read_arrays
+from mixzoo_datasets.reading import is_there, located, missing, reason
+from mixzoo_datasets.splits import Download, Root, TrainImages, assembled, cut
 
 URL = "http://ufldl.stanford.edu/housenumbers/"
 MD5 = {"train": "e26dedcc434d2e4c54c9b2d4a06d8373", "test": "eb5a983be6a315427106f1b164d9cef3"}
@@ -33,10 +37,13 @@ class SVHN:
         if self.download:
             for split, md5 in MD5.items():
                 fetch(f"{URL}{split}_32x32.mat", root / f"{split}_32x32.mat", md5)
+        for split in MD5:
+            if not is_there(root / f"{split}_32x32.mat"):
+                raise missing(root, f"{split}_32x32.mat", "; download=true fetches it")
         train, test = read_mat(root / "train_32x32.mat"), read_mat(root / "test_32x32.mat")
         splits = [*cut(train, int(0.9 * len(train))), test]
         digits = tuple("0123456789")
-        source = f"SVHN under {root}"
+        source = escaped(f"SVHN under {root}")
         return assembled(
             splits,
             class_names=digits,
@@ -49,16 +56,12 @@ class SVHN:
 
 def read_mat(path: Path) -> Split:
     """The images X [32, 32, 3, n] and labels y of one file; its label 10 is the digit 0."""
-    from scipy.io import loadmat
-
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; give root=FOLDER, or download=true to fetch it")
     try:
-        content = loadmat(path, variable_names=["X", "y"])
-        images, labels = content["X"], content["y"].ravel()
-    except Exception as err:  # scipy raises nearly anything for damaged bytes: zlib.error, UnboundLocalError, ...
-        raise DataError(f"{path}: no MATLAB file with X and y ({err}); damaged") from err
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[:3] != (32, 32, 3):
+        content = read_arrays(path, {"X": (32, 32, 3, None), "y": (None, None)})
+    except (OSError, ValueError, KeyError, zlib.error) as err:
+        raise DataError(f"{path}: no MATLAB file with X and y ({reason(err)}); damaged") from err
+    images, labels = content["X"], content["y"].ravel()
+    if images.dtype != np.uint8:
         raise DataError(f"{path}: X is {images.dtype} {list(images.shape)}, expected uint8 [32, 32, 3, n]")
     if images.shape[3] != len(labels):
         raise DataError(f"{path}: {images.shape[3]} images and {len(labels)} labels; the file is damaged")
@@ -68,8 +71,6 @@ def read_mat(path: Path) -> Split:
 
 def _digits(labels: Shaped[np.ndarray, " n"], path: Path) -> Int[np.ndarray, " n"]:
     """The labels as digits; DataError for one that is no whole number in 0..10 (MATLAB may have saved floats)."""
-    if labels.dtype.kind not in "uif":
-        raise DataError(f"{path}: y is {labels.dtype}, expected numbers")
     wrong = ~((labels >= 0) & (labels <= 10) & (labels == np.rint(labels)))
     if wrong.any():
         first = int(wrong.argmax())

@@ -1,0 +1,152 @@
+"""Arrays of numbers in MATLAB 5 files, read within bounds: shapes are looked at before anything is unpacked.
+
+file    = 116 bytes of text · 8 · version (2) · "IM" or "MI", the byte order · elements
+element = type (4) · length (4) · data, to a multiple of 8 bytes;  or length (2) · type (2) · up to 4 bytes of data
+matrix  = an element of four: flags with the class · lengths of the axes · name · numbers, first axis fastest
+A compressed element (zlib) holds one matrix. What is not named is skipped; version 7.3 is HDF5 and is not read.
+"""
+
+import zlib
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from mixzoo_datasets.reading import GROWTH, opened
+
+HEADER, MATRIX, COMPRESSED = 128, 14, 15
+STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}  # types of data
+CLASSES = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}
+COMPLEX = 0x0800  # a flag
+LONGEST_NAME, MOST_AXES = 64, 32
+BLOCK = 1 << 16
+
+
+def read_arrays(path: Path, shapes: Mapping[str, tuple[int | None, ...]]) -> dict[str, np.ndarray]:
+    """The arrays of those names and shapes, None for an axis of any length; KeyError for one that is not there.
+
+    ValueError, zlib.error or OSError for what is no such file.
+    """
+    found: dict[str, np.ndarray] = {}
+    with opened(path) as file:
+        size = file.seek(0, 2)
+        file.seek(0)
+        header = _exactly(file, HEADER)
+        if header[126:] not in (b"IM", b"MI"):
+            raise ValueError("no MATLAB 5 file")
+        order = "<" if header[126:] == b"IM" else ">"
+        if header[125 if order == "<" else 124] == 2:
+            raise ValueError("a file of MATLAB 7.3, which is not read; save it with -v7")
+        while len(found) < len(shapes) and (place := file.tell()) < size:
+            kind, length = np.frombuffer(_exactly(file, 8), f"{order}u4").tolist()
+            end = place + 8 + length
+            if end > size:
+                raise ValueError(f"an element of {length} bytes ends after the file")
+            if kind in (MATRIX, COMPRESSED):
+                inside = _Inflated(file, length) if kind == COMPRESSED else _Plain(file, length)
+                name, array = _matrix(inside, order, shapes, length * (GROWTH if kind == COMPRESSED else 1))
+                if array is not None:
+                    found[name] = array
+            file.seek(end)
+    for name in shapes:
+        if name not in found:
+            raise KeyError(f"no {name} in it")
+    return found
+
+
+def _matrix(
+    data: "_Plain | _Inflated", order: str, shapes: Mapping[str, tuple[int | None, ...]], at_most: int
+) -> tuple[str, np.ndarray | None]:
+    """Name and numbers of a matrix; no numbers if nobody asks for that name."""
+    if isinstance(data, _Inflated) and np.frombuffer(data.exactly(8), f"{order}u4")[0] != MATRIX:
+        return "", None
+    flags = np.frombuffer(_element(data, order, 8)[1], f"{order}u4")
+    dims = np.frombuffer(_element(data, order, 4 * MOST_AXES)[1], f"{order}i4").tolist()
+    name = _element(data, order, LONGEST_NAME)[1].decode("latin-1")
+    if name not in shapes:
+        return name, None
+    expected = shapes[name]
+    if len(dims) != len(expected) or any(want not in (None, length) for want, length in zip(expected, dims)):
+        wanted = ", ".join("n" if length is None else str(length) for length in expected)
+        raise ValueError(f"{name} is {dims}, expected [{wanted}]")
+    number_class = CLASSES.get(int(flags[0]) & 0xFF)
+    if number_class is None or int(flags[0]) & COMPLEX:
+        raise ValueError(f"{name} does not hold real numbers")
+    if min(dims) < 0 or prod(dims) > at_most:
+        raise ValueError(f"{name} of {dims} does not fit into the file")
+    stored, content = _element(data, order, 8 * prod(dims))
+    if stored not in STORED or len(content) != prod(dims) * np.dtype(STORED[stored]).itemsize:
+        raise ValueError(f"{name} is {dims}, and has {len(content)} bytes of type {stored}")
+    data.finish()
+    numbers = np.frombuffer(content, order + STORED[stored]).astype(number_class)
+    return name, numbers.reshape(dims, order="F")
+
+
+def _element(data: "_Plain | _Inflated", order: str, at_most: int) -> tuple[int, bytes]:
+    """Type and data of an element inside a matrix; ValueError if it is longer than it may be."""
+    tag = data.exactly(8)
+    kind, length = np.frombuffer(tag, f"{order}u4").tolist()
+    if kind >> 16:  # a short one, its data in the tag
+        if kind >> 16 > 4:
+            raise ValueError(f"a short element of {kind >> 16} bytes")
+        return kind & 0xFFFF, tag[4 : 4 + (kind >> 16)]
+    if length > at_most:
+        raise ValueError(f"an element of {length} bytes, expected {at_most} at most")
+    content = data.exactly(length)
+    data.exactly(-length % 8)
+    return kind, content
+
+
+def _exactly(file: BinaryIO, length: int) -> bytes:
+    content = file.read(length)
+    if len(content) < length:
+        raise ValueError("the file ends within an element")
+    return content
+
+
+class _Plain:
+    """An element as it lies in the file."""
+
+    def __init__(self, file: BinaryIO, length: int) -> None:
+        self._file, self._left = file, length
+
+    def exactly(self, length: int) -> bytes:
+        self._left -= length
+        if self._left < 0:
+            raise ValueError("a part of a matrix is longer than the matrix")
+        return _exactly(self._file, length)
+
+    def finish(self) -> None:
+        pass
+
+
+class _Inflated:
+    """A compressed element, inflated no further than is asked for."""
+
+    def __init__(self, file: BinaryIO, length: int) -> None:
+        self._file, self._left = file, length
+        self._zlib: Any = zlib.decompressobj()
+
+    def exactly(self, length: int) -> bytes:
+        content = bytearray()
+        while len(content) < length:
+            block = self._zlib.unconsumed_tail or self._block()
+            more = self._zlib.decompress(block, length - len(content))
+            if not (more or block):
+                raise ValueError("the compressed data end within a matrix")
+            content += more
+        return bytes(content)
+
+    def finish(self) -> None:
+        """ValueError if there is more than the matrix, or no checksum; zlib.error if that is wrong."""
+        while not self._zlib.eof:
+            block = self._zlib.unconsumed_tail or self._block()
+            if self._zlib.decompress(block, 1) or not block:
+                raise ValueError("the compressed data do not end with the matrix")
+
+    def _block(self) -> bytes:
+        block = self._file.read(min(self._left, BLOCK))
+        self._left -= len(block)
+        return block
