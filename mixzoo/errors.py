@@ -6,6 +6,8 @@ Every message is one line: where, what was given, what is allowed, what to do.
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+INTERRUPTED = 130  # the exit code of a command that a SIGINT ends at once
+
 
 class MixzooError(Exception):
     """Trouble that a user can act on; the command line prints the message alone and exits with `exit_code`."""
@@ -114,6 +116,11 @@ def escaped(text: str) -> str:
 def _escape(character: str) -> str:
     is_byte = "\udc80" <= character <= "\udcff"  # what the names of files are decoded to
     return f"\\x{ord(character) - 0xDC00:02x}" if is_byte else character.encode("unicode_escape").decode()
+
+
+def one_line(err: BaseException) -> str:
+    """The first line of an exception's message, printable."""
+    return printable(str(err).strip().partition("\n")[0])
 
 
 def excerpt(text: object) -> str:

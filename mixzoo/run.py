@@ -39,6 +39,7 @@ from mixzoo.errors import (
     ConfigError,
     Interrupted,
     MixzooError,
+    StorageError,
     printable,
 )
 from mixzoo.json_file import read_object, write_json
@@ -190,11 +191,11 @@ def resume(
     device = pick_device(config.train.device, world)
     with contextlib.ExitStack() as stack:
         if world.writes:
-            stack.enter_context(lock(home))  # first, so that a second one finds out before it loads the data
+            stack.enter_context(storage_status(home))
+            stack.enter_context(lock(home))  # early, so that a second one finds out before it loads the data
             plan = plan_resume(home, config, written_steps, allow_change=allow_change)
             if plan.completed:  # by another process meanwhile
                 return result(home)
-            stack.enter_context(storage_status(home))
             remove_leftovers(home)
         before = read_environment(home, needed=True) if plan.begun else None
         stack.enter_context(out_of_memory_errors(config.train))
@@ -327,6 +328,8 @@ def _train(
     world, data, pictures, began = players.world, placed.data, home / "pictures", monotonic()
 
     def picture(step: int) -> None:
+        if not home.is_dir():  # saving would make it again
+            raise StorageError(f"{home}: the run directory is gone")
         drawn = views.mixes(players.autoencoder, players.mixer, data.test, str(device))
         save_png(drawn, pictures / f"step-{step:08d}.png")
 

@@ -61,9 +61,13 @@ class _Text(InspectLoader):
 def read_single_file(path: Path) -> SingleFile:
     """The plugin's file at `path`; ConfigError where there is none that could be a plugin."""
     where = f"--plugin {path}"
-    if path.is_dir():
+    try:
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except OSError as err:  # as a name that is too long
+        raise ConfigError(f"{where[:200]}: {err.strerror or err}") from err
+    if is_folder:
         raise ConfigError(f"{where}: a folder; give one .py file, or install a package with `pip install {path}`")
-    if not path.is_file():
+    if not is_file:
         raise ConfigError(f"{where}: no such file")
     if not _NAME.fullmatch(path.name):
         raise ConfigError(

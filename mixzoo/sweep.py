@@ -155,7 +155,7 @@ def _make_again(fleet: Fleet, member: Entry) -> None:
 
 def is_fleet(home: Path) -> bool:
     """Whether the directory is a fleet's."""
-    return (home / FLEET).is_file()
+    return is_there(home) and (home / FLEET).is_file()
 
 
 def refuse_failed(fleet: Fleet) -> None:

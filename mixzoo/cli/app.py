@@ -4,7 +4,11 @@ import sys
 from typing import Annotated
 
 import typer
-from typer._click.exceptions import ClickException, NoArgsIsHelpError, UsageError  # as mixzoo/cli/usage.py has them
+from typer._click.exceptions import (  # as mixzoo/cli/usage.py has them
+    ClickException,
+    NoArgsIsHelpError,
+    UsageError,
+)
 
 from mixzoo.cli.bench import bench
 from mixzoo.cli.check import check
@@ -17,7 +21,7 @@ from mixzoo.cli.show import show
 from mixzoo.cli.streams import safe_streams
 from mixzoo.cli.train import train
 from mixzoo.cli.usage import usage_message
-from mixzoo.errors import MixzooError, printable
+from mixzoo.errors import INTERRUPTED, MixzooError, OutOfMemoryError, is_out_of_memory, one_line, printable
 
 app = typer.Typer(
     name="mixzoo",
@@ -68,6 +72,8 @@ def _run() -> int:
     try:
         code = app(standalone_mode=False)
         sys.stdout.flush()
+        if code == INTERRUPTED:  # typer's word for KeyboardInterrupt
+            print("mixzoo: interrupted", file=sys.stderr)
         return code if isinstance(code, int) else 0
     except NoArgsIsHelpError as err:
         err.show()
@@ -79,3 +85,8 @@ def _run() -> int:
         lines = f"mixzoo: {err}".split("\n")  # a malformed spec has a caret under the fault
         print("\n".join(map(printable, lines)), file=sys.stderr)
         return err.exit_code
+    except Exception as err:
+        if not is_out_of_memory(err):
+            raise
+        print(f"mixzoo: out of memory ({one_line(err) or type(err).__name__})", file=sys.stderr)
+        return OutOfMemoryError.exit_code

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mixzoo.cli.schema import integer
-from mixzoo.cli.summary import shown
+from mixzoo.cli.summary import end_of_a_run, shown
 from mixzoo.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ def finish(fleet: "Fleet") -> None:
     """Print the table, then say which members failed, if any."""
     from mixzoo.sweep import refuse_failed
 
-    print_fleet(fleet)
+    with end_of_a_run(fleet.home / "fleet.json"):
+        print_fleet(fleet)
     refuse_failed(fleet)
 
 

@@ -1,13 +1,35 @@
 """The closing table of a run, on standard output."""
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from mixzoo.errors import StorageError, one_line
 
 if TYPE_CHECKING:
     from mixzoo.run import Result
 
 
+@contextmanager
+def end_of_a_run(where: object) -> Iterator[None]:
+    """For what is printed once a run has ended: an output that cannot be written changes nothing of how it ended."""
+    try:
+        yield
+        sys.stdout.flush()
+    except (StorageError, OSError, ValueError) as err:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # for what is flushed at the end
+        print(f"mixzoo: {one_line(err)}; the scores are in {where}", file=sys.stderr)
+
+
 def print_summary(result: "Result") -> None:
     """The scores, where the pictures are, and the command that shows more."""
+    with end_of_a_run(result.directory / "results.json"):
+        _print_summary(result)
+
+
+def _print_summary(result: "Result") -> None:
     from rich.console import Console
     from rich.table import Table
 

@@ -3,6 +3,7 @@
 import sys
 from typing import TYPE_CHECKING
 
+from mixzoo.errors import printable
 from mixzoo.processes import Watch
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ class PlainLines(Watch):
     """Every line that a run prints, after its name: for logs, pipes and schedulers."""
 
     def line(self, name: str, text: str) -> None:
-        print(f"{name}: {text}", file=sys.stderr, flush=True)
+        print(printable(f"{name}: {text}"), file=sys.stderr, flush=True)
 
     def ended(self, name: str, state: str) -> None:
         self.line(name, state)
@@ -34,7 +35,7 @@ class LiveTable(Watch):
         self._show(name, "running", "")
 
     def line(self, name: str, text: str) -> None:
-        self._show(name, "running", text)
+        self._show(name, "running", printable(text))
 
     def ended(self, name: str, state: str) -> None:
         self._show(name, state, self._rows[name][1])

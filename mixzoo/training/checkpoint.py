@@ -39,7 +39,8 @@ def commit(directory: Path, players: Players, progress: Progress, *, keep: int, 
     temporary = directory / f".tmp-{target.name}"
     try:
         shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
+        directory.mkdir(exist_ok=True)
+        temporary.mkdir()
         files = {f"{stem}.safetensors": save(tensors) for stem, tensors in state_of(players).items()}
         for name, content in {**files, **manifest_files(progress, files, run)}.items():
             write_flushed(temporary / name, content)

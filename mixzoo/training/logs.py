@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from mixzoo.errors import StorageError
+from mixzoo.errors import StorageError, printable
 from mixzoo.storage import open_for_appending, storage_errors, write_all
 
 CLOCK = ("elapsed_seconds", "images_per_second")
@@ -120,7 +120,7 @@ class PlainLines(Show):
     def note(self, text: str) -> None:
         with suppress(OSError, ValueError):  # a screen that is full, closed or gone ends no run
             if sys.stderr is not None:
-                print(text, file=sys.stderr, flush=True)
+                print(printable(text), file=sys.stderr, flush=True)
 
 
 class LiveProgress(Show):
@@ -165,7 +165,7 @@ class LiveProgress(Show):
 
     def note(self, text: str) -> None:
         with suppress(OSError, ValueError):
-            self._console.print(text, markup=False, highlight=False)
+            self._console.print(printable(text), markup=False, highlight=False)
 
     def close(self) -> None:
         with suppress(OSError, ValueError):
