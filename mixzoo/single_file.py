@@ -29,9 +29,13 @@ class SingleFile:
     def sha256(self) -> str:
         return hashlib.sha256(self.content).hexdigest()
 
+    @property
+    def module_name(self) -> str:
+        return f"mixzoo_file_{re.sub('[^A-Za-z0-9]', '_', self.path.stem)}_{self.sha256[:16]}"
+
     def load(self) -> ModuleType:
         """Run it; the module that comes of it, or whatever the file raises."""
-        name = f"mixzoo_file_{re.sub('[^A-Za-z0-9]', '_', self.path.stem)}_{self.sha256[:16]}"
+        name = self.module_name
         spec = spec_from_file_location(name, self.path, loader=_Text(self))
         assert spec is not None
         assert spec.loader is not None
@@ -43,6 +47,26 @@ class SingleFile:
             del sys.modules[name]
             raise
         return module
+
+
+class LoadedFiles:
+    """The plugin files that this process has loaded. Unpickled, by a worker process, it loads those that are missing.
+
+    What is pickled after it may be of classes that those files define. A process that is forked has them already; one
+    that is spawned, or comes from a fork server, can import no module of a name that only this process knows.
+    """
+
+    def __reduce__(self) -> tuple[object, tuple[list[SingleFile]]]:
+        specs = [getattr(module, "__spec__", None) for module in list(sys.modules.values())]  # "__main__" may have none
+        loaders = [spec.loader for spec in specs if spec is not None]
+        return _load_missing, ([loader.file for loader in loaders if isinstance(loader, _Text)],)
+
+
+def _load_missing(files: list[SingleFile]) -> LoadedFiles:
+    for file in files:
+        if file.module_name not in sys.modules:
+            file.load()
+    return LoadedFiles()
 
 
 class _Text(InspectLoader):

@@ -19,6 +19,7 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 from mixzoo.data.batches import Batch, sent
 from mixzoo.errors import DataError
 from mixzoo.protocols import Source
+from mixzoo.single_file import LoadedFiles
 
 AHEAD = 4  # batches that each worker reads ahead
 
@@ -125,11 +126,19 @@ class _Reads(Dataset[Any]):
     def __init__(self, source: Source) -> None:
         self._source = source
 
+    def __reduce__(self) -> tuple[object, tuple[LoadedFiles, Source]]:
+        """For workers that are not forked: the plugin files first, since the source may be of a class of theirs."""
+        return _reads, (LoadedFiles(), self._source)
+
     def __getitem__(self, numbers: list[int]) -> tuple[list[int], Tensor | str]:
         try:
             return numbers, self._source.read(torch.tensor(numbers))
         except DataError as err:  # in words: the loader would make many lines of an exception
             return numbers, str(err)
+
+
+def _reads(files: LoadedFiles, source: Source) -> _Reads:
+    return _Reads(source)
 
 
 def tells_of_a_dead_worker(error: BaseException | None) -> bool:
