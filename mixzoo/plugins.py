@@ -80,6 +80,11 @@ class Zoo:
             return f" If it is a path: {path_advice(name, kind, self._known(kind))}"
         return ""
 
+    def plugin_of(self, kind: str, name: str) -> str:
+        """The plugin that offers the part, for a message about it; '' for mixzoo's own parts."""
+        offers = [o for o in self.of_kind(kind) if name in (o.name, o.full_name)]
+        return "" if not offers or offers[0].plugin.distribution == OWN else str(offers[0].plugin)
+
     @property
     def broken(self) -> list[Plugin]:
         """The plugins that are left out."""

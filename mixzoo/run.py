@@ -68,6 +68,7 @@ from mixzoo.training.facts import facts, follows_progress, notes
 from mixzoo.training.logs import MetricsFile, Show, Unwritten
 from mixzoo.training.loop import Loop, fresh
 from mixzoo.training.manifest import Progress
+from mixzoo.training.rehearsal import rehearse
 from mixzoo.training.sharing import refuse_uneven, refuse_unshareable
 from mixzoo.training.step import Players
 from mixzoo.training.stopping import interruptible
@@ -112,6 +113,7 @@ def start(
         stack.enter_context(settings(config.train, device))
         players = build_players(zoo, config, placed.data, device, world=world)
         refuse_unshareable(config, players, world)
+        warnings = rehearse(zoo, config, players, placed.data, device)
         processes, home, show = world.places(device), Path(), Show()
         if world.writes:
             found = environment(zoo, config, placed.data, device, processes)
@@ -124,7 +126,7 @@ def start(
             home = stack.enter_context(new_directory(directory, config.slug, fill))  # nothing more can be refused
             show = show_for(config.train.steps) if show_for else Show()
         home = Path(world.told("home", str(home)))
-        return _train(home, config, placed, players, fresh(), show, device)
+        return _train(home, config, placed, players, fresh(), show, device, warnings)
 
 
 def refuse_unfit(zoo: Zoo, configs: Iterable[RunConfig]) -> None:
@@ -140,7 +142,8 @@ def refuse_unfit(zoo: Zoo, configs: Iterable[RunConfig]) -> None:
         for config in same:
             placed, device = _fitting(config, placed=placed, untouched=True)
             with settings(config.train, device):
-                build_players(zoo, config, placed.data, torch.device("cpu"), restored=True)
+                players = build_players(zoo, config, placed.data, torch.device("cpu"), restored=True)
+                rehearse(zoo, config, players, placed.data, torch.device("cpu"))
 
 
 def _data_of(config: RunConfig) -> str:
@@ -211,6 +214,7 @@ def resume(
             progress, damaged = restore(home / "checkpoints", players, home / "metrics.jsonl")
             if progress.longer is not None and config.train.steps > progress.step:
                 progress = progress.longer
+        rehearsed = [] if plan.begun else rehearse(zoo, config, players, placed.data, device)
         if any(change.key == STEPS for change in plan.changes) and follows_progress(players, config):
             warnings.append(
                 "the mixer's law follows the progress of the training: its first "
@@ -226,7 +230,7 @@ def resume(
         show = show_for(config.train.steps, progress.step) if show_for and world.writes else Show()
         for line in (*damaged, *warnings, *map(str, plan.changes)):
             show.note(f"warning: {line}")
-        return _train(home, config, placed, players, progress, show, device)
+        return _train(home, config, placed, players, progress, show, device, rehearsed)
 
 
 def open_run(zoo: Zoo, home: Path, device: str = "auto") -> Opened:
@@ -323,6 +327,7 @@ def _train(
     progress: Progress,
     show: Show,
     device: torch.device,
+    warnings: Iterable[str] = (),
 ) -> Result:
     """Train from `progress` to the end and score the run; status.json says how it ended, whatever happens."""
     world, data, pictures, began = players.world, placed.data, home / "pictures", monotonic()
@@ -353,7 +358,7 @@ def _train(
             if world.writes:
                 metrics = MetricsFile(home / "metrics.jsonl", progress.metrics_bytes)
             show.begin(facts(home, data, players, device))
-            for line in notes(config, placed, players, progress):
+            for line in (*warnings, *notes(config, placed, players, progress)):
                 show.note(line)
             images = places.batches_of(placed, config.train, device, own_images)
             labelled = labelled_images(config.train, len(data.train))

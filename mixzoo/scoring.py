@@ -6,8 +6,10 @@ from collections.abc import Mapping
 import torch
 
 from mixzoo.config import RunConfig
-from mixzoo.errors import DataError, NonFiniteError
+from mixzoo.contract import Contract
+from mixzoo.errors import DataError, NonFiniteError, PluginError
 from mixzoo.evaluation.probe import ProbeRecord
+from mixzoo.evaluation.scores import check_takes_a_run, scores_of
 from mixzoo.protocols import Dataset, FinishedRun, Metric
 from mixzoo.spec import parse_spec
 from mixzoo.training.manifest import Progress
@@ -30,24 +32,30 @@ def scores(
 
 
 def refuse_unscorable(config: RunConfig, data: Dataset) -> None:
-    """DataError, naming the metric, where one of the run's has no number for these data."""
+    """DataError, naming the metric, where one of the run's has no number for these data.
+
+    Raises PluginError if it could not be called with a finished run.
+    """
     for spec, metric in config.metrics:
+        name = parse_spec(spec).name
+        contract = Contract("metric", name)
+        check_takes_a_run(contract, metric)
         try:
-            getattr(metric, "refuse", lambda data: None)(data)
+            contract.call("refuse", getattr(metric, "refuse", lambda data: None), data)
         except DataError as err:
-            name = parse_spec(spec).name
             raise DataError(f"metric {name!r}: {err}; leave it out of metrics, or use other data") from err
 
 
 def _of_metric(label: str, metric: Metric, finished: FinishedRun) -> Mapping[str, float]:
-    """The metric's scores; raises NonFiniteError if what it was given is not finite."""
+    """The metric's scores; raises NonFiniteError if what it was given is not finite, PluginError if it is broken."""
     try:
-        return metric(finished)
-    except ValueError as err:
-        if "NaN" in str(err) or "infinity" in str(err):  # as scikit-learn says it
-            first = str(err).partition("\n")[0]
+        return scores_of(Contract("metric", label), metric, finished)
+    except PluginError as err:
+        said = str(err.__cause__)
+        if isinstance(err.__cause__, ValueError) and ("NaN" in said or "infinity" in said):  # as scikit-learn says it
+            first = said.partition("\n")[0]
             raise NonFiniteError(f"metric {label!r}: {first} Training has diverged; try a lower --lr") from err
-        raise
+        raise PluginError(f"{err}. The training is kept: mend the metric, then `mixzoo resume` the run") from err
 
 
 def _probe_numbers(probe: ProbeRecord) -> dict[str, float]:

@@ -487,7 +487,8 @@ def test_a_part_that_breaks_its_contract_is_named(tmp_path):
 
     zoo.offers.append(Offer("autoencoder", "half", TOY_PLUGIN, Half))
     with pytest.raises(
-        PluginError, match="autoencoder 'half' is no AutoEncoder: it lacks decode, encode, latent_shape"
+        PluginError,
+        match=r"autoencoder 'half' .* is no AutoEncoder: it lacks decode, encode, latent_shape; expected decode",
     ):
         start(zoo, toy_config(zoo, flags={"autoencoder": "half"}), tmp_path / "run")
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mixzoo.config import Train
 from mixzoo.data.batches import Batches, DeviceSplit, HostSplit
+from mixzoo.data.checked import loaded
 from mixzoo.data.room import device_free, host_free
 from mixzoo.data.streaming import StreamedSplit
 from mixzoo.draws import order
@@ -50,16 +51,16 @@ def _load(recipe: Any, name: str, train: Train, device: torch.device) -> Placed:
     if train.data_on == "stream":
         if not can_stream:
             raise ConfigError(f"--data-on stream: data set {name!r} is always held in memory; use device, host or auto")
-        return Placed(_held_out_held(recipe.stream(train.seed)), "stream")
+        return Placed(_held_out_held(loaded(recipe, name, "stream", train.seed)), "stream")
     if train.data_on != "auto":
-        return Placed(recipe.load(train.seed), train.data_on)
+        return Placed(loaded(recipe, name, "load", train.seed), train.data_on)
     if can_stream:
-        data = recipe.stream(train.seed)
+        data = loaded(recipe, name, "stream", train.seed)
         size, room = sum(map(nbytes, _splits(data))), host_free()
         if room is not None and size > SHARE * room:
             why = f"data: read from their files as needed: {_too_much(size, room, 'of memory')}"
             return Placed(_held_out_held(data), "stream", why)
-    data = recipe.load(train.seed)
+    data = loaded(recipe, name, "load", train.seed)
     size, room = nbytes(data.train), device_free(device)
     if device.type == "cpu" or room is None or size <= SHARE * room:
         return Placed(data, "device")

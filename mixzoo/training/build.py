@@ -1,13 +1,14 @@
 """Recipes -> built parts: seeded, checked against their contract, on the device."""
 
 from dataclasses import fields, is_dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 from torch.optim import Adam, Optimizer
 
 from mixzoo.config import RunConfig, Train
+from mixzoo.contract import Contract, signatures
 from mixzoo.draws import seed_for
 from mixzoo.errors import ConfigError, PluginError, listing
 from mixzoo.evaluation.codes import evaluating
@@ -22,12 +23,14 @@ from mixzoo.protocols import (
     Discriminator,
     Metric,
     Mixer,
+    Needs,
     Objective,
     Setting,
 )
 from mixzoo.training.distributed import ALONE, World
 from mixzoo.training.sharing import batch_norm_of
 from mixzoo.training.step import Players, trainable
+from mixzoo.training.watched import WatchedDiscriminator, check_latent_shape, check_module, described
 
 PROTOCOLS = {
     "autoencoder": AutoEncoder,
@@ -47,14 +50,14 @@ def build_players(
     The processes of `world` share each batch.
     """
     setting = replace(data.setting(), restored=restored)
-    autoencoder = build_part(config, "autoencoder", setting).to(device)
+    autoencoder = build_part(zoo, config, "autoencoder", setting).to(device)
     setting = replace(setting, latent_shape=tuple(autoencoder.latent_shape))
-    objective = build_part(config, "objective", setting)
-    mixer = build_part(config, "mixer", setting)
+    objective = build_part(zoo, config, "objective", setting)
+    mixer = build_part(zoo, config, "mixer", setting)
     refuse_vector_codes(zoo, config.names["mixer"], mixer, setting.latent_shape, config.parts["mixer"])
     if isinstance(mixer, nn.Module):
         mixer = mixer.to(device)
-    discriminator = _discriminator(config, setting, objective, device) if objective.needs.discriminator else None
+    discriminator = _discriminator(zoo, config, setting, objective, device) if objective.needs.discriminator else None
     probe = _seeded(config.train.seed, "probe", lambda: build_probe(setting).to(device)) if tells(setting) else None
     _refuse_unmet_needs(config, objective, autoencoder, setting)
     if objective.needs.second is not None:
@@ -71,23 +74,46 @@ def build_players(
     return Players(autoencoder, mixer, discriminator, probe, objective, optimisers, setting.label_width, world)
 
 
-def build_part(config: RunConfig, kind: str, setting: Setting) -> Any:
+def build_part(zoo: Zoo, config: RunConfig, kind: str, setting: Setting) -> Any:
     """The run's part of that kind, initialised from the run's seed."""
-    return built(config.parts[kind], kind, config.names[kind], setting, config.train.seed)
+    name = config.names[kind]
+    return built(config.parts[kind], kind, name, setting, config.train.seed, zoo.plugin_of(kind, name))
 
 
-def built(recipe: Any, kind: str, name: str, setting: Setting, seed: int) -> Any:
-    """A part from its recipe; ConfigError where it does not fit the data, PluginError where it is no such part."""
-    try:
-        part = _seeded(seed, kind, lambda: recipe.build(setting)) if hasattr(recipe, "build") else recipe
-    except ValueError as err:
-        raise ConfigError(f"{kind} {name!r}: {err}") from err
-    if not isinstance(part, PROTOCOLS[kind]):
-        protocol = PROTOCOLS[kind]
-        members = [m for m in (*vars(protocol), *protocol.__annotations__) if not m.startswith("_") or m == "__call__"]
-        missing = listing(m for m in members if not hasattr(part, m))
-        raise PluginError(f"{kind} {name!r} is no {protocol.__name__}: it lacks {missing}")
+def built(recipe: Any, kind: str, name: str, setting: Setting, seed: int, plugin: str = "") -> Any:
+    """A part from its recipe; ConfigError if it does not fit the data, PluginError if it is no such part.
+
+    `plugin` is who offers it, for that message.
+    """
+    contract, part = Contract(kind, name, plugin), recipe
+    if hasattr(recipe, "build"):
+        try:
+            part = contract.call("build", _seeded, seed, kind, lambda: recipe.build(setting))
+        except PluginError as err:
+            if isinstance(err.__cause__, ValueError):  # how a part refuses what does not fit it
+                raise ConfigError(f"{kind} {name!r}: {err.__cause__}") from err.__cause__
+            raise
+    check_is_a_part(contract, part)
     return part
+
+
+def check_is_a_part(contract: Contract, part: Any) -> None:
+    """PluginError that names what a built part lacks, or which of its attributes is not what it should be."""
+    kind, protocol = contract.kind, cast("type[Any]", PROTOCOLS[contract.kind])
+    if not isinstance(part, protocol):
+        members = [m for m in (*vars(protocol), *protocol.__annotations__) if not m.startswith("_") or m == "__call__"]
+        missing = sorted(m for m in members if not hasattr(part, m))
+        raise PluginError(
+            f"{contract} is no {protocol.__name__}: it lacks {listing(missing)}; expected {signatures(kind, missing)}"
+        )
+    if kind in ("autoencoder", "discriminator"):
+        check_module(contract, part)
+    if kind == "autoencoder":
+        check_latent_shape(contract, part.latent_shape)
+    if kind == "objective" and not isinstance(part.needs, Needs):
+        raise contract.broken("needs", f"needs is {described(part.needs)}")
+    if kind == "mixer" and (type(part.k) is not int or part.k < 2):
+        raise contract.broken("k", f"k is {described(part.k)}")
 
 
 def refuse_vector_codes(zoo: Zoo, name: str, mixer: Mixer, latent: tuple[int, ...], recipe: Any = None) -> None:
@@ -119,25 +145,26 @@ def _needing_map(recipe: Any) -> str:
     return ""
 
 
-def _discriminator(config: RunConfig, setting: Setting, objective: Objective, device: torch.device) -> Any:
+def _discriminator(zoo: Zoo, config: RunConfig, setting: Setting, objective: Objective, device: torch.device) -> Any:
     """D, with a head for the label where the objective needs one; ConfigError where it has none to give."""
     setting = replace(setting, head=setting.label_width if objective.needs.attributes else 0)
-    discriminator = build_part(config, "discriminator", setting).to(device)
+    discriminator = build_part(zoo, config, "discriminator", setting).to(device)
     if found := batch_norm_of(discriminator):
         raise ConfigError(
             f"discriminator {config.names['discriminator']!r}: {found} makes the score of an image depend on the "
             "others of its batch, real and fake ones together; use one without, such as amr or acai"
         )
+    watched = WatchedDiscriminator(discriminator, Contract("discriminator", config.names["discriminator"]))
     if setting.head:
         with evaluating(discriminator):
-            said = discriminator(torch.zeros(1, *setting.image_shape, device=device)).attributes
+            said = watched(torch.zeros(1, *setting.image_shape, device=device)).attributes
         if said is None or said.shape != (1, setting.head):
             raise ConfigError(
                 f"objective {config.names['objective']!r} needs a discriminator that says {setting.head} numbers of "
                 f"the label, and {config.names['discriminator']!r} says {0 if said is None else said.shape[1]}; use "
                 "one with an attribute head, such as amr or acai"
             )
-    if objective.needs.redrawn and not _redraws(discriminator, setting, device):
+    if objective.needs.redrawn and not _redraws(watched, setting, device):
         raise ConfigError(
             f"objective {config.names['objective']!r} needs a discriminator that is an auto-encoder, and "
             f"{config.names['discriminator']!r} is none; use one that redraws images, such as "
@@ -146,8 +173,8 @@ def _discriminator(config: RunConfig, setting: Setting, objective: Objective, de
     return discriminator
 
 
-def _redraws(discriminator: Any, setting: Setting, device: torch.device) -> bool:
-    with evaluating(discriminator):
+def _redraws(discriminator: WatchedDiscriminator, setting: Setting, device: torch.device) -> bool:
+    with evaluating(discriminator.part):
         return discriminator(torch.zeros(1, *setting.image_shape, device=device)).redrawn is not None
 
 

@@ -1,0 +1,43 @@
+"""What a metric gives, checked."""
+
+import inspect
+from collections.abc import Mapping
+from numbers import Real
+
+from torch import Tensor
+
+from mixzoo.contract import Contract
+from mixzoo.protocols import FinishedRun, Metric
+
+
+def check_takes_a_run(contract: Contract, metric: Metric) -> None:
+    """PluginError, before any training, if the metric cannot be called with a finished run alone."""
+    if not callable(metric):
+        raise contract.broken("__call__", "it cannot be called")
+    try:
+        signature = inspect.signature(metric)
+    except ValueError:  # of something written in C
+        return
+    try:
+        signature.bind(None)
+    except TypeError as err:
+        raise contract.broken("__call__", f"it cannot be called with a run alone: {err}") from err
+
+
+def scores_of(contract: Contract, metric: Metric, run: FinishedRun) -> dict[str, float]:
+    """The metric's numbers; PluginError if it fails, or gives anything but names and numbers."""
+    scores = contract.call("__call__", metric, run)
+    if not isinstance(scores, Mapping):
+        raise contract.broken("__call__", f"it gives {_described(scores)}")
+    for name, value in scores.items():
+        if not isinstance(name, str):
+            raise contract.broken("__call__", f"it names a number {name!r}, which is no text")
+        if not isinstance(value, Real) or isinstance(value, bool):
+            raise contract.broken("__call__", f"its {name} is {_described(value)}; .item() of a tensor gives a float")
+    return {name: float(value) for name, value in scores.items()}
+
+
+def _described(value: object) -> str:
+    if isinstance(value, Tensor):
+        return f"a Tensor {list(value.shape)}"
+    return "None" if value is None else f"a {type(value).__name__}"

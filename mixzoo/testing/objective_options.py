@@ -1,0 +1,97 @@
+"""What an objective promises of its options: each is read, and each value of it means something of its own."""
+
+from dataclasses import fields, is_dataclass, replace
+from itertools import combinations
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mixzoo.errors import ConfigError
+from mixzoo.options import Option, checked_value, options_of
+from mixzoo.testing.passes import ObjectiveCase, _settings, objective_of
+
+CLOSE = 1e-9  # of two numbers in float64 that are one
+NUMBERS = (0.0, 0.25, 0.5, 1.0, 2.0, 7.0)  # tried as values of an option, as far as it takes them
+INTEGERS = (0, 1, 2, 3, 5)
+SEEDS = (0, 4)  # even: every label is known
+
+
+def check_every_option_is_read(part: Any) -> None:
+    """Another value of an option changes what the objective needs, judges or adds up."""
+    for option in options_of(type(part)):
+        values = values_of(part, option)
+        marks = {value: mark for value in values if (mark := _mark(part, option.name, value)) is not None}
+        for a, b in combinations(marks, 2):
+            if None in (a, b) or (0 in (a, b) and "'" not in option.type and option.type != "true|false"):
+                continue  # None is some default, and 0 a switch; what it switches on must depend on how much
+            assert _differ(marks[a], marks[b]), (
+                f"option {option.name}={a!r} does just what {option.name}={b!r} does: is it read?"
+            )
+
+
+def has_options(part: Any) -> str:
+    """'' for a recipe with options."""
+    return "" if is_dataclass(part) and [f for f in fields(part) if f.init] else "it has no options"
+
+
+def values_of(part: Any, option: Option) -> list[Any]:
+    """The option's own value and others that it takes: all choices, or a few numbers."""
+    own = getattr(part, option.name)
+    if option.part:
+        return [own] if own is not None else []
+    cls = type(part)
+    choices = [choice.strip().strip("'") for choice in option.type.split(",")] if "'" in option.type else []
+    tried = [own, *choices, *NUMBERS, *INTEGERS, True, False]
+    found: list[Any] = []
+    for value in tried:
+        taken = value is own or _takes(cls, option, value)
+        if taken and not any(type(value) is type(other) and value == other for other in found):
+            found.append(value)
+    return found
+
+
+def _takes(cls: type, option: Option, value: object) -> bool:
+    try:
+        taken = checked_value(cls, option, value, "")
+    except ConfigError:
+        return False
+    return type(taken) is type(value)  # 1 is taken for 1.0 too, and tried once
+
+
+def _mark(part: Any, name: str, value: Any) -> tuple[Any, ...] | None:
+    """All that the objective with this value needs, judges and adds up; None if it refuses the value here."""
+    try:
+        other = replace(part, **{name: value})
+        marks = [_of_pass(ObjectiveCase(other, setting, 3, "position", 3, seed))
+                 for setting in _settings(other) for seed in SEEDS]  # fmt: skip
+    except (ValueError, AssertionError):
+        return None
+    return tuple(item for mark in marks for item in mark)
+
+
+def _of_pass(case: ObjectiveCase) -> list[Any]:
+    from mixzoo.testing.objectives import every_term  # which imports this module for its list of checks
+
+    needs = objective_of(case.part, case.setting).needs
+    run = case.a_pass()
+    judged = case.objective.judged(run.r)
+    return [
+        {f.name: _plain(getattr(needs, f.name)) for f in fields(needs)},
+        {name: images.sum().detach() for name, images in judged.items()},
+        {name: term.detach() for name, term in every_term(case, None).items()},
+    ]
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, bool | int | float | None) else type(value).__name__
+
+
+def _differ(a: Any, b: Any) -> bool:
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        return not torch.allclose(a, b, rtol=CLOSE, atol=CLOSE)
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() != b.keys() or any(_differ(a[key], b[key]) for key in a)
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) != len(b) or any(map(_differ, a, b))
+    return bool(a != b)

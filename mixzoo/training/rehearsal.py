@@ -1,0 +1,169 @@
+"""A step on a stand-in batch before a run begins: a part that breaks its contract is one line, not a traceback later.
+
+The networks are copies and the numbers a function of the run's seed, so nothing of the run is changed. The parts are
+wrapped: the forward pass itself is the one that every step takes.
+"""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mixzoo.config import RunConfig
+from mixzoo.contract import Contract
+from mixzoo.data.batches import to_images
+from mixzoo.draws import draw_step, rng_for, sent
+from mixzoo.errors import ConfigError, PluginError
+from mixzoo.plugins import Zoo
+from mixzoo.protocols import CodeShape, Dataset, Needs, Resynthesis, Terms
+from mixzoo.resynthesis import resynthesise
+from mixzoo.training.gradients import judge, total
+from mixzoo.training.step import Players
+from mixzoo.training.watched import WatchedAutoEncoder, WatchedDiscriminator, WatchedMixer, described
+
+FEW = 2  # images of the stand-in batch
+REACH = 10.0  # codes are made this much larger, in both directions, to see how far a decoder's pixels reach
+
+
+def rehearse(zoo: Zoo, config: RunConfig, players: Players, data: Dataset, device: torch.device) -> list[str]:
+    """Lines of warning about the run's parts, after one step of copies of them on a stand-in batch.
+
+    PluginError names the part that breaks its contract, with the signature that was expected; ConfigError if the parts
+    fail on a batch of one image alone.
+    """
+    own = max(1, config.train.batch_images // players.world.size)
+    try:
+        return _rehearsed(zoo, config, players, data, device, min(FEW, own))
+    except (torch.OutOfMemoryError, MemoryError):
+        return []  # the first step will run out too, and the run says so where it is recorded
+    except PluginError as err:
+        if own > 1:
+            raise
+        try:
+            _rehearsed(zoo, config, players, data, device, FEW)
+        except PluginError:
+            raise err from None
+        raise ConfigError(
+            f"--batch-images {config.train.batch_images}: a batch of one image fails and one of two does not, as with "
+            f"batch norm; use --batch-images 2 or more, or a network without it ({err})"
+        ) from err
+
+
+def _rehearsed(
+    zoo: Zoo, config: RunConfig, players: Players, data: Dataset, device: torch.device, images: int
+) -> list[str]:
+    setting = data.setting()
+    x = torch.rand(images, *setting.image_shape, generator=rng_for(0, "rehearsal")).to(device) * 2 - 1
+    labels = torch.zeros(images, *[setting.attributes] * (setting.attributes > 0), dtype=torch.int64, device=device)
+    known = None if config.train.labelled_images is None else torch.ones(images, dtype=torch.bool)
+
+    networks = (players.autoencoder, players.mixer, players.discriminator, players.objective)
+    autoencoder, mixer, discriminator, objective = deepcopy(networks)
+    contracts = {kind: Contract(kind, config.names[kind], zoo.plugin_of(kind, config.names[kind]))
+                 for kind in ("autoencoder", "discriminator", "mixer", "objective")}  # fmt: skip
+    watched_f = WatchedAutoEncoder(autoencoder, contracts["autoencoder"], setting.image_shape)
+    watched_mixer = WatchedMixer(mixer, contracts["mixer"], setting.label_width)
+    watched_d = None if discriminator is None else WatchedDiscriminator(discriminator, contracts["discriminator"])
+
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.default_generator.manual_seed(0)
+        shape = CodeShape(images, tuple(players.autoencoder.latent_shape))
+        draws = draw_step(config.train.seed, 0, watched_mixer, shape, images, 0.0, needs=objective.needs,
+                          image_shape=setting.image_shape, labelled=known)  # fmt: skip
+        draws = sent(draws, device)
+        r = resynthesise(
+            x, autoencoder=watched_f, mixer=watched_mixer, partners=draws.partners, draw=draws.mix,
+            needs=objective.needs, labels=labels, label_width=players.label_width, labelled=draws.labelled,
+            second=draws.second, noise=draws.noise,
+        )  # fmt: skip
+        terms = _terms(objective, contracts["objective"], r, watched_d, discriminator, x)
+        _check_gradients(terms, contracts["objective"], players, {
+            "autoencoder": [autoencoder, mixer] if objective.needs.mix else [autoencoder],
+            "discriminator": [discriminator],
+        })  # fmt: skip
+        return _narrow_decoder(watched_f, r.h, data)
+
+
+def _terms(
+    objective: Any, contract: Contract, r: Resynthesis, watched: Any, discriminator: Any, x: Tensor
+) -> dict[str, Terms]:
+    """Both players' terms, each checked to be a named number."""
+    needs: Needs = objective.needs
+    judged = contract.call("judged", objective.judged, r)
+    _check_images(judged, contract, x)
+    if judged and watched is None:
+        raise contract.broken("judged", "judged gives images, but its needs do not say discriminator=True")
+    D = judge(watched, judged)
+    found = {
+        player: contract.call(f"{player}_terms", getattr(objective, f"{player}_terms"), r, D)
+        for player in ("autoencoder", "discriminator")
+    }
+    for player, own in found.items():
+        _check_terms(own, contract, f"{player}_terms")
+    if needs.penalty:
+        penalty = contract.call("discriminator_penalty", objective.discriminator_penalty, x, discriminator)
+        _check_terms(penalty, contract, "discriminator_penalty")
+        found["discriminator"] = {**found["discriminator"], **penalty}
+    return found
+
+
+def _check_images(judged: Any, contract: Contract, x: Tensor) -> None:
+    if not isinstance(judged, Mapping):
+        raise contract.broken("judged", f"judged gives {described(judged)}")
+    for name, images in judged.items():
+        if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[1:] != x.shape[1:]:
+            raise contract.broken(
+                "judged", f"judged[{name!r}] is {described(images)}, and images here are {described(x)}"
+            )
+
+
+def _check_terms(terms: Any, contract: Contract, method: str) -> None:
+    if not isinstance(terms, Mapping):
+        raise contract.broken(method, f"{method} gives {described(terms)}")
+    for name, term in terms.items():
+        if not isinstance(name, str):
+            raise contract.broken(method, f"{method} has a term called {name!r}, which is no text")
+        if not isinstance(term, Tensor) or term.shape != ():
+            raise contract.broken(method, f"{method}[{name!r}] is {described(term)}")
+
+
+def _check_gradients(
+    terms: dict[str, Terms], contract: Contract, players: Players, modules: Mapping[str, list[Any]]
+) -> None:
+    """Each player that has weights has a gradient of its terms, or the optimiser would fail at the first step."""
+    for player, own in terms.items():
+        if not own or player not in players.optimisers:
+            continue
+        method = f"{player}_terms"
+        loss = contract.call(method, total, own)
+        if not loss.requires_grad:
+            raise contract.broken(
+                method,
+                f"no term of {method} ({', '.join(own)}) depends on a weight; detach nothing, the engine does that",
+            )
+        weights = [p for m in modules[player] if isinstance(m, torch.nn.Module) for p in m.parameters()
+                   if p.requires_grad]  # fmt: skip
+        contract.call(method, lambda loss=loss, weights=weights: torch.autograd.grad(
+            loss, weights, retain_graph=True, allow_unused=True))  # fmt: skip
+
+
+def _narrow_decoder(autoencoder: WatchedAutoEncoder, h: Tensor, data: Dataset) -> list[str]:
+    """A warning if no code makes a pixel below 0, as of a decoder that ends in a sigmoid, while data go below.
+
+    The codes of images, the same turned round, and both far larger ones: a decoder that could reach below would.
+    """
+    with torch.no_grad():
+        h = h.detach()
+        pixels = torch.cat([autoencoder.decode(scale * h) for scale in (1.0, -1.0, REACH, -REACH)])
+    low, high = torch.aminmax(pixels)
+    if not low >= 0:
+        return []
+    images = data.train.read(torch.arange(min(FEW, len(data.train))))
+    if bool((to_images(images) >= 0).all()):
+        return []
+    return [
+        f"warning: {autoencoder.contract} makes no pixel below 0 (they are from {low:.2g} to {high:.2g}), and images "
+        "are in [-1, 1]: is there a sigmoid or a relu at its end? End in tanh, or in nothing"
+    ]

@@ -1,0 +1,176 @@
+"""Parts whose calls are checked against their contract, for a rehearsal: a mistake is a PluginError in one line."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import Parameter
+
+from mixzoo.contract import Contract
+from mixzoo.protocols import CodeShape, Draw, Mixed, Scores
+
+
+@dataclass
+class WatchedAutoEncoder:
+    """f and g: codes and images must have the stated shape, and the type and device of what they are made from."""
+
+    part: Any
+    contract: Contract
+    image_shape: tuple[int, int, int]
+
+    def __post_init__(self) -> None:
+        self.latent_shape: tuple[int, ...] = tuple(self.part.latent_shape)
+
+    def parameters(self) -> Iterator[Parameter]:
+        weights: Iterator[Parameter] = self.part.parameters()
+        return weights
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self._checked("encode", x, self.latent_shape)
+
+    def decode(self, h: Tensor) -> Tensor:
+        return self._checked("decode", h, self.image_shape)
+
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        pair = self.contract.call("posterior", self.part.posterior, x)
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise self.contract.broken("posterior", f"posterior gives {described(pair)}")
+        for value in pair:
+            check_like(self.contract, "posterior", value, x, (len(x), *self.latent_shape))
+        return pair
+
+    def _checked(self, method: str, given: Tensor, one: tuple[int, ...]) -> Tensor:
+        found: Tensor = self.contract.call(method, getattr(self.part, method), given)
+        check_like(self.contract, method, found, given, (len(given), *one))
+        return found
+
+
+@dataclass
+class WatchedDiscriminator:
+    """D: it must give Scores of one number an image, and attributes and redrawn images as the contract says."""
+
+    part: Any
+    contract: Contract
+
+    def parameters(self) -> Iterator[Parameter]:
+        weights: Iterator[Parameter] = self.part.parameters()
+        return weights
+
+    def __call__(self, x: Tensor) -> Scores:
+        scores = self.contract.call("__call__", self.part, x)
+        if not isinstance(scores, Scores):
+            raise self.contract.broken("__call__", f"a call gives {described(scores)}, which is no mixzoo.Scores")
+        check_like(self.contract, "__call__", scores.realness, x, (len(x),), "realness")
+        if scores.attributes is not None and tuple(scores.attributes.shape[:1]) != (len(x),):
+            raise self.contract.broken(
+                "__call__",
+                f"attributes of {len(x)} images is {described(scores.attributes)}, not [{len(x)}, attributes]",
+            )
+        if scores.redrawn is not None:
+            check_like(self.contract, "__call__", scores.redrawn, x, tuple(x.shape), "redrawn")
+        return scores
+
+
+@dataclass
+class WatchedMixer:
+    """A mixer: its draws must be tensors, its call must give Mixed of codes and shares of the right shape."""
+
+    part: Any
+    contract: Contract
+    label_width: int
+
+    @property
+    def k(self) -> int:
+        return int(self.part.k)
+
+    def draw(self, shape: CodeShape, rng: Generator) -> Draw:
+        return self._drawn("draw", shape, rng)
+
+    def draw_at(self, shape: CodeShape, rng: Generator, progress: float) -> Draw:
+        if not hasattr(self.part, "draw_at"):
+            return self.draw(shape, rng)
+        return self._drawn("draw_at", shape, rng, progress)
+
+    def at(self, point: Tensor, shape: CodeShape) -> Draw:
+        return self._drawn("at", point, shape)
+
+    def __call__(self, h: Tensor, draw: Draw, labels: Tensor | None = None) -> Mixed:
+        mixed = self.contract.call("__call__", self.part, h, draw, labels)
+        if not isinstance(mixed, Mixed):
+            raise self.contract.broken("__call__", f"a call gives {described(mixed)}; it must `return Mixed(h, share)`")
+        check_like(self.contract, "__call__", mixed.h, h, tuple(h.shape[1:]), "h")
+        self._check_share(mixed.share, h)
+        if mixed.labels is not None:
+            expected = (h.shape[1], self.label_width)
+            if not isinstance(mixed.labels, Tensor) or tuple(mixed.labels.shape) != expected:
+                raise self.contract.broken(
+                    "__call__",
+                    f"labels of the mix are {described(mixed.labels)}, not {list(expected)}: one vector each",
+                )
+        return mixed
+
+    def _drawn(self, method: str, *arguments: Any) -> Draw:
+        draw = self.contract.call(method, getattr(self.part, method), *arguments)
+        tensors = list(draw.values()) if isinstance(draw, Mapping) else [draw]
+        if not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors):
+            raise self.contract.broken(method, f"{method} gives {described(draw)}")
+        found: Draw = draw
+        return found
+
+    def _check_share(self, share: Any, h: Tensor) -> None:
+        fits = isinstance(share, Tensor) and share.ndim == h.ndim and share.is_floating_point()
+        fits = fits and share.shape[:2] == h.shape[:2]
+        if not fits or any(size not in (1, whole) for size, whole in zip(share.shape[2:], h.shape[2:])):
+            raise self.contract.broken(
+                "__call__", f"share of sources {describe_sizes(h)} is {described(share)}; it needs an axis for each of "
+                "theirs, [k, batch, ...], of the same size or of size 1"
+            )  # fmt: skip
+
+
+def check_like(
+    contract: Contract, method: str, found: Any, given: Tensor, shape: tuple[int, ...], what: str = ""
+) -> None:
+    """PluginError if `found` is no tensor of this shape, of the type and on the device of what it was made from."""
+    if isinstance(found, Tensor) and tuple(found.shape) == shape and (found.dtype, found.device) == (
+        given.dtype, given.device
+    ):  # fmt: skip
+        return
+    name = f"{what} of {method}" if what else method
+    expected = f"{_type(given)} {list(shape)}" + (f" on {given.device}" if given.device.type != "cpu" else "")
+    raise contract.broken(method, f"{name} gives {described(found)} for {described(given)}, not {expected}")
+
+
+def check_module(contract: Contract, part: Any) -> None:
+    """PluginError if a network is no torch.nn.Module."""
+    if not isinstance(part, torch.nn.Module):
+        raise contract.broken("build", f"build gives {described(part)}, which is no torch.nn.Module")
+
+
+def check_latent_shape(contract: Contract, shape: Any) -> None:
+    """PluginError if the shape of a code is not the shape of a map or a vector."""
+    is_shape = isinstance(shape, tuple | list | torch.Size) and len(shape) in (1, 3)
+    if not is_shape or not all(type(n) is int and n > 0 for n in shape):
+        raise contract.broken("latent_shape", f"latent_shape is {described(shape)}")
+
+
+def described(value: Any) -> str:
+    """What a value is: type, shape and device of a tensor, else its class, and a short value."""
+    if isinstance(value, Tensor):
+        return f"{_type(value)} {describe_sizes(value)}" + (f" on {value.device}" if value.device.type != "cpu" else "")
+    if value is None or isinstance(value, bool | int | float | str):
+        return repr(value)[:60]
+    if isinstance(value, tuple | list) and len(value) <= 4:
+        inside = ", ".join(map(described, value))
+        return f"({inside})" if isinstance(value, tuple) else f"[{inside}]"
+    return f"a {type(value).__name__}"
+
+
+def describe_sizes(tensor: Tensor) -> str:
+    """The shape of a tensor as a list."""
+    return str(list(tensor.shape))
+
+
+def _type(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
