@@ -120,7 +120,7 @@ def build(
         if option.part:
             values[key] = _part(option, value, where, resolve, registered)
         else:
-            values[key] = _checked(cls, option, value, where)
+            values[key] = checked_value(cls, option, value, where)
     for option in declared.values():
         if option.required and option.name not in values:
             raise ConfigError(f"{where}: {option.name}= is needed, {option.allowed}: {option.help}")
@@ -190,7 +190,8 @@ def _having(key: str, known: Mapping[str, Collection[str]]) -> str:
     return f" It is an option of {', '.join(having)}" if having else ""
 
 
-def _checked(cls: type, option: Option, value: object, where: str) -> object:
+def checked_value(cls: type, option: Option, value: object, where: str) -> object:
+    """The value as the option of the dataclass takes it; raises ConfigError, with what is allowed, if it does not."""
     from pydantic import ValidationError
 
     adapter = _adapter(cls, option.name)

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from mixzoo.errors import ConfigError
 from mixzoo.options import Option, checked_value, options_of
-from mixzoo.testing.passes import ObjectiveCase, _settings, objective_of
+from mixzoo.testing.passes import ObjectiveCase, objective_of, settings_of
 
 CLOSE = 1e-9  # of two numbers in float64 that are one
-NUMBERS = (0.0, 0.25, 0.5, 1.0, 2.0, 7.0)  # tried as values of an option, as far as it takes them
-INTEGERS = (0, 1, 2, 3, 5)
-SEEDS = (0, 4)  # even: every label is known
+NUMBERS = (0.0, 0.5, 3.0)  # tried as values of an option, as far as it takes them
+INTEGERS = (0, 1, 2, 5)
+SEED = 4  # even: every label is known
 
 
 def check_every_option_is_read(part: Any) -> None:
@@ -63,8 +63,8 @@ def _mark(part: Any, name: str, value: Any) -> tuple[Any, ...] | None:
     """All that the objective with this value needs, judges and adds up; None if it refuses the value here."""
     try:
         other = replace(part, **{name: value})
-        marks = [_of_pass(ObjectiveCase(other, setting, 3, "position", 3, seed))
-                 for setting in _settings(other) for seed in SEEDS]  # fmt: skip
+        grey = [setting for setting in settings_of(other) if setting.image_shape[0] == 1]
+        marks = [_of_pass(ObjectiveCase(other, setting, 3, "position", 3, SEED)) for setting in grey]
     except (ValueError, AssertionError):
         return None
     return tuple(item for mark in marks for item in mark)

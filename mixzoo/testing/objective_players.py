@@ -97,7 +97,7 @@ def _redrawn(case: ObjectiveCase) -> Iterator[tuple[str, float]]:
     run = case.a_pass()
     judged = case.objective.judged(run.r)
     D = run.judge(judged)
-    names = [name for name in fakes_of(case.a_pass(), case.objective.judged(case.a_pass().r)) if name in D.redrawn]
+    names = [name for name in fakes_of(run, judged) if name in D.redrawn]
     redrawn = [D.redrawn[name] for name in names]
     by_player = (
         _grads(getattr(case.objective, f"{player}_terms")(run.r, D), redrawn)

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from mixzoo.protocols import Needs, Objective, Scores, Terms
+from mixzoo.testing import objective_players as players
+from mixzoo.testing.objective_options import check_every_option_is_read, has_options
 from mixzoo.testing.passes import (
     READINGS,
     ObjectiveCase,
@@ -264,18 +266,21 @@ def check_extreme_scores_give_finite_terms(case: ObjectiveCase) -> None:
 
 def check_the_order_of_the_batch_does_not_matter(case: ObjectiveCase) -> None:
     """With the examples in another order every term stays the same."""
-    first, second = (played(case.objective, case.a_pass(reverse=reverse)) for reverse in (False, True))
-    for player in PLAYERS:
-        for name, term in first[player].items():
-            assert gap(second[player][name], term) <= ROUNDING, (
-                f"{player} term {name!r} is {term.item():.6g} and, with the batch in reverse, "
-                f"{second[player][name].item():.6g}; pair each example with its own"
-            )
+    first = played(case.objective, case.a_pass())
+    orders = {"in reverse": case.a_pass(reverse=True), "begun at its second example": case.a_pass(turn=-1)}
+    for order, run in orders.items():
+        second = played(case.objective, run)
+        for player in PLAYERS:
+            for name, term in first[player].items():
+                assert gap(second[player][name], term) <= ROUNDING, (
+                    f"{player} term {name!r} is {term.item():.6g} and, with the batch {order}, "
+                    f"{second[player][name].item():.6g}; pair each example with its own, labels too"
+                )
 
 
 def check_terms_are_means_over_examples(case: ObjectiveCase) -> None:
     """Terms of a batch are the means of those of its halves, so that several processes may share it; or whole_batch."""
-    case = replace(case, batch=4, seed=case.seed // 2 * 2)  # an even seed: all labels are known
+    case = replace(case, batch=4).all_labelled()
     whole, *halves = (every_term(case, half) for half in (None, 0, 1))
     for name, term in whole.items():
         mean = (halves[0][name] + halves[1][name]) / 2
@@ -338,8 +343,16 @@ objective_checks: tuple[Check, ...] = (
             check_scores_teach_the_discriminator,
             check_every_judged_image_is_used,
             check_extreme_scores_give_finite_terms,
+            players.check_the_players_want_opposite_scores_of_a_fake,
+            players.check_d_is_taught_to_tell_images_apart,
+            players.check_every_fake_teaches_both_players,
         ),
     ),
+    _check(players.check_each_term_reaches_the_auto_encoder),
+    _check(players.check_terms_pull_together_what_they_compare),
+    _check(players.check_labels_are_of_their_own_image, applies=players.classifies),
+    _check(players.check_unknown_labels_teach_nothing, applies=players.classifies),
+    check_from(check_every_option_is_read, "objective", applies=has_options),
     _check(check_terms_are_means_over_examples, applies=means_over_examples),
     _check(check_a_penalty_is_terms_of_the_discriminator, applies=penalises),
 )

@@ -4,7 +4,7 @@ What an objective is tried on: everything that its terms may depend on is a leaf
 of the pass is noted.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
@@ -74,6 +74,15 @@ class Pass:
         )
         return self.judgement
 
+    def judge_at(self, judged: Images, level: float) -> Judgement:
+        """What D says, but every raw score is `level`, a leaf of its own."""
+        said = self.judge(judged)
+        scores = {
+            name: torch.full_like(score, level).detach().requires_grad_() for name, score in said.realness.items()
+        }
+        self.judgement = Judgement(scores, said.attributes, said.redrawn)
+        return self.judgement
+
     @property
     def scores(self) -> list[Tensor]:
         """All that D said."""
@@ -102,23 +111,33 @@ class ObjectiveCase:
         """The objective itself."""
         return objective_of(self.part, self.setting)
 
+    def all_labelled(self) -> "ObjectiveCase":
+        """The same case with a label that the objective may use on every example."""
+        return replace(self, seed=self.seed // 2 * 2)
+
     def a_pass(
         self,
         *,
         dtype: torch.dtype = torch.float64,
         offset: float = 0.0,
         reverse: bool = False,
+        turn: int = 0,
         half: int | None = None,
         leaves: bool = True,
         moved: Mapping[str, Tensor] = {},
+        changed: Mapping[str, Callable[[Tensor], Tensor]] = {},
     ) -> Pass:
-        """The same pass every time: with only what the objective needs, in reverse, or with some leaf moved.
+        """The same pass every time: with only what the objective needs, in another order, or with some leaf moved.
 
-        `half` 0 or 1 leaves only the first or the second half of the batch.
+        `reverse` is the batch from its end, `turn` the batch begun at another example; `half` 0 or 1 leaves only the
+        first or the second half of it. `moved` is added to leaves; `changed` makes another of any tensor, such as y.
         """
         tensors = {name: t.to(dtype, copy=True) if t.is_floating_point() else t for name, t in self._tensors.items()}
+        tensors |= {name: change(tensors[name]) for name, change in changed.items()}
         if reverse:
             tensors = {name: t.flip(1 if name == "share" else 0) for name, t in tensors.items()}
+        if turn:
+            tensors = {name: t.roll(turn, 1 if name == "share" else 0) for name, t in tensors.items()}
         if half is not None:
             tensors = {name: t.chunk(2, 1 if name == "share" else 0)[half] for name, t in tensors.items()}
         trained = {name: t for name, t in tensors.items() if name not in CONSTANTS}
@@ -200,7 +219,7 @@ def objective_cases(part: Any) -> Any:
     return st.builds(
         ObjectiveCase,
         st.just(part),
-        setting=st.sampled_from(_settings(part)),
+        setting=st.sampled_from(settings_of(part)),
         k=st.integers(2, 4),
         spread=st.sampled_from(("example", "map", "position")),
         batch=st.sampled_from((2, 3, 5)),
@@ -208,7 +227,7 @@ def objective_cases(part: Any) -> Any:
     )
 
 
-def _settings(part: Any) -> list[Setting]:
+def settings_of(part: Any) -> list[Setting]:
     """Settings that the objective takes: of classes and, where it takes them, of attributes."""
     classes = settings_taken(part, LATENTS, SIZES)
     attributes = [replace(setting, classes=0, attributes=2) for setting in classes]

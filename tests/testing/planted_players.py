@@ -1,0 +1,384 @@
+"""Objectives whose players do not play against each other, or whose options are not read: bug, objective, check, words.
+
+SOUND are correct ones of other forms, which every check must let pass.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Ge, Gt
+from planted_objectives import Autoencode, Everything, Penalises, Resynthesise, classified, fake, real
+from torch.nn.functional import cosine_similarity, l1_loss, mse_loss, relu, softplus
+
+from mixzoo import Needs
+
+
+def playing(name, fool=real, of_real=real, of_fake=fake, base=Resynthesise, **more):
+    """Resynthesise with other losses: `fool` of the auto-encoder, `of_real` and `of_fake` of D."""
+
+    def autoencoder_terms(self, r, D):
+        return {"reconstruct": mse_loss(r.x_rec, r.x), "fool_mix": fool(D["mix"])}
+
+    def discriminator_terms(self, r, D):
+        return {"real": of_real(D["real"]), "fake_mix": of_fake(D["mix"])}
+
+    methods = {"autoencoder_terms": autoencoder_terms, "discriminator_terms": discriminator_terms}
+    return type(name, (base,), methods | more)
+
+
+def near(target):
+    return lambda score: (score - target).square().mean()
+
+
+def up(score):
+    return -score.mean()
+
+
+def down(score):
+    return score.mean()
+
+
+def hinge_real(score):
+    return relu(1 - score).mean()
+
+
+def hinge_fake(score):
+    return relu(1 + score).mean()
+
+
+def alpha(r):
+    return 1 - r.share.flatten(2).mean(2).amax(0)
+
+
+class HidesFromNobody(Resynthesise):
+    """A critic of alpha that the auto-encoder helps."""
+
+    def autoencoder_terms(self, r, D):
+        return {"reconstruct": mse_loss(r.x_rec, r.x), "hide": mse_loss(D["mix"], alpha(r))}
+
+    def discriminator_terms(self, r, D):
+        return {"regress": mse_loss(D["mix"], alpha(r)), "zero": D["real"].square().mean()}
+
+
+class BothRedrawFakes(Resynthesise):
+    """D redraws fakes as well as it can."""
+
+    @property
+    def needs(self):
+        return replace(super().needs, redrawn=True)
+
+    def autoencoder_terms(self, r, D):
+        return {"reconstruct": mse_loss(r.x_rec, r.x), "redraw": l1_loss(D.redrawn["mix"], r.x_mix)}
+
+    def discriminator_terms(self, r, D):
+        return {"redraw": l1_loss(D.redrawn["real"], r.x) + 0.5 * l1_loss(D.redrawn["mix"], r.x_mix)}
+
+
+class ThreeJudged(Resynthesise):
+    """Nothing wrong: reconstructions are judged too."""
+
+    def judged(self, r):
+        return super().judged(r) | {"rec": r.x_rec}
+
+    def autoencoder_terms(self, r, D):
+        return super().autoencoder_terms(r, D) | {"fool_rec": real(D["rec"])}
+
+    def discriminator_terms(self, r, D):
+        return super().discriminator_terms(r, D) | {"fake_rec": fake(D["rec"])}
+
+
+class FoolsWithReal(Resynthesise):
+    def autoencoder_terms(self, r, D):
+        return {"reconstruct": mse_loss(r.x_rec, r.x), "fool": softplus(-D["real"]).mean()}
+
+
+class FoolsAnotherFake(ThreeJudged):
+    """Mixes are the fakes of D, and reconstructions those of the auto-encoder."""
+
+    def autoencoder_terms(self, r, D):
+        return {"reconstruct": mse_loss(r.x_rec, r.x), "fool": real(D["rec"])}
+
+    def discriminator_terms(self, r, D):
+        return Resynthesise.discriminator_terms(self, r, D)
+
+
+class FoolsOneOfTwo(ThreeJudged):
+    def autoencoder_terms(self, r, D):
+        return Resynthesise.autoencoder_terms(self, r, D)
+
+
+class FoolsNobody(Resynthesise):
+    def autoencoder_terms(self, r, D):
+        return {"reconstruct": mse_loss(r.x_rec, r.x)}
+
+
+class NeverCallsItFake(ThreeJudged):
+    def discriminator_terms(self, r, D):
+        return Resynthesise.discriminator_terms(self, r, D)
+
+
+class CallsReconstructionsReal(ThreeJudged):
+    """One of two fakes is real to D."""
+
+    def discriminator_terms(self, r, D):
+        return Resynthesise.discriminator_terms(self, r, D) | {"rec": real(D["rec"])}
+
+
+class AddsNothing(Autoencode):
+    def autoencoder_terms(self, r, D):
+        return super().autoencoder_terms(r, D) | {"size": 0 * r.h.square().mean()}
+
+
+class AddsARoundedTerm(Autoencode):
+    def autoencoder_terms(self, r, D):
+        return super().autoencoder_terms(r, D) | {"levels": (4 * r.x_rec).round().square().mean()}
+
+
+class AddsARealScore(Resynthesise):
+    def autoencoder_terms(self, r, D):
+        return super().autoencoder_terms(r, D) | {"match": D["real"].square().mean()}
+
+
+class PushesAway(Autoencode):
+    def autoencoder_terms(self, r, D):
+        return {"reconstruct": -mse_loss(r.x_rec, r.x)}
+
+
+class PushesAwayByCosine(Autoencode):
+    def autoencoder_terms(self, r, D):
+        return {"reconstruct": cosine_similarity(r.x_rec.flatten(1), r.x.flatten(1)).mean()}
+
+
+class PushesCodesAway(Resynthesise):
+    needs = Needs(mix=True, discriminator=True, reencode=True)
+
+    def autoencoder_terms(self, r, D):
+        return super().autoencoder_terms(r, D) | {"consistency": -l1_loss(r.h_mix_rec, r.h_mix)}
+
+
+class ReconstructsAnother(Autoencode):
+    def autoencoder_terms(self, r, D):
+        return {"reconstruct": mse_loss(r.x_rec, r.x.flip(0))}
+
+
+class LabelsOfAnother(Everything):
+    def autoencoder_terms(self, r, D):
+        own = classified(D.attributes["mix"], r.y_mix.flip(0), r.labelled_mix.flip(0))
+        return super().autoencoder_terms(r, D) | {"classify": own}
+
+
+class LabelsOfTheNext(Everything):
+    def discriminator_terms(self, r, D):
+        own = classified(D.attributes["real"], r.y.roll(1, 0), r.labelled & r.labelled.roll(1, 0))
+        return super().discriminator_terms(r, D) | {"classify": own}
+
+
+class LabelsOfOneSource(Everything):
+    def autoencoder_terms(self, r, D):
+        own = classified(D.attributes["mix"], r.y, r.labelled)
+        return super().autoencoder_terms(r, D) | {"classify": own + 0 * r.y_mix.sum()}
+
+
+class LabelsOfMixes(Everything):
+    def discriminator_terms(self, r, D):
+        own = classified(D.attributes["real"], r.y_mix, r.labelled_mix)
+        return super().discriminator_terms(r, D) | {"classify": own}
+
+
+class LabelsOfNobody(Everything):
+    def discriminator_terms(self, r, D):
+        own = classified(D.attributes["real"], torch.full_like(r.y, 0.5), r.labelled)
+        return super().discriminator_terms(r, D) | {"classify": own}
+
+
+class LabelsNotKnown(Everything):
+    def discriminator_terms(self, r, D):
+        own = classified(D.attributes["real"], r.y, torch.ones_like(r.labelled))
+        return super().discriminator_terms(r, D) | {"classify": own}
+
+
+class MixLabelsNotKnown(Everything):
+    def autoencoder_terms(self, r, D):
+        own = classified(D.attributes["mix"], r.y_mix, torch.ones_like(r.labelled))
+        return super().autoencoder_terms(r, D) | {"classify": own}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weighted(Penalises):
+    """Nothing wrong: every option is read."""
+
+    lam: Annotated[float, Gt(0), "weight of reconstruction"] = 10.0
+    beta: Annotated[float, Ge(0), "weight of the consistency"] = 1.0
+    r1: Annotated[float, Ge(0), "weight of the penalty"] = 1.0
+    norm: Annotated[Literal["l1", "l2"], "of a reconstruction"] = "l1"
+    power: Annotated[int, Ge(1), "of the scores"] = 1
+    rec: Annotated[bool, "judge reconstructions too"] = False
+    noise: Annotated[float, Ge(0), "on the images"] = 0.0
+    margin: Annotated[float, Gt(0), "of the consistency, 0.01 when not given"] | None = None
+
+    @property
+    def needs(self):
+        return Needs(mix=True, discriminator=True, reencode=self.beta > 0, penalty=self.r1 > 0, input_noise=self.noise)
+
+    def judged(self, r):
+        return super().judged(r) | ({"rec": r.x_rec} if self.rec else {})
+
+    def autoencoder_terms(self, r, D):
+        far = l1_loss(r.x_rec, r.x) if self.norm == "l1" else mse_loss(r.x_rec, r.x)
+        terms = {"reconstruct": self.lam * far, "fool_mix": real(D["mix"]) * self.power}
+        if self.beta > 0:
+            margin = 0.01 if self.margin is None else self.margin
+            terms["consistency"] = self.beta * relu(mse_loss(r.h_mix_rec, r.h_mix, reduction="none") - margin).mean()
+        return terms | ({"fool_rec": real(D["rec"])} if self.rec else {})
+
+    def discriminator_terms(self, r, D):
+        return super().discriminator_terms(r, D) | ({"fake_rec": fake(D["rec"])} if self.rec else {})
+
+    def of(self, slope):
+        return self.r1 / 2 * super().of(slope)
+
+
+def ignoring(option):
+    """Weighted, which takes the option for its default whatever it is."""
+
+    class Ignores(Weighted):
+        """An option that nothing reads."""
+
+        def __getattribute__(self, name):
+            return Weighted.__dataclass_fields__[option].default if name == option else super().__getattribute__(name)
+
+    return type(f"Ignores_{option}", (Ignores,), {})
+
+
+class OnOrOff(Weighted):
+    """beta switches its term on, and does not weigh it."""
+
+    def autoencoder_terms(self, r, D):
+        return replace(Weighted(), lam=self.lam, norm=self.norm, beta=float(self.beta > 0)).autoencoder_terms(r, D)
+
+
+class ThreeNormsAreTwo(Weighted):
+    """l2 is l1."""
+
+    def autoencoder_terms(self, r, D):
+        return super().autoencoder_terms(r, D) | {"reconstruct": self.lam * l1_loss(r.x_rec, r.x)}
+
+
+OPPOSITE = "the_players_want_opposite_scores_of_a_fake"
+APART = "d_is_taught_to_tell_images_apart"
+BOTH = "every_fake_teaches_both_players"
+REACHES = "each_term_reaches_the_auto_encoder"
+PULL = "terms_pull_together_what_they_compare"
+OWN = "labels_are_of_their_own_image"
+UNKNOWN = "unknown_labels_teach_nothing"
+READ = "every_option_is_read"
+ORDER = "the_order_of_the_batch_does_not_matter"
+
+PLANTED_PLAYERS = [
+    ("D calls fakes real", playing("DFlipped", of_fake=real), OPPOSITE, "both players want D's score of 'mix' higher"),
+    ("D calls fakes real, hinge", playing("Hinge", up, hinge_real, hinge_real), OPPOSITE, "'mix' higher"),
+    ("D calls fakes real, squares", playing("Squares", near(1), near(1), near(1)), OPPOSITE, "at the same value"),
+    ("fools by the fakes' loss", playing("AFlipped", fool=fake), OPPOSITE, "want D's score of 'mix' lower"),
+    ("fools by a score", playing("Linear", down, hinge_real, hinge_fake), OPPOSITE, "want D's score of 'mix' lower"),
+    ("fools by squares of 0", playing("Zero", near(0), near(1), near(0)), OPPOSITE, "'mix' at the same value"),
+    ("helps a critic", HidesFromNobody, OPPOSITE, "'mix' at the same value"),
+    ("helps D redraw", BothRedrawFakes, OPPOSITE, "both players want 'mix' redrawn alike"),
+    ("one of two fakes is real", CallsReconstructionsReal, OPPOSITE, "D's score of 'rec' higher"),
+    ("all are fake to D", playing("AllFake", of_real=fake), APART, r"all it judges \(real, mix\) to go the same way"),
+    ("all are fake, hinge", playing("AllHinge", up, hinge_fake, hinge_fake), APART, "go the same way"),
+    ("all are fake, squares", playing("AllSquares", near(1), near(0), near(0)), APART, "go the same way"),
+    ("all are fake, linear", playing("AllLinear", up, down, down), APART, "go the same way"),
+    ("fools with the real images", FoolsWithReal, BOTH, r"no term of the auto-encoder is of .* a fake \(mix\)"),
+    ("fools nobody", FoolsNobody, BOTH, "so D teaches it nothing"),
+    ("fools with another fake", FoolsAnotherFake, BOTH, "no term of D is of 'rec'"),
+    ("fools one of two", FoolsOneOfTwo, BOTH, "'rec' is a fake, and no term of the auto-encoder makes it pass"),
+    ("never calls it fake", NeverCallsItFake, BOTH, "no term of D is of 'rec'"),
+    ("a term times 0", AddsNothing, REACHES, "'size' has no slope at anything"),
+    ("a rounded term", AddsARoundedTerm, REACHES, "'levels' has no slope at anything"),
+    ("a term of real scores", AddsARealScore, REACHES, "'match' depends on nothing that f, g or a mixer makes"),
+    ("pushes away", PushesAway, PULL, "push a reconstruction to its image away"),
+    ("pushes away by cosine", PushesAwayByCosine, PULL, "push a reconstruction to its image away"),
+    ("pushes codes away", PushesCodesAway, PULL, "push the code of a decoded mix to the mix away"),
+    ("reconstructs another", ReconstructsAnother, ORDER, "begun at its second example"),
+    ("labels of another", LabelsOfAnother, ORDER, "'classify' is .* begun at its second example"),
+    ("labels of the next", LabelsOfTheNext, ORDER, "'classify' is .* pair each example with its own, labels too"),
+    ("labels of one source", LabelsOfOneSource, OWN, "whose label is r.y_mix, and does not change with r.y_mix"),
+    ("labels of mixes for real", LabelsOfMixes, OWN, "whose label is r.y, and does not change with r.y"),
+    ("labels of nobody", LabelsOfNobody, OWN, "whose label is r.y, and does not"),
+    ("labels that are not known", LabelsNotKnown, UNKNOWN, r"D.attributes\['real'\] of an example whose label is not"),
+    ("mixes of labels not known", MixLabelsNotKnown, UNKNOWN, r"\['mix'\] .* multiply by r.labelled_mix"),
+    *((f"{option} is not read", ignoring(option), READ, f"option {option}=.* does just what {option}=")
+      for option in ("lam", "beta", "r1", "norm", "power", "rec", "noise", "margin")),
+    ("a switch for a weight", OnOrOff, READ, "option beta=.* does just what beta="),
+    ("two choices are one", ThreeNormsAreTwo, READ, "option norm='l1' does just what norm='l2' does"),
+]  # fmt: skip
+
+
+class Relativistic(Resynthesise):
+    """Each score against the mean of the others (Jolicoeur-Martineau 2018)."""
+
+    def autoencoder_terms(self, r, D):
+        return {"reconstruct": l1_loss(r.x_rec, r.x), "fool": softplus(D["real"] - D["mix"]).mean()}
+
+    def discriminator_terms(self, r, D):
+        return {"apart": softplus(D["mix"] - D["real"]).mean()}
+
+
+class Critic(Resynthesise):
+    """A critic of alpha, which the auto-encoder hides."""
+
+    def judged(self, r):
+        return {"mix": r.x_mix, "blend": 0.2 * r.x + 0.8 * r.x_rec}
+
+    def autoencoder_terms(self, r, D):
+        return {"reconstruct": mse_loss(r.x_rec, r.x), "hide": 0.5 * D["mix"].square().mean()}
+
+    def discriminator_terms(self, r, D):
+        return {"regress": mse_loss(D["mix"], alpha(r)), "zero": D["blend"].square().mean()}
+
+
+class Equilibrium(Resynthesise):
+    """D redraws real images and spoils fakes (Berthelot et al. 2017)."""
+
+    @property
+    def needs(self):
+        return replace(super().needs, redrawn=True)
+
+    def autoencoder_terms(self, r, D):
+        return {"reconstruct": mse_loss(r.x_rec, r.x), "redraw": l1_loss(D.redrawn["mix"], r.x_mix)}
+
+    def discriminator_terms(self, r, D):
+        return {"redraw": l1_loss(D.redrawn["real"], r.x) - 0.3 * l1_loss(D.redrawn["mix"], r.x_mix)}
+
+
+class FreeBits(Autoencode):
+    """A divergence that is free up to a bound, by cosine."""
+
+    needs = Needs(posterior=True)
+
+    def autoencoder_terms(self, r, D):
+        prior = (r.mean.square() + r.log_variance.exp() - r.log_variance - 1).flatten(1).sum(1) / 2
+        cosine = cosine_similarity(r.x_rec.flatten(1), r.x.flatten(1))
+        return {"reconstruct": 1 - cosine.mean(), "prior": relu(prior - 20).mean()}
+
+
+class ClassNumbers(Everything):
+    """The labels by number, for classes."""
+
+    def discriminator_terms(self, r, D):
+        if r.labels.ndim > 1:
+            return super().discriminator_terms(r, D)
+        own = torch.nn.functional.cross_entropy(D.attributes["real"], r.labels, reduction="none")
+        return super().discriminator_terms(r, D) | {"classify": (own * r.labelled).mean()}
+
+
+SOUND = [
+    *(ThreeJudged, Weighted, Relativistic, Critic, Equilibrium, FreeBits, ClassNumbers),
+    playing("Wasserstein", up, up, down),
+    playing("LeastSquares", near(1), near(1), near(0)),
+    playing("Hinge", up, hinge_real, hinge_fake),
+    playing("TurnedRound", fake, fake, real),
+    playing("Smoothed", near(0.9), near(0.9), near(-0.9)),
+    playing("Saturating", lambda score: -fake(score), real, fake),
+]
