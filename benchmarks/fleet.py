@@ -14,6 +14,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -24,10 +25,14 @@ CLOCK = ("elapsed_seconds", "images_per_second")
 SMALL = ["--steps", "200", "--evaluate-every", "100", "--log-every", "20"]  # of digits, where nothing else is asked for
 
 
-def seconds(*arguments: str) -> float:
-    """Of a whole command."""
+def seconds(*arguments: str, env: Mapping[str, str] | None = None) -> float:
+    """Of a whole command; RuntimeError with the last line that it printed if it fails."""
     began = monotonic()
-    subprocess.run([sys.executable, "-m", "mixzoo", *arguments], check=True, stdout=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "mixzoo", *arguments]
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=env)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [""])[-1]
+        raise RuntimeError(f"mixzoo {arguments[0]} ended with {done.returncode}: {last}")
     return monotonic() - began
 
 

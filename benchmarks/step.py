@@ -49,14 +49,17 @@ def refuse_wrong(case: Case, names: list[str], data: Placed) -> None:
             sys.exit(f"{case.method}, {name}: gradients differ by {found} from the plain trainer's; nothing is timed")
 
 
-def times_of(case: Case, names: list[str], data: Placed, repeats: int, workers: int | None) -> dict[str, Times]:
+def times_of(
+    case: Case, names: list[str], data: Placed, repeats: int, workers: int | None, *, each: int = 1
+) -> dict[str, Times]:
+    """Of the plain trainer and of the variants, by turns of `each` steps."""
     with ExitStack() as stack:
         steppers = {name: stack.enter_context(ours(case, name, data)) for name in names}
         first = next(iter(steppers.values()))
         steps: dict[str, Step] = {PLAIN: wrapped(plain_step(case, first, workers), as_torch_is)}
         for name, step in steppers.items():
             steps[name] = wrapped(step if workers is None else step.logged, VARIANTS[name].around)
-        return interleaved(steps, first.device, repeats=repeats)
+        return interleaved(steps, first.device, repeats=repeats, each=each)
 
 
 def rows_of(case: Case, times: dict[str, Times], device: torch.device) -> list[dict[str, Any]]:

@@ -1,0 +1,240 @@
+"""The rows of gpu_day.py: each gives its cells one by one, and a cell that fails says so and hides no other."""
+
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+
+import step as step_script
+from cases import METHODS, VARIANTS, ZOO, Case
+from gpu_day_runs import MPS, NEEDS_GPU, Cell, Day, attempted, readme, resumed, sweep
+from mixzoo.benchmark.counting import counted
+from mixzoo.benchmark.steps import read, stepper
+from mixzoo.benchmark.table import machine, measured
+from mixzoo.config import RunConfig
+from mixzoo.data.places import Placed
+from mixzoo.run import pick_device
+from mixzoo.training.step import parameters_of
+from scaling import NESTED
+
+TOLERANCE = 1e-2  # of a reported term after as many steps as `Day.steps`, relative or of 1
+
+# Every objective with the parts that it asks for, and every mixer; a test compares the names with those installed.
+OBJECTIVES: dict[str, dict[str, str]] = {
+    "ae": {},
+    "dae": {},
+    "aegan": {},
+    "amr": {},
+    "amr:gan=ls": {},
+    "amr:gan=hinge": {},
+    "amr:r1=1": {},
+    "amr:beta=0.5": {},
+    "amr:dropout=0.1": {},
+    "amr_supervised": {"mixer": "label"},
+    "acai": {},
+    "acai:variant=amr": {},
+    "gaia": {"discriminator": "autoencoding"},
+    "vae": {"autoencoder": "vae"},
+    "vae:likelihood=bernoulli": {"autoencoder": "vae"},
+}
+MIXERS = [NESTED.get(offer.name, offer.name) for offer in ZOO.of_kind("mixer")]
+
+
+def device_and_versions(day: Day) -> Iterator[Cell]:
+    """The device and what is installed, a line each."""
+    device = pick_device(day.device)
+    found = machine(device, torch.get_num_threads())
+    if device.type == "cuda":
+        card = torch.cuda.get_device_properties(device)
+        found |= {"capability": f"{card.major}.{card.minor}", "memory": f"{card.total_memory / 1e9:.0f} GB"}
+        found |= {"CUDA of torch": torch.version.cuda, "cuDNN": torch.backends.cudnn.version()}
+        found["bf16"] = torch.cuda.is_bf16_supported()
+    found[MPS] = shutil.which(MPS) is not None
+    for name, value in found.items():
+        yield {"what": name, "value": str(value)}
+
+
+def objectives(day: Day) -> Iterator[Cell]:
+    """Every objective: twenty steps of the graph engine against the eager one."""
+    yield from agreements(day, [{"objective": spec, "mixer": "mixup"} | flags for spec, flags in OBJECTIVES.items()])
+
+
+def mixers(day: Day) -> Iterator[Cell]:
+    """Every mixer, with the objective `amr`."""
+    yield from agreements(day, [{"objective": "amr", "mixer": spec} for spec in MIXERS])
+
+
+def agreements(day: Day, several: list[dict[str, str]]) -> Iterator[Cell]:
+    """How far each other way to run the steps is from the eager one, and, for scale, that one from itself."""
+    placed = read(day.config({}), pick_device(day.device))
+    for flags in several:
+        cell: Cell = {name: flags[name] for name in ("objective", "mixer")}
+        yield attempted(cell, partial(agreement, day, flags, placed))
+
+
+def agreement(day: Day, flags: Mapping[str, str], placed: Placed) -> Cell:
+    """The greatest difference of a reported term; RuntimeError if it is more than TOLERANCE."""
+    eager = reports(day.config(flags, engine="eager", precision="fp32"), placed, day.steps)
+    again = furthest(reports(day.config(flags, engine="eager", precision="fp32"), placed, day.steps), eager)
+    found: Cell = {"eager again": f"{again:.1e}", "graph": NEEDS_GPU, "tolerance": f"{TOLERANCE:.0e}"}
+    differences = [again]
+    if day.on_gpu:
+        far = furthest(reports(day.config(flags, engine="graph", precision="fp32"), placed, day.steps), eager)
+        found["graph"] = f"{far:.1e}"
+        differences.append(far)
+    if not all(far <= TOLERANCE for far in differences):  # a NaN is no agreement
+        raise RuntimeError(f"after {day.steps} steps: " + ", ".join(f"{name} {value}" for name, value in found.items()))
+    return found
+
+
+def reports(config: RunConfig, placed: Placed, steps: int) -> list[dict[str, float]]:
+    """What each step reports, and the norm of each player's weights after it."""
+    with stepper(ZOO, config, placed) as step:
+        found = []
+        for _ in range(steps):
+            found.append({name: value.item() for name, value in step().items()})
+            for player, optimiser in step.players.optimisers.items():
+                weights = torch.cat([p.detach().flatten() for p in parameters_of(optimiser)])
+                found[-1][f"weights of {player}"] = weights.norm().item()
+        return found
+
+
+def furthest(found: list[dict[str, float]], expected: list[dict[str, float]]) -> float:
+    """The greatest difference, relative or of 1; NaN if any value is."""
+    differences = [
+        abs(one[name] - value) / max(1.0, abs(value))
+        for one, own in zip(found, expected)
+        for name, value in own.items()
+    ]
+    return max(differences, key=lambda value: float("inf") if value != value else value)
+
+
+def step_times(method: str, engines: tuple[str, ...], day: Day) -> Iterator[Cell]:
+    """Ways to run a step of the method, each against the plain trainer by turns."""
+    data = None
+    for batch in day.batches:
+        case = day.case(method, batch)
+        data = data or case.data()
+        for engine in engines:
+            for precision in ("fp32", "tf32", "bf16"):
+                cell: Cell = {"method": method, "batch": batch, "engine": engine, "precision": precision}
+                if not day.on_gpu and (engine == "graph" or precision == "tf32"):
+                    yield cell | {"of the plain trainer": NEEDS_GPU}
+                else:
+                    yield attempted(cell, partial(against_plain, day, case, f"{engine} {precision}", data))
+
+
+def against_plain(day: Day, case: Case, variant: str, data: Placed) -> Cell:
+    repeats, each = (2, 1) if day.quick else (7, 4)
+    device = pick_device(day.device)
+    times = step_script.times_of(case, [variant], data, repeats, None, each=each)
+    plain, found = step_script.rows_of(case, times, device)
+    return {
+        "of the plain trainer": step_script.three(found["of_plain"], 2),
+        "ms": step_script.three(found["wall_ms"], 2),
+        "plain, ms": f"{plain['wall_ms'][1]:.2f}",
+        "images/s": f"{found['images_per_second']:.0f}",
+    }
+
+
+def kernels(day: Day) -> Iterator[Cell]:
+    """What a step launches, and how near it is to what the device could do at best."""
+    engines = ("eager", "graph") if day.on_gpu else ("eager",)
+    for method in ["AMR k=2"] if day.quick else METHODS:
+        for engine in engines:
+            numbers: dict[str, object] = {"engine": engine}
+            config = day.case(method).config(replace(VARIANTS["ours"], numbers=numbers))
+            yield attempted({"method": method, "engine": engine}, partial(kernels_of, day, config))
+    if not day.on_gpu:
+        yield {"method": "AMR k=2", "engine": "graph", "launched": NEEDS_GPU}
+
+
+def kernels_of(day: Day, config: RunConfig) -> Cell:
+    (row,) = measured(ZOO, [("", config)], repeats=2 if day.quick else 3)
+    return {
+        "launched": f"{row.launched} {'kernels' if day.on_gpu else 'operations'}",
+        "ms": f"{row.wall_ms.median:.2f}",
+        "floor, ms": f"{row.floor_ms:.2f} ({row.floor_limit})",
+        "of the floor": f"{row.of_floor:.2f}",
+        "GFLOP/s": f"{row.gflop_per_second:.0f}",
+    }
+
+
+def recompute(day: Day) -> Iterator[Cell]:
+    """Memory at the peak of a step with --recompute and without."""
+    without: dict[str, float] = {}
+    for engine in ("eager", "graph"):
+        for variant in ("ours", "recompute"):
+            cell: Cell = {"engine": engine, "--recompute": "on" if variant == "recompute" else "off"}
+            if engine == "graph" and not day.on_gpu:
+                yield cell | {"peak, MB": NEEDS_GPU}
+                continue
+
+            def work(engine: str = engine, variant: str = variant) -> Cell:
+                peak = peak_mb(day, engine, variant)
+                without.setdefault(engine, peak)
+                return {"peak, MB": f"{peak:.1f}", "of without": f"{peak / without[engine]:.2f}"}
+
+            yield attempted(cell, work)
+
+
+def peak_mb(day: Day, engine: str, variant: str) -> float:
+    """MB that the allocator held at most, weights and data included; on a CPU the tensors of one step."""
+    case = day.case("AMR k=2", None if day.quick else 256)
+    config = case.config(replace(VARIANTS[variant], numbers=VARIANTS[variant].numbers | {"engine": engine}))
+    if not day.on_gpu:
+        with stepper(ZOO, config) as step:
+            step()
+            return counted(step).peak_bytes / 1e6
+    pick_device(day.device)  # the allocator has no statistics before a device is used
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    with stepper(ZOO, config) as step:
+        for _ in range(5):
+            step()
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated() / 1e6
+
+
+@dataclass(frozen=True)
+class Row:
+    """One table of the day; `least` is what it takes at the least on a GPU: with less time left it is not begun."""
+
+    name: str
+    title: str
+    cells: Callable[[Day], Iterator[Cell]]
+    least: float = 10.0  # seconds
+    limit: float = 120.0  # seconds, after which it is ended
+    quick: bool = True  # whether it is in a quick day
+
+
+def slug(method: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", method.lower())
+
+
+FIRST = ("AMR k=2", "AE+GAN", "ACAI", "AMR k=3", "AMR k=8")  # methods by importance
+ROWS = [
+    Row("device", "Device and versions", device_and_versions, least=3, limit=60),
+    Row("readme", "README's first command", readme),
+    Row("objectives", "Graph against eager: objectives", objectives),
+    Row("mixers", "Graph against eager: mixers", mixers),
+    Row("resume", "Killed and resumed under --deterministic", resumed, limit=150),
+    *(Row(f"steps-{slug(m)}", f"Step times: {m}", partial(step_times, m, ("eager", "graph"))) for m in FIRST),
+    Row("kernels", "Kernels of a step, and the floor", kernels),
+    Row("recompute", "--recompute's memory", recompute),
+    Row("sweep", "Runs at once on one device", sweep, least=30),
+    *(
+        Row(
+            f"compile-{slug(m)}",
+            f"Step times, compiled: {m}",
+            partial(step_times, m, ("compile",)),
+            30,
+            600,
+            quick=False,
+        )
+        for m in FIRST
+    ),
+]

@@ -1,0 +1,187 @@
+"""Of gpu_day.py: how large a day is, and its rows that are whole commands, in processes of their own."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import sleep
+
+from cases import ZOO, Case
+from fleet import compared, seconds
+from mixzoo.config import RunConfig, resolve
+
+Cell = dict[str, object]
+HOME = Path(__file__).parents[1]
+NEEDS_GPU = "needs a GPU"
+MPS = "nvidia-cuda-mps-control"
+
+
+@dataclass(frozen=True)
+class Day:
+    """What the rows run on, and how large they are."""
+
+    device: str = "cuda"
+    quick: bool = False
+    root: Path | None = None  # of MNIST; without it the images are those of `digits`
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.device.startswith("cuda")
+
+    @property
+    def steps(self) -> int:
+        return 3 if self.quick else 20
+
+    @property
+    def depth(self) -> int:
+        return 2 if self.quick else 16
+
+    @property
+    def batches(self) -> tuple[int, ...]:
+        return (8,) if self.quick else (64, 256, 1024)
+
+    def case(self, method: str, batch: int | None = None) -> Case:
+        return Case(method, batch or self.batches[0], self.root, self.depth, device=self.device)
+
+    @property
+    def threads(self) -> int:
+        return 1 if self.quick else 0
+
+    def config(self, flags: Mapping[str, str], **numbers: object) -> RunConfig:
+        """A run with small networks if it is a quick day; flags name networks without options of their own."""
+        networks = {"autoencoder": "amr", "discriminator": "amr"} | dict(flags)
+        sized = {kind: f"{networks[kind]}:depth={self.depth}" for kind in ("autoencoder", "discriminator")}
+        data = {} if self.root is None else {"dataset": f'mnist:root="{self.root}"'}
+        sizes = {"batch_images": self.batches[0], "device": self.device, "threads": self.threads}
+        return resolve(ZOO, None, data | networks | sized, sizes | numbers)
+
+    def run_file(self, home: Path, **numbers: object) -> str:
+        """The path of a run file of its own: the mixer draws per step, and the closing scores are soon computed."""
+        metrics = (("reconstruction", ZOO.recipe("metric", "reconstruction")),)
+        config = replace(self.config({"mixer": "dirichlet:k=3"}, **numbers), metrics=metrics)
+        path = home / "day.toml"
+        path.write_text(config.to_toml())
+        return str(path)
+
+
+def attempted(cell: Cell, work: Callable[[], Cell]) -> Cell:
+    """The cell with what the work found, or with the first line of why it failed."""
+    try:
+        return cell | work()
+    except Exception as err:  # whatever it is, the next cell is to run
+        line = str(err).strip().partition("\n")[0]
+        return cell | {"failed": f"{type(err).__name__}: {line}" if line else type(err).__name__}
+
+
+def readme_command() -> list[str]:
+    """README's first command, without the install before it and the word mixzoo."""
+    text = (HOME / "README.md").read_text(encoding="utf-8")
+    block = re.search(r"<!-- start -->\n```sh\n(.*?)```", text, flags=re.DOTALL)
+    assert block is not None
+    return shlex.split(block.group(1).split("&&")[-1])[1:]
+
+
+def readme(day: Day) -> Iterator[Cell]:
+    """README's first command on this device, whole, or ten steps of it if it is a quick day."""
+    fewer = ["--steps", "10", "--evaluate-every", "10", "--threads", "1"] if day.quick else []
+    command = [*readme_command(), "--device", day.device, *fewer]
+    with TemporaryDirectory() as temporary:
+        run = Path(temporary) / "run"
+
+        def work() -> Cell:
+            took = seconds(*command, "--out", str(run))
+            numbers = result_of(run)
+            accuracy = 100 * numbers["probe.test_accuracy_at_best_validation"]
+            return {"seconds": f"{took:.1f}", "probe, test %": f"{accuracy:.1f}"}
+
+        yield attempted({"command": shlex.join(["mixzoo", *command])}, work)
+
+
+def result_of(run: Path) -> dict[str, float]:
+    numbers: dict[str, float] = json.loads((run / "results.json").read_text())["numbers"]
+    return numbers
+
+
+def resumed(day: Day) -> Iterator[Cell]:
+    """A run that is killed after its first checkpoint and resumed, against one that is not, under --deterministic."""
+    for engine in ("auto", "eager") if day.on_gpu else ("auto",):
+        with TemporaryDirectory() as temporary:
+            yield attempted({"engine": engine}, partial(kill_and_resume, day, engine, Path(temporary)))
+
+
+def kill_and_resume(day: Day, engine: str, home: Path) -> Cell:
+    every, steps = (10, 60) if day.quick else (100, 600)
+    numbers = {"log_every": every, "evaluate_every": steps, "checkpoint_every": every}
+    file = day.run_file(home, steps=steps, engine=engine, deterministic=True, **numbers)
+    seconds("train", "--config", file, "--out", str(home / "whole"))
+    step = killed(["train", "--config", file, "--out", str(home / "killed")], home / "killed")
+    seconds("resume", str(home / "killed"))
+    if differing := compared(home / "whole", home / "killed"):
+        raise RuntimeError(f"killed after step {step} and resumed, {differing} differ")
+    return {"killed after step": step, "of": steps, "metrics and weights": "equal bit for bit"}
+
+
+def killed(arguments: list[str], run: Path) -> int:
+    """Begin that command and kill it as soon as its run has a checkpoint; the step of the newest one."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "mixzoo", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            while process.poll() is None and not list(run.glob("checkpoints/step-*")):
+                sleep(0.005)
+        finally:
+            process.kill()
+    if process.returncode != -signal.SIGKILL:
+        raise RuntimeError(f"the run ended with {process.returncode} before it could be killed")
+    return max(int(path.name.removeprefix("step-")) for path in run.glob("checkpoints/step-*"))
+
+
+def sweep(day: Day) -> Iterator[Cell]:
+    """Four runs on one device: one alone, four at once, and four at once under NVIDIA's MPS."""
+    seeds = "0,1" if day.quick else "0,1,2,3"
+    steps = 10 if day.quick else 3000
+    several = ["--seeds", seeds, "--jobs", str(len(seeds.split(",")))]
+    card = {"CUDA_VISIBLE_DEVICES": "0"} | dict(os.environ)  # one card if nothing names others
+    with TemporaryDirectory() as temporary:
+        home = Path(temporary)
+        file = day.run_file(home, steps=steps, evaluate_every=steps, checkpoint_every=steps, log_every=min(steps, 100))
+        kinds: dict[str, tuple[list[str], AbstractContextManager[dict[str, str]]]] = {
+            "one run": ([], nullcontext(card)),
+            f"{several[-1]} at once": (several, nullcontext(card)),
+            f"{several[-1]} at once, MPS": (several, mps(home / "mps", card)),
+        }
+        for i, (name, (more, environment)) in enumerate(kinds.items()):
+            if "MPS" in name and not day.on_gpu:
+                yield {"runs": name, "seconds": NEEDS_GPU}
+            elif "MPS" in name and not shutil.which(MPS):
+                yield {"runs": name, "seconds": f"{MPS} is not installed here"}
+            else:
+                command = ["train", "--config", file, *more, "--out", str(home / str(i))]
+                yield attempted({"runs": name}, partial(timed_in, environment, command))
+
+
+def timed_in(environment: AbstractContextManager[dict[str, str]], command: list[str]) -> Cell:
+    with environment as env:
+        return {"seconds": f"{seconds(*command, env=env):.1f}"}
+
+
+@contextmanager
+def mps(home: Path, card: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """The environment in which commands share the card through an MPS daemon of their own, which ends with it."""
+    home.mkdir()
+    env = {**card, "CUDA_MPS_PIPE_DIRECTORY": str(home), "CUDA_MPS_LOG_DIRECTORY": str(home)}
+    subprocess.run([MPS, "-d"], check=True, env=env, timeout=20, stdout=subprocess.DEVNULL)
+    try:
+        yield env
+    finally:
+        subprocess.run([MPS], check=False, env=env, timeout=30, input="quit\n", text=True, stdout=subprocess.DEVNULL)
