@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from importlib.metadata import version
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
@@ -110,14 +111,14 @@ def test_the_mixing_call_of_the_readme_works():
 
 
 def test_the_example_of_manifold_mixup_is_short():
-    assert len((ROOT / "docs/examples/manifold_mixup.py").read_text().splitlines()) <= 45
+    assert len((ROOT / "docs/examples/manifold_mixup.py").read_text().splitlines()) <= 48
 
 
 @pytest.mark.parametrize("mixer", ["mixup", "cutmix:k=3"])
 def test_the_example_of_manifold_mixup_learns(mixer):
     command = [sys.executable, ROOT / "docs/examples/manifold_mixup.py", mixer, "80"]
-    if subprocess.run([sys.executable, "-c", "import timm"], capture_output=True).returncode:
-        pytest.skip("timm is not installed, or does not load here; pip install timm")
+    if find_spec("timm") is None:
+        pytest.skip("timm is not installed; pip install timm")
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     (accuracy,) = re.findall(r"([\d.]+) % of 360 test images", printed)
     assert float(accuracy) > 50  # chance is 10

@@ -1,7 +1,9 @@
 """A timm that is broken or missing: only the auto-encoder `timm` is, and one line says why."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -45,7 +47,7 @@ def test_a_broken_timm_ends_a_run_that_uses_it_with_one_line_that_names_the_caus
     (line,) = [line for line in done.stderr.splitlines() if "timm" in line]
     assert f"autoencoder 'timm': timm cannot be imported ({cause})" in line
     assert "torchvision" in line
-    assert "install releases that fit one another" in line
+    assert "install releases that fit one another, from one index; `mixzoo doctor` gives the command" in line
     assert "Traceback" not in done.stderr
 
 
@@ -53,6 +55,16 @@ def test_a_broken_timm_leaves_other_parts_alone(mixzoo_beside):
     done = mixzoo_beside(BREAKS, "train", "--autoencoder", "amr:depth=2", *SMALL, "--out", "run")
     assert done.returncode == 0
     assert "timm" not in done.stderr
+
+
+def test_the_example_of_manifold_mixup_says_the_same_in_one_line(tmp_path):
+    (tmp_path / "timm.py").write_text(BREAKS)
+    example = Path(__file__).parents[1] / "docs/examples/manifold_mixup.py"
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, example], capture_output=True, text=True, env=env, timeout=300)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "timm cannot be imported (RuntimeError: operator torchvision::nms does not exist)" in done.stderr
+    assert "`mixzoo doctor` gives the command" in done.stderr
 
 
 def test_checking_the_part_says_the_same(mixzoo_beside):

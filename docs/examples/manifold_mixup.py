@@ -6,13 +6,13 @@ python docs/examples/manifold_mixup.py cutmix:k=3        (pip install timm)
 import random
 import sys
 
-import timm
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, one_hot
 
 import mixzoo
 from mixzoo.data.batches import to_images
+from mixzoo_timm.library import timm
 
 mixer = sys.argv[1] if len(sys.argv) > 1 else "mixup"
 steps = int(sys.argv[2]) if len(sys.argv) > 2 else 300
@@ -20,7 +20,10 @@ torch.manual_seed(0)
 where = random.Random(0)
 data = mixzoo.create("dataset", "digits").load(seed=0)
 x, y = to_images(data.train.images), data.train.labels
-model = timm.create_model("resnet10t", in_chans=1, num_classes=10)
+try:
+    model = timm().create_model("resnet10t", in_chans=1, num_classes=10)
+except mixzoo.MixzooError as err:
+    sys.exit(f"manifold_mixup.py: {err}")
 stem = nn.Sequential(model.conv1, model.bn1, model.act1, model.maxpool)
 stages = [stem, model.layer1, model.layer2]  # a mix happens before one of these
 optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)

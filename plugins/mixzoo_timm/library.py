@@ -14,7 +14,7 @@ def timm() -> Any:
         cause = f"{type(err).__name__}: {first_line(err)}"
         raise PluginError(
             f"autoencoder 'timm': timm cannot be imported ({cause}). Here are {_installed()}; "
-            "install releases that fit one another, from one index"
+            "install releases that fit one another, from one index; `mixzoo doctor` gives the command"
         ) from err
     return timm
 
