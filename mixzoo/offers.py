@@ -1,5 +1,6 @@
 """What a plugin's module offers, checked part by part when it is loaded."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ HOOKS = {
     "metric": "mixzoo_metrics",
 }
 KINDS = tuple(HOOKS)
+NOTHING_MARKED = "it offers nothing: is @hookimpl missing above its hook?"
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,28 @@ class Plugin:
 
 
 @dataclass(frozen=True)
-class Offer:
-    """A recipe that a plugin offers under a name."""
+class Entry(ABC):
+    """A name under which a plugin offers a part."""
 
     kind: str
     name: str
     plugin: Plugin
+
+    @property
+    def full_name(self) -> str:
+        """The name that no other plugin has: 'distribution/name'."""
+        return f"{self.plugin.distribution}/{self.name}"
+
+    @property
+    @abstractmethod
+    def option_names(self) -> list[str]:
+        """What its options are called."""
+
+
+@dataclass(frozen=True)
+class Offer(Entry):
+    """A recipe that a plugin offers under a name."""
+
     recipe: type[Any]
 
     @property
@@ -53,9 +71,9 @@ class Offer:
         return printable((self.recipe.__doc__ or "").strip().partition("\n")[0])
 
     @property
-    def full_name(self) -> str:
-        """The name that no other plugin has: 'distribution/name'."""
-        return f"{self.plugin.distribution}/{self.name}"
+    def option_names(self) -> list[str]:
+        """What the fields of the recipe are called."""
+        return [option.name for option in options_of(self.recipe)]
 
 
 def offers_of(plugin: Plugin, module: Any) -> list[Offer]:
@@ -69,6 +87,8 @@ def offers_of(plugin: Plugin, module: Any) -> list[Offer]:
     manager.add_hookspecs(hookspecs)
     manager.register(module)
     _refuse_unknown_hooks(manager, module)
+    if not _implemented(manager, module):
+        raise PluginError(NOTHING_MARKED)
     return [
         _offer(kind, name, plugin, recipe)
         for kind, hook in HOOKS.items()

@@ -12,18 +12,20 @@ from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from importlib.metadata import distribution as installed
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from mixzoo.errors import ConfigError, MixzooError, PluginError, listing, nearest, printable, shown
 from mixzoo.isolation import isolated
-from mixzoo.offers import HOOKS, KINDS, Offer, Plugin, offers_of
+from mixzoo.offers import HOOKS, KINDS, Entry, Offer, Plugin, offers_of
 from mixzoo.options import Option, Part, build, options_of, spec_of
 from mixzoo.single_file import SingleFile, read_single_file
 from mixzoo.spec import DISTRIBUTION, MAX_DEPTH, Spec, parse_spec
 from mixzoo.spec_repairs import path_advice
+from mixzoo.watchdog import watched
 
 __all__ = ["HOOKS", "KINDS", "Offer", "Plugin", "Zoo", "add_files", "add_plugin", "first_party", "load_zoo"]
 
+E = TypeVar("E", bound=Entry)
 GROUP = "mixzoo"
 OWN = "mixzoo"  # the distribution of the first-party plugins
 UNKNOWN = "unknown-distribution"
@@ -32,17 +34,17 @@ MOST_BROKEN = 3  # broken plugins named in a message about something else
 
 
 @dataclass
-class Zoo:
-    """Every plugin found and every part on offer."""
+class Lookup(Generic[E]):
+    """Every plugin found and an entry for every part on offer, looked up by name."""
 
     plugins: list[Plugin] = field(default_factory=list)
-    offers: list[Offer] = field(default_factory=list)
+    offers: list[E] = field(default_factory=list)
 
-    def of_kind(self, kind: str) -> list[Offer]:
+    def of_kind(self, kind: str) -> list[E]:
         """The parts of one kind, by name."""
         return sorted((offer for offer in self.offers if offer.kind == kind), key=lambda offer: offer.name)
 
-    def rivals(self, offer: Offer) -> list[Offer]:
+    def rivals(self, offer: E) -> list[E]:
         """Other plugins' parts of the same kind and name; each of them has to be named in full."""
         return [o for o in self.of_kind(offer.kind) if o.name == offer.name and o != offer]
 
@@ -51,7 +53,7 @@ class Zoo:
         claimants = [o for o in self.of_kind(kind) if o.name == name]
         return f"{OWN}/{name}" if len(claimants) > 1 else name
 
-    def offer(self, kind: str, name: str, where: str = "") -> Offer:
+    def offer(self, kind: str, name: str, where: str = "") -> E:
         """The part of that name ('mixup', or 'distribution/mixup'); ConfigError when there is none, or two.
 
         PluginError where it is said to be in a distribution whose plugin is broken.
@@ -85,6 +87,10 @@ class Zoo:
         offers = [o for o in self.of_kind(kind) if name in (o.name, o.full_name)]
         return "" if not offers or offers[0].plugin.distribution == OWN else str(offers[0].plugin)
 
+    def _known(self, kind: str) -> dict[str, list[str]]:
+        """The options of every part of one kind, by its name."""
+        return {offer.name: offer.option_names for offer in self.of_kind(kind)}
+
     @property
     def broken(self) -> list[Plugin]:
         """The plugins that are left out."""
@@ -97,6 +103,24 @@ class Zoo:
         first = ", ".join(names[:MOST_BROKEN])
         return f" Left out as broken: {first}{more}; see `mixzoo plugins --errors`" if names else ""
 
+    def add(self, plugin: Plugin, offers: Sequence[E]) -> None:
+        """Add a plugin and all that it offers, or the plugin alone as broken if one of its names is taken.
+
+        Two distributions may claim one name and are told apart by it; two plugins of one distribution could not be.
+        """
+        owners = {(o.kind, o.name): o.plugin for o in self.offers if o.plugin.distribution == plugin.distribution}
+        for offer in offers:
+            if owner := owners.get((offer.kind, offer.name)):
+                taken = f"{offer.kind} {offer.name!r} is offered by plugin {owner.name!r} already"
+                return self.plugins.append(replace(plugin, problem=taken))
+        self.plugins.append(plugin)
+        self.offers.extend(replace(offer, plugin=plugin) for offer in offers)
+
+
+@dataclass
+class Zoo(Lookup[Offer]):
+    """Every plugin found and the recipe of every part on offer."""
+
     def recipe(self, kind: str, spec: Spec | str, where: str = "") -> Any:
         """The recipe that a spec names, with its options checked and set."""
         spec = self.spec(kind, spec, where) if isinstance(spec, str) else spec
@@ -105,10 +129,6 @@ class Zoo:
     def spec(self, kind: str, text: str, where: str = "") -> Spec:
         """The spec that the text spells; the ConfigError for one that is malformed knows the parts of that kind."""
         return parse_spec(text, where or kind, kind, partial(self._known, kind))
-
-    def _known(self, kind: str) -> dict[str, list[str]]:
-        """The options of every part of one kind, by its name."""
-        return {offer.name: [option.name for option in options_of(offer.recipe)] for offer in self.of_kind(kind)}
 
     def recipe_from(self, kind: str, name: str, options: Mapping[str, object], where: str = "", depth: int = 0) -> Any:
         """The same from a name and a table of options, typed (a run file's) or as text (a spec's).
@@ -139,7 +159,7 @@ def load_zoo(found: Iterable[EntryPoint] | None = None) -> Zoo:
     """The zoo of all installed plugins; a broken one is kept out and says why."""
     zoo = Zoo()
     for point in entry_points(group=GROUP) if found is None else found:
-        add_plugin(zoo, _plugin_at(point), point.load)
+        add_plugin(zoo, plugin_at(point), point.load)
     return zoo
 
 
@@ -165,7 +185,7 @@ def _plugin_in(file: SingleFile) -> Plugin:
     return Plugin(path.stem, path.name, digest[:12], file=str(path), sha256=digest)
 
 
-def _plugin_at(point: EntryPoint) -> Plugin:
+def plugin_at(point: EntryPoint) -> Plugin:
     """Whose entry point it is, as far as its distribution's metadata say."""
     try:
         metadata: Any = point.dist.metadata if point.dist else {"Name": None, "Version": None}
@@ -181,24 +201,13 @@ def add_plugin(zoo: Zoo, plugin: Plugin, load: Callable[[], Any]) -> None:
     offers: list[Offer] = []
     problem = ""
     try:
-        with isolated() as changed:
+        with isolated() as changed, watched():
             offers = offers_of(plugin, load())
-            _refuse_taken(zoo, offers)
     except KeyboardInterrupt:
         raise
     except BaseException as err:  # a plugin may raise anything at import, SystemExit too
         problem, offers = _reason(err), []
-    plugin = replace(plugin, problem=problem, changed=tuple(changed))
-    zoo.plugins.append(plugin)
-    zoo.offers.extend(replace(offer, plugin=plugin) for offer in offers)
-
-
-def _refuse_taken(zoo: Zoo, offers: list[Offer]) -> None:
-    """Two distributions may claim one name and are told apart by it; two plugins of one distribution could not be."""
-    for offer in offers:
-        for other in zoo.of_kind(offer.kind):
-            if (other.name, other.plugin.distribution) == (offer.name, offer.plugin.distribution):
-                raise PluginError(f"{offer.kind} {offer.name!r} is offered by plugin {other.plugin.name!r} already")
+    zoo.add(replace(plugin, problem=problem, changed=tuple(changed)), offers)
 
 
 def _reason(err: BaseException) -> str:

@@ -1,9 +1,15 @@
 """Shapes are checked while tests run; hypothesis draws the same examples every time in CI."""
 
+import atexit
 import os
+import shutil
 import sys
+import tempfile
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: toy sizes gain nothing from more, and cores are shared
+if "PYTEST_XDIST_WORKER" not in os.environ:  # what commands cache stays out of the user's own folder
+    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="mixzoo-tests-")
+    atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 import pytest
 from hypothesis import settings
@@ -36,11 +42,14 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture
 def mixzoo(monkeypatch, tmp_path, capsys):
     """Runs a command in this process, in an empty folder, with the toy parts installed."""
+    from mixzoo import plugins
+    from mixzoo.catalogue import catalogue_of
     from mixzoo.cli import app as cli
     from toys import toy_zoo
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("mixzoo.plugins.load_zoo", toy_zoo)
+    monkeypatch.setattr("mixzoo.catalogue.load_catalogue", lambda *found: catalogue_of(plugins.load_zoo(*found)))
     monkeypatch.setattr("mixzoo.training.memory.keep_freed_memory", lambda: False)  # for the life of a process
 
     def run(*arguments):

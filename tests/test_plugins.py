@@ -168,9 +168,16 @@ def test_canonical_specs_show_every_option():
         assert zoo.canonical("mixer", full) == full
 
 
-def test_a_hook_that_is_not_marked_offers_nothing(zoo_of):
-    zoo = zoo_of(bare=GOOD.replace("@hookimpl", ""))
+OTHER_MARK = GOOD.replace("@hookimpl", "from mixzoo.hookspecs import hookspec\n@hookspec")
+
+
+@pytest.mark.parametrize("source", ["", GOOD.replace("@hookimpl", ""), OTHER_MARK])
+def test_a_module_without_a_marked_hook_is_left_out_as_offering_nothing(zoo_of, source):
+    zoo = zoo_of(
+        bare=source.replace("import LinearMixer, hookspec", "import LinearMixer; from mixzoo.hookspecs import hookspec")
+    )
     assert zoo.offers == []
+    assert zoo.plugins[0].problem == "it offers nothing: is @hookimpl missing above its hook?"
 
 
 def test_a_plugin_whose_module_is_gone_is_named(zoo_of, tmp_path):

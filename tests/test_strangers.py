@@ -66,6 +66,7 @@ def test_each_of_twelve_broken_plugins_has_its_line(beside_twelve):
 
 
 def test_other_commands_work_beside_twelve_broken_plugins_and_their_data_stay_clean(beside_twelve):
+    (beside_twelve / "acme_noisy.py").touch()  # so that it is loaded, and not known from the test before
     done = run_beside(beside_twelve, "list", "mixers", "--json")
     assert done.returncode == 0, done.stderr
     names = [row["name"] for row in json.loads(done.stdout)]
@@ -293,6 +294,25 @@ def test_a_broken_file_that_was_asked_for_ends_with_9_and_is_listed(mixzoo, tmp_
     assert err == f"mixzoo: --plugin {file}: ModuleNotFoundError: No module named 'not_there_at_all'\n"
     assert "BROKEN, left out: ModuleNotFoundError" in ok(mixzoo, "plugins", "--errors", "--plugin", file)[0]
     assert not [name for name in sys.modules if name.startswith("mixzoo_file_poles")]
+
+
+def test_a_file_that_offers_nothing_ends_with_2_and_is_listed(mixzoo, tmp_path):
+    reasons = {
+        "": "it offers nothing: is @hookimpl missing above its hook?",
+        GOOD.replace("@hookimpl", ""): "it offers nothing: is @hookimpl missing above its hook?",
+        GOOD.replace('{"halves": Halves}', "{}"): "it offers nothing: its hooks return no part",
+    }
+    file = tmp_path / "poles.py"
+    for source, reason in reasons.items():
+        file.write_text(source)
+        for command in (["list", "mixers"], ["train"]):
+            assert mixzoo(*command, "--plugin", file) == (2, "", f"mixzoo: --plugin {file}: {reason}\n")
+        listed = ok(mixzoo, "plugins", "--plugin", file)[0].splitlines()[-1]
+        assert listed.endswith("offers nothing" if "return" in reason else f"BROKEN, left out: {reason}")
+    file.write_text("")
+    out, err = ok(mixzoo, "plugins", "--errors", "--plugin", file)
+    assert out.startswith("poles  (poles.py e3b0c44298fc)  BROKEN, left out: it offers nothing")
+    assert err == ""
 
 
 def test_no_plugins_leaves_installed_ones_out_unloaded_and_keeps_files(mixzoo, site, tmp_path):

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mixzoo.cli.zoo import NoPlugins, PluginFiles, zoo_from
+from mixzoo.cli.zoo import NoPlugins, PluginFiles, catalogue_from
 
 
 def list_parts(
@@ -26,24 +26,24 @@ def list_parts(
     from mixzoo.cli.kinds import kind_named
 
     which = kind_named(kind)
-    zoo = zoo_from(plugin, no_plugins)
-    offers = zoo.of_kind(which)
-    names = {o: o.full_name if zoo.rivals(o) else o.name for o in offers}  # as it has to be written
+    catalogue = catalogue_from(plugin, no_plugins)
+    offers = catalogue.of_kind(which)
+    names = [o.full_name if catalogue.rivals(o) else o.name for o in offers]  # as it has to be written
     if as_json:
         rows = [
             {
                 "name": o.name,
-                "write": names[o],
+                "write": name,
                 "plugin": o.plugin.name,
                 "distribution": o.plugin.distribution,
                 "summary": o.summary,
             }
-            for o in offers
+            for o, name in zip(offers, names)
         ]
         typer.echo(json.dumps(rows, indent=2))
         return
-    width = max(map(len, names.values()), default=0)
-    for o in offers:
-        others = ", ".join(rival.plugin.distribution for rival in zoo.rivals(o))
+    width = max(map(len, names), default=0)
+    for o, name in zip(offers, names):
+        others = ", ".join(rival.plugin.distribution for rival in catalogue.rivals(o))
         claim = f"  (write the full name: {others} offers {o.name!r} too)" if others else ""
-        typer.echo(f"{names[o]:{width}}  {o.summary}  [{o.plugin.distribution}/{o.plugin.name}]{claim}")
+        typer.echo(f"{name:{width}}  {o.summary}  [{o.plugin.distribution}/{o.plugin.name}]{claim}")

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mixzoo.cli.zoo import NoPlugins, PluginFiles, zoo_from
+from mixzoo.cli.zoo import NoPlugins, PluginFiles, catalogue_from
 
 if TYPE_CHECKING:
-    from mixzoo.plugins import Plugin, Zoo
+    from mixzoo.catalogue import Catalogue
+    from mixzoo.plugins import Plugin
 
 
 def plugins(
@@ -24,25 +25,27 @@ def plugins(
 
     Installing a plugin is running its code. It exits with 0 whatever it finds. Example: mixzoo plugins --errors
     """
-    zoo = zoo_from(plugin, no_plugins, keep_broken_files=True)
-    found = zoo.broken if errors else zoo.plugins
+    catalogue = catalogue_from(plugin, no_plugins, keep_broken_files=True)
+    found = catalogue.broken if errors else catalogue.plugins
     if as_json:
-        rows = [{**asdict(p), "parts": [f"{o.kind} {o.name}" for o in zoo.offers if o.plugin == p]} for p in found]
+        rows = [
+            {**asdict(p), "parts": [f"{o.kind} {o.name}" for o in catalogue.offers if o.plugin == p]} for p in found
+        ]
         typer.echo(json.dumps(rows, indent=2))
         return
     for each in found:
-        typer.echo(f"{each.name}  ({each.distribution} {each.version})  {_state(zoo, each)}")
+        typer.echo(f"{each.name}  ({each.distribution} {each.version})  {_state(catalogue, each)}")
     if errors and not found:
-        typer.echo(f"none of {len(zoo.plugins)} plugins is broken", err=True)
+        typer.echo(f"none of {len(catalogue.plugins)} plugins is broken", err=True)
 
 
-def _state(zoo: "Zoo", plugin: "Plugin") -> str:
+def _state(catalogue: "Catalogue", plugin: "Plugin") -> str:
     changed = f"  (changed {', '.join(plugin.changed)} while it loaded; put back)" if plugin.changed else ""
     if plugin.problem:
         return f"BROKEN, left out: {plugin.problem}{changed}"
     parts = []
-    for offer in (o for o in zoo.offers if o.plugin == plugin):
-        rivals = ", ".join(rival.plugin.distribution for rival in zoo.rivals(offer))
+    for offer in (o for o in catalogue.offers if o.plugin == plugin):
+        rivals = ", ".join(rival.plugin.distribution for rival in catalogue.rivals(offer))
         full = f" (write {offer.full_name}: {rivals} offers it too)" if rivals else ""
         parts.append(f"{offer.kind} {offer.name}{full}")
     return (", ".join(parts) or "offers nothing") + changed

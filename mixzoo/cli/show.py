@@ -1,14 +1,14 @@
 """mixzoo show: one part, its equation and its options."""
 
-import inspect
 import json
-from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mixzoo.cli.zoo import NoPlugins, PluginFiles, zoo_from
-from mixzoo.options import Option, Part, as_text
+from mixzoo.cli.zoo import NoPlugins, PluginFiles, catalogue_from
+
+if TYPE_CHECKING:
+    from mixzoo.descriptions import Json, OptionText
 
 
 def show(
@@ -25,20 +25,11 @@ def show(
     from mixzoo.cli.kinds import kind_named
 
     which = kind_named(kind)
-    zoo = zoo_from(plugin, no_plugins)
-    offer = zoo.offer(which, name)
-    options = zoo.options(which, name)
-    about = inspect.getdoc(offer.recipe) or ""
-    suited = dict(getattr(offer.recipe, "run_defaults", {}))
+    offer = catalogue_from(plugin, no_plugins).offer(which, name)
+    about, options, suited = offer.text.about, offer.text.options, offer.text.run_defaults
     if as_json:
         rows = [
-            {
-                "name": o.name,
-                "type": o.type,
-                "required": o.required,
-                "default": None if o.required else str(o.default) if isinstance(o.default, Part) else o.default,
-                "help": o.help,
-            }
+            {"name": o.name, "type": o.type, "required": o.required, "default": o.default, "help": o.help}
             for o in options
         ]
         found: dict[str, object] = {
@@ -62,14 +53,16 @@ def show(
         typer.echo(f"  {key}: {_listed(value)}")
 
 
-def _listed(value: str | Sequence[str] | Mapping[str, object]) -> str:
+def _listed(value: "Json") -> str:
     """A spec, a list of specs or a table of numbers, in one line."""
-    if isinstance(value, Mapping):
+    from mixzoo.options import as_text
+
+    if isinstance(value, dict):
         return ", ".join(f"{key}={as_text(number)}" for key, number in value.items())
-    return value if isinstance(value, str) else ", ".join(value)
+    return ", ".join(map(as_text, value)) if isinstance(value, list) else as_text(value)
 
 
-def _default(option: Option) -> str:
+def _default(option: "OptionText") -> str:
     if option.required:
         return "(needed)"
-    return "(not given)" if option.default is None else as_text(option.default)
+    return "(not given)" if option.default is None else option.default_text

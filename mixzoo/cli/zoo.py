@@ -1,12 +1,14 @@
 """Which plugins a command sees: two flags, declared once, and the one place where the command line loads the zoo."""
 
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from mixzoo.plugins import Zoo
+    from mixzoo.catalogue import Catalogue
+    from mixzoo.plugins import Plugin, Zoo
 
 PluginFiles = Annotated[
     list[Path] | None,
@@ -17,17 +19,37 @@ NoPlugins = Annotated[
 ]
 
 
-def zoo_from(files: list[Path] | None, no_plugins: bool, *, keep_broken_files: bool = False) -> "Zoo":
-    """The zoo that the two flags ask for; PluginError where a file that was asked for is broken."""
-    from mixzoo.errors import PluginError
+def zoo_from(files: list[Path] | None, no_plugins: bool) -> "Zoo":
+    """The zoo that the two flags ask for; PluginError or ConfigError if a file that was asked for offers nothing."""
     from mixzoo.plugins import add_files, first_party, load_zoo
 
     zoo = load_zoo(first_party()) if no_plugins else load_zoo()
     add_files(zoo, files or [])
-    for plugin in zoo.broken:
-        if plugin.file and not keep_broken_files:
-            raise PluginError(f"--plugin {plugin.file}: {plugin.problem}")
+    check_files_offer(zoo.plugins, {offer.plugin for offer in zoo.offers})
     return zoo
+
+
+def catalogue_from(files: list[Path] | None, no_plugins: bool, *, keep_broken_files: bool = False) -> "Catalogue":
+    """What the parts of that zoo are called and take, without loading the plugins that are known already."""
+    from mixzoo.catalogue import add_files_to, load_catalogue
+    from mixzoo.plugins import first_party
+
+    catalogue = load_catalogue(first_party()) if no_plugins else load_catalogue()
+    add_files_to(catalogue, files or [])
+    if not keep_broken_files:
+        check_files_offer(catalogue.plugins, {offer.plugin for offer in catalogue.offers})
+    return catalogue
+
+
+def check_files_offer(plugins: Iterable["Plugin"], offering: Collection["Plugin"]) -> None:
+    """Raises PluginError for a file that is broken, and ConfigError for one that offers nothing."""
+    from mixzoo.errors import ConfigError, PluginError
+    from mixzoo.offers import NOTHING_MARKED
+
+    for plugin in plugins:
+        if plugin.file and plugin not in offering:
+            error = ConfigError if plugin.problem in ("", NOTHING_MARKED) else PluginError
+            raise error(f"--plugin {plugin.file}: {plugin.problem or 'it offers nothing: its hooks return no part'}")
 
 
 def flags_of(files: list[Path] | None, no_plugins: bool) -> list[str]:

@@ -1,0 +1,87 @@
+"""A part as `mixzoo list` and `show` print it: text and numbers, for which no plugin has to be loaded."""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any, TypeAlias
+
+from mixzoo.errors import printable
+from mixzoo.offers import Entry, Offer
+from mixzoo.options import Option, as_text, options_of
+
+Json: TypeAlias = Any  # null, true or false, a number, text, or a list or a table of these
+
+
+@dataclass(frozen=True)
+class OptionText:
+    """An option of a part as it is printed."""
+
+    name: str
+    type: str
+    required: bool
+    default: Json  # null if it is required
+    default_text: str  # as a spec has it
+    help: str
+
+
+@dataclass(frozen=True)
+class PartText:
+    """What is printed of a part beside its name."""
+
+    summary: str
+    about: str  # the docstring
+    options: tuple[OptionText, ...]
+    run_defaults: dict[str, Json]  # of a data set: what a run on it takes
+
+
+@dataclass(frozen=True)
+class Description(Entry):
+    """A part as it is printed."""
+
+    text: PartText
+
+    @property
+    def summary(self) -> str:
+        """One line about it."""
+        return self.text.summary
+
+    @property
+    def option_names(self) -> list[str]:
+        """What its options are called."""
+        return [option.name for option in self.text.options]
+
+
+def describe(offer: Offer) -> Description:
+    """What is printed of an offer, without anything that a terminal would take for a command."""
+    about = "\n".join(map(printable, (inspect.getdoc(offer.recipe) or "").split("\n")))
+    suited = {printable(str(key)): _json(value) for key, value in dict(_suited(offer.recipe)).items()}
+    options = tuple(map(_option, options_of(offer.recipe)))
+    return Description(offer.kind, offer.name, offer.plugin, PartText(offer.summary, about, options, suited))
+
+
+def _suited(recipe: type[Any]) -> Mapping[str, object]:
+    found: Mapping[str, object] = getattr(recipe, "run_defaults", {})  # any data set may have it: mixzoo.protocols
+    return found
+
+
+def _option(option: Option) -> OptionText:
+    default = None if option.required else _json(option.default)
+    text = "" if option.required else printable(as_text(option.default))
+    return OptionText(option.name, printable(option.type), option.required, default, text, printable(option.help))
+
+
+def _json(value: object) -> Json:
+    """The value if JSON has its like, else its text."""
+    match value:
+        case str():
+            return printable(value)
+        case None | bool() | int():
+            return value
+        case float() if isfinite(value):
+            return value
+        case Mapping():
+            return {printable(str(key)): _json(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_json(inner) for inner in value]
+    return printable(str(value))
