@@ -133,3 +133,29 @@ def test_trouble_with_standard_error_stops_nothing(monkeypatch):
     monkeypatch.setattr(sys, "stdout", Full())
     with pytest.raises(StorageError, match="standard output cannot be written: No space left"), safe_streams():
         print("scores")
+
+
+def test_a_value_that_typer_itself_refuses_is_one_line_in_the_same_style():
+    """mixzoo's own numbers are read by its schema; a command of another may leave that to typer."""
+    import typer
+    from typer._click.exceptions import ClickException
+
+    from mixzoo.cli.usage import usage_message
+
+    app = typer.Typer()
+
+    @app.command()
+    def one(count: int = typer.Option(1, "--count", min=1)) -> None:
+        pass
+
+    @app.command()
+    def other() -> None:
+        pass
+
+    for typed, message in {
+        "one --count ten": "--count ten: must be a valid integer; see `mixzoo one --help`",
+        "one --count=0": "--count 0: must be greater than or equal to 1; see `mixzoo one --help`",
+    }.items():
+        with pytest.raises(ClickException) as caught:
+            app(typed.split(), standalone_mode=False)
+        assert usage_message(caught.value, typed.split()) == message

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from mixzoo.cli.fleet import Jobs
+from mixzoo.cli.schema import integer
 from mixzoo.cli.zoo import NoPlugins, PluginFiles, flags_of, zoo_from
 from mixzoo.errors import ConfigError
 
@@ -13,7 +14,13 @@ from mixzoo.errors import ConfigError
 def resume(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's directory, or the fleet's.")],
     steps: Annotated[
-        int | None, typer.Option("--steps", help="Another last step than run.toml's, which records it.")
+        int | None,
+        typer.Option(
+            "--steps",
+            parser=integer("steps", 1, 10**12),
+            metavar="INTEGER",
+            help="Another last step than run.toml's, which records it.",
+        ),
     ] = None,
     allow_change: Annotated[
         bool, typer.Option("--allow-change", help="Go on although run.toml was edited; environment.json records it.")

@@ -4,7 +4,14 @@ from itertools import pairwise
 
 # typer's parser has no public names for its exceptions; these are the same since typer 0.26.
 from typer._click.core import Command
-from typer._click.exceptions import BadOptionUsage, ClickException, MissingParameter, NoSuchOption, UsageError
+from typer._click.exceptions import (
+    BadOptionUsage,
+    BadParameter,
+    ClickException,
+    MissingParameter,
+    NoSuchOption,
+    UsageError,
+)
 from typer.core import TyperArgument, TyperGroup, TyperOption
 
 from mixzoo.errors import excerpt, nearest, printable, shown
@@ -51,6 +58,8 @@ def usage_message(err: ClickException, words: list[str]) -> str:
         case MissingParameter(param=TyperArgument() as argument):
             metavar, about = argument.metavar or argument.name or "", argument.help or ""
             return f"{metavar} is missing: {about.rstrip('.')}; write `{command} {metavar}`, see `{command} --help`"
+        case BadParameter(param=TyperOption() as option):
+            return f"{_bad_value(option, err.message, words)}; see `{command} --help`"
     if isinstance(context.command, TyperGroup):
         return _no_such_command(context.command, words)
     extra = err.message.partition("extra argument(s) (")[2]
@@ -71,6 +80,17 @@ def _no_such_option(given: Command, command: str, name: str, words: list[str]) -
             )
     meant = f" Did you mean {OTHER_WORDS[wanted]}?" if wanted in OTHER_WORDS else _flag_near(wanted, known)
     return f"{excerpt(typed)}: no such option of `{command}`.{meant} See `{command} --help`"
+
+
+def _bad_value(option: TyperOption, message: str, words: list[str]) -> str:
+    """The option with what was typed after it, and what it must be: the words of the checks that typer makes."""
+    name, value = option.opts[0], ""
+    for before, word in pairwise([*words, ""]):
+        if before.partition("=")[0] in option.opts:
+            name, given, value = before.partition("=")
+            value = value if given else word
+    must = message.replace("Input should be", "must be").partition(", unable to parse")[0].rstrip(".")
+    return f"{name} {excerpt(value)}: {printable(must)}"
 
 
 def _no_such_command(group: TyperGroup, words: list[str]) -> str:
