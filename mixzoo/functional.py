@@ -39,7 +39,15 @@ class MixedBatch(NamedTuple):
         return self.share.flatten(2).mean(2)
 
     def of(self, values: Shaped[Tensor, "batch *value"]) -> Float[Tensor, "batch *value"]:
-        """Anything that the examples have one of, in the same proportions: one-hot labels (integers too), losses."""
+        """Anything that the examples have one of, in the same proportions: one-hot labels (integers too), losses.
+
+        Raises ConfigError for values of another number of examples.
+        """
+        examples = self.sources.shape[1]
+        if values.ndim == 0 or len(values) != examples:
+            raise ConfigError(
+                f"values are of shape {tuple(values.shape)}, and the batch has {examples} examples; each has its own"
+            )
         picked = values[self.sources]  # [k batch *value]
         weights = self.weights.to(values.dtype if values.is_floating_point() else self.share.dtype)
         return (weights.reshape(*weights.shape, *[1] * (picked.ndim - 2)) * picked).sum(0)
@@ -57,11 +65,23 @@ def create(
     """The part that a spec names: `create("mixer", "dirichlet:k=4")`, `create("objective", "amr:lam=5")`.
 
     A part that has weights or must know the data is built for `image_shape`, `classes` and `latent_shape`, its weights
-    seeded by `seed`; a data set comes back ready to `load(seed)`. Raises ConfigError for a spec that is not allowed.
+    seeded by `seed`; a data set comes back ready to `load(seed)`. Raises ConfigError for a spec that is not allowed,
+    and for shapes that no images or codes have.
     """
     if kind not in KINDS:
         raise ConfigError(f"{shown(kind)} is no kind of part ({listing(KINDS)}).{nearest(kind, KINDS)}")
+    if not _are_sizes(image_shape) or len(image_shape) != 3:
+        raise ConfigError(f"image_shape={shown(image_shape)} must be (channels, height, width), such as (1, 32, 32)")
+    if not _are_sizes(latent_shape) or len(latent_shape) not in (0, 1, 3):
+        raise ConfigError(
+            f"latent_shape={shown(latent_shape)} must be (features,) or (channels, height, width), () if there is none"
+        )
     return _created(load_zoo(), kind, spec, Setting(image_shape, classes, latent_shape), seed)
+
+
+def _are_sizes(shape: object) -> bool:
+    """Whether it is a tuple or list of positive integers."""
+    return isinstance(shape, tuple | list) and all(type(size) is int and size > 0 for size in shape)
 
 
 def mix(
@@ -77,13 +97,15 @@ def mix(
 
     Partners and draws are a function of (seed, step), those that a training run with this seed has at this step, on any
     device. A mixer with weights has to be made once, with `create`, and passed in place of a spec. Raises ConfigError
-    for a spec that is not allowed, for h that is not of floating-point numbers, and for a mixer of positions where h is
-    no batch of maps.
+    for a spec that is not allowed, for what is no mixer, for h that is no batch of floating-point numbers, for labels
+    of another length or device, and for a mixer of positions where h is no batch of maps.
     """
-    if h.ndim < 2 or not h.is_floating_point():
+    _check_codes(h)
+    if labels is not None:
+        _check_labels(labels, h)
+    if not isinstance(mixer, str) and (isinstance(mixer, type) or not isinstance(mixer, Mixer)):
         raise ConfigError(
-            f"h is {h.dtype} of shape {tuple(h.shape)}; codes and images are batches of floating-point numbers, "
-            "[batch, features] or [batch, channels, height, width]; stored bytes v are v / 127.5 - 1"
+            f"mixer is {shown(mixer)}; give a spec, such as 'dirichlet:k=4', or what mixzoo.create('mixer', ...) makes"
         )
     h, labels = canonical(h), None if labels is None else canonical(labels)
     shape = CodeShape(len(h), tuple(h.shape[1:]))
@@ -97,6 +119,34 @@ def mix(
     mixed = part(sources(h, others), draw, label_sources)
     which = torch.cat([torch.arange(len(h), device=h.device)[None], others])
     return MixedBatch(mixed.h, mixed.share, which, mixed.labels)
+
+
+def _check_codes(h: object) -> None:
+    """ConfigError, which says what fits, for what is no batch of codes or images."""
+    fits = "[batch, features] or [batch, channels, height, width]"
+    if not isinstance(h, Tensor):
+        raise ConfigError(f"h is a {type(h).__name__}; codes and images are tensors of floating-point numbers, {fits}")
+    if h.ndim < 2 or not h.is_floating_point():
+        raise ConfigError(
+            f"h is {h.dtype} of shape {tuple(h.shape)}; codes and images are batches of floating-point numbers, "
+            f"{fits}; stored bytes v are v / 127.5 - 1"
+        )
+    if h.ndim == 3 and len(h) == 1:  # a grey image; a batch of one would be mixed with itself
+        raise ConfigError(
+            f"h is of shape {tuple(h.shape)}, one image without an axis for the batch; {fits}, so h[None]"
+        )
+    if not h.numel():
+        raise ConfigError(f"h is of shape {tuple(h.shape)}, and holds no numbers; {fits}")
+
+
+def _check_labels(labels: object, h: Tensor) -> None:
+    """ConfigError for labels that are not one for each example of h, where h is."""
+    if not isinstance(labels, Tensor):
+        raise ConfigError(f"labels are a {type(labels).__name__}; give a tensor, [batch] or [batch, attributes]")
+    if labels.ndim == 0 or len(labels) != len(h):
+        raise ConfigError(f"labels are of shape {tuple(labels.shape)}, and h is a batch of {len(h)}; each has its own")
+    if labels.device != h.device:
+        raise ConfigError(f"labels are on {labels.device} and h is on {h.device}; use labels.to(h.device)")
 
 
 @lru_cache(maxsize=64)

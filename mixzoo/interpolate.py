@@ -58,6 +58,8 @@ def draw_interpolations(
     if mixer_spec is not None:
         mixer, spec = _other_mixer(zoo, run, mixer_spec), mixer_spec
     warnings = tuple(f"warning: {line}" for line in run.changed)
+    if line := views.note(run.data.test):
+        warnings = (*warnings, line)
     if pairs > (most := len(run.data.test) // 2):
         warnings = (*warnings, f"{most} pairs, not {pairs}: there are {len(run.data.test)} test images, two to a pair")
         pairs = most

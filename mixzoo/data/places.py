@@ -12,6 +12,7 @@ from torch import Tensor
 from mixzoo.config import Train
 from mixzoo.data.batches import Batches, DeviceSplit, HostSplit
 from mixzoo.data.checked import loaded
+from mixzoo.data.finite import check_finite
 from mixzoo.data.room import device_free, host_free
 from mixzoo.data.streaming import StreamedSplit
 from mixzoo.draws import order
@@ -36,10 +37,12 @@ class Placed:
 def load(recipe: Any, name: str, train: Train, device: torch.device) -> Placed:
     """The data set of the recipe, where `train.data_on` says, its tensors with canonical strides.
 
-    Raises ConfigError if it cannot be there.
+    Raises ConfigError if it cannot be there, PluginError if it is no such data set, and DataError if its numbers are
+    not finite.
     """
     placed = _load(recipe, name, train, device)
     data = placed.data
+    check_finite(data, name)
     train_split, validation, test = map(_canonical_split, _splits(data))
     return replace(placed, data=replace(data, train=train_split, validation=validation, test=test))
 

@@ -41,8 +41,22 @@ def sheet(rows: list[Row]) -> Image.Image:
     return paper
 
 
+def channels_shown(channels: int) -> int:
+    """How many of an image's channels a picture shows, the first ones: one as grey, or three as red, green and blue."""
+    return 3 if channels >= 3 else 1
+
+
+def channels_note(channels: int) -> str:
+    """What pictures show of images of so many channels, in a line; '' for grey and coloured ones."""
+    if channels in (1, 3):
+        return ""
+    shown = "the first three as red, green and blue" if channels > 3 else "the first as grey"
+    return f"pictures: of the {channels} channels of an image they show {shown}"
+
+
 def to_pixels(images: Float[Tensor, "n channels height width"]) -> UInt8[Tensor, "n height width rgb"]:
-    """Images in [-1, 1] as 8-bit RGB; grey ones have three equal channels."""
+    """Images in [-1, 1] as 8-bit RGB; grey ones have three equal channels. See `channels_shown` for other numbers."""
+    images = images[:, : channels_shown(images.shape[1])]
     bytes_ = ((images.detach().float().cpu().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     return bytes_.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous()
 

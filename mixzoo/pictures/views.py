@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from PIL import Image
 
 from mixzoo.pictures import catalogue, interpolation, points
-from mixzoo.pictures.grid import sheet
+from mixzoo.pictures.grid import channels_note, sheet
 from mixzoo.pictures.mixes import mix_rows
 from mixzoo.protocols import AutoEncoder, Mixer, Split
 
@@ -17,6 +17,11 @@ def mixes(autoencoder: AutoEncoder, mixer: Mixer, split: Split, device: str) -> 
     if points.are_points(split):
         return points.plot(points.mix_panels(autoencoder, mixer, split, device))
     return sheet(mix_rows(autoencoder, mixer, split, device))
+
+
+def note(split: Split) -> str:
+    """A line on what pictures of these data leave out; '' if they show everything."""
+    return "" if points.are_points(split) else channels_note(split.images.shape[1])
 
 
 def strips(autoencoder: AutoEncoder, mixer: Mixer, split: Split, *, pairs: int, steps: int, device: str) -> Image.Image:

@@ -15,7 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mixzoo.data.batches import to_images
 from mixzoo.errors import DataError
+from mixzoo.pictures.grid import Row, sheet
 from mixzoo.protocols import Dataset, DatasetRecipe, Source, Split
 from mixzoo.strides import canonical_strides, is_canonical
 from mixzoo.testing.hypotheses import strategies
@@ -26,6 +28,7 @@ SPLITS = ("train", "validation", "test")
 SHARED = 0.02  # of a split's images may be in the train split too: true duplicates of the source
 BLANK = 0.1  # of a split's images may be of one value
 FOLDERS = ("root", "path", "folder")  # options that say where the files are
+MOST_CHANNELS_LAST = 4  # a last axis as short as that, after a longer first one, is taken for one of channels
 STREAMED = 100  # images of a split that a stream is asked for
 SUBSET = "train_images"  # the option that keeps a subset of the train split, chosen by the seed
 
@@ -73,7 +76,7 @@ def check_is_a_recipe_that_loads(case: DatasetCase) -> None:
 
 
 def check_images_are_bytes_of_one_shape(case: DatasetCase) -> None:
-    """Every split is uint8 [n, channels, height, width], not empty, of 1 or 3 channels and of one size.
+    """Every split is uint8 [n, channels, height, width], not empty, and of one size.
 
     What is no picture may be float32 in [-1, 1] of height and width 1, a point of as many channels as it has numbers.
     """
@@ -84,14 +87,27 @@ def check_images_are_bytes_of_one_shape(case: DatasetCase) -> None:
             far = float(images.abs().max()) if images.is_floating_point() and len(images) else 0.0
             assert far <= 1, f"{name} points reach {far}, expected numbers in [-1, 1]"
         else:
-            assert images.dtype == torch.uint8, f"{name} images are {images.dtype}, expected uint8 of 0..255"
+            assert images.dtype == torch.uint8, (
+                f"{name} images are {images.dtype}, expected uint8 of 0..255; float32 in [-1, 1] is for points, which "
+                "have height and width 1"
+            )
         assert images.ndim == 4, f"{name} images are {list(images.shape)}, expected [n, channels, height, width]"
         assert len(images), f"the {name} split is empty"
         shape, first = tuple(images.shape[1:]), tuple(case.data.train.images.shape[1:])
-        assert shape[0] in (1, 3) or shape[1:] == (1, 1), (
+        assert shape[2] > MOST_CHANNELS_LAST or shape[0] <= shape[2] or shape[1:] == (1, 1), (
             f"{name} images have {shape[0]} channels of {shape}; are the channels the first axis?"
         )
         assert shape == first, f"{name} images are {shape}, those of train {first}"
+
+
+def check_pictures_can_be_drawn_of_its_images(case: DatasetCase) -> None:
+    """The first images of every split can be drawn; of other than 1 or 3 channels the first one or three are."""
+    for name, split in case.splits():
+        images = to_images(split.held[:2])
+        try:
+            sheet([Row(name, images)])
+        except Exception as err:
+            raise AssertionError(f"no picture can be drawn of {name} images {tuple(images.shape[1:])}: {err}") from err
 
 
 def check_images_have_the_strides_of_a_fresh_tensor(case: DatasetCase) -> None:
@@ -351,6 +367,7 @@ dataset_checks: tuple[Check, ...] = (
             check_is_a_recipe_that_loads,
             check_images_are_bytes_of_one_shape,
             check_images_have_the_strides_of_a_fresh_tensor,
+            check_pictures_can_be_drawn_of_its_images,
             check_labels_are_numbers_of_classes,
             check_class_names_are_words,
             check_factors_fit_their_names,

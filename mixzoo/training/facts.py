@@ -11,6 +11,7 @@ from mixzoo.data.places import Placed
 from mixzoo.draws import mapped
 from mixzoo.errors import printable
 from mixzoo.mixing import drawn
+from mixzoo.pictures import views
 from mixzoo.protocols import CodeShape, Dataset, Mixer
 from mixzoo.training.checkpoint import modules_of
 from mixzoo.training.manifest import Progress
@@ -21,6 +22,8 @@ def notes(config: RunConfig, placed: Placed, players: Players, progress: Progres
     """What a person should know of the run before it begins, beside its facts."""
     if placed.why:
         yield placed.why
+    if line := views.note(placed.data.test):
+        yield line
     if players.mixer.k > config.train.batch_images and not progress.step:
         yield (
             f"warning: the mixer takes k={players.mixer.k} sources from batches of {config.train.batch_images} "

@@ -108,6 +108,26 @@ def transposed(split):
     return replace(split, images=images)
 
 
+class HasNoChannel(Bars):
+    def load(self, seed):
+        data = super().load(seed)
+        splits = {n: getattr(data, n) for n in ("train", "validation", "test")}
+        return replace(data, **{n: replace(split, images=split.images[:, :0]) for n, split in splits.items()})
+
+
+@dataclass(frozen=True)
+class Spectral(Bars):
+    """Nothing wrong: images of other numbers of channels than 1 or 3."""
+
+    channels: int = 5
+
+    def load(self, seed):
+        data = super().load(seed)
+        splits = {n: getattr(data, n) for n in ("train", "validation", "test")}
+        wide = {n: torch.cat([split.images // (c + 1) for c in range(self.channels)], 1) for n, split in splits.items()}
+        return replace(data, **{n: replace(split, images=wide[n]) for n, split in splits.items()})
+
+
 class WithoutChannels(Bars):
     def load(self, seed):
         data = super().load(seed)
@@ -470,6 +490,12 @@ PLANTED_DATASETS = [
     ("splits are tuples", SplitsAreTuples, "is_a_recipe_that_loads", "train is a tuple, expected mixzoo.Split"),
     ("images are floats", FloatImages, "images_are_bytes_of_one_shape", "are torch.float32, expected uint8"),
     ("channels last", ChannelsLast, "images_are_bytes_of_one_shape", "are the channels the first axis"),
+    (
+        "no channel at all",
+        HasNoChannel,
+        "pictures_can_be_drawn_of_its_images",
+        r"no picture can be drawn of train images \(0, 8, 6\): ",
+    ),
     (
         "transposed without a copy",
         Transposed,

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from planted_data import PLANTED_DATASETS, PLANTED_METRICS, Bars, Filed, Spread, Streams, Tagged, Unlabelled
+from planted_data import PLANTED_DATASETS, PLANTED_METRICS, Bars, Filed, Spectral, Spread, Streams, Tagged, Unlabelled
 
 from mixzoo.plugins import load_zoo
 from mixzoo.testing.datasets import dataset_checks
@@ -39,11 +39,24 @@ def passes_everything(kind, part, effort="low"):
 
 
 @pytest.mark.parametrize(
-    "recipe", [Bars(), Bars(train_images=20), Filed(), Streams(), Tagged(), Unlabelled(), ToyData()], ids=repr
+    "recipe",
+    [
+        Bars(),
+        Bars(train_images=20),
+        Spectral(channels=2),
+        Spectral(channels=4),
+        Spectral(),
+        Filed(),
+        Streams(),
+        Tagged(),
+        Unlabelled(),
+        ToyData(),
+    ],
+    ids=repr,
 )
 def test_a_sound_data_set_passes_everything(recipe):
     report = passes_everything("dataset", recipe)
-    assert len(report.passed) == 13 + isinstance(recipe, Filed | Streams)
+    assert len(report.passed) == 14 + isinstance(recipe, Filed | Streams)
 
 
 MADE = ("digits", "spiral", "lines", "sprites")  # data sets that need no files
@@ -55,7 +68,7 @@ MADE = ("digits", "spiral", "lines", "sprites")  # data sets that need no files
 )
 def test_a_data_set_that_needs_no_files_passes_everything(spec):
     report = passes_everything("dataset", load_zoo().recipe("dataset", spec))
-    assert (len(report.passed), len(report.not_applicable)) == ((14, 1) if spec.startswith("sprites") else (13, 2))
+    assert (len(report.passed), len(report.not_applicable)) == ((15, 1) if spec.startswith("sprites") else (14, 2))
 
 
 @pytest.mark.parametrize("name", [offer.name for offer in load_zoo().of_kind("dataset") if offer.name not in MADE])
@@ -74,7 +87,7 @@ def test_the_data_sets_at_hand_pass_everything(name):
     report = passes_everything("dataset", recipe)
     if len(report.passed) == 1:
         pytest.skip(f"no data under {DATA}")
-    assert len(report.passed) == 14
+    assert len(report.passed) == 15
 
 
 def test_a_sound_metric_passes_everything():
