@@ -19,8 +19,8 @@ from mixzoo.testing.report import run_check
 
 def main() -> None:
     warnings.simplefilter("ignore")  # broken mixers warn
-    for module in ("planted_weights", "planted_draws", "planted_masks", "planted_learned"):
-        import_module(module)
+    for module in ("weights", "draws", "masks", "learned", "regions", "labels", "numbers"):
+        import_module(f"planted_{module}")
     every, caught = "--all" in sys.argv[1:], 0
     print("| planted bug | what is wrong | caught by |\n|---|---|---|")
     for bug in PLANTED:

@@ -273,7 +273,7 @@ def _default(f: Any) -> Any:
 
 
 def _option(name: str, hint: Any, default: Any) -> Option:
-    bare, extras = _unwrapped(hint)
+    bare, extras = unwrapped(hint)
     kind = _kind(bare)
     bounds = [text for extra in extras if (text := _bound(extra))]
     helps = [extra for extra in extras if isinstance(extra, str)]
@@ -288,19 +288,19 @@ def _option(name: str, hint: Any, default: Any) -> Option:
     return Option(name, kind + bounded, allowed, default, helps[0] if helps else "", part)
 
 
-def _unwrapped(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+def unwrapped(hint: Any) -> tuple[Any, tuple[Any, ...]]:
     """The plain type of a hint and all that Annotated adds to it, inside an optional too."""
     if get_origin(hint) is Annotated:
         bare, *found = get_args(hint)
         return bare, tuple(found)
     if get_origin(hint) in (Union, UnionType):
-        return hint, tuple(extra for h in get_args(hint) for extra in _unwrapped(h)[1])
+        return hint, tuple(extra for h in get_args(hint) for extra in unwrapped(h)[1])
     return hint, ()
 
 
 def _kind(bare: Any) -> str:
     if get_origin(bare) in (Union, UnionType):
-        return " or ".join(_kind(_unwrapped(h)[0]) for h in get_args(bare) if h is not NoneType)
+        return " or ".join(_kind(unwrapped(h)[0]) for h in get_args(bare) if h is not NoneType)
     if get_origin(bare) is Literal:
         return ", ".join(repr(choice) for choice in get_args(bare))
     if get_origin(bare) is Part:

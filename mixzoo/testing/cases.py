@@ -20,6 +20,7 @@ from mixzoo.testing.hypotheses import strategies
 from mixzoo.training.build import built
 
 CLASSES = 10  # of the labels that cases carry
+ATTRIBUTES = 5  # of those that are vectors
 MAPS = ((1, 1, 1), (3, 2, 4), (2, 5, 3), (4, 1, 6), (6, 4, 2))  # for what is built for its shape of code
 VECTORS = ((1,), (6,))
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -66,13 +67,16 @@ class MixerCase:
         return changed
 
 
-def mixer_for(part: Any, latent: tuple[int, ...], dtype: torch.dtype | None = None) -> Mixer:
+def mixer_for(part: Any, latent: tuple[int, ...], dtype: torch.dtype | None = None, *, attributes: int = 0) -> Mixer:
     """The mixer itself, or the one that a recipe builds for codes of this shape, always with the same weights.
+
+    Labels are classes, or so many attributes.
 
     Weights of a recipe's mixer are moved a little from where they begin, as training moves them: a layer that begins at
     zero would hide what the others do.
     """
-    setting = Setting(image_shape=(1, 24, 40), classes=CLASSES, latent_shape=latent)
+    classes = 0 if attributes else CLASSES
+    setting = Setting(image_shape=(1, 24, 40), classes=classes, latent_shape=latent, attributes=attributes)
     mixer: Mixer = built(part, "mixer", type(part).__name__, setting, seed=0)
     if isinstance(mixer, nn.Module) and mixer is not part:
         move_weights(mixer)

@@ -4,6 +4,7 @@ A statistic is a mean of independent values, one a draw, held against six standa
 mixer shares between positions or examples.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -12,20 +13,26 @@ from torch import Generator, Tensor
 
 from mixzoo.draws import rng_for
 from mixzoo.mixing import drawn
-from mixzoo.testing.cases import MixerCase, law_case
+from mixzoo.testing.cases import MixerCase, fixed_latent, law_case
+from mixzoo.testing.independence import LIMIT, NUMBERS, check_independent
 from mixzoo.testing.mixers import full_share, same_draw
 
-LIMIT = 6.0  # standard errors
 
-
-def shares(case: MixerCase, draws: int, rng: Generator | None = None) -> Float[Tensor, "draws k batch units"]:
+def shares_of(
+    case: MixerCase, draws: int, rng: Generator | None = None, h: Tensor | None = None
+) -> Iterator[Float[Tensor, "k batch *latent"]]:
     """The shares of that many draws, one after another from one generator, at every latent position."""
-    rng, h, found = rng or rng_for(0, "law"), case.h(), []
+    rng, h = rng or rng_for(0, "law"), case.h() if h is None else h
+    labels = case.labels()
     with torch.no_grad():
         for _ in range(draws):
             draw = drawn(case.mixer, case.shape, rng, case.progress)
-            found.append(full_share(case.mix(h, draw)).float())
-    return torch.stack(found).flatten(3)
+            yield full_share(case.mixer(h, draw, labels)).float()
+
+
+def shares(case: MixerCase, draws: int) -> Float[Tensor, "draws k batch units"]:
+    """All of them, in memory."""
+    return torch.stack(list(shares_of(case, draws))).flatten(3)
 
 
 def standard_errors(values: Float[Tensor, "draws *rest"]) -> Float[Tensor, "*rest"]:
@@ -50,44 +57,35 @@ def law_mean_share_is_one_over_k(part: Any, samples: int) -> None:
 
 def law_every_position_can_come_from_every_source(part: Any, samples: int) -> None:
     """Every latent position, corners and borders too, has a share of every source in some draw."""
-    case = law_case(part, batch=8)
-    most = shares(case, samples).amax((0, 2))  # [k units]
-    missed = (most == 0).nonzero()
-    if len(missed):
-        source, unit = missed[0].tolist()
-        where = torch.unravel_index(torch.tensor(unit), case.shape.latent)
-        place = tuple(int(i) for i in where)
-        raise AssertionError(f"source {source} never has a share at position {place} of {case.shape.latent}")
+    for latent in [(2, 5, 3), *([] if fixed_latent(part) else [(1, 4, 12), (1, 12, 4)])]:
+        case = law_case(part, batch=8, latent=latent)
+        most = torch.zeros(case.mixer.k, *case.shape.latent)
+        for share in shares_of(case, samples):
+            most = torch.maximum(most, share.amax(1))
+            if most.all():
+                break
+        missed = (most == 0).nonzero()
+        if len(missed):
+            source, *place = missed[0].tolist()
+            raise AssertionError(f"source {source} never has a share at position {tuple(place)} of {case.shape.latent}")
 
 
 def law_examples_are_drawn_independently(part: Any, samples: int) -> None:
-    """The shares of two examples of a batch are independent: no number is shared by the whole batch."""
-    found = shares(law_case(part, batch=8), samples)
-    refuse_dependent(found[:, :, ::2], found[:, :, 1::2], "the shares of two examples of a batch")
+    """The shares of any two examples of a batch are independent: neighbours, mirror images, halves of the batch."""
+    for batch, draws in ((32, samples // 2), (7, samples // 4)):
+        case = law_case(part, batch=batch)
+        what = f"the shares of examples {{a}} and {{b}} of a batch of {batch}"
+        check_independent((share[None] for share in shares_of(case, draws)), list(range(batch)), what)
 
 
 def law_successive_draws_are_independent(part: Any, samples: int) -> None:
-    """A draw tells nothing about the next one from the same generator."""
-    case, pairs = law_case(part, batch=1), []
-    for index in range(samples // 2):
-        rng = rng_for(0, "pairs", index)
-        pairs.append(shares(case, 2, rng))
-    found = torch.stack(pairs)
-    refuse_dependent(found[:, 0], found[:, 1], "the shares of one draw and of the next")
-
-
-def refuse_dependent(a: Tensor, b: Tensor, what: str) -> None:
-    """AssertionError where two series of shares [draws k ...] go together or against each other.
-
-    Summed over sources and positions, so that a rare source does not spoil the statistic; once source by source, once
-    with the sources of one series in reverse, since a mirror image has no correlation source by source.
-    """
-    centred_a, centred_b = a - a.mean(0), b - b.mean(0)
-    spread = float((centred_a.square().flatten(1).sum(1).mean() * centred_b.square().flatten(1).sum(1).mean()).sqrt())
-    for other in (centred_b, centred_b.flip(1)):
-        products = (centred_a * other).flatten(1).sum(1)
-        off, correlation = float(standard_errors(products)), float(products.mean()) / (spread + 1e-12)
-        assert abs(off) < LIMIT, f"{what} have correlation {correlation:+.2f}, {off:+.1f} standard errors from 0"
+    """A draw tells nothing about the next ones from the same generator."""
+    case, successive = law_case(part, batch=2), 3
+    h, index = case.h(), range(samples // 4)
+    # a generator for each few draws: one that a mixer seeded anew would give the same to all draws
+    few = (torch.stack(list(shares_of(case, successive, rng_for(0, "pairs", i), h))) for i in index)
+    groups = [draw for draw in range(successive) for _ in range(case.shape.batch)]
+    check_independent(few, groups, "the shares of a draw and of a later one")
 
 
 def law_other_seeds_give_other_draws(part: Any, samples: int) -> None:
@@ -98,13 +96,26 @@ def law_other_seeds_give_other_draws(part: Any, samples: int) -> None:
 
 
 def law_a_larger_batch_has_the_same_law(part: Any, samples: int) -> None:
-    """The mean and the spread of a share do not depend on how many examples are in the batch."""
-    one, many = (shares(law_case(part, batch=batch), samples)[:, :, 0] for batch in (1, 6))  # [draws k units]
-    statistics = {
-        "mean": (one[:, 0].mean(1), many[:, 0].mean(1)),
-        "mean square": (one.square().mean((1, 2)), many.square().mean((1, 2))),
-    }
-    for name, (a, b) in statistics.items():
-        error = ((a.double().var() + b.double().var()) / samples).sqrt() + 1e-7
-        off = float((a.double().mean() - b.double().mean()) / error)
-        assert abs(off) < LIMIT, f"the {name} of a share is another in a larger batch, {off:+.1f} standard errors away"
+    """The mean and the spread of a share depend neither on the size of the batch nor on the place in it."""
+    one = _moments(law_case(part, batch=1), samples)[:, :, 0].double()  # [draws statistics]
+    many = _moments(law_case(part, batch=7), samples).double()
+    error = ((one.var(0)[:, None] + many.var(0)) / samples).sqrt() + 1e-7
+    off = (one.mean(0)[:, None] - many.mean(0)) / error
+    statistic, example = divmod(int(off.abs().argmax()), off.shape[1])
+    name = ("mean", "mean square", "mean square over the code")[statistic]
+    assert float(off.abs().max()) < LIMIT, (
+        f"the {name} of a share is another for example {example} of a batch of {off.shape[1]} than for one alone, "
+        f"{float(off[statistic, example]):+.1f} standard errors away"
+    )
+
+
+def _moments(case: MixerCase, samples: int) -> Float[Tensor, "draws statistics batch"]:
+    """The mean share of the first source, and mean squares of all."""
+    found, waiting = [], list[Tensor]()
+    for number, share in enumerate(shares_of(case, samples), start=1):
+        waiting.append(share.flatten(2))
+        if number == samples or len(waiting) * share.numel() >= NUMBERS:
+            flat, waiting = torch.stack(waiting), []  # [draws k batch units]
+            mean = flat.mean(3)
+            found.append(torch.stack([mean[:, 0], flat.square().mean((1, 3)), mean.square().mean(1)], 1))
+    return torch.cat(found)

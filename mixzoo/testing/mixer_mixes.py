@@ -4,19 +4,19 @@ import torch
 from torch import Tensor
 
 from mixzoo.draws import rng_for
-from mixzoo.protocols import CodeShape
+from mixzoo.protocols import CodeShape, Mixed
 from mixzoo.testing.cases import MixerCase, map_draw
 from mixzoo.testing.mixers import (
     bits,
     corners,
     full_share,
-    global_states,
     other_global_seeds,
     refuse_bad_draw,
     refuse_far,
     room,
     same_draw,
 )
+from mixzoo.testing.watching import generator_states
 
 # --- what a mix is
 
@@ -43,7 +43,12 @@ def check_stays_between_sources(case: MixerCase) -> None:
 
 def check_shares_are_on_the_simplex(case: MixerCase) -> None:
     """Shares are finite, not negative, and sum to 1 over the k sources at every position."""
-    share = case.mix().share.detach().double()
+    check_on_the_simplex(case, case.mix())
+
+
+def check_on_the_simplex(case: MixerCase, mixed: Mixed) -> None:
+    """AssertionError if a share is not finite or negative, or if those of a position do not sum to 1."""
+    share = mixed.share.detach().double()
     assert share.isfinite().all(), "a share is not finite"
     assert float(share.min()) >= 0, f"a share is {float(share.min()):.3g}"
     off = float((share.sum(0) - 1).abs().max())
@@ -89,9 +94,9 @@ def check_at_is_the_same_each_time(case: MixerCase) -> None:
     """`at` gives one draw for one point, the same for every example, and no generator is moved."""
     k, shape = case.mixer.k, CodeShape(3, case.shape.latent)
     point = torch.arange(1.0, k + 1) / sum(range(1, k + 1))
-    before = global_states()
+    before = generator_states()
     first = case.mixer.at(point, shape)
-    assert global_states() == before, "`at` moved a default generator"
+    assert generator_states() == before, "`at` moved a default generator"
     with other_global_seeds():
         assert same_draw(case.mixer.at(point, shape), first), "`at` gave two draws for one point"
     alike = case.but(shape=shape).h()[:, :1].repeat(1, 3, *[1] * len(shape.latent))
@@ -154,8 +159,10 @@ def check_examples_do_not_leak(case: MixerCase) -> None:
     other_h[:, 0] += 100
     if other_labels is not None:
         other_labels[:, 0] = (other_labels[:, 0] + 1) % 10
-    a, b = case.mixer(h, draw, labels).h, case.mixer(other_h, draw, other_labels).h
-    assert torch.equal(a[1:], b[1:]), "a change of the first example changed the mix of another"
+    a, b = case.mixer(h, draw, labels), case.mixer(other_h, draw, other_labels)
+    assert torch.equal(a.h[1:], b.h[1:]), "a change of the first example changed the mix of another"
+    if a.labels is not None and b.labels is not None:
+        assert torch.equal(a.labels[1:], b.labels[1:]), "a change of the first example changed the y_mix of another"
 
 
 def check_batch_permutes(case: MixerCase) -> None:
@@ -170,9 +177,11 @@ def check_batch_permutes(case: MixerCase) -> None:
     if isinstance(draw, Tensor) and draw.shape[:2] == h.shape[:2]:
         draws.append((draw, draw[:, order]))
     for mine, permuted in draws:
-        a = case.mixer(h, mine, labels).h[order]
-        b = case.mixer(h[:, order], permuted, permuted_labels).h
-        refuse_far(b, a, room(case, h) * 0.5, "examples in another order")
+        a = case.mixer(h, mine, labels)
+        b = case.mixer(h[:, order], permuted, permuted_labels)
+        refuse_far(b.h, a.h[order], room(case, h) * 0.5, "examples in another order")
+        if a.labels is not None and b.labels is not None:
+            refuse_far(b.labels, a.labels[order], 1e-6, "y_mix of examples in another order")
 
 
 def check_moves_with_shift_and_scale(case: MixerCase) -> None:
@@ -233,8 +242,14 @@ def check_contexts_change_nothing(case: MixerCase) -> None:
         with mode():
             mixed = case.mix(h, draw).h
         assert torch.equal(mixed, expected), f"another mix under {mode.__name__}"
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        mixed = case.mix(h, draw).h
+    try:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            mixed = case.mix(h, draw).h
+    except RuntimeError as err:
+        # of codes in float16 the CPU's autocast stacks and joins none, whoever calls it
+        if case.dtype == torch.float16 and "autocast" in str(err):
+            return
+        raise
     assert mixed.dtype == expected.dtype, f"autocast made the mix {mixed.dtype}"
     slack = room(case.but(dtype=torch.bfloat16), h)
     refuse_far(mixed, expected, slack, "autocast")
@@ -251,13 +266,3 @@ def check_refuses_a_wrong_number_of_sources(case: MixerCase) -> None:
         except Exception:  # any error will do: the core never makes such a call
             continue
         raise AssertionError(f"a mixer of k={case.mixer.k} mixed {wrong} sources")
-
-
-def check_aimed_labels_fit_the_batch(case: MixerCase) -> None:
-    """The labels that a mix aims at (y_mix) are [batch classes], finite, and follow the draw."""
-    mixed = case.mix()
-    assert mixed.labels is not None
-    shape = list(mixed.labels.shape)
-    assert len(shape) == 2, f"y_mix has shape {shape}, expected [batch classes]"
-    assert shape[0] == case.shape.batch, f"y_mix has shape {shape}, for a batch of {case.shape.batch}"
-    assert mixed.labels.isfinite().all(), "y_mix is not finite"

@@ -14,13 +14,18 @@ from mixzoo.errors import MixzooError
 from mixzoo.mixing import LinearMixer, MaskMixer
 from mixzoo.protocols import CodeShape
 from mixzoo.testing import mixer_gradients as gradients
+from mixzoo.testing import mixer_labels as labels
 from mixzoo.testing import mixer_laws as laws
 from mixzoo.testing import mixer_mixes as mixes
+from mixzoo.testing import mixer_simplex as simplex
 from mixzoo.testing import mixers as m
 from mixzoo.testing import recipes
 from mixzoo.testing.cases import MixerCase, any_mixer, fixed_latent, law_case, mixer_cases, takes_vectors
 from mixzoo.testing.hypotheses import strategies
+from mixzoo.testing.mixer_extremes import check_draws_survive_extreme_numbers
+from mixzoo.testing.mixer_options import check_every_option_is_read
 from mixzoo.testing.mixer_signature import check_is_a_mixer
+from mixzoo.testing.mixer_state import law_draws_and_calls_leave_no_trace
 from mixzoo.testing.report import Check, check_from
 
 LARGE = ((16, 12, 10), (64,))  # codes on which a point of the simplex can be told
@@ -46,10 +51,6 @@ def has_weights(part: Any) -> str:
 def has_state(part: Any) -> str:
     mixer = any_mixer(part)
     return "" if isinstance(mixer, nn.Module) and mixer.state_dict() else "it has no weights"
-
-
-def aims_at_labels(part: Any) -> str:
-    return "" if law_case(part, batch=2).mix().labels is not None else "it aims at no labels"
 
 
 def only_maps(part: Any) -> str:
@@ -91,8 +92,12 @@ def _check(function: Callable[..., None], **more: Any) -> Check:
     return check_from(function, "mixer", **{"cases": mixer_cases, **more})
 
 
-def _law(function: Callable[..., None]) -> Check:
-    return check_from(function, "mixer", samples=True)
+def _law(function: Callable[..., None], **more: Any) -> Check:
+    return check_from(function, "mixer", samples=True, **more)
+
+
+def _aim(function: Callable[..., None]) -> Check:
+    return check_from(function, "mixer", applies=labels.aims_at_labels)
 
 
 def _option(function: Callable[..., None]) -> Check:
@@ -114,6 +119,8 @@ mixer_checks: tuple[Check, ...] = (
     _check(m.check_uses_only_its_generator),
     _check(m.check_draw_never_sees_codes),
     _check(m.check_generator_moves_on),
+    _law(law_draws_and_calls_leave_no_trace),
+    check_from(check_draws_survive_extreme_numbers, "mixer"),
     _check(mixes.check_equal_sources_come_back),
     _check(mixes.check_a_batch_of_one_comes_back),
     _check(mixes.check_stays_between_sources),
@@ -134,7 +141,11 @@ mixer_checks: tuple[Check, ...] = (
     _check(mixes.check_corner_is_that_source),
     _check(mixes.check_at_is_a_point_of_the_simplex, cases=_large),
     _check(mixes.check_at_is_the_same_each_time),
-    _check(mixes.check_aimed_labels_fit_the_batch, applies=aims_at_labels),
+    _check(labels.check_aimed_labels_fit_the_batch, applies=labels.aims_at_labels),
+    _aim(labels.check_aimed_labels_at_a_corner),
+    _aim(labels.check_aimed_labels_lie_between),
+    _aim(labels.check_aimed_labels_follow_the_point),
+    _aim(labels.check_class_numbers_are_one_hot_vectors),
     check_from(check_refuses_vectors, "mixer", applies=only_maps),
     _check(gradients.check_gradient_is_share),
     _check(gradients.check_gradient_reaches_every_source),
@@ -149,9 +160,13 @@ mixer_checks: tuple[Check, ...] = (
     _law(laws.law_other_seeds_give_other_draws),
     _law(laws.law_mean_share_is_one_over_k),
     _law(laws.law_every_position_can_come_from_every_source),
+    _law(simplex.law_maps_are_cut_everywhere),
+    _law(simplex.law_sources_meet_in_one_mix),
+    _law(simplex.law_no_two_sources_are_tied, applies=simplex.has_three_sources),
     _law(laws.law_examples_are_drawn_independently),
     _law(laws.law_successive_draws_are_independent),
     _law(laws.law_a_larger_batch_has_the_same_law),
+    _option(check_every_option_is_read),
     _option(recipes.check_options_survive_a_spec),
     _option(recipes.check_options_survive_a_run_file),
     _option(recipes.check_options_are_explained),

@@ -14,6 +14,7 @@ from mixzoo.draws import rng_for
 from mixzoo.mixing import MaskMixer, drawn
 from mixzoo.protocols import Draw, Mixed
 from mixzoo.testing.cases import MixerCase, tensors_of
+from mixzoo.testing.watching import generator_states
 
 
 def room(case: MixerCase, h: Tensor) -> float:
@@ -160,26 +161,21 @@ def check_same_draw_same_mix(case: MixerCase) -> None:
 
 def check_uses_only_its_generator(case: MixerCase) -> None:
     """All randomness is the generator's: the default ones of torch, numpy and Python are neither used nor moved."""
-    before = global_states()
+    before = generator_states()
     first = case.draw()
     mixed = case.mix(draw=first).h
-    moved = [name for name, state in global_states().items() if state != before[name]]
+    moved = [name for name, state in generator_states().items() if state != before[name]]
     assert not moved, f"the default generator of {' and '.join(moved)} was moved: use generator=rng"
     with other_global_seeds():
         used = not same_draw(case.draw(), first) or not torch.equal(case.mix(draw=first).h, mixed)
     assert not used, "a default generator was used: everything random comes from rng"
 
 
-def global_states() -> dict[str, str]:
-    """Python's own is not among them: what checks annotations at run time moves it, so only its use is looked for."""
-    import numpy as np
-
-    torch_state = torch.get_rng_state().numpy().tobytes().hex()
-    return {"torch": torch_state, "numpy": repr(np.random.get_state(legacy=False))}  # noqa: NPY002
-
-
 class other_global_seeds:
-    """Inside, the default generators are in other states; they are put back."""
+    """Inside, the default generators are in other states, Python's too, whose use shows by nothing else.
+
+    What checks annotations at run time moves that one, so its state says nothing. They are put back.
+    """
 
     def __enter__(self) -> None:
         import numpy as np

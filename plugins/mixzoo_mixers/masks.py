@@ -57,6 +57,9 @@ def left_out_with(p: float | None, k: int, share: str) -> Mapping[str, str]:
         left["mean_share_is_one_over_k"] = f"p={p} was asked for"
     if p in (0, 1):
         left["every_position_can_come_from_every_source"] = f"p={p} never picks some source"
+        left["sources_meet_in_one_mix"] = f"p={p} never picks some source"
+    if p == 0 and k > 2:
+        left["no_two_sources_are_tied"] = "p=0 never picks the first source"
     if p == 1 or (p == 0 and k == 2):
         left["other_seeds_give_other_draws"] = f"p={p} leaves nothing to chance"
     return left

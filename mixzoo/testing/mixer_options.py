@@ -1,0 +1,172 @@
+"""What every mixer promises of its options: each of them does something, and in all of its range there is a mix."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Generator, Tensor, nn
+
+from mixzoo.draws import rng_for
+from mixzoo.errors import MixzooError, shown
+from mixzoo.mixing import LinearMixer, drawn
+from mixzoo.options import Part
+from mixzoo.protocols import CodeShape
+from mixzoo.testing.cases import MixerCase, fixed_latent, mixer_for, tensors_of
+from mixzoo.testing.mixer_extremes import check_sound
+from mixzoo.testing.option_values import other_values, variant
+
+
+class Situation(NamedTuple):
+    """Where two mixers are compared."""
+
+    shape: CodeShape
+    seed: int
+    progress: float
+
+
+SITUATIONS = (
+    *(Situation(CodeShape(4, (2, 5, 3)), seed, progress) for seed, progress in enumerate((1.0, 0.0, 0.3, 0.7))),
+    Situation(CodeShape(8, (6, 4, 12)), 4, 1.0),
+    Situation(CodeShape(8, (6,)), 5, 1.0),
+    *(Situation(CodeShape(16, (2, 5, 3)), seed, progress) for seed, progress in ((6, 0.2), (7, 0.5), (8, 0.9))),
+    Situation(CodeShape(2, (1, 40, 72)), 9, 1.0),  # for sizes beyond those of small maps
+)
+
+
+@dataclass(frozen=True)
+class Even(LinearMixer):
+    """The mean of its sources and a little chance; stands in for a mixer that is an option of another."""
+
+    k: int = 2
+
+    def draw(self, shape: CodeShape, rng: Generator) -> Tensor:
+        return shape.broadcast((torch.randn(self.k, shape.batch, generator=rng) / 4).softmax(0))
+
+
+def check_every_option_is_read(part: Any) -> None:
+    """Another value of an option, from its range, gives another mix: the draw, mix, gradient, `at` or k differ."""
+    values = other_values(part) | _other_parts(part)
+    variants = {
+        name: [v for value in own if (v := variant(part, name, value)) is not None] for name, own in values.items()
+    }
+    outcomes = _Outcomes()
+    for name, others in variants.items():
+        # An option may say nothing beside another one, as a drawn chance does beside a given one; so each is compared
+        # beside every value of the others too.
+        bases = [part, *(v for other, own in variants.items() if other != name for v in own)]
+        own, tried = getattr(part, name), [getattr(v, name) for v in others]
+        choices = [own, *(value for value in tried if not _is_number(value))]
+        pairs = [(a, b) for i, b in enumerate(choices) for a in choices[:i]]
+        alike = [pair for pair in pairs if not any(_differ(base, name, *pair, outcomes) for base in bases)]
+        # Every choice has a meaning; of a number it is enough that some value has one: an eps may be small enough.
+        numbers = [(own, value) for value in tried if _is_number(value)]
+        if not any(_differ(base, name, *pair, outcomes) for pair in numbers for base in bases):
+            alike += numbers
+        if alike:
+            a, b = map(shown, alike[0])
+            raise AssertionError(f"{name}={b} draws and mixes as {name}={a} does, bit for bit: is it read?")
+        for other in others:
+            _check_mixes(other, name)
+
+
+def _other_parts(part: Any) -> dict[str, list[Any]]:
+    """A mixer of as many sources for each option that is a mixer."""
+    own = {f.name: getattr(part, f.name) for f in fields(part) if f.init}
+    return {
+        name: [Part("mixer", "even", Even(getattr(value.recipe, "k", 2)))]
+        for name, value in own.items()
+        if isinstance(value, Part) and value.kind == "mixer" and not isinstance(value.recipe, Even)
+    }
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _differ(base: Any, name: str, a: Any, b: Any, outcomes: "_Outcomes") -> bool:
+    """Whether the base is another mixer with the one value of the option than with the other."""
+    try:
+        one, other = outcomes.made(base, name, a), outcomes.made(base, name, b)
+    except (ValueError, MixzooError):  # options that do not go together
+        return False
+    return any(not _same(outcomes.of(one, s), outcomes.of(other, s)) for s in SITUATIONS)
+
+
+class _Outcomes:
+    """What a mixer with given options gives in a situation, each worked out once."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[int, Situation], Any] = {}
+        self.kept: list[Any] = []  # so that no id is given twice
+        self.variants: dict[tuple[int, str, str], Any] = {}
+
+    def made(self, base: Any, name: str, value: Any) -> Any:
+        """The base with this value of the option, made once."""
+        key = (id(base), name, repr(value))
+        if key not in self.variants:
+            self.kept.append(base)
+            self.variants[key] = replace(base, **{name: value})
+        return self.variants[key]
+
+    def of(self, part: Any, situation: Situation) -> Any:
+        key = (id(part), situation)
+        if key not in self.known:
+            self.kept.append(part)
+            self.known[key] = outcome(part, situation)
+        return self.known[key]
+
+
+def outcome(part: Any, situation: Situation) -> list[Tensor] | str:
+    """All that can be seen of a mixer: k, its draw and mix, gradients, a point of the simplex; or that it refuses."""
+    try:
+        return list(_seen(part, situation))
+    except (ValueError, MixzooError) as err:
+        return f"refuses: {type(err).__name__}"
+
+
+def _seen(part: Any, situation: Situation) -> Iterator[Tensor]:
+    shape, seed, progress = situation
+    shape = CodeShape(shape.batch, fixed_latent(part) or shape.latent)
+    mixer = mixer_for(part, shape.latent)
+    case = MixerCase(mixer, shape, seed, torch.float32)
+    yield torch.tensor(mixer.k)
+    point = torch.arange(1.0, mixer.k + 1) / sum(range(1, mixer.k + 1))
+    weights = [p for p in mixer.parameters() if p.requires_grad] if isinstance(mixer, nn.Module) else []
+    for draw in (drawn(mixer, shape, rng_for(seed, "mix"), progress), mixer.at(point, shape)):
+        yield from tensors_of(draw).values()
+        h = case.h().requires_grad_()
+        mixed = case.mix(h, draw)
+        yield from (mixed.h.detach(), mixed.share.detach())
+        if mixed.labels is not None:
+            yield mixed.labels.detach()
+        g = torch.randn(mixed.h.shape, generator=rng_for(seed, "gradient"))
+        found = torch.autograd.grad((mixed.h * g).sum(), [h, *weights], allow_unused=True)
+        yield from (torch.zeros(0) if one is None else one for one in found)
+
+
+def _same(a: list[Tensor] | str, b: list[Tensor] | str) -> bool:
+    if isinstance(a, str) or isinstance(b, str):
+        return isinstance(a, str) and isinstance(b, str)
+    return len(a) == len(b) and all(
+        x.shape == y.shape and x.dtype == y.dtype and torch.equal(x.nan_to_num(), y.nan_to_num()) for x, y in zip(a, b)
+    )
+
+
+def _check_mixes(part: Any, name: str) -> None:
+    """AssertionError if the mixer with this value of the option gives no sound mix; it may refuse with a ValueError."""
+    value = f"{name}={shown(getattr(part, name))}"
+    shape = CodeShape(4, fixed_latent(part) or (2, 5, 3))
+    try:
+        case = MixerCase(mixer_for(part, shape.latent, torch.float64), shape)
+        draw = case.draw()
+    except (ValueError, MixzooError):
+        return
+    try:
+        if name == "k":
+            k, sources = getattr(part, name), len(case.mix(draw=draw).share)
+            assert sources == case.mixer.k == k, f"it mixes {sources} sources, and its k is {case.mixer.k}"
+        check_sound(case, draw)
+    except Exception as err:
+        said = str(err) if isinstance(err, AssertionError) else f"{type(err).__name__}: {err}"
+        raise AssertionError(f"with {value}, {said}") from err

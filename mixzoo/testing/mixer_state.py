@@ -1,0 +1,74 @@
+"""What every mixer promises to keep of its draws and calls: nothing."""
+
+from copy import deepcopy
+from dataclasses import is_dataclass, replace
+from typing import Any
+
+import torch
+
+from mixzoo.draws import rng_for
+from mixzoo.mixing import drawn
+from mixzoo.protocols import CodeShape
+from mixzoo.testing.cases import MixerCase, fixed_latent, law_case, takes_vectors
+from mixzoo.testing.held_state import changed, state_held
+from mixzoo.testing.mixers import same_draw
+
+MANY = 3_000  # calls of one mixer; as many as samples with low effort
+
+
+def law_draws_and_calls_leave_no_trace(part: Any, samples: int) -> None:
+    """What a mixer holds is the same before and after draws and calls, and so are its results: it counts nothing."""
+    for latent in [(2, 2, 3), *[(4,)] * takes_vectors(part)]:
+        case = law_case(part, batch=2, latent=latent)
+        use(case, 0)  # what is kept for a shape, once and for all, may be kept
+        before = state_held(case.mixer)
+        for seed in (1, 2, 1):
+            use(case, seed)
+        if what := changed(before, state_held(case.mixer)):
+            raise AssertionError(f"draws and calls change {what}; a draw is a function of its generator, a mix of it")
+    check_has_no_history(part)
+    check_is_the_same_after(part, min(MANY, samples))
+
+
+def use(case: MixerCase, seed: int) -> None:
+    """Draw, mix and go back, at some moments of a training, and mix at points of the simplex."""
+    case = case.but(seed=seed)
+    k, h = case.mixer.k, case.h() * (seed + 1)
+    draws = [drawn(case.mixer, case.shape, rng_for(seed, "mix", i), i / 2) for i in range(3)]
+    points = (torch.eye(k)[seed % k], torch.full((k,), 1 / k))
+    for draw in (*draws, *(case.mixer.at(point, case.shape) for point in points)):
+        source = h.clone().requires_grad_()
+        torch.autograd.grad(case.mix(source, draw).h.sum(), source, allow_unused=True)
+
+
+def check_has_no_history(part: Any) -> None:
+    """AssertionError if a mixer that was used mixes otherwise than one that was not."""
+    latent = fixed_latent(part) or (2, 2, 3)
+    cases = [MixerCase(fresh(part, latent), CodeShape(2, latent)) for _ in range(2)]
+    for seed in (5, 6):
+        use(cases[1], seed)
+    fresh_one, used = (case.draw() for case in cases)
+    assert same_draw(fresh_one, used), "a mixer that was used draws otherwise than one that was not"
+    a, b = (case.mix(draw=fresh_one) for case in cases)
+    assert torch.equal(a.h, b.h), "a mixer that was used mixes otherwise than one that was not"
+
+
+def fresh(part: Any, latent: tuple[int, ...]) -> Any:
+    """The mixer as it is before its first use: of a recipe built anew, of a dataclass made anew, else a copy."""
+    own = replace(part) if is_dataclass(part) and not isinstance(part, torch.nn.Module | type) else deepcopy(part)
+    return law_case(own, batch=1, latent=latent).mixer
+
+
+def check_is_the_same_after(part: Any, calls: int) -> None:
+    """AssertionError if the first draw and mix come out otherwise after that many."""
+    case = law_case(part, batch=1, latent=(2, 2, 3))
+    case = case.but(dtype=torch.float32)
+    h, labels, rng = case.h(), case.labels(), rng_for(0, "calls")
+    with torch.no_grad():
+        first = case.draw()
+        mixed = case.mixer(h, first, labels).h
+        for _ in range(calls):
+            case.mixer(h, drawn(case.mixer, case.shape, rng, case.progress), labels)
+        assert same_draw(case.draw(), first), f"after {calls} draws the same generator gives another draw"
+        again = case.mixer(h, first, labels).h
+    assert torch.equal(again, mixed), f"after {calls} calls the same draw gives another mix"
