@@ -7,18 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mixzoo import contract
 from mixzoo.draws import rng_for
 from mixzoo.protocols import CodeShape, Mixed, Mixer
 from mixzoo.testing.cases import CLASSES, any_mixer, fixed_latent
+from mixzoo.training.watched import described
 
-SIGNATURES = {
-    "build": "build(setting) -> a mixer",
-    "k": "k: an int of at least 2, the sources of one mix",
-    "draw": "draw(shape, rng) -> a Tensor, or a dict of Tensors",
-    "draw_at": "draw_at(shape, rng, progress) -> a Tensor, or a dict of Tensors",
-    "__call__": "__call__(h, draw, labels=None) -> Mixed(h, share)",
-    "at": "at(point, shape) -> a draw",
-}
+SIGNATURES = contract.SIGNATURES["mixer"]
 MEMBERS = ("k", "draw", "__call__", "at")
 
 
@@ -92,11 +87,3 @@ def check_is_mixed(mixed: Any) -> None:
     assert isinstance(mixed, Mixed), f"__call__ returned {described(mixed)}; {expected}"
     for name, tensor in (("h", mixed.h), ("share", mixed.share)):
         assert isinstance(tensor, Tensor), f"__call__ returned Mixed with {name} {described(tensor)}; {expected}"
-
-
-def described(value: Any) -> str:
-    if isinstance(value, Tensor):
-        return f"a Tensor of shape {list(value.shape)}"
-    if isinstance(value, tuple | list):
-        return f"a {type(value).__name__} of {len(value)}"
-    return "None" if value is None else f"a {type(value).__name__}"

@@ -83,8 +83,8 @@ class BuildsWithoutASetting:
         return Weights()
 
 
-CALL = r"expected __call__\(h, draw, labels=None\) -> Mixed\(h, share\)"
-DRAW = r"expected draw\(shape, rng\) -> a Tensor, or a dict of Tensors"
+CALL = r"expected __call__\(h, draw, labels=None\) -> Mixed\(h, share\), h \[batch, \*latent\], share \[k, batch, ...\]"
+DRAW = r"expected draw\(shape, rng\) -> a Tensor, or a table of Tensors"
 
 
 @pytest.mark.parametrize(
@@ -94,8 +94,8 @@ DRAW = r"expected draw\(shape, rng\) -> a Tensor, or a dict of Tensors"
         (TakesItsGeneratorAlone(), rf"^it has draw\(rng\); {DRAW}$"),
         (TakesThemTheOtherWayRound(), rf"^draw raised AttributeError: .*; {DRAW}$"),
         (WantsProgress(), r"^it has draw_at\(shape, rng\); expected draw_at\(shape, rng, progress\) -> a Tensor"),
-        (ReturnsTheMixAlone(), rf"^__call__ returned a Tensor of shape \[3, 2, 5, 3\]; {CALL}$"),
-        (ReturnsAPair(), rf"^__call__ returned a tuple of 2; {CALL}$"),
+        (ReturnsTheMixAlone(), rf"^__call__ returned .*\[3, 2, 5, 3\]; {CALL}$"),
+        (ReturnsAPair(), rf"^__call__ returned \(.*\[3, 2, 5, 3\], .*\); {CALL}$"),
         (HasNoShare(), rf"^__call__ returned Mixed with share None; {CALL}$"),
         (ForgetsToReturnItsDraw(), rf"^draw returned None; {DRAW}$"),
         (NumbersItsDraws(), rf"^draw returned a dict; {DRAW}$"),
