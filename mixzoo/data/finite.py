@@ -19,7 +19,5 @@ def check_finite(data: Dataset, name: str) -> None:
             bad = torch.cat([~some.flatten(1).isfinite().all(1) for some in numbers.split(ROWS)])
             if bad.any():
                 first, count = int(bad.nonzero()[0]), int(bad.sum())
-                raise DataError(
-                    f"data set {name!r}: {what} {first} of the {which} split: NaN or infinity ({count} of {len(bad)} hold it"
-                    "); mend or leave out those"
-                )
+                where = f"data set {name!r}: {what} {first} of the {which} split"
+                raise DataError(f"{where}: NaN or infinity ({count} of {len(bad)} hold it); mend or leave out those")
