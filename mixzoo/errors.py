@@ -86,9 +86,11 @@ _MEMORY_WORDS = (  # of errors that torch, oneDNN, the loader of libraries and C
 
 def is_out_of_memory(err: BaseException) -> bool:
     """Whether an exception says that the machine or a device has no memory left."""
-    if isinstance(err, (RuntimeError, ImportError, OSError)):
-        return any(words in str(err) for words in _MEMORY_WORDS)
-    return isinstance(err, MemoryError)
+    try:
+        text = str(err) if isinstance(err, (RuntimeError, ImportError, OSError)) else ""
+    except Exception:  # an exception may fail at its own text
+        return False
+    return isinstance(err, MemoryError) or any(words in text for words in _MEMORY_WORDS)
 
 
 LONGEST_SHOWN = 80  # characters of a value in a message

@@ -14,7 +14,17 @@ from importlib.metadata import distribution as installed
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from mixzoo.errors import ConfigError, MixzooError, PluginError, listing, nearest, printable, shown
+from mixzoo.errors import (
+    ConfigError,
+    MixzooError,
+    OutOfMemoryError,
+    PluginError,
+    is_out_of_memory,
+    listing,
+    nearest,
+    printable,
+    shown,
+)
 from mixzoo.isolation import isolated
 from mixzoo.offers import HOOKS, KINDS, Entry, Offer, Plugin, offers_of
 from mixzoo.options import Option, Part, build, options_of, spec_of
@@ -206,6 +216,8 @@ def add_plugin(zoo: Zoo, plugin: Plugin, load: Callable[[], Any]) -> None:
     except KeyboardInterrupt:
         raise
     except BaseException as err:  # a plugin may raise anything at import, SystemExit too
+        if is_out_of_memory(err):
+            raise OutOfMemoryError(f"out of memory while plugin {plugin.name!r} loads") from err
         problem, offers = _reason(err), []
     zoo.add(replace(plugin, problem=problem, changed=tuple(changed)), offers)
 

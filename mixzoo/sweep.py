@@ -132,7 +132,9 @@ def resume(zoo: Zoo, home: Path, jobs: int | None, watch: Watch, flags: Sequence
         for member in fleet.members:
             try:
                 _make_again(fleet, member)
-                configs[member.name] = open_config(zoo, home / member.name)[1]
+                config = open_config(zoo, home / member.name)[1]
+                read_status(home / member.name)
+                configs[member.name] = config
             except (CheckpointError, ConfigError) as err:
                 unreadable[member.name] = str(err)
         if not configs and fleet.members:

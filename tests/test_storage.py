@@ -361,36 +361,50 @@ def test_a_run_ends_with_its_own_code_whatever_becomes_of_its_output(tmp_path, s
 # real limits
 
 
-LIMITED = """
+FULL = """
 import resource, sys
-resource.setrlimit(resource.RLIMIT_{name}, ({limit}, {limit}))
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+sys.argv = ["mixzoo", *{arguments!r}]
+from mixzoo.__main__ import main
+main()
+"""
+TIGHT = """
+import resource, sys
+import torch, mixzoo.run, mixzoo.cli.summary, sklearn.linear_model, rich.table, safetensors.torch, tomli_w
+torch.optim.Adam([torch.zeros(1, requires_grad=True)])
+in_use = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (in_use + {limit}, in_use + {limit}))
 sys.argv = ["mixzoo", *{arguments!r}]
 from mixzoo.__main__ import main
 main()
 """
 
 
-def limited(folder, name, limit, arguments):
-    script = LIMITED.format(name=name, limit=limit, arguments=[*arguments, "--plugin", str(HERE / "toy_parts.py")])
+def limited(folder, script, limit, arguments):
+    """A command of mixzoo in a process that has only so many bytes of memory, or for each file."""
+    script = script.format(limit=limit, arguments=[*arguments, "--plugin", str(HERE / "toy_parts.py")])
     environment = {**os.environ, "PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"}
     return subprocess.run([sys.executable, "-c", script], cwd=folder, env=environment, capture_output=True, text=True)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("limit", "what"), [(2000, "metrics.jsonl"), (900, "run.toml"), (100, "")])
+@pytest.mark.parametrize(("limit", "what"), [(20_000, "metrics.jsonl"), (4000, "environment.json"), (100, "run.toml")])
 def test_a_limit_of_file_sizes_is_a_disk_that_refuses(tmp_path, limit, what):
     arguments = ["train", *TOYS, *SMALL, "--log-every", "1", "--steps", "400", "--checkpoint-every", "400"]
-    done = limited(tmp_path, "FSIZE", limit, [*arguments, "--evaluate-every", "400", "--out", "run"])
+    done = limited(tmp_path, FULL, limit, [*arguments, "--evaluate-every", "400", "--out", "run"])
     assert done.returncode == 8, done.stderr
     assert "Traceback" not in done.stderr
-    assert "File too large" in done.stderr.splitlines()[-1]
-    assert what in done.stderr.splitlines()[-1]
+    assert done.stderr.splitlines()[-1] == f"mixzoo: run/{what}: cannot be written: File too large"
+    assert (tmp_path / "run").exists() == (what == "metrics.jsonl")
 
 
 @pytest.mark.slow
-def test_a_machine_without_memory_left_is_one_line(tmp_path):
-    arguments = ["train", *TOYS, "--batch-images", "90000", "--data", "toy_data:images=100000", "--steps", "3"]
-    done = limited(tmp_path, "AS", 2_300_000_000, [*arguments, "--device", "cpu", "--threads", "1", "--out", "run"])
+@pytest.mark.parametrize("megabytes", [10, 60, 150, 400])
+def test_a_machine_without_memory_left_is_one_line(tmp_path, megabytes):
+    """As its plugins load, as its data load, in a step."""
+    arguments = ["train", *TOYS, "--batch-images", "50000", "--data", "toy_data:images=60000", "--steps", "2"]
+    more = ["--device", "cpu", "--threads", "1", "--evaluate-every", "1", "--out", "run"]
+    done = limited(tmp_path, TIGHT, megabytes * 10**6, [*arguments, *more])
     assert done.returncode == 7, done.stderr
     assert "Traceback" not in done.stderr
-    assert "out of memory" in done.stderr.splitlines()[-1]
+    assert done.stderr.splitlines()[-1].startswith("mixzoo: out of memory ")

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -394,3 +395,36 @@ def test_a_terminal_sees_a_row_for_each_run(monkeypatch):
     watch.close()
     last = screen.getvalue().rsplit("latest", 1)[1]
     assert re.search(r"seed=1 +completed +step 2/4  probe: validation 50.0 %", last)
+
+
+def test_a_member_that_was_deleted_leaves_the_others_readable_and_is_made_again(fleet, tmp_path):
+    """Its metrics and weights are those that it had."""
+    home = Path(shutil.copytree(fleet[0], tmp_path / "fleet"))
+    before = metrics(home / NAMES[1]), weights(home / NAMES[1])
+    shutil.rmtree(home / NAMES[1])
+    code, out, err = mixzoo_in(tmp_path, "resume", home)
+    assert code == 0, err
+    assert out == fleet[1].replace(f"runs/{fleet[0].name}", str(home))
+    assert (metrics(home / NAMES[1]), weights(home / NAMES[1])) == before
+    assert f"{NAMES[1]}: completed" in err
+    assert f"{NAMES[0]}: " not in err  # the others are left alone
+
+
+@pytest.mark.parametrize("damage", ["run.toml", "status.json", "environment.json"])
+def test_a_member_that_cannot_be_read_has_failed_and_leaves_the_others_alone(tmp_path, monkeypatch, damage):
+    fleet = planned_fleet(tmp_path, "a", "b")
+    (fleet.home / "a" / damage).write_text("[]")
+    stand_in(monkeypatch, tmp_path, "exit 4")
+    a, b = sweep.resume(toy_zoo(), fleet.home, 1, Watch(), []).members
+    assert (a.state, b.state) == ("failed", "failed")
+    assert damage in a.reason
+    assert b.reason == "exit code 4"
+
+
+def test_a_member_of_an_older_fleet_that_was_deleted_cannot_be_made_again(tmp_path, monkeypatch):
+    fleet = planned_fleet(tmp_path, "a", "b")
+    shutil.rmtree(fleet.home / "a")
+    stand_in(monkeypatch, tmp_path, "exit 4")
+    a, _ = sweep.resume(toy_zoo(), fleet.home, 1, Watch(), []).members
+    assert a.state == "failed"
+    assert "it is gone, and fleet.json is of an older mixzoo, without its run file" in a.reason
