@@ -4,6 +4,7 @@ Every registered objective and mixer takes steps on a card: none waits for it, n
 them as soon as it is registered; one that needs options has a spec here.
 """
 
+import json
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,9 +18,10 @@ from mixzoo.benchmark.counting import peak_on_gpu
 from mixzoo.benchmark.table import machine
 from mixzoo.cards import SHARED_BY, free_memory
 from mixzoo.config import Train
+from mixzoo.data import places
 from mixzoo.data.batches import HostSplit, on_device
 from mixzoo.data.room import device_free
-from mixzoo.directory import environment, read_json
+from mixzoo.directory import environment
 from mixzoo.draws import Blocks, StepDraws, draw_step, seed_for, seed_modules
 from mixzoo.plugins import Offer
 from mixzoo.protocols import Dataset
@@ -220,7 +222,8 @@ def test_a_run_starts_on_a_card(tmp_path, monkeypatch, device, card):
     monkeypatch.setattr(Loop, "step", watched)
     monkeypatch.setattr(Loop, "draw", real(Loop.draw))
     monkeypatch.setattr(Loop, "_evaluate", stop)
-    monkeypatch.setattr(ToyData, "load", real(ToyData.load))
+    monkeypatch.setattr("mixzoo.data.places.load", real(places.load))
+    monkeypatch.setattr("mixzoo.run.rehearse", lambda *_: [])  # it reads numbers, once before the first step
     config = toy_config(toy_zoo(), device=device, engine="eager", steps=4, evaluate_every=4, log_every=4)
     monkeypatch.setattr(Loop, "log", lambda *_: None)
     with on_gpu(monkeypatch, cards=2) as driver, pytest.raises(Reached):
@@ -228,7 +231,7 @@ def test_a_run_starts_on_a_card(tmp_path, monkeypatch, device, card):
     assert len(taken) == 4
     assert {value.device.type for report in taken for value in report.values()} == {"cuda"}
     assert driver.current == card
-    record = read_json(tmp_path / "run" / "environment.json")
+    record = json.loads((tmp_path / "run" / "environment.json").read_text())
     assert (record["device"], record["device_name"]) == (device.replace("auto", "cuda"), "a simulated GPU")
 
 
