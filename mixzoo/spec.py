@@ -19,11 +19,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
-from mixzoo.errors import ConfigError, excerpt, listing, printable, shown
+from mixzoo.errors import ConfigError, escaped, excerpt, listing, printable, shown
 from mixzoo.spec_repairs import Known, is_path, path_advice, repaired
 
 MAX_LENGTH = 4096  # characters; anything longer is no option list typed by a person
-LONGEST_MEANT = 300  # characters of a whole spec in a message
+LONGEST_MEANT = 300  # characters of a malformed spec that is mended in a message; a longer one was not typed by hand
 MAX_DEPTH = 8  # of brackets in brackets; deeper is no mix that a person could picture
 
 _NAME = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]*/)?[a-z][a-z0-9_]*")
@@ -54,6 +54,13 @@ def _written(value: str | Spec) -> str:
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+class MalformedSpecError(ConfigError):
+    """A spec that is none, with the spec on a second line and a caret under the fault on a third."""
+
+    def __str__(self) -> str:
+        return "\n".join(map(escaped, Exception.__str__(self).split("\n")))
+
+
 def parse_spec(text: str, where: str = "spec", kind: str = "", known: Known | None = None) -> Spec:
     """The spec that `text` spells. Raises ConfigError, which begins with `where`, if it spells none.
 
@@ -67,7 +74,9 @@ def parse_spec(text: str, where: str = "spec", kind: str = "", known: Known | No
     try:
         return _Reader(text).spec()
     except _Misfit as misfit:
-        raise ConfigError(f"{where}{_advice(text, kind, known) or f': {misfit.line(known)}'}") from None
+        if advice := _advice(text, kind, known):
+            raise ConfigError(f"{where}{advice}") from None
+        raise MalformedSpecError(f"{where}: {misfit.line(known)}") from None
 
 
 def _advice(text: str, kind: str, known: Known | None) -> str:
@@ -77,14 +86,13 @@ def _advice(text: str, kind: str, known: Known | None) -> str:
         return f"{written}: a value is missing, {excerpt(text)} is a flag"
     if is_path(text) or (kind == "dataset" and "/" in text and ":" not in text):
         return f"{written}: {path_advice(excerpt(text), kind, known() if known else {})}"
-    for rule, candidate in repaired(text, known):
+    for rule, candidate in repaired(text, known) if len(text) <= LONGEST_MEANT else ():
         try:
             read = _Reader(candidate).spec()
         except _Misfit:
             continue
         if spec := _registered(read, known()) if known else read:
-            meant = f" Did you mean '{spec}'?" if len(str(spec)) <= LONGEST_MEANT else ""
-            return f"{written}: {rule}.{meant}"
+            return f"{written}: {rule}. Did you mean '{spec}'?"
     return ""
 
 

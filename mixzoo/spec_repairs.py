@@ -98,8 +98,8 @@ def _renamed(text: str, change: Callable[[str], str]) -> str:
 
 def _coloned(text: str) -> str:
     """NAME:OPTIONS for NAME(OPTIONS), NAME OPTIONS and NAME,OPTIONS."""
-    if found := re.fullmatch(rf"\s*({_NAME})\s*:?\s*[(\[{{]\s*(.*?)\s*[)\]}}]\s*", text):
-        return f"{found[1]}:{found[2]}" if found[2] else found[1]
+    if found := re.fullmatch(rf"({_NAME})\s*(?::\s*)?[(\[{{](.*)[)\]}}]", text.strip()):
+        return f"{found[1]}:{inside}" if (inside := found[2].strip()) else found[1]
     return re.sub(rf"^(\s*{_NAME})\s*[ ,;?]\s*(?={_WORD}\s*=)", r"\1:", text)
 
 

@@ -142,6 +142,14 @@ def test_an_endless_spec_is_refused():
             parse_spec("a:k=".ljust(length, "("), "--mixer")
 
 
+@pytest.mark.parametrize("text", ["a(" + " " * 4000, "A" * 4000 + "!", "a=" * 2000, "a:b=c:" * 600, "'" * 4000])
+def test_a_long_text_is_refused_without_a_search_for_what_was_meant(text):
+    """Each of these would keep the search for slips busy for a long time."""
+    with pytest.raises(ConfigError) as caught:
+        parse_spec(text)
+    assert "Did you mean" not in str(caught.value)
+
+
 def test_a_fault_far_into_a_long_spec_is_still_in_view():
     with pytest.raises(ConfigError) as caught:
         parse_spec("a:k=" + "x" * 500 + "(")
