@@ -44,6 +44,7 @@ class Card:
     flops: float = 400e12  # a second in TF32, of a peak of 495
     bytes: float = 3.0e12  # a second, of a peak of 3.35
     kernel: float = 2.2e-6  # seconds of a small kernel in a replayed graph
+    eager: float = 6e-6  # seconds of host time for an operation that is launched by itself
     link: float = 450e9  # bytes a second to another card of the node
     network: float = 50e9  # bytes a second of a card to another node
     near: float = 25e-6  # seconds of a collective of nothing inside a node
@@ -54,10 +55,10 @@ CARD = Card()
 FUSED = 180  # kernels of a step, were norms, activations and spectral norm one kernel each; a target, not built
 
 
-def step_seconds(counted: Counted, images: float = 64, kernels: int | None = None) -> float:
+def step_seconds(counted: Counted, images: float = 64, kernels: int | None = None, *, eager: bool = False) -> float:
     """The largest of the times that launches, arithmetic and memory take: one of them is waited for."""
     share = images / 64
-    launches = (counted.operations if kernels is None else kernels) * CARD.kernel
+    launches = (counted.operations if kernels is None else kernels) * (CARD.eager if eager else CARD.kernel)
     return max(launches, share * counted.gflop * 1e9 / CARD.flops, share * counted.gigabytes * 1e9 / CARD.bytes)
 
 
@@ -113,7 +114,10 @@ def independent(runs: list[Run]) -> list[str]:
 
 
 def parallel() -> list[str]:
-    """Images a second of one AMR run over several cards, per card count and global batch; in brackets the gain."""
+    """Images a second of one AMR run over several cards, per card count and global batch; in brackets the gain.
+
+    One card replays a graph; several run eager, since what processes send one another is not recorded.
+    """
     batches = (64, 512, 4096, 32768)
     lines = ["| cards | exchange | " + " | ".join(f"batch {b}" for b in batches) + " |", "|" + "---|" * 6]
     amr = COUNTED["amr"]
@@ -123,7 +127,7 @@ def parallel() -> list[str]:
             if batch < cards:
                 cells.append("no image for each")
                 continue
-            rate = batch / (step_seconds(amr, batch / cards) + exchange_seconds(cards, batch))
+            rate = batch / (step_seconds(amr, batch / cards, eager=cards > 1) + exchange_seconds(cards, batch))
             gain = rate / (batch / step_seconds(amr, batch))
             cells.append(f"{rate / 1e6:.3f} M/s (x{gain:.1f})")
         lines.append(f"| {cards} | {1e6 * exchange_seconds(cards, batches[0]):.0f} us | {' | '.join(cells)} |")
@@ -148,9 +152,9 @@ def steps(runs: list[Run]) -> list[str]:
     return lines
 
 
-def filling_batch(kernels: int) -> float:
+def filling_batch(kernels: int, *, eager: bool = False) -> float:
     """Images of one card above which memory, not launches, is waited for."""
-    return 64 * kernels * CARD.kernel / (COUNTED["amr"].gigabytes * 1e9 / CARD.bytes)
+    return 64 * kernels * (CARD.eager if eager else CARD.kernel) / (COUNTED["amr"].gigabytes * 1e9 / CARD.bytes)
 
 
 def page() -> str:
@@ -158,6 +162,7 @@ def page() -> str:
     million, cards = sum(run.steps for run in runs) / 1e6, NODE * NODES
     slack = step_seconds(amr) / (amr.gigabytes * 1e9 / CARD.bytes)
     fused_ms, full, full_fused = (1e3 * step_seconds(amr, kernels=FUSED), *map(filling_batch, (amr.operations, FUSED)))
+    eager_ms, full_eager = 1e3 * step_seconds(amr, eager=True), filling_batch(amr.operations, eager=True)
     parts = [
         f"# Table 1 on one H100, on a node, on {NODES} nodes",
         """Printed by `python benchmarks/on_paper.py`. **Estimates by arithmetic, not measurements**: mixzoo was not run
@@ -193,14 +198,19 @@ def page() -> str:
         what is gathered through its slowest link, and twice that of what is reduced: assumed {CARD.link / 1e9:.0f} GB/s
         inside a node and {CARD.network / 1e9:.0f} GB/s between nodes, and for each collective
         {1e6 * CARD.near:.0f} us, with {2e6 * CARD.hop:.0f} us more for each doubling of nodes. Exchange is the time of
-        all of them at a batch of 64. AMR, kernels as they are; in brackets, times the images a second of one card at
-        the same global batch:""",
+        all of them at a batch of 64. What processes send one another is not recorded, so that several of them run
+        `eager`, whatever `--engine auto` does on one card: assumed {1e6 * CARD.eager:.0f} us of the host for each
+        operation, {eager_ms:.1f} ms a step where a replayed graph takes {1e3 * step_seconds(amr):.2f}. AMR, kernels as
+        they are; in brackets, times the images a second of one card, which replays a graph, at the same global
+        batch:""",
         parallel(),
         f"""At the paper's batch of 64 data parallel is slower than one card: launches take as long for 8 images as for
-        64, and the exchange comes on top. It pays from the batch on that fills a card ({full:.0f} images), and stops
-        paying where each card's part falls below that: at a global batch of 4,096 after about {4096 / full:.0f} cards,
-        at 32,768 after about {32768 / full:.0f}. A larger batch is another training, with fewer steps an epoch; nothing
-        in Table 1 asks for one. So for the paper: runs apart, and data parallel for larger images or networks.""",
+        64, each takes longer than in a graph, and the exchange comes on top. It pays from the batch on that gives each
+        of several cards work for all of its units even so ({full_eager:.0f} images each; {full:.0f} in a graph), and
+        stops paying where each card's part falls below that: at a global batch of 4,096 after about
+        {4096 / full_eager:.0f} cards, at 32,768 after about {32768 / full_eager:.0f}. A larger batch is another
+        training, with fewer steps an epoch; nothing in Table 1 asks for one. So for the paper: runs apart, and data
+        parallel for larger images or networks.""",
     ]
     return "\n\n".join("\n".join(p) if isinstance(p, list) else fill(" ".join(p.split()), 118) for p in parts)
 

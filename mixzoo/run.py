@@ -1,8 +1,7 @@
 """A run: started from a config, trained, resumed, opened again."""
 
 import contextlib
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from mixzoo.cards import limit_memory
 from mixzoo.changes import STEPS
-from mixzoo.config import RunConfig, Train, resolve
+from mixzoo.config import RunConfig, resolve
 from mixzoo.data import places
 from mixzoo.data.batches import labelled_images, refuse_few
 from mixzoo.devices import check_device, parse_device
@@ -63,12 +62,13 @@ from mixzoo.training.checkpoint import (
     saved,
 )
 from mixzoo.training.distributed import ALONE, World
-from mixzoo.training.engine import build_engine, precision_of, refuse_engine
+from mixzoo.training.engine import build_engine, refuse_engine
 from mixzoo.training.facts import facts, follows_progress, notes
 from mixzoo.training.logs import MetricsFile, Show, Unwritten
 from mixzoo.training.loop import Loop, fresh
 from mixzoo.training.manifest import Progress
 from mixzoo.training.rehearsal import rehearse
+from mixzoo.training.settings import settings
 from mixzoo.training.sharing import refuse_uneven, refuse_unshareable
 from mixzoo.training.step import Players
 from mixzoo.training.stopping import interruptible
@@ -291,32 +291,6 @@ def pick_device(name: str, world: World = ALONE, *, untouched: bool = False) -> 
     if not untouched:
         limit_memory(device)
     return device
-
-
-@contextlib.contextmanager
-def settings(train: Train, device: torch.device, recorded_threads: int = 0) -> Iterator[None]:
-    """torch's threads, determinism and precision as the run asks, and as they were afterwards.
-
-    Sums depend on the number of threads in their last bits, so a resumed run takes the number it began with.
-    """
-    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministic cuBLAS asks for
-    on_cpu = device.type == "cpu"  # where it costs nothing
-    torch.use_deterministic_algorithms(on_cpu if train.deterministic is None else train.deterministic)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # slow; it only finds bugs
-    tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    allowed = precision_of(train, device) in ("tf32", "bf16")
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
-    if train.threads or recorded_threads:
-        torch.set_num_threads(train.threads or recorded_threads)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(deterministic)
-        torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
-        torch.set_num_threads(threads)
 
 
 def _train(

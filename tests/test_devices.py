@@ -1,12 +1,18 @@
 """Names of devices: what is taken, what is refused, and in which words."""
 
+import os
+from pathlib import Path
+
 import pytest
 import torch
 
+from mixzoo.config import Train
 from mixzoo.devices import check_device, first_sentence, parse_device
 from mixzoo.errors import ConfigError
 from mixzoo.run import pick_device
 from mixzoo.training.distributed import World
+from mixzoo.training.settings import WORKSPACE, settings
+from mixzoo.training.trouble import as_trouble
 from simulated_cuda import fake_tensors, install_cards
 
 
@@ -105,3 +111,54 @@ def test_the_check_of_arguments_is_torchs_own(monkeypatch):
     install_cards(monkeypatch, 2)
     with pytest.raises(ValueError, match=r"Expected a torch\.device with a specified index"):
         torch.cuda.set_device(torch.device("cuda"))
+
+
+# --- runs that repeat
+
+
+@pytest.fixture
+def as_it_was(monkeypatch):
+    monkeypatch.delenv(WORKSPACE, raising=False)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+
+
+@pytest.mark.parametrize(
+    ("deterministic", "device", "repeats"),
+    [(None, "cpu", True), (False, "cpu", False), (None, "cuda", False), (True, "cuda", True), (True, "cuda:1", True)],
+)
+def test_a_gpu_repeats_if_it_is_asked_to_and_a_cpu_unless_it_is_asked_not_to(
+    monkeypatch, as_it_was, deterministic, device, repeats
+):
+    with settings(Train(deterministic=deterministic), torch.device(device)):
+        assert torch.are_deterministic_algorithms_enabled() == repeats
+        assert torch.backends.cudnn.benchmark == (not repeats)
+        assert os.environ.get(WORKSPACE) == (":4096:8" if repeats and device != "cpu" else None)
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.backends.cudnn.benchmark
+
+
+def test_products_that_would_not_repeat_are_refused(monkeypatch, as_it_was):
+    monkeypatch.setenv(WORKSPACE, ":0:0")
+    with settings(Train(), torch.device("cuda")):
+        pass
+    with pytest.raises(ConfigError) as refused, settings(Train(deterministic=True), torch.device("cuda")):
+        pass
+    assert str(refused.value) == (
+        "--deterministic: the variable CUBLAS_WORKSPACE_CONFIG is ':0:0', with which products on a GPU may not repeat; "
+        "use :4096:8 or :16:8, or leave it out"
+    )
+    monkeypatch.setenv(WORKSPACE, ":16:8")
+    with settings(Train(deterministic=True), torch.device("cuda")):
+        assert os.environ[WORKSPACE] == ":16:8"
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_an_operation_that_does_not_repeat_is_one_line():
+    with settings(Train(), torch.device("cpu")), pytest.raises(RuntimeError) as raised:
+        torch.zeros(4).put_(torch.tensor([0]), torch.ones(1))
+    trouble = as_trouble(raised.value, Train(), Path("run"))
+    assert isinstance(trouble, ConfigError)
+    assert str(trouble) == (
+        "'put_' has no form that repeats bit for bit, and the run is deterministic; use --no-deterministic, or another "
+        "part"
+    )

@@ -25,12 +25,13 @@ from mixzoo.directory import environment
 from mixzoo.draws import Blocks, StepDraws, draw_step, seed_for, seed_modules
 from mixzoo.plugins import Offer
 from mixzoo.protocols import Dataset
-from mixzoo.run import pick_device, settings, start
+from mixzoo.run import pick_device, start
 from mixzoo.training.build import build_players
 from mixzoo.training.distributed import World
 from mixzoo.training.engine import build_engine
 from mixzoo.training.graph import WARM_UP, CUDARecorder, Graphed, Snapshot
 from mixzoo.training.loop import Loop
+from mixzoo.training.settings import settings
 from mixzoo.training.step import Players
 from recorder import Rerun
 from simulated_cuda import GPUFault, Watch, fake_tensors, install_cards, on_gpu, real

@@ -14,11 +14,12 @@ from mixzoo.data.batches import labelled_images, refuse_few
 from mixzoo.data.places import Placed, batches_of, load
 from mixzoo.draws import Blocks
 from mixzoo.plugins import Zoo
-from mixzoo.run import pick_device, settings
+from mixzoo.run import pick_device
 from mixzoo.training.build import build_players
 from mixzoo.training.engine import build_engine
 from mixzoo.training.logs import MetricsFile, Show
 from mixzoo.training.loop import Clock, Loop
+from mixzoo.training.settings import settings
 from mixzoo.training.step import Players
 
 ENDLESS = 10**9  # steps: a benchmark does not come to the end of its run

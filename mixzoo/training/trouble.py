@@ -6,7 +6,16 @@ from pathlib import Path
 
 from mixzoo.cards import less_memory
 from mixzoo.config import Train
-from mixzoo.errors import MixzooError, OutOfMemoryError, StorageError, is_out_of_memory, printable
+from mixzoo.devices import first_sentence
+from mixzoo.errors import (
+    ConfigError,
+    MixzooError,
+    OutOfMemoryError,
+    StorageError,
+    is_out_of_memory,
+    printable,
+    shown,
+)
 
 
 @contextmanager
@@ -29,6 +38,12 @@ def as_trouble(err: BaseException, train: Train, home: Path) -> MixzooError | No
     if isinstance(err, OSError):
         where = printable(str(err.filename or home))
         return StorageError(f"{where}: {err.strerror or err}")
+    if isinstance(err, RuntimeError) and "use_deterministic_algorithms" in str(err):
+        operation = first_sentence(err).partition(" does not have a deterministic")[0]
+        return ConfigError(
+            f"{shown(operation)} has no form that repeats bit for bit, and the run is deterministic; "
+            "use --no-deterministic, or another part"
+        )
     return None
 
 

@@ -1,0 +1,51 @@
+"""How torch computes while a run is at work: threads, precision, and whether it repeats bit for bit."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from mixzoo.config import Train
+from mixzoo.errors import ConfigError, shown
+from mixzoo.training.engine import precision_of
+
+WORKSPACE, WORKSPACES = "CUBLAS_WORKSPACE_CONFIG", (":4096:8", ":16:8")  # those with which cuBLAS repeats
+
+
+@contextmanager
+def settings(train: Train, device: torch.device, recorded_threads: int = 0) -> Iterator[None]:
+    """torch's threads, determinism and precision as the run asks, and as they were afterwards.
+
+    Sums depend on the number of threads in their last bits, so a resumed run takes the number it began with.
+    """
+    precise = precision_of(train, device) not in ("tf32", "bf16")
+    repeats = device.type == "cpu" if train.deterministic is None else train.deterministic  # a CPU pays nothing for it
+    if repeats and device.type == "cuda":
+        check_workspace(os.environ.setdefault(WORKSPACE, WORKSPACES[0]))  # cuBLAS reads it at the first product
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark
+    try:
+        torch.use_deterministic_algorithms(repeats)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # slow; it finds bugs
+        matmul.allow_tf32 = cudnn.allow_tf32 = not precise
+        cudnn.benchmark = cudnn.benchmark and not repeats  # by measured times it takes one algorithm or another
+        if train.threads or recorded_threads:
+            torch.set_num_threads(train.threads or recorded_threads)
+        yield
+    finally:
+        torch.use_deterministic_algorithms(deterministic)
+        torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
+        matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark = before
+        torch.set_num_threads(threads)
+
+
+def check_workspace(given: str) -> None:
+    """Raise ConfigError if cuBLAS, set up as this variable has it, sums in another order from run to run."""
+    if given not in WORKSPACES:
+        raise ConfigError(
+            f"--deterministic: the variable {WORKSPACE} is {shown(given)}, with which products on a GPU may not "
+            f"repeat; use {' or '.join(WORKSPACES)}, or leave it out"
+        )
