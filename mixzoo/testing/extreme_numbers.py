@@ -40,7 +40,11 @@ class Extreme(TorchDispatchMode):
         schema = func._schema
         if not any(argument.name == "generator" for argument in schema.arguments):
             return found
-        given = {a.name: value for a, value in zip(schema.arguments, args)} | dict(kwargs or {})
+        # an argument that is as its default is not passed on
+        defaults = {
+            argument.name: argument.default_value for argument in schema.arguments if argument.has_default_value()
+        }
+        given = defaults | {a.name: value for a, value in zip(schema.arguments, args)} | dict(kwargs or {})
         name = schema.name.removeprefix("aten::")
         ends = ends_of(name, given, found)
         if ends is None or not found.numel():
