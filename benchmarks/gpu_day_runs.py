@@ -92,8 +92,8 @@ def readme_command() -> list[str]:
 
 
 def readme(day: Day) -> Iterator[Cell]:
-    """README's first command on this device, whole, or ten steps of it if it is a quick day."""
-    fewer = ["--steps", "10", "--evaluate-every", "10", "--threads", "1"] if day.quick else []
+    """README's first command on this device, whole, or five small steps of it if it is a quick day."""
+    fewer = ["--steps", "5", "--evaluate-every", "5", "--batch-images", "16", "--threads", "1"] if day.quick else []
     command = [*readme_command(), "--device", day.device, *fewer]
     with TemporaryDirectory() as temporary:
         run = Path(temporary) / "run"
