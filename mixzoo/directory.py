@@ -22,7 +22,7 @@ import torch
 
 from mixzoo.changes import Change, recorded_changes
 from mixzoo.config import RunConfig
-from mixzoo.errors import CheckpointError, ConfigError, LockedError, StorageError, printable
+from mixzoo.errors import CheckpointError, ConfigError, LockedError, StorageError, excerpt, printable
 from mixzoo.json_file import read_object, write_json
 from mixzoo.plugins import Zoo
 from mixzoo.protocols import Dataset
@@ -62,9 +62,9 @@ def is_there(path: Path, where: str = "") -> bool:
     except FileNotFoundError:
         return False
     except OSError as err:
-        raise ConfigError(f"{where}{printable(str(path))[:200]}: {err.strerror or err}") from err
+        raise ConfigError(f"{where}{excerpt(path)}: {err.strerror or err}") from err
     except ValueError as err:
-        raise ConfigError(f"{where}{printable(str(path))[:200]}: no path can have a NUL byte") from err
+        raise ConfigError(f"{where}{excerpt(path)}: no path can have a NUL byte") from err
     return True
 
 
@@ -174,7 +174,7 @@ def read_environment(home: Path, *, needed: bool = False) -> Environment | None:
         return None
     found = read_object(path)
     return Environment(
-        data_fingerprint=found.text("data_fingerprint", ""),
+        data_fingerprint=found.lines("data_fingerprint", ""),
         compared={
             "processes": found.integer("processes", default=1),  # runs of older versions had one
             "threads": found.integer("threads", default=0),

@@ -211,9 +211,8 @@ def resume(
         refuse_unshareable(config, players, world)
         progress, damaged = fresh(), list[str]()
         if plan.begun:  # one killed before its first checkpoint begins again, to the same end
-            progress, damaged = restore(home / "checkpoints", players, home / "metrics.jsonl")
-            if progress.longer is not None and config.train.steps > progress.step:
-                progress = progress.longer
+            metrics = home / "metrics.jsonl" if world.writes else None
+            progress, damaged = restore(home / "checkpoints", players, metrics, config.train.steps)
         rehearsed = [] if plan.begun else rehearse(zoo, config, players, placed.data, device)
         if any(change.key == STEPS for change in plan.changes) and follows_progress(players, config):
             warnings.append(

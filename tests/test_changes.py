@@ -187,12 +187,15 @@ def test_steps_edited_in_the_run_file_count_as_if_they_were_asked_for(tmp_path, 
     assert (metrics(home), weights(home)) == (metrics(twenty), weights(twenty))
 
 
-def test_a_run_trained_further_and_killed_goes_on_to_the_same_end(tmp_path, twenty):
+@pytest.mark.parametrize("steps", [11, 12])
+def test_a_run_trained_further_and_killed_goes_on_to_the_same_end(tmp_path, twenty, steps):
     home = tmp_path / "run"
-    start(toy_zoo(), config(), home)
+    start(toy_zoo(), config(steps=steps), home)
     with pytest.raises(KeyboardInterrupt):
         resume(toy_zoo(), home, lambda *_: Notes(14), steps=20)
-    resume(toy_zoo(), home)
+    show = Notes()
+    resume(toy_zoo(), home, lambda *_: show)
+    assert show.notes == []
     assert (metrics(home), weights(home)) == (metrics(twenty), weights(twenty))
 
 

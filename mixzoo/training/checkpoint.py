@@ -87,8 +87,10 @@ def last_readable(directory: Path) -> Manifest | None:
     return None
 
 
-def restore(directory: Path, players: Players, metrics: Path | None = None) -> tuple[Progress, list[str]]:
-    """Put the newest whole checkpoint into the players.
+def restore(
+    directory: Path, players: Players, metrics: Path | None = None, steps: int = 0
+) -> tuple[Progress, list[str]]:
+    """Put the newest whole checkpoint into the players, for a run of that many steps.
 
     Returns what it knows, and a line for each newer one that is damaged or does not fit. With `metrics`, one that does
     not fit that file's length is passed over too. Raises CheckpointError if none is left.
@@ -97,11 +99,18 @@ def restore(directory: Path, players: Players, metrics: Path | None = None) -> t
     def check(state: State, manifest: Manifest, where: Path) -> None:
         _check_parts(state, manifest, players, where)
         if metrics is not None:
-            check_metrics(metrics, manifest.progress, where)
+            progress = progress_for(manifest, steps)
+            check_metrics(metrics, progress, where, more_of_the_step=progress is not manifest.progress)
 
     checkpoint, state, manifest, damaged = newest(directory, check)
     _load(state, players, checkpoint)
-    return manifest.progress, damaged
+    return progress_for(manifest, steps), damaged
+
+
+def progress_for(manifest: Manifest, steps: int) -> Progress:
+    """What a run of that many steps has at the checkpoint, without an evaluation that a shorter run ended with."""
+    own = manifest.progress
+    return own.longer if own.longer is not None and steps > own.step else own
 
 
 def newest(
@@ -154,8 +163,11 @@ def read_whole(checkpoint: Path) -> tuple[Manifest, State]:
         raise CheckpointError(f"{where}: damaged ({printable(f'{name}: {err}')})") from err
 
 
-def check_metrics(path: Path, progress: Progress, where: Path) -> None:
-    """Raises CheckpointError if metrics.jsonl does not begin with the lines that the checkpoint counts on."""
+def check_metrics(path: Path, progress: Progress, where: Path, *, more_of_the_step: bool = False) -> None:
+    """Raises CheckpointError if metrics.jsonl does not begin with the lines that the checkpoint counts on.
+
+    Lines of later steps may follow and, with `more_of_the_step`, others of its own.
+    """
     length, damaged = progress.metrics_bytes, f"{printable(str(where))}: damaged: metrics_bytes is"
     try:
         content = read_regular(path, LARGEST_FILE) if path.exists() else b""
@@ -168,8 +180,9 @@ def check_metrics(path: Path, progress: Progress, where: Path) -> None:
         raise CheckpointError(f"{damaged} {length}, which is inside a line of {path.name}")
     if any(step > progress.step for step in _steps(kept[-4096:])):
         raise CheckpointError(f"{damaged} {length}, which is after a line of a later step")
-    if any(step <= progress.step for step in _steps(rest[:4096])) and progress.longer is None:
-        raise CheckpointError(f"{damaged} {length}, which is before a line of step {progress.step} or earlier")
+    last = progress.step - more_of_the_step
+    if any(step <= last for step in _steps(rest[:4096])):
+        raise CheckpointError(f"{damaged} {length}, which is before a line of step {last} or earlier")
 
 
 def _steps(lines: bytes) -> Iterator[int]:
