@@ -12,8 +12,8 @@ from pathlib import Path
 
 from mixzoo.catalogue_cache import PluginCache
 from mixzoo.descriptions import Description, describe
-from mixzoo.offers import Plugin
-from mixzoo.plugins import GROUP, Lookup, Zoo, add_files, add_plugin, plugin_at
+from mixzoo.offers import Offer, Plugin
+from mixzoo.plugins import GROUP, Lookup, Zoo, add_files, add_plugin, plugin_at, reason_of
 
 
 @dataclass
@@ -39,7 +39,15 @@ def add_files_to(catalogue: Catalogue, paths: Sequence[Path]) -> None:
     zoo = Zoo()
     add_files(zoo, paths)
     for plugin in zoo.plugins:
-        catalogue.add(plugin, [describe(offer) for offer in zoo.offers if offer.plugin == plugin])
+        catalogue.add(*_texts(plugin, [offer for offer in zoo.offers if offer.plugin == plugin]))
+
+
+def _texts(plugin: Plugin, offers: Sequence[Offer]) -> tuple[Plugin, list[Description]]:
+    """The plugin and what is printed of its offers; the plugin alone, as broken, if that cannot be told."""
+    try:
+        return plugin, [describe(offer) for offer in offers]
+    except Exception as err:  # the text of a default may be any code
+        return replace(plugin, problem=reason_of(err)), []
 
 
 def _described(point: EntryPoint) -> tuple[Plugin, list[Description]]:
@@ -52,8 +60,7 @@ def _described(point: EntryPoint) -> tuple[Plugin, list[Description]]:
     before = kept.fingerprint()
     zoo = Zoo()
     add_plugin(zoo, found, point.load)
-    (plugin,) = zoo.plugins
-    described = [describe(offer) for offer in zoo.offers]
+    plugin, described = _texts(zoo.plugins[0], zoo.offers)
     if not plugin.problem and before and before == kept.fingerprint():  # no file changed while it loaded
         kept.write(plugin.changed, zoo.offers, described)
     return plugin, described

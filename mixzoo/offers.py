@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from inspect import Parameter, iscoroutinefunction, isgeneratorfunction, signature
 from typing import Any
 
 import pluggy
@@ -10,7 +11,7 @@ import pluggy
 from mixzoo import hookspecs
 from mixzoo.errors import PluginError, listing, nearest, printable, shown
 from mixzoo.options import options_of
-from mixzoo.spec import KEY, parse_spec
+from mixzoo.spec import KEY
 
 HOOKS = {
     "autoencoder": "mixzoo_autoencoders",
@@ -85,6 +86,7 @@ def offers_of(plugin: Plugin, module: Any) -> list[Offer]:
         )
     manager = pluggy.PluginManager("mixzoo")  # one each, so that a half-registered plugin leaves nothing behind
     manager.add_hookspecs(hookspecs)
+    _check_hooks(manager, module)
     manager.register(module)
     _refuse_unknown_hooks(manager, module)
     if not _implemented(manager, module):
@@ -106,6 +108,19 @@ def _items(table: Any, hook: str) -> Iterable[tuple[str, Any]]:
     return table.items()
 
 
+def _check_hooks(manager: pluggy.PluginManager, module: Any) -> None:
+    """Raises PluginError for a hook that pluggy would refuse in many words, or of which a table could not come."""
+    for name in _implemented(manager, module):
+        hook = getattr(module, name)
+        given = [p.name for p in signature(hook).parameters.values() if p.default is Parameter.empty]
+        if given:
+            raise PluginError(f"hook {printable(name)!r} takes no arguments, not {printable(', '.join(given))}")
+        if iscoroutinefunction(hook):
+            raise PluginError(f"hook {printable(name)!r} must return a table: write `def`, not `async def`")
+        if isgeneratorfunction(hook):
+            raise PluginError(f"hook {printable(name)!r} must return a table: write `return`, not `yield`")
+
+
 def _refuse_unknown_hooks(manager: pluggy.PluginManager, module: Any) -> None:
     try:
         manager.check_pending()
@@ -122,13 +137,17 @@ def _implemented(manager: pluggy.PluginManager, module: Any) -> list[str]:
 
 
 def _offer(kind: str, name: str, plugin: Plugin, recipe: Any) -> Offer:
-    spec = parse_spec(name, f"{kind} {name!r}")
-    if spec.options or "/" in name:
-        raise PluginError(f"{name!r} is no name for a {kind}: lower-case letters, digits and '_' only")
+    if not KEY.fullmatch(name):
+        raise PluginError(
+            f"{shown(name)} is no name for a {kind}: lower-case letters a to z, digits and '_' only, a letter first"
+        )
     if not (isinstance(recipe, type) and hasattr(recipe, "__dataclass_fields__")):
         raise PluginError(f"{kind} {name!r} must be a dataclass of options, not {shown(recipe)}")
     if not isinstance(recipe.__doc__, str | None):
         raise PluginError(f"{kind} {name!r}: its docstring must be text, not {shown(recipe.__doc__)}")
+    suited = getattr(recipe, "run_defaults", {})
+    if not isinstance(suited, Mapping):
+        raise PluginError(f"{kind} {name!r}: run_defaults must be a table, not {shown(suited)}")
     for option in options_of(recipe):
         if not KEY.fullmatch(option.name) or option.name == "name":  # `name` is the part's own key in a run file
             raise PluginError(

@@ -218,11 +218,11 @@ def add_plugin(zoo: Zoo, plugin: Plugin, load: Callable[[], Any]) -> None:
     except BaseException as err:  # a plugin may raise anything at import, SystemExit too
         if is_out_of_memory(err):
             raise OutOfMemoryError(f"out of memory while plugin {plugin.name!r} loads") from err
-        problem, offers = _reason(err), []
+        problem, offers = reason_of(err), []
     zoo.add(replace(plugin, problem=problem, changed=tuple(changed)), offers)
 
 
-def _reason(err: BaseException) -> str:
+def reason_of(err: BaseException) -> str:
     """Why a plugin is left out, on one line, whatever its exception does."""
     try:
         said = printable(str(err).replace("\n", " "))[:LONGEST_PROBLEM]

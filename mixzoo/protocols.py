@@ -357,6 +357,7 @@ class DatasetRecipe(Protocol):
 
     What a recipe may say beside, as a class attribute (a ClassVar, which is no option):
       run_defaults      what a run on these data takes where neither a flag nor a run file names it (mixzoo.config)
+      data_files()      a method: every file that it reads, and whether it is there, for `mixzoo doctor`
       stream(seed)      a method: the same data set, fingerprint included, its images not held but each split a `Source`
     """
 

@@ -307,3 +307,11 @@ def test_what_is_printed_of_a_part_holds_no_commands_to_a_terminal(site):
         assert "Half" in part.summary
         shown = [part.summary, *text.about.split("\n"), text.options[0].help, text.options[0].default_text]
         assert all(line.isprintable() for line in [*shown, text.options[0].default, *text.run_defaults.values()])
+
+
+def test_a_default_that_cannot_be_printed_makes_the_plugin_a_broken_one(site):
+    odd = "class Odd:\n    def __str__(self): raise RuntimeError('no text')\n    __hash__ = object.__hash__\n"
+    install(site, "good", odd + GOOD.replace("k: int = 2", "k: Odd = Odd()"))
+    catalogue, _ = read(site)
+    assert [plugin.problem for plugin in catalogue.plugins] == ["RuntimeError: no text"]
+    assert catalogue.offers == []

@@ -69,9 +69,25 @@ BROKEN = {
     "an instance": (GOOD.replace(": Halves}", ": Halves()}"), "must be a dataclass of options, not Halves(k=2)"),
     "somebody else's name": (GOOD.replace('"halves"', '"mixzoo/halves"'), "'mixzoo/halves' is no name for a mixer"),
     "an error over several lines": ("raise ImportError('first\\nsecond')", "ImportError: first second"),
-    "extra argument": (GOOD.replace("def mixzoo_mixers()", "def mixzoo_mixers(zoo)"), "PluginValidationError"),
+    "extra argument": (
+        GOOD.replace("def mixzoo_mixers()", "def mixzoo_mixers(zoo)"),
+        "hook 'mixzoo_mixers' takes no arguments, not zoo",
+    ),
+    "a coroutine": (
+        GOOD.replace("def mixzoo_mixers", "async def mixzoo_mixers"),
+        "hook 'mixzoo_mixers' must return a table: write `def`, not `async def`",
+    ),
+    "a generator": (
+        GOOD.replace("return {", "yield {"),
+        "hook 'mixzoo_mixers' must return a table: write `return`, not `yield`",
+    ),
+    "suited things that are no table": (
+        GOOD.replace("k: int = 2", "k: int = 2; run_defaults = 3"),
+        "mixer 'halves': run_defaults must be a table, not 3",
+    ),
+    "a name with an accent": (GOOD.replace('"halves"', '"moitiés"'), "'moitiés' is no name for a mixer: lower-case"),
     "later API": ("MIXZOO_API = 2" + GOOD, "written for plugin API 2, this mixzoo has 1; change one of them"),
-    "illegal name": (GOOD.replace('"halves"', '"Half Measures"'), "expected a name"),
+    "illegal name": (GOOD.replace('"halves"', '"Half Measures"'), "'Half Measures' is no name for a mixer: lower-case"),
     "name with options": (GOOD.replace('"halves"', '"halves:k=2"'), "'halves:k=2' is no name for a mixer"),
     "no dataclass": (GOOD.replace("@dataclass(frozen=True)", ""), "mixer 'halves' must be a dataclass of options"),
     "raises in its hook": (GOOD.replace("return {", "1/0; return {"), "ZeroDivisionError: division by zero"),

@@ -12,6 +12,7 @@ from typer._click.exceptions import (  # as mixzoo/cli/usage.py has them
 
 from mixzoo.cli.bench import bench
 from mixzoo.cli.check import check
+from mixzoo.cli.doctor import doctor
 from mixzoo.cli.interpolate import interpolate
 from mixzoo.cli.list import list_parts
 from mixzoo.cli.new_plugin import new_plugin
@@ -58,6 +59,7 @@ app.command("show")(show)
 app.command("plugins")(plugins)
 app.command("check")(check)
 app.command("bench")(bench)
+app.command("doctor")(doctor)
 app.command("new-plugin")(new_plugin)
 
 

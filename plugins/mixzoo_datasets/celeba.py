@@ -26,6 +26,7 @@ ALIGNED = (178, 218)  # width and height of a file, in pixels
 CROP = 148  # side of the square in the middle that is kept
 SPLITS = ("train", "validation", "test")  # by their number in list_eval_partition.txt
 ATTRIBUTES, PARTITION = "list_attr_celeba.txt", "list_eval_partition.txt"
+PICTURES = "img_align_celeba"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,11 @@ class CelebA:
     attributes: Annotated[str, "of the forty, joined by +"] = "Male+Heavy_Makeup+Wearing_Lipstick"
     size: Annotated[Literal[32, 64], "side in pixels"] = 64
     train_images: TrainImages | None = None
+
+    def data_files(self) -> dict[str, bool]:
+        """The two lists and the folder of pictures that `load` reads, and whether each is there."""
+        root = located(self.root)
+        return {file: is_there(root / "celeba" / file) for file in (ATTRIBUTES, PARTITION, PICTURES)}
 
     def load(self, seed: int) -> Dataset:
         return self._data(seed, whole=True)
@@ -118,7 +124,7 @@ def read_partition(path: Path, values: dict[str, list[int]]) -> dict[str, list[s
 
 def face_files(files: list[str], root: Path, size: int) -> ImageFiles:
     """The pictures, to be cropped and resized when they are read."""
-    paths = [root / "img_align_celeba" / file for file in files]
+    paths = [root / PICTURES / file for file in files]
     return ImageFiles(paths, root, partial(face, size=size), (3, size, size), torch.arange(len(files)))
 
 

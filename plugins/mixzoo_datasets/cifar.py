@@ -43,6 +43,12 @@ class CIFAR10:
     download: Download = False
     train_images: TrainImages | None = None
 
+    def data_files(self) -> dict[str, bool]:
+        """Every file that `load` reads, and whether it is there."""
+        root = located(self.root)
+        folder, end = (BINARY, ".bin") if _is_binary(root) else (PICKLED, "")
+        return {file: is_there(root / file) for file in (f"{folder}/{name}{end}" for name in TRAIN + TEST)}
+
     def load(self, seed: int) -> Dataset:
         root = located(self.root)
         if self.download and not _is_binary(root) and not all(is_there(root / PICKLED / n) for n in TRAIN + TEST):

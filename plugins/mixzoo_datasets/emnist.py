@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from mixzoo import Dataset
 from mixzoo.errors import escaped
-from mixzoo_datasets.idx import read_pair
+from mixzoo_datasets.idx import pairs_there, read_pair
 from mixzoo_datasets.reading import located
 from mixzoo_datasets.splits import Root, TrainImages, assembled, cut
 
@@ -31,6 +31,11 @@ class EMNIST:
     root: Root = "data"
     split: Annotated[Literal["letters", "balanced", "digits"], "which of the publishers' selections"] = "letters"
     train_images: TrainImages | None = None
+
+    def data_files(self) -> dict[str, bool]:
+        """Every file that `load` reads, and whether it is there."""
+        stem = f"EMNIST/raw/emnist-{self.split}"
+        return pairs_there(located(self.root), f"{stem}-train", f"{stem}-test")
 
     def load(self, seed: int) -> Dataset:
         root, names = located(self.root), CLASSES[self.split]

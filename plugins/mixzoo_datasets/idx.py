@@ -61,6 +61,12 @@ class Archive:
         )
 
 
+def pairs_there(root: Path, *stems: str) -> dict[str, bool]:
+    """Whether the images and the labels of each stem are there, unpacked or not, by their path under root."""
+    files = [f"{stem}-{kind}" for stem in stems for kind in (IMAGES, LABELS)]
+    return {file: is_there(root / file) or is_there(gzipped(root / file)) for file in files}
+
+
 def read_pair(
     root: Path, stem: str, classes: int, remedy: str = "", *, first: int = 0, transposed: bool = False
 ) -> Split:
@@ -148,6 +154,11 @@ class Archived:
 
     def load(self, seed: int) -> Dataset:
         return self.archive.load(self.root, download=self.download, train_images=self.train_images, seed=seed)
+
+    def data_files(self) -> dict[str, bool]:
+        """Every file that `load` reads, and whether it is there."""
+        raw = f"{self.archive.folder}/raw"
+        return pairs_there(located(self.root), f"{raw}/train", f"{raw}/t10k")
 
 
 class MNIST(Archived):

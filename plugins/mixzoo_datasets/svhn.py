@@ -32,6 +32,11 @@ class SVHN:
     download: Download = False
     train_images: TrainImages | None = None
 
+    def data_files(self) -> dict[str, bool]:
+        """Every file that `load` reads, and whether it is there."""
+        root = located(self.root)
+        return {file: is_there(root / file) for file in (f"{split}_32x32.mat" for split in MD5)}
+
     def load(self, seed: int) -> Dataset:
         root = located(self.root)
         if self.download:

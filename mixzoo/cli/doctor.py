@@ -1,0 +1,36 @@
+"""mixzoo doctor: what of this machine a run needs, and what mends what does not fit."""
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+
+def doctor(
+    data_root: Annotated[
+        str | None,
+        typer.Option("--data-root", metavar="DIR", help="Folder of data sets. [default: the variable MIXZOO_DATA]"),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="A list of objects: subject, state, found, mend, exit_code.")
+    ] = False,
+) -> None:
+    """Look at versions, libraries that do not fit, GPU, disk, terminal, plugins and data, and say what mends them.
+
+    A problem is what a run on digits would fail of, and the exit code is then that of such a run: 9 if a library or a
+    part of mixzoo's own cannot be loaded, 8 if the disk refuses, 3 if digits cannot be read. A warning concerns other
+    runs, and the exit code stays 0. Example: mixzoo doctor
+    """
+    from mixzoo.doctor import examine, exit_code
+
+    findings = examine(data_root)
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            typer.echo(str(finding))
+        counts = {state: sum(f.state == state for f in findings) for state in ("warning", "problem")}
+        works = "would not work" if counts["problem"] else "would work"
+        typer.echo(f"\n{counts['problem']} problems, {counts['warning']} warnings: a run on digits {works} here")
+    raise typer.Exit(exit_code(findings))
