@@ -20,7 +20,6 @@ from mixzoo.mixing import drawn, needs_map
 from mixzoo.plugins import KINDS, Zoo, load_zoo
 from mixzoo.protocols import CodeShape, Mixer, Setting
 from mixzoo.resynthesis import sources
-from mixzoo.spec import parse_spec
 from mixzoo.strides import canonical
 from mixzoo.training.build import built, refuse_vector_codes
 
@@ -165,5 +164,5 @@ def _mixer(spec: str, latent: tuple[int, ...]) -> Mixer:
 
 
 def _created(zoo: Zoo, kind: str, spec: str, setting: Setting, seed: int) -> Any:
-    name = parse_spec(spec, kind).name
-    return built(zoo.recipe(kind, spec), kind, name, setting, seed)
+    read = zoo.spec(kind, spec)
+    return built(zoo.recipe(kind, read), kind, read.name, setting, seed)

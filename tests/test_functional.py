@@ -140,3 +140,15 @@ def test_a_learned_mixer_is_made_once_and_passed(spec):
     mixer = mixzoo.create("mixer", spec, latent_shape=(6,), classes=3)
     mixed = mixzoo.mix(codes(4, 6), mixer, labels=torch.arange(4) % 3)
     assert mixed.h.requires_grad
+
+
+def test_python_gets_the_same_errors_as_the_command_line():
+    h = codes(4, 2, 3, 3)
+    for act, message in (
+        (lambda: mixzoo.mix(h, "Dirichlet:K=3", seed=0, step=0), "names are lower case. Did you mean 'dirichlet:k=3'?"),
+        (lambda: mixzoo.mix(h, "mixup:k=3", seed=0, step=0), "It is an option of bernoulli"),
+        (lambda: mixzoo.create("dataset", "./faces"), "Did you mean 'folder:path=./faces'"),
+        (lambda: mixzoo.create("objective", "amr:lam=1e400"), "It is no finite number."),
+    ):
+        with pytest.raises(ConfigError, match=re.escape(message)):
+            act()
