@@ -151,7 +151,9 @@ def sweep(day: Day) -> Iterator[Cell]:
     seeds = "0,1" if day.quick else "0,1,2,3"
     steps = 10 if day.quick else 3000
     several = ["--seeds", seeds, "--jobs", str(len(seeds.split(",")))]
-    card = {"CUDA_VISIBLE_DEVICES": "0"} | dict(os.environ)  # one card if nothing names others
+    card = dict(os.environ)
+    if day.device == "cuda":  # any card: then the first of those that this process may use, and no other
+        card["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
     with TemporaryDirectory() as temporary:
         home = Path(temporary)
         file = day.run_file(home, steps=steps, evaluate_every=steps, checkpoint_every=steps, log_every=min(steps, 100))

@@ -182,6 +182,18 @@ def test_mps_is_started_for_its_runs_and_ends_with_them_whatever_happens(monkeyp
     assert log.read_text() == f"start {tmp_path / 'mps'}\nquit\n"
 
 
+def test_a_sweep_is_on_one_card(monkeypatch, tmp_path):
+    """Commands are simulated: what is held is the environment that each would have."""
+    monkeypatch.setenv("PATH", str(tmp_path))  # without NVIDIA's daemon
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    seen = []
+    monkeypatch.setattr(gpu_day_runs, "seconds", lambda *command, env: seen.append(env["CUDA_VISIBLE_DEVICES"]) or 1.0)
+    *timed, mps = gpu_day_runs.sweep(Day("cuda"))
+    assert seen == ["2", "2"]
+    assert [cell["seconds"] for cell in timed] == ["1.0", "1.0"]
+    assert mps["seconds"] == "nvidia-cuda-mps-control is not installed here"
+
+
 @pytest.mark.slow
 def test_the_whole_day_runs_small_on_a_cpu(tmp_path):
     script = Path(__file__).parents[1] / "benchmarks/gpu_day.py"
