@@ -4,6 +4,7 @@ import gzip
 import io
 import os
 import random
+import re
 import socket
 import stat
 import tarfile
@@ -17,7 +18,7 @@ from scipy.io import savemat
 
 from mixzoo import DataError
 from mixzoo.errors import ConfigError, escaped
-from mixzoo_datasets import celeba, cifar, idx, svhn
+from mixzoo_datasets import celeba, cifar, files, idx
 from mixzoo_datasets.celeba import CelebA
 from mixzoo_datasets.cifar import CIFAR10
 from mixzoo_datasets.emnist import EMNIST
@@ -439,6 +440,10 @@ def test_a_refusal_of_data_ends_a_command_with_3_and_one_printable_line(mixzoo, 
     assert err[:-1].isprintable()
 
 
-def test_svhn_and_idx_need_no_scipy():
-    for module in (svhn, idx):
-        assert "scipy" not in Path(module.__file__).read_text()
+def test_no_file_is_opened_by_pillow_without_its_formats():
+    root = Path(files.__file__).parents[2]
+    code = [path for folder in ("mixzoo", "plugins") for path in (root / folder).rglob("*.py")]
+    calls = {path.name: re.findall(r"Image\.open\([^)]*\)", path.read_text()) for path in code}
+    assert {name: found for name, found in calls.items() if found} == {
+        "files.py": ["Image.open(stream, formats=FORMATS)"]
+    }
