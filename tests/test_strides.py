@@ -1,6 +1,7 @@
 """Canonical strides where tensors come in, whatever reader or caller they come from."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -177,3 +178,10 @@ def test_codes_given_to_mix_are_canonical_and_the_mix_is_the_same():
     assert is_canonical(seen[0])
     assert is_canonical(mixed.h)
     assert torch.equal(mixed.h, mixzoo.mix(canonical(h), "mixup", seed=3).h)
+
+
+def test_ci_runs_the_bit_exact_tests_as_a_cpu_without_avx_512_would():
+    root = Path(__file__).parents[1]
+    command = 'ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 pytest -n auto -m "bit_exact and not slow"'
+    assert command in (root / ".ci" / "run").read_text()
+    assert command in (root / "CONTRIBUTING.md").read_text()
