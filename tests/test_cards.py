@@ -3,12 +3,13 @@
 import pytest
 import torch
 
-from mixzoo import cards
+from mixzoo import cards, sweep
 from mixzoo.cards import Cards, free_memory, less_memory, memory_share
 from mixzoo.data.room import device_free
 from mixzoo.errors import ConfigError
-from mixzoo.run import pick_device
+from mixzoo.run import pick_device, refuse_unfit
 from simulated_cuda import fake_tensors, install_cards
+from toys import toy_config, toy_zoo
 
 ANY, FIRST, SECOND, CPU = (torch.device(name) for name in ("cuda", "cuda:0", "cuda:1", "cpu"))
 
@@ -85,3 +86,13 @@ def test_a_number_of_runs_that_is_none_is_refused(monkeypatch, given):
     monkeypatch.setenv(cards.SHARED_BY, given)
     with pytest.raises(ConfigError, match=r"the variable MIXZOO_RUNS_PER_GPU is .*, and should be a number >= 1"):
         less_memory()
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda", "cuda:1"])
+def test_the_process_of_a_sweep_opens_no_card(monkeypatch, device):
+    """It checks all that its runs would refuse; a context on each card would take hundreds of megabytes of it."""
+    driver = install_cards(monkeypatch, 2)
+    config = toy_config(toy_zoo(), device=device)
+    sweep._cards({"a": config})
+    refuse_unfit(toy_zoo(), [config])
+    assert driver.opened == []

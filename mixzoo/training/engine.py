@@ -179,15 +179,26 @@ class Checked:
         self._checks: Counter[object] = Counter()  # made of each kind of step
 
     def __call__(self, x: Tensor, labels: Tensor, draws: StepDraws, *, autoencoder_moves: bool = True) -> Terms:
-        kind = kind_of(x, labels, draws, autoencoder_moves)
-        if self._graphed is not None and self._checks[kind] < 2:
-            self._checks[kind] += 1
-            if why := self._disagreement(self._graphed, x, labels, draws, autoencoder_moves):
-                self._graphed = None
-                self._falls(why if self._checks[kind] == 1 else f"on inputs other than those recorded, {why}")
-        return (self._graphed or self._eager)(x, labels, draws, autoencoder_moves=autoencoder_moves)
+        if self._graphed is not None:
+            kind = kind_of(x, labels, draws, autoencoder_moves)
+            why = self._check(self._graphed, kind, x, labels, draws, autoencoder_moves)
+            if not why:
+                return self._graphed.replayed(kind, x, labels, draws, autoencoder_moves).report
+            self._graphed = None
+            self._falls(why)
+        return self._eager(x, labels, draws, autoencoder_moves=autoencoder_moves)
 
-    def _disagreement(self, graphed: Graphed, x: Tensor, labels: Tensor, draws: StepDraws, moves: bool) -> str:
+    def _check(self, graphed: Graphed, kind: object, x: Tensor, labels: Tensor, draws: StepDraws, moves: bool) -> str:
+        """Why the recorded step will not do, or ''; it is looked for at the first two calls of each kind alone."""
+        if self._checks[kind] == 2:
+            return ""
+        self._checks[kind] += 1
+        why = self._disagreement(graphed, kind, x, labels, draws, moves)
+        return why if not why or self._checks[kind] == 1 else f"on inputs other than those recorded, {why}"
+
+    def _disagreement(
+        self, graphed: Graphed, kind: object, x: Tensor, labels: Tensor, draws: StepDraws, moves: bool
+    ) -> str:
         """Why the recorded step will not do, or ''. Nothing that trains is left changed."""
 
         def written() -> tuple[Terms, Terms]:
@@ -195,7 +206,7 @@ class Checked:
             return train_step(self._players, x, labels, draws, autoencoder_moves=moves, trace=trace), trace
 
         def replayed() -> tuple[Terms, Terms]:
-            recorded = graphed.replayed(x, labels, draws, moves)
+            recorded = graphed.replayed(kind, x, labels, draws, moves)
             return recorded.report, recorded.trace
 
         before = Snapshot(self._players, x.device)

@@ -93,11 +93,11 @@ class Graphed:
         self._recorded: dict[object, Recorded] = {}
 
     def __call__(self, x: Tensor, labels: Tensor, draws: StepDraws, *, autoencoder_moves: bool = True) -> Terms:
-        return self.replayed(x, labels, draws, autoencoder_moves).report
-
-    def replayed(self, x: Tensor, labels: Tensor, draws: StepDraws, autoencoder_moves: bool) -> Recorded:
-        """The step's recording, once it has run on these inputs."""
         kind = kind_of(x, labels, draws, autoencoder_moves)
+        return self.replayed(kind, x, labels, draws, autoencoder_moves).report
+
+    def replayed(self, kind: object, x: Tensor, labels: Tensor, draws: StepDraws, autoencoder_moves: bool) -> Recorded:
+        """The recording of this kind of step (`kind_of` its inputs), once it has run on these."""
         if kind not in self._recorded:
             if len(self._recorded) == MOST_KINDS:
                 raise RuntimeError(f"inputs of more than {MOST_KINDS} shapes")
