@@ -286,8 +286,8 @@ def test_a_gz_whose_header_claims_more_than_it_can_hold_is_not_unpacked(tmp_path
 
 def test_an_idx_file_that_needs_more_memory_than_is_free_is_refused_before_it_is_read(tmp_path, monkeypatch):
     (tmp_path / "x").write_bytes(idx_bytes(np.zeros((2000, 28, 28))))
-    monkeypatch.setattr(idx, "host_free", lambda: 1_000_000)
-    with pytest.raises(DataError, match=r"x: 2000x28x28 entries take 0\.0 GB, and 0\.0 GB are free"):
+    monkeypatch.setattr(idx, "host_free", lambda: 3_000_000)
+    with pytest.raises(DataError, match=r"x: 2000x28x28 entries take 0\.0 GB of memory, and 0\.0 GB are free"):
         read_idx(tmp_path / "x", axes=3)
 
 

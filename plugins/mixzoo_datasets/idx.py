@@ -25,6 +25,7 @@ from mixzoo_datasets.splits import Download, Root, TrainImages, assembled, check
 
 VALIDATION = 10_000  # of the 60,000
 PIXELS = (28, 28)
+COPIES = 3  # of an array that are in memory at once, about: as read, resized, and cut into splits
 IMAGES, LABELS = "images-idx3-ubyte", "labels-idx1-ubyte"
 
 
@@ -129,8 +130,9 @@ def _array(file: BufferedReader | gzip.GzipFile, found: Path, axes: int, at_most
     if not entries:
         raise DataError(f"{found}: {shape} entries, so nothing is in it")
     free = host_free()
-    if free is not None and entries > free:
-        raise DataError(f"{found}: {shape} entries take {entries / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free")
+    if free is not None and COPIES * entries > free:
+        needed = f"{COPIES * entries / 1e9:.1f} GB"
+        raise DataError(f"{found}: {shape} entries take {needed} of memory, and {free / 1e9:.1f} GB are free")
     array, read = torch.empty(entries, dtype=torch.uint8), 0
     view = memoryview(array.numpy().data)
     while some := file.readinto(view[read:]):
