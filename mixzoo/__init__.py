@@ -1,7 +1,10 @@
 """mixzoo: auto-encoders that mix. The public face for plugins and notebooks; nothing heavy is loaded until used."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+
+TYPE_CHECKING = (
+    False  # as typing has it, which takes long to import: a Ctrl-C before mixzoo.__main__ is not looked after
+)
 
 if TYPE_CHECKING:
     from mixzoo.errors import ConfigError, DataError, MixzooError, PluginError
@@ -73,7 +76,7 @@ _HOMES = (  # light ones first
 )
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name in __all__:
         for home in map(import_module, _HOMES):
             if hasattr(home, name):

@@ -6,7 +6,7 @@ from pathlib import Path
 from traceback import walk_tb
 from typing import Any
 
-from mixzoo.errors import MixzooError, PluginError, printable
+from mixzoo.errors import MixzooError, PluginError, is_out_of_memory, printable
 
 SIGNATURES: Mapping[str, Mapping[str, str]] = {  # kind -> method -> how it is declared and what it returns
     "autoencoder": {
@@ -74,13 +74,13 @@ class Contract:
 
         What a user can act on already (MixzooError, out of memory) is raised as it is.
         """
-        import torch
-
         try:
             return function(*arguments)
-        except (MixzooError, MemoryError, torch.OutOfMemoryError):
+        except MixzooError:
             raise
         except Exception as err:
+            if is_out_of_memory(err):
+                raise
             raise self.broken(method, f"{method} raised {reason(err)}") from err
 
 

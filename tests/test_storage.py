@@ -12,12 +12,19 @@ import pytest
 
 from mixzoo import directory
 from mixzoo.directory import lock, new_directory, write_status
-from mixzoo.errors import CheckpointError, ConfigError, LockedError, StorageError
+from mixzoo.errors import (
+    CheckpointError,
+    ConfigError,
+    LockedError,
+    OutOfMemoryError,
+    StorageError,
+    is_out_of_memory,
+)
 from mixzoo.run import open_run, resume, start
 from mixzoo.training.checkpoint import saved
 from mixzoo.training.logs import MetricsFile, PlainLines, Show, read_metrics
 from test_signals import HERE, started, weights
-from toys import SMALL, TOYS, toy_config, toy_zoo
+from toys import SMALL, TOYS, ToyData, toy_config, toy_zoo
 
 
 class At(Show):
@@ -356,6 +363,32 @@ def test_a_run_ends_with_its_own_code_whatever_becomes_of_its_output(tmp_path, s
         code = process.wait(timeout=100)
     assert code == 0
     assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "completed"
+
+
+def test_memory_that_a_part_cannot_have_is_no_broken_contract(tmp_path, monkeypatch):
+    def load(self, seed):
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(ToyData, "load", load)
+    with pytest.raises(OutOfMemoryError, match="out of memory with batches of 16 images; use a smaller --batch-images"):
+        run_with(tmp_path / "run", lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("error", "out"),
+    [
+        (MemoryError(), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), True),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), True),
+        (ImportError("libtorch_python.so: failed to map segment from shared object"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (ValueError("out of memory"), False),
+        (OSError(errno.ENOSPC, "No space left on device"), False),
+    ],
+)
+def test_what_says_that_memory_is_out(error, out):
+    assert is_out_of_memory(error) is out
 
 
 # real limits

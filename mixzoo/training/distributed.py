@@ -25,7 +25,7 @@ from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
 from mixzoo.data.streaming import tells_of_a_dead_worker
-from mixzoo.errors import CheckpointError, ConfigError, Interrupted, MixzooError, PluginError, shown
+from mixzoo.errors import CheckpointError, ConfigError, Interrupted, MixzooError, PluginError, is_out_of_memory, shown
 from mixzoo.training.failing import Watch
 
 PATIENCE = timedelta(hours=2)  # of a process that waits for another: process 0 evaluates alone
@@ -179,7 +179,7 @@ def together() -> Iterator[None]:
     try:
         yield
     except RuntimeError as err:
-        if isinstance(err, torch.OutOfMemoryError) or tells_of_a_dead_worker(err):  # trouble of this process
+        if is_out_of_memory(err) or tells_of_a_dead_worker(err):  # trouble of this process
             raise
         reason = str(err).partition("\n")[0]
         raise MixzooError(f"another process of the run is gone ({reason}); `mixzoo resume` goes on") from err
