@@ -8,6 +8,7 @@ TYPE_CHECKING = (
 
 if TYPE_CHECKING:
     from mixzoo.errors import ConfigError, DataError, MixzooError, PluginError
+    from mixzoo.evaluation.codes import batches, encode, evaluating
     from mixzoo.functional import MixedBatch, create, mix
     from mixzoo.hookspecs import API_VERSION, hookimpl
     from mixzoo.mixing import LinearMixer, MaskMixer
@@ -61,7 +62,10 @@ __all__ = [
     "Source",
     "Split",
     "Terms",
+    "batches",
     "create",
+    "encode",
+    "evaluating",
     "hookimpl",
     "mix",
 ]
@@ -72,6 +76,7 @@ _HOMES = (  # light ones first
     "mixzoo.options",
     "mixzoo.protocols",
     "mixzoo.mixing",
+    "mixzoo.evaluation.codes",
     "mixzoo.functional",
 )
 
@@ -82,3 +87,7 @@ def __getattr__(name: str) -> object:
             if hasattr(home, name):
                 return getattr(home, name)
     raise AttributeError(f"module 'mixzoo' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -368,13 +368,18 @@ class DatasetRecipe(Protocol):
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """What a metric is a function of."""
+    """What a metric is a function of: the trained networks, the data, and nothing else of the run.
 
-    autoencoder: AutoEncoder
-    mixer: Mixer
-    data: Dataset
-    seed: int
-    device: str
+    The networks are as training left them: in training mode, on `device`. Put them in evaluation mode inside
+    `mixzoo.evaluating(run.autoencoder)`, which turns gradients off too and puts the mode back; `mixzoo.encode` and
+    `mixzoo.batches` go through images of any number, held in memory or read from files.
+    """
+
+    autoencoder: AutoEncoder  # encode(x) -> h, decode(h) -> x, latent_shape
+    mixer: Mixer  # the run's, trained with the auto-encoder if it has weights
+    data: Dataset  # its splits train, validation and test, class_names, factor_names, ...
+    seed: int  # the run's: every number that a metric draws is from a generator of its own, seeded by it
+    device: str  # of the networks, such as "cpu" or "cuda:0"; images and codes go there
 
 
 @runtime_checkable

@@ -6,14 +6,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Adam
 
+from mixzoo.contract import Contract, signatures
 from mixzoo.evaluation.codes import evaluating
 from mixzoo.protocols import AutoEncoder
 from mixzoo.testing.network_results import RESULT_PROMISES, ROUNDING
-from mixzoo.testing.network_states import STATE_PROMISES
+from mixzoo.testing.network_states import STATE_PROMISES, assert_process_untouched
 from mixzoo.testing.networks import NetworkCase, Outputs, network_cases, settings_taken
 from mixzoo.testing.report import Check, check_from
 from mixzoo.testing.watching import gap, same, seeded, unwritten
+
+NEAR, MOST = 0.8, 0.9  # a pixel is near an end from here on; the part of the pixels that must be
+STEPS, RATE = 100, 0.05  # of the training that is to take them there
 
 
 @dataclass(frozen=True)
@@ -45,11 +50,14 @@ def check_is_an_auto_encoder(case: AutoEncoderCase) -> None:
     network = case.build()
     assert isinstance(network, nn.Module), f"build() gives a {type(network).__name__}, which is no torch.nn.Module"
     missing = [name for name in ("encode", "decode", "latent_shape") if not hasattr(network, name)]
-    assert not missing, f"the network lacks {', '.join(missing)}"
+    assert not missing, f"the network lacks {', '.join(missing)}; expected {signatures('autoencoder', missing)}"
     assert isinstance(network, AutoEncoder)
     shape = network.latent_shape
     fits = isinstance(shape, tuple) and len(shape) in (1, 3) and all(isinstance(n, int) and n > 0 for n in shape)
     assert fits, f"latent_shape={shape!r} must be a tuple of positive ints, (channels, height, width) or (features,)"
+    contract = Contract("autoencoder", case.noun)
+    with seeded(case.seed):
+        contract.call("decode", network.decode, contract.call("encode", network.encode, case.images()))
 
 
 def check_codes_have_the_stated_shape(case: AutoEncoderCase) -> None:
@@ -120,6 +128,43 @@ def check_codes_tell_images_apart(case: AutoEncoderCase) -> None:
     assert not same(x_rec, elsewhere), "two different codes give equal images; does decode use its input?"
 
 
+def check_pixels_reach_both_ends(recipe: Any) -> None:
+    """A few steps of training take nearly all pixels near -1, and others near 1: images are in [-1, 1]."""
+    case = AutoEncoderCase(recipe, settings_taken(recipe)[0], 2, 0)
+    if not [p for p in case.build().parameters() if p.requires_grad]:
+        return
+    for end in (-1.0, 1.0):
+        reached, typical = _reached(case, end)
+        assert reached >= MOST, (
+            f"training takes {reached:.0%} of the pixels near {end:+.0f} (they stay near {typical:.2f}), and images "
+            "are in [-1, 1]; end the decoder in tanh or in nothing, no sigmoid or relu"
+        )
+
+
+def _reached(case: AutoEncoderCase, end: float) -> tuple[float, float]:
+    """How many of the pixels are near this end while the network trains to make all so, at most, and their median."""
+    network, x = case.build(), case.images()
+    optimiser = Adam([p for p in network.parameters() if p.requires_grad], lr=RATE)
+    best, typical = 0.0, 0.0
+    with seeded(case.seed):
+        for _ in range(STEPS):
+            pixels = end * network.decode(network.encode(x))
+            part = (pixels >= NEAR).double().mean().item()
+            if part >= best:
+                best, typical = part, end * pixels.median().item()
+            if best >= MOST or not pixels.isfinite().all():
+                break
+            optimiser.zero_grad()
+            (1 - pixels).relu().mean().backward()
+            optimiser.step()
+    return best, typical
+
+
+def check_leaves_the_process_as_it_was(case: AutoEncoderCase) -> None:
+    """A pass leaves gradient mode, default dtype and device, threads, determinism, warnings, ... as they were."""
+    assert_process_untouched(case, case.build())
+
+
 def check_posterior_has_the_codes_shape(case: AutoEncoderCase) -> None:
     """posterior(x) gives the mean and the logarithm of the variance, both finite and shaped like the code."""
     network, x = case.build(), case.images()
@@ -154,16 +199,18 @@ def has_posterior(recipe: Any) -> str:
 _check = partial(check_from, kind="autoencoder", cases=partial(network_cases, AutoEncoderCase))
 
 autoencoder_checks: tuple[Check, ...] = (
+    _check(check_is_an_auto_encoder, stops=True),
+    check_from(check_pixels_reach_both_ends, "autoencoder"),
     *map(
         _check,
         (
-            check_is_an_auto_encoder,
             check_codes_have_the_stated_shape,
             check_images_come_back_at_their_size,
             check_codes_do_not_meet,
             check_codes_tell_images_apart,
             check_gradients_reach_the_codes,
             check_codes_are_left_unchanged,
+            check_leaves_the_process_as_it_was,
             *RESULT_PROMISES,
             *STATE_PROMISES,
         ),

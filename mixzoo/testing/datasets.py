@@ -15,14 +15,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mixzoo.contract import Contract, signatures
 from mixzoo.data.batches import to_images
 from mixzoo.errors import DataError
 from mixzoo.pictures.grid import Row, sheet
 from mixzoo.protocols import Dataset, DatasetRecipe, Source, Split
 from mixzoo.strides import canonical_strides, is_canonical
+from mixzoo.testing import dataset_labels
 from mixzoo.testing.hypotheses import strategies
 from mixzoo.testing.report import Check, check_from
-from mixzoo.testing.watching import generators_untouched, same
+from mixzoo.testing.watching import generators_untouched, process_untouched, same
 
 SPLITS = ("train", "validation", "test")
 SHARED = 0.02  # of a split's images may be in the train split too: true duplicates of the source
@@ -40,6 +42,9 @@ class DatasetCase:
     recipe: Any
     seed: int = 0
     other_seed: int = 1
+
+    def __str__(self) -> str:
+        return f"seed {self.seed}"
 
     @property
     def data(self) -> Dataset:
@@ -70,7 +75,9 @@ def dataset_cases(recipe: Any) -> Any:
 
 def check_is_a_recipe_that_loads(case: DatasetCase) -> None:
     """load(seed) gives a mixzoo.Dataset of three mixzoo.Splits."""
-    assert isinstance(case.recipe, DatasetRecipe), "it lacks load(seed)"
+    expected = signatures("dataset", ["load"])
+    assert isinstance(case.recipe, DatasetRecipe), f"it lacks load; expected {expected}"
+    Contract("dataset", type(case.recipe).__name__).call("load", lambda: case.data)
     for name, split in case.splits():
         assert isinstance(split, Split), f"{name} is a {type(split).__name__}, expected mixzoo.Split"
 
@@ -345,6 +352,8 @@ def its_files_are_there(recipe: Any) -> str:
         loaded(recipe, DatasetCase(recipe).seed)
     except DataError as err:
         return f"no data: {err}"
+    except Exception:  # the first check says what it raises, and stops the others
+        return ""
     return ""
 
 
@@ -358,13 +367,47 @@ def reads_a_folder(recipe: Any) -> str:
     return "" if folders_of(recipe) else f"it reads no folder (none of the options {', '.join(FOLDERS)})"
 
 
+def check_each_split_has_every_class(case: DatasetCase) -> None:
+    """A class of the train split, and either value of an attribute, is in the other splits too, but for small ones."""
+    dataset_labels.check_each_split_has_every_class(case.data)
+
+
+def check_labels_go_with_their_images(case: DatasetCase) -> None:
+    """Images that are alike have one label more often than by chance, within train and between it and other splits."""
+    dataset_labels.check_labels_go_with_their_images(case.data)
+
+
+def check_no_copies_between_splits(case: DatasetCase) -> None:
+    """Hardly an image of validation or test is, but for a grey level, an image of train, or of the other."""
+    dataset_labels.check_no_copies_between_splits(case.data)
+
+
+def check_images_are_many(case: DatasetCase) -> None:
+    """At least half of a split's images are different from one another."""
+    dataset_labels.check_images_are_many(case.data)
+
+
+def check_leaves_the_process_as_it_was(case: DatasetCase) -> None:
+    """Loading leaves gradient mode, default dtype and device, threads, warnings, the folder, ... as they were."""
+    with process_untouched("load"):
+        case.load(case.seed)
+
+
+def has_labels(recipe: Any) -> str:
+    """'' for a data set that loads and has labels."""
+    if why := its_files_are_there(recipe):
+        return why
+    data = loaded(recipe, DatasetCase(recipe).seed)
+    return "" if len(data.class_names) > 1 or data.attribute_names else "it has no labels"
+
+
 _check: Callable[..., Any] = partial(check_from, kind="dataset", cases=dataset_cases)
 
 dataset_checks: tuple[Check, ...] = (
+    _check(check_is_a_recipe_that_loads, applies=its_files_are_there, stops=True),
     *map(
         partial(_check, applies=its_files_are_there),
         (
-            check_is_a_recipe_that_loads,
             check_images_are_bytes_of_one_shape,
             check_images_have_the_strides_of_a_fresh_tensor,
             check_pictures_can_be_drawn_of_its_images,
@@ -378,6 +421,16 @@ dataset_checks: tuple[Check, ...] = (
             check_a_seed_only_chooses_train_images,
             check_splits_share_no_image,
             check_images_are_pictures,
+            check_no_copies_between_splits,
+            check_images_are_many,
+            check_leaves_the_process_as_it_was,
+        ),
+    ),
+    *map(
+        partial(_check, applies=has_labels),
+        (
+            check_each_split_has_every_class,
+            check_labels_go_with_their_images,
         ),
     ),
     _check(check_streamed_images_are_those_of_load, applies=it_can_stream),

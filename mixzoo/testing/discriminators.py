@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
+from mixzoo.contract import Contract, signatures
 from mixzoo.protocols import Discriminator, Scores
 from mixzoo.testing.network_results import RESULT_PROMISES
-from mixzoo.testing.network_states import STATE_PROMISES
+from mixzoo.testing.network_states import STATE_PROMISES, assert_process_untouched
 from mixzoo.testing.networks import NetworkCase, Outputs, network_cases, settings_taken
 from mixzoo.testing.report import Check, check_from
 from mixzoo.testing.watching import seeded
@@ -39,8 +40,17 @@ def check_is_a_discriminator(case: DiscriminatorCase) -> None:
     network = case.build()
     assert isinstance(network, nn.Module), f"build() gives a {type(network).__name__}, which is no torch.nn.Module"
     assert isinstance(network, Discriminator)
-    scores = network(case.images())
-    assert isinstance(scores, Scores), f"a call gives {type(scores).__name__}, expected mixzoo.Scores(realness=...)"
+    with seeded(case.seed):
+        scores = Contract("discriminator", case.noun).call("__call__", network, case.images())
+    assert isinstance(scores, Scores), (
+        f"a call gives {type(scores).__name__}, expected mixzoo.Scores(realness=...); "
+        f"{signatures('discriminator', ['__call__'])}"
+    )
+
+
+def check_leaves_the_process_as_it_was(case: DiscriminatorCase) -> None:
+    """A pass leaves gradient mode, default dtype and device, threads, determinism, warnings, ... as they were."""
+    assert_process_untouched(case, case.build())
 
 
 def check_every_image_gets_one_score(case: DiscriminatorCase) -> None:
@@ -138,10 +148,11 @@ _check = partial(
 )
 
 discriminator_checks: tuple[Check, ...] = (
+    _check(check_is_a_discriminator, stops=True),
     *map(
         _check,
         (
-            check_is_a_discriminator,
+            check_leaves_the_process_as_it_was,
             check_every_image_gets_one_score,
             check_scores_are_raw,
             check_scores_tell_images_apart,

@@ -7,7 +7,7 @@ a few noisy images of three classes.
 import json
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from math import isfinite
@@ -17,17 +17,26 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
+from mixzoo.contract import reason, signatures
 from mixzoo.draws import rng_for
 from mixzoo.errors import MixzooError
 from mixzoo.mixing import LinearMixer
 from mixzoo.protocols import CodeShape, Dataset, FinishedRun, Metric, Split
 from mixzoo.testing.hypotheses import strategies
 from mixzoo.testing.report import Check, check_from
-from mixzoo.testing.watching import first_difference, generators_untouched, seeded, state_of, unwritten
+from mixzoo.testing.watching import (
+    first_difference,
+    generators_untouched,
+    process_untouched,
+    seeded,
+    state_of,
+    unwritten,
+)
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 CLASS_NAMES = ("top", "middle", "bottom")
 SIDE = 16
+EVALUATING = "`with mixzoo.evaluating(run.autoencoder):`"
 
 
 class Sketch(nn.Module):
@@ -86,6 +95,9 @@ class MetricCase:
     images: int  # of the train split; a third of it is held out in each of the others
     seed: int
 
+    def __str__(self) -> str:
+        return f"{self.images} train images of {self.channels}x{SIDE}x{SIDE}, seed {self.seed}"
+
     def run(self, *, streamed: bool = False) -> FinishedRun:
         """The finished run, made anew, its network in training mode as the loop leaves it."""
         with seeded(self.seed):
@@ -122,9 +134,13 @@ def metric_cases(metric: Any) -> Any:
 
 def check_is_a_metric(case: MetricCase) -> None:
     """Calling it with a finished run gives a mapping that is not empty."""
-    assert isinstance(case.metric, Metric), "it cannot be called with a finished run"
-    scores = case.scores()
-    assert isinstance(scores, Mapping), f"it gives a {type(scores).__name__}, expected names and numbers"
+    expected = f"expected {signatures('metric', ['__call__'])}"
+    assert isinstance(case.metric, Metric), f"it cannot be called with a finished run; {expected}"
+    try:
+        scores = case.scores()
+    except TypeError as err:
+        raise AssertionError(f"it raised {reason(err)}; {expected}") from err
+    assert isinstance(scores, Mapping), f"it gives a {type(scores).__name__}, expected names and numbers; {expected}"
     assert scores, "it gives no number"
 
 
@@ -140,9 +156,37 @@ def check_numbers_are_named_and_finite(case: MetricCase) -> None:
 
 def check_scores_repeat(case: MetricCase) -> None:
     """The same run gets the same numbers twice, and no global generator moves."""
-    with generators_untouched("the metric"):
-        first, second = case.scores(), case.scores()
+    try:
+        with generators_untouched("the metric"):
+            first, second = case.scores(), case.scores()
+    except AssertionError as err:
+        if draws_by_itself(case):
+            raise
+        raise AssertionError(
+            "the metric runs the network in training mode, where its dropout draws from torch's global generator; put "
+            f"it in evaluation mode, {EVALUATING}"
+        ) from err
     assert dict(first) == dict(second), f"two scores of one run differ: {dict(first)} and {dict(second)}"
+
+
+def draws_by_itself(case: MetricCase) -> bool:
+    """Whether the metric draws from a global generator even when the network it gets is in evaluation mode."""
+    run = case.run()
+    module_of(run).eval()
+    try:
+        with generators_untouched("the metric"):
+            case.scores(run)
+    except AssertionError:
+        return True
+    return False
+
+
+def check_leaves_the_process_as_it_was(case: MetricCase) -> None:
+    """Gradient mode, default dtype and device, threads, determinism, warnings, the folder, ... are as they were."""
+    with suppress(AssertionError), process_untouched("the metric"):
+        case.scores()  # what it imports is imported now
+    with process_untouched("the metric"):
+        case.scores()
 
 
 def check_the_mode_does_not_matter(case: MetricCase) -> None:
@@ -152,7 +196,7 @@ def check_the_mode_does_not_matter(case: MetricCase) -> None:
     first, second = case.scores(training), case.scores(evaluation)
     assert dict(first) == dict(second), (
         f"a network in training mode is scored {dict(first)} and in evaluation mode {dict(second)}; "
-        "use mixzoo.evaluation.codes.evaluating"
+        f"put it in evaluation mode, {EVALUATING}"
     )
 
 
@@ -166,7 +210,9 @@ def check_the_network_is_left_unchanged(case: MetricCase) -> None:
         differs = first_difference(before, state_of(network))
         assert not differs, f"the metric changes {differs!r} of the network"
         mode = "training" if training else "evaluation"
-        assert all(m.training == training for m in network.modules()), f"the metric leaves another mode than {mode}"
+        assert all(m.training == training for m in network.modules()), (
+            f"the metric leaves the network in another mode than {mode}; use a context that puts it back, {EVALUATING}"
+        )
         assert flags(network) == trained, "the metric leaves gradients, or another requires_grad, behind"
 
 
@@ -226,18 +272,19 @@ def refusing_in_words() -> Iterator[None]:
 
 _check = partial(check_from, kind="metric", cases=metric_cases)
 
-metric_checks: tuple[Check, ...] = tuple(
-    map(
+metric_checks: tuple[Check, ...] = (
+    _check(check_is_a_metric, stops=True),
+    *map(
         _check,
         (
-            check_is_a_metric,
             check_numbers_are_named_and_finite,
             check_scores_repeat,
+            check_leaves_the_process_as_it_was,
             check_the_mode_does_not_matter,
             check_the_network_is_left_unchanged,
             check_the_data_are_left_unchanged,
             check_few_images_are_enough_or_refused,
             check_streamed_data_score_the_same,
         ),
-    )
+    ),
 )

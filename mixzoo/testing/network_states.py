@@ -1,5 +1,6 @@
 """What a network promises of its weights and buffers: seeds, modes, checkpoints."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -7,7 +8,7 @@ from torch import Tensor, nn
 from mixzoo.errors import CheckpointError
 from mixzoo.evaluation.codes import evaluating
 from mixzoo.testing.networks import NetworkCase
-from mixzoo.testing.watching import first_difference, generators_untouched, state_of
+from mixzoo.testing.watching import first_difference, generators_untouched, process_untouched, state_of
 from mixzoo.training.checkpoint import load_modules
 
 
@@ -84,6 +85,15 @@ def check_checkpoint_brings_it_back(case: NetworkCase) -> None:
         f"a restored network gives another {differs}: some of its state is not in state_dict(); make it a parameter or "
         "a persistent buffer"
     )
+
+
+def assert_process_untouched(case: NetworkCase, network: nn.Module) -> None:
+    """AssertionError if a pass with its gradient, after a first one, changes something of the whole process."""
+    x = case.images()
+    with suppress(AssertionError), process_untouched("a pass"):
+        case.seeded_outputs(network, x)
+    with process_untouched("a pass"):
+        case.seeded_outputs(network, x)
 
 
 def _through_safetensors(network: nn.Module) -> dict[str, Tensor]:

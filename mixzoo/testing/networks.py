@@ -31,6 +31,10 @@ class NetworkCase(ABC):
     batch: int
     seed: int
 
+    def __str__(self) -> str:
+        head = f", head {self.setting.head}" if self.setting.head else ""
+        return f"images {'x'.join(map(str, self.setting.image_shape))}{head}, batch {self.batch}, seed {self.seed}"
+
     @property
     def noun(self) -> str:
         """What a message calls the network."""

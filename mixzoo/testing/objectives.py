@@ -4,6 +4,7 @@ An objective is tried on a forward pass made up of random tensors, in float64, w
 smooth function of each image, so that what depends on what is known.
 """
 
+import inspect
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mixzoo.contract import signatures
 from mixzoo.protocols import Needs, Objective, Scores, Terms
 from mixzoo.testing import objective_players as players
 from mixzoo.testing.objective_options import check_every_option_is_read, has_options
@@ -40,12 +42,18 @@ def check_is_an_objective(case: ObjectiveCase) -> None:
     """It has needs (a Needs, always the same), judged, autoencoder_terms and discriminator_terms."""
     objective = case.objective
     missing = [n for n in ("needs", "judged", "autoencoder_terms", "discriminator_terms") if not hasattr(objective, n)]
-    assert not missing, f"it lacks {', '.join(missing)}"
+    assert not missing, f"it lacks {', '.join(missing)}; expected {signatures('objective', missing)}"
     assert isinstance(objective, Objective)
     assert isinstance(objective.needs, Needs), f"needs is {objective.needs!r}, expected mixzoo.Needs(...)"
     needs = objective.needs
     assert needs == objective.needs, "needs changes from one reading to the next"
     assert needs.mix or not needs.reencode, "needs has reencode=True without mix=True; it is mixes that are re-encoded"
+    for name, arguments in (("judged", 1), ("autoencoder_terms", 2), ("discriminator_terms", 2)):
+        own = inspect.signature(getattr(objective, name))
+        try:
+            own.bind(*[None] * arguments)
+        except TypeError as err:
+            raise AssertionError(f"it has {name}{own}; expected {signatures('objective', [name])}") from err
 
 
 def check_reads_only_what_it_needs(case: ObjectiveCase) -> None:
@@ -321,10 +329,10 @@ def summed(terms: Terms) -> Tensor:
 _check = partial(check_from, kind="objective", cases=objective_cases)
 
 objective_checks: tuple[Check, ...] = (
+    _check(check_is_an_objective, stops=True),
     *map(
         _check,
         (
-            check_is_an_objective,
             check_reads_only_what_it_needs,
             check_reads_all_that_it_needs,
             check_terms_fit_the_need_of_a_discriminator,

@@ -1,5 +1,6 @@
 """Check one part (the object, its recipe, or the spec that names it) from Python and from pytest."""
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from importlib import import_module
@@ -124,5 +125,7 @@ def run_in_pytest(check: Check, part: Any, effort: Effort, reason: str) -> None:
     outcome = run_check(check, part, effort, reason)
     if outcome.status == "failed":
         raise AssertionError(f"{check.promise} But: {outcome.detail}") from outcome.error
-    if outcome.status != "passed":
+    if outcome.status == "doubtful":
+        warnings.warn(f"{check.name}: {outcome.detail}", stacklevel=2)
+    elif outcome.status != "passed":
         pytest.skip(f"{outcome.status}: {outcome.detail}")

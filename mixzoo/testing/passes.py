@@ -106,6 +106,14 @@ class ObjectiveCase:
     batch: int
     seed: int
 
+    def __str__(self) -> str:
+        setting = self.setting
+        labels = f"{setting.attributes} attributes" if setting.attributes else f"{setting.classes} classes"
+        return (
+            f"images {'x'.join(map(str, setting.image_shape))}, code {setting.latent_shape}, {labels}, k={self.k}, "
+            f"shares by {self.spread}, batch {self.batch}, seed {self.seed}"
+        )
+
     @cached_property
     def objective(self) -> Any:
         """The objective itself."""

@@ -6,15 +6,21 @@ runs.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
-from mixzoo.errors import ConfigError, listing, nearest, printable, shown
+from mixzoo.errors import ConfigError, MixzooError, listing, nearest, printable, shown
+from mixzoo.isolation import isolated
 from mixzoo.testing.hypotheses import given_cases, strategies
 
 Effort: TypeAlias = Literal["low", "normal", "high"]
-Status: TypeAlias = Literal["passed", "failed", "left out", "not applicable"]
+Status: TypeAlias = Literal["passed", "doubtful", "failed", "left out", "not applicable"]
 LONGEST_DETAIL = 400  # characters of why a check failed
+LONGEST_CASE = 160  # and of the case in which it did
+
+
+class Doubt(Exception):
+    """What a check raises for something that is most likely a mistake and may be meant: a warning, not a failure."""
 
 
 class Budget(NamedTuple):
@@ -70,12 +76,15 @@ class Outcome:
     status: Status
     detail: str = ""
     error: BaseException | None = field(default=None, repr=False, compare=False)  # what a failed check raised
+    reason: str = ""  # why it failed, without the case
+    same_as: str = ""  # the first check that failed for this reason, if it was another
 
     @property
     def line(self) -> str:
         said = {
             "passed": "ok",
-            "failed": f"FAILED  {self.detail}",
+            "doubtful": f"warning  {self.detail}",
+            "failed": f"FAILED  {f'for the reason of {self.same_as}' if self.same_as else self.detail}",
             "left out": f"left out: {self.detail}",
             "not applicable": f"does not apply: {self.detail}",
         }
@@ -89,18 +98,23 @@ class Report:
     part: str  # its spec
     kind: str
     outcomes: tuple[Outcome, ...]
+    not_run: int = 0  # checks after one that failed and leaves the others without a meaning
 
     def _with(self, status: Status) -> tuple[Outcome, ...]:
         return tuple(outcome for outcome in self.outcomes if outcome.status == status)
 
     @property
     def ran(self) -> tuple[Outcome, ...]:
-        """What passed or failed."""
-        return self._with("passed") + self._with("failed")
+        """What passed, failed or is doubtful."""
+        return self._with("passed") + self._with("doubtful") + self._with("failed")
 
     @property
     def passed(self) -> tuple[Outcome, ...]:
         return self._with("passed")
+
+    @property
+    def doubtful(self) -> tuple[Outcome, ...]:
+        return self._with("doubtful")
 
     @property
     def failed(self) -> tuple[Outcome, ...]:
@@ -119,6 +133,8 @@ class Report:
         return (
             f"{len(self.ran)} checks ran, {len(self.passed)} passed, {len(self.left_out)} left out, "
             f"{len(self.not_applicable)} do not apply"
+            + (f", {len(self.doubtful)} with a warning" if self.doubtful else "")
+            + (f"; {self.not_run} checks were not run, they would fail for the same reason" if self.not_run else "")
         )
 
     def lines(self) -> list[str]:
@@ -134,7 +150,9 @@ class Report:
         counts = {
             "ran": len(self.ran),
             "passed": len(self.passed),
+            "doubtful": len(self.doubtful),
             "failed": len(self.failed),
+            "not_run": self.not_run,
             "left_out": len(self.left_out),
             "not_applicable": len(self.not_applicable),
         }
@@ -161,13 +179,18 @@ def run_checks(
         strategies()  # says what to install, before anything runs
     reasons = {**getattr(part, "checks_left_out", {}), **leave_out}
     refuse_bad_leave_outs(reasons, checks, name or kind)
-    outcomes = []
+    outcomes: list[Outcome] = []
+    first: dict[str, str] = {}  # reason of a failure -> the check that failed for it first
     for check in checks:
-        outcomes.append(run_check(check, part, effort, reasons.get(check.name, "")))
-        each(outcomes[-1])
-        if check.stops and outcomes[-1].status == "failed":
+        outcome = run_check(check, part, effort, reasons.get(check.name, ""))
+        if outcome.status == "failed" and outcome.reason:
+            same = first.setdefault(outcome.reason, check.name)
+            outcome = replace(outcome, same_as="" if same == check.name else same)
+        outcomes.append(outcome)
+        each(outcome)
+        if check.stops and outcome.status == "failed":
             break
-    return Report(name or shown(part), kind, tuple(outcomes))
+    return Report(name or shown(part), kind, tuple(outcomes), len(checks) - len(outcomes))
 
 
 def refuse_bad_leave_outs(reasons: Mapping[str, str], checks: Iterable[Check], where: str) -> None:
@@ -197,13 +220,19 @@ def _outcome(check: Check, part: Any, effort: Effort) -> Outcome:
     if list(EFFORTS).index(effort) < list(EFFORTS).index(check.least_effort):
         return Outcome(check, "not applicable", f"slow, runs with effort {check.least_effort}")
     try:
-        if why := check.applies(part):
+        with isolated():  # a part that changes something of the process fails its own check, not those after it
+            why = check.applies(part)
+        if why:
             return Outcome(check, "not applicable", why)
-        _run(check, part, budget)
+        with isolated():
+            _run(check, part, budget)
     except KeyboardInterrupt:
         raise
+    except Doubt as doubt:
+        return Outcome(check, "doubtful", " ".join(str(doubt).split()))
     except BaseException as err:  # whatever a stranger's part raises is the check's failure
-        return Outcome(check, "failed", _why(err), err)
+        reason, case = _why(err)
+        return Outcome(check, "failed", f"{reason} {case}".strip(), err, reason)
     return Outcome(check, "passed")
 
 
@@ -238,11 +267,12 @@ def _run_on_cases(check: Check, cases: Any, examples: int) -> None:
         raise
 
 
-def _why(err: BaseException) -> str:
-    """The reason on one line, of the innermost exception where the runner grouped them."""
+def _why(err: BaseException) -> tuple[str, str]:
+    """The reason on one line, of the innermost exception where the runner grouped them, and the case."""
     notes = [note for note in getattr(err, "__notes__", []) if note.startswith(("for ", "while drawing"))]
     while isinstance(err, BaseExceptionGroup):
         err = err.exceptions[0]
     said = " ".join(str(err).split())
-    text = said if isinstance(err, AssertionError) and said else f"{type(err).__name__}: {said}"
-    return printable(" ".join([text, *notes[-1:]]))[:LONGEST_DETAIL]
+    plain = isinstance(err, AssertionError | MixzooError) and said
+    text = printable(said if plain else f"{type(err).__name__}: {said}")
+    return text[:LONGEST_DETAIL], printable(" ".join(notes[-1:]))[:LONGEST_CASE]

@@ -1,11 +1,16 @@
-"""What must stay as it was while a part works: tensors, the state of a module, the global generators."""
+"""What must stay as it was while a part works: tensors, the state of a module, the process, the global generators."""
 
-from collections.abc import Iterator, Mapping
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from mixzoo.isolation import isolated
 
 UNUSUAL = 1_928_374_655  # a seed that nobody uses
 
@@ -27,6 +32,49 @@ def unwritten(tensors: Mapping[str, Tensor], by: str) -> Iterator[None]:
         tensor = tensors[name]
         untouched = tensor._version == version and same(tensor, copy)
         assert untouched, f"{by} writes to {name} in place; make a new tensor (no inplace=True, no x += ...)"
+
+
+def _filter_warnings(filters: Any) -> None:
+    warnings.filters[:] = filters  # type: ignore[index]  # a list, whatever its type says
+    warnings._filters_mutated()  # type: ignore[attr-defined]  # what simplefilter does after a change
+
+
+def _set_environment(variables: Mapping[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(variables)
+
+
+PROCESS: Mapping[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {  # beside what mixzoo.isolation watches
+    "torch's anomaly mode": (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
+    "torch's autocast": (
+        lambda: torch.is_autocast_enabled("cpu"),
+        lambda was: torch.set_autocast_enabled("cpu", was),
+    ),
+    "NumPy's handling of floating-point errors": (np.geterr, lambda was: np.seterr(**was)),
+    "the filters of warnings": (lambda: list(warnings.filters), _filter_warnings),
+    "the environment variables": (lambda: dict(os.environ), _set_environment),
+}
+
+
+@contextmanager
+def process_untouched(by: str) -> Iterator[None]:
+    """AssertionError, after all of it was put back, if the block leaves something of the whole process changed.
+
+    Run the same once before: what a library sets as it is first imported is no fault of a part.
+    Random states are left to `generators_untouched`, which says what to do about them.
+    """
+    before = {name: read() for name, (read, _) in PROCESS.items()}
+    with isolated() as left:
+        yield
+    left = [name for name in left if "random state" not in name]
+    for name, (read, write) in PROCESS.items():
+        if read() != before[name]:
+            write(before[name])
+            left.append(name)
+    assert not left, (
+        f"{by} leaves {', '.join(left)} changed, for everything that runs after it; use a context that puts it back, "
+        "such as `with torch.no_grad():`"
+    )
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """Data sets and metrics that are broken in one way each, and the check that must see it: bug, part, check, words."""
 
+import os
 import random
+import warnings
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -483,8 +485,113 @@ class PointsBeyondOne(Unlabelled):
         return points
 
 
+@dataclass(frozen=True)
+class Many(Bars):
+    """Nothing wrong: more bars, so that a statistic says something."""
+
+    images: int = 120
+
+    def load(self, seed):
+        rng = torch.Generator().manual_seed(7)
+        splits = [self.split(n, rng) for n in (self.images, 60, 60)]
+        return Dataset(*splits, NAMES, source="bars", fingerprint="many")
+
+
+def of_many(name, change):
+    """Many, its three splits changed: `change` gets and gives a table of them."""
+
+    def load(self, seed):
+        data = Many.load(self, seed)
+        splits = {which: getattr(data, which) for which in ("train", "validation", "test")}
+        return replace(data, **splits | change(splits))
+
+    return type(name, (Many,), {"load": load})
+
+
+def taken(split, index):
+    return Split(split.images[index], split.labels[index])
+
+
+def relabelled(split, labels):
+    return Split(split.images, labels)
+
+
+def turned(split):
+    return relabelled(split, split.labels[torch.randperm(len(split), generator=torch.Generator().manual_seed(1))])
+
+
+def spoilt(split, by):
+    return Split((split.images.int() + by).clamp(0, 255).to(torch.uint8), split.labels)
+
+
+def shuffled(split):
+    return torch.randperm(len(split), generator=torch.Generator().manual_seed(2))
+
+
+TestsOneClass = of_many("TestsOneClass", lambda s: {"test": taken(s["test"], s["test"].labels == 0)})
+LosesAClass = of_many("LosesAClass", lambda s: {"validation": taken(s["validation"], s["validation"].labels != 1)})
+TurnsAllLabels = of_many("TurnsAllLabels", lambda s: {name: turned(split) for name, split in s.items()})
+ShufflesImages = of_many(
+    "ShufflesImages", lambda s: {n: Split(taken(t, shuffled(t)).images, t.labels) for n, t in s.items()}
+)
+DrawsLabels = of_many(
+    "DrawsLabels",
+    lambda s: {
+        n: relabelled(t, torch.randint(3, t.labels.shape, generator=torch.Generator().manual_seed(len(n))))
+        for n, t in s.items()
+    },
+)
+CountsOtherwise = of_many("CountsOtherwise", lambda s: {"test": relabelled(s["test"], (s["test"].labels + 1) % 3)})
+TurnsTheNames = of_many(
+    "TurnsTheNames", lambda s: {"validation": relabelled(s["validation"], 2 - s["validation"].labels)}
+)
+TurnsTestLabels = of_many("TurnsTestLabels", lambda s: {"test": turned(s["test"])})
+ValidatesOnTest = of_many("ValidatesOnTest", lambda s: {"validation": s["test"]})
+TestsOnBrightTrain = of_many("TestsOnBrightTrain", lambda s: {"test": spoilt(taken(s["train"], torch.arange(60)), 1)})
+RepeatsAFew = of_many("RepeatsAFew", lambda s: {"train": taken(s["train"], torch.arange(120) % 12)})
+
+
+class LeavesNoGradients(Bars):
+    def load(self, seed):
+        torch.set_grad_enabled(False)
+        return super().load(seed)
+
+
+class AttributeOfTrainAlone(Tagged):
+    def changed(self, split):
+        tagged = super().changed(split)
+        tall = len(split) == 60
+        return tagged if tall else replace(tagged, labels=tagged.labels * torch.tensor([1, 0]))
+
+
 STREAMED = "streamed_images_are_those_of_load"
+GO, CLASSES = "labels_go_with_their_images", "each_split_has_every_class"
+DOUBTFUL = [  # what is most likely a mistake
+    ("labels in another order", TurnsAllLabels, GO, "are images and labels in the same order"),
+    ("images in another order", ShufflesImages, GO, "are images and labels in the same order"),
+    ("labels drawn", DrawsLabels, GO, "% would by chance"),
+    (
+        "copies with another brightness",
+        TestsOnBrightTrain,
+        "no_copies_between_splits",
+        "100% of the test .* of train, but",
+    ),
+    ("validates on test", ValidatesOnTest, "no_copies_between_splits", "100% of the test .* are images of validation"),
+    ("a few images again and again", RepeatsAFew, "images_are_many", "120 of the train images .* are 12 different"),
+]
 PLANTED_DATASETS = [
+    ("a test split of one class", TestsOneClass, CLASSES, "test has no image of class 'middle', and about 7 of"),
+    ("a class lost", LosesAClass, CLASSES, "validation has no image of class 'middle', and about 13 of its 40"),
+    ("an attribute of train alone", AttributeOfTrainAlone, CLASSES, "has no image with 'bottom'"),
+    ("counts test otherwise", CountsOtherwise, GO, "0% of the test images .* ordered otherwise in test"),
+    ("turns names of validation", TurnsTheNames, GO, "of the validation images .* ordered otherwise in validation"),
+    ("turns labels of test", TurnsTestLabels, GO, "of the test images have the label of the train image"),
+    (
+        "leaves no gradients",
+        LeavesNoGradients,
+        "leaves_the_process_as_it_was",
+        "load leaves torch's gradient mode changed",
+    ),
     ("no load", NoLoad, "is_a_recipe_that_loads", "has no attribute 'load'|it lacks load"),
     ("loads a tuple", LoadsATuple, "is_a_recipe_that_loads", "load gives a tuple, expected mixzoo.Dataset"),
     ("splits are tuples", SplitsAreTuples, "is_a_recipe_that_loads", "train is a tuple, expected mixzoo.Split"),
@@ -688,7 +795,52 @@ class RefusesWithoutWords(Spread):
         return super().__call__(run)
 
 
+def leaving(name, change):
+    """Spread, and then a change of the process."""
+
+    def call(self, run):
+        scores = Spread.__call__(self, run)
+        change()
+        return scores
+
+    return type(name, (Spread,), {"__call__": call})
+
+
+class DrawsByDropout(Spread):
+    """It forgets to put the network in evaluation mode."""
+
+    def __call__(self, run):
+        with torch.no_grad():
+            return {"spread": float(run.autoencoder.encode(to_images(run.data.test.images)).std())}
+
+
+class TakesMore(Spread):
+    def __call__(self, run, device):
+        return {}
+
+
+PROCESS = "leaves_the_process_as_it_was"
+LEFT = [
+    ("gradient mode", lambda: torch.set_grad_enabled(False), "torch's gradient mode"),
+    ("default dtype", lambda: torch.set_default_dtype(torch.float64), "torch's default dtype"),
+    ("deterministic mode", lambda: torch.use_deterministic_algorithms(True), "torch's deterministic mode"),
+    ("threads", lambda: torch.set_num_threads(torch.get_num_threads() + 1), "torch's number of threads"),
+    ("precision", lambda: torch.set_float32_matmul_precision("medium"), "torch's precision of float32 products"),
+    ("the folder", lambda: os.chdir("/"), "the working directory"),
+    ("anomaly mode", lambda: torch.autograd.set_detect_anomaly(True), "torch's anomaly mode"),
+    ("autocast", lambda: torch.set_autocast_enabled("cpu", True), "torch's autocast"),
+    ("numpy's errors", lambda: np.seterr(all="ignore"), "NumPy's handling of floating-point errors"),
+    ("warnings", lambda: warnings.simplefilter("ignore"), "the filters of warnings"),
+    ("the environment", lambda: os.environ.update(TOKENIZERS="1"), "the environment variables"),
+]
+
 PLANTED_METRICS = [
+    *(
+        (f"leaves {what}", leaving(f"Leaves{i}", change), PROCESS, f"the metric leaves {words} changed")
+        for i, (what, change, words) in enumerate(LEFT)
+    ),
+    ("draws by dropout", DrawsByDropout, "scores_repeat", "in training mode, .* `with mixzoo.evaluating"),
+    ("takes more", TakesMore, "is_a_metric", r"raised TypeError.*expected __call__\(run\) -> {name: float}"),
     ("cannot be called", CannotBeCalled, "is_a_metric", "it cannot be called"),
     ("a number alone", GivesOneNumber, "is_a_metric", "gives a float, expected names and numbers"),
     ("no number", GivesNothing, "is_a_metric", "it gives no number"),
@@ -697,8 +849,13 @@ PLANTED_METRICS = [
     ("a sentence for a name", NamesInSentences, "numbers_are_named_and_finite", "is no name; use up to 40"),
     ("torch's global generator", DrawsNoise, "scores_repeat", "the global generator of torch"),
     ("Python's global generator", DrawsFromPython, "scores_repeat", "two scores of one run differ"),
-    ("training mode", ScoresInTraining, "the_mode_does_not_matter", "in evaluation mode .*use mixzoo.evaluation"),
-    ("leaves evaluation mode", LeavesEvaluation, "the_network_is_left_unchanged", "leaves another mode than training"),
+    ("training mode", ScoresInTraining, "the_mode_does_not_matter", "in evaluation mode .*`with mixzoo.evaluating"),
+    (
+        "leaves evaluation mode",
+        LeavesEvaluation,
+        "the_network_is_left_unchanged",
+        "leaves the network in another mode than training",
+    ),
     ("writes to a buffer", MovesBuffers, "the_network_is_left_unchanged", "changes 'f.1.running_mean'"),
     ("leaves gradients", LeavesGradients, "the_network_is_left_unchanged", "leaves gradients"),
     ("writes to images", WritesToImages, "the_data_are_left_unchanged", "writes to the test images in place"),

@@ -326,6 +326,28 @@ class NormalisesOverTheBatchAlone(Plain):
         return self.norm(super().encode(x).flatten(1)).unflatten(1, self.latent_shape)
 
 
+def ending(name, end):
+    """Plain, whose images go through `end`."""
+    return type(name, (Plain,), {"decode": lambda self, h: end(Plain.decode(self, h))})
+
+
+NARROW_ENDS = [
+    ("a sigmoid", ending("Sigmoid", torch.sigmoid), "0% of the pixels near -1"),
+    ("a relu", ending("Relu", torch.relu), "0% of the pixels near -1"),
+    ("a softplus", ending("Softplus", nn.functional.softplus), "0% of the pixels near -1"),
+    ("half a tanh", ending("HalfTanh", lambda x: 0.5 * x.tanh()), "0% of the pixels near -1 .*stay near -0.[45]"),
+    ("a negative sigmoid", ending("NegativeSigmoid", lambda x: -x.sigmoid()), r"0% of the pixels near \+1"),
+    ("a clamp", ending("Clamp", lambda x: x.clamp(-0.6, 0.6)), "0% of the pixels near -1"),
+    ("a sigmoid of 255", ending("Bytes", lambda x: 255 * x.sigmoid()), "0% of the pixels near -1"),
+]
+
+
+class LeavesAnomalyMode(Plain):
+    def encode(self, x):
+        torch.autograd.set_detect_anomaly(True)
+        return super().encode(x)
+
+
 class HasAFlatPosterior(Variational):
     def posterior(self, x):
         return tuple(part.flatten(1) for part in (self.f(x), self.spread(x)))
@@ -364,6 +386,8 @@ class SwapsMeanAndVariance(Variational):
 
 
 PLANTED_AUTOENCODERS = [
+    *((f"ends in {bug}", network, "pixels_reach_both_ends", words) for bug, network, words in NARROW_ENDS),
+    ("leaves anomaly mode", LeavesAnomalyMode, "leaves_the_process_as_it_was", "leaves torch's anomaly mode changed"),
     ("latent_shape in reverse", StatesAnotherShape, "codes_have_the_stated_shape", "but latent_shape=.* says"),
     ("codes in float64", GivesDoubles, "codes_have_the_stated_shape", "encode gives torch.float64 of images in"),
     ("latent_shape is a list", StatesAList, "is_an_auto_encoder", "must be a tuple of positive ints"),
@@ -574,7 +598,14 @@ class HeadCutOff(Attributer):
         return super().attributes(x).detach()
 
 
+class LeavesThreads(Judge):
+    def forward(self, x):
+        torch.set_num_threads(torch.get_num_threads() + 1)
+        return super().forward(x)
+
+
 PLANTED_DISCRIMINATORS = [
+    ("leaves threads", LeavesThreads, "leaves_the_process_as_it_was", "leaves torch's number of threads changed"),
     ("a tensor for Scores", GivesATensor, "is_a_discriminator", "a call gives Tensor, expected mixzoo.Scores"),
     ("no nn.Module", NoModule, "is_a_discriminator", "which is no torch.nn.Module"),
     ("a column of scores", GivesAColumn, "every_image_gets_one_score", "one number an image"),
