@@ -166,14 +166,16 @@ def test_every_mixer_takes_its_steps_on_a_card_without_a_wait(monkeypatch):
 
 @pytest.mark.slow
 def test_every_objective_and_mixer_together(monkeypatch):
-    """The cross product; an objective that draws no mixes takes its steps with one mixer alone."""
+    """The cross product; an objective that draws no mixes, or reads the mixer's aim, with those that it goes with."""
     mixers, pairs = specs("mixer", MIXERS), []
     for objective in specs("objective", OBJECTIVES):
-        mixes = ZOO.recipe("objective", objective).needs.mix if not objective.startswith("amr_supervised") else True
-        pairs += [(objective, mixer) for mixer in (mixers if mixes else ["mixup"])]
+        name = objective.partition(":")[0]
+        alone = {"amr_supervised": [mixer for mixer in mixers if mixer.startswith("label")]}
+        alone |= {unmixed: ["mixup"] for unmixed in ("ae", "aegan", "dae", "vae")}
+        pairs += [(objective, mixer) for mixer in alone.get(name, mixers)]
     steps = in_every_mode(monkeypatch, pairs, ("eager",))
     print(f"{len(pairs)} objectives with a mixer x {len(MODES)} modes: {steps} combinations, all clean")
-    assert steps > 800
+    assert steps > 600
 
 
 @pytest.mark.parametrize(
