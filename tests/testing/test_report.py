@@ -7,7 +7,7 @@ import pytest
 from mixzoo.errors import ConfigError
 from mixzoo.testing import check_from, check_part, checks_of, mixer_cases, mixer_checks, parametrize_with_checks
 from mixzoo.testing.hypotheses import given_cases, strategies
-from mixzoo.testing.report import effort_named, run_checks
+from mixzoo.testing.report import Doubt, effort_named, run_checks
 
 
 def check_is_small(number):
@@ -55,6 +55,36 @@ def test_after_a_failed_check_that_stops_no_other_is_run():
     assert len(run_checks(3, "number", (stopping, *CHECKS), effort="low").outcomes) == 1
     assert len(run_checks(2, "number", (stopping, *CHECKS), effort="low").outcomes) == 5
     assert len(run_checks(3, "number", (stopping, *CHECKS), effort="low", leave_out={"is_even": "odd"}).outcomes) == 5
+
+
+def check_breaks_too(part):
+    """It does not break either."""
+    raise RuntimeError("it broke")
+
+
+def check_is_likely(part):
+    """It is what one would expect."""
+    raise Doubt("it may be\nmeant")
+
+
+def test_a_reason_for_which_several_checks_fail_is_printed_once():
+    again = check_from(check_breaks_too, "number")
+    lines = [o.line.split(maxsplit=1)[1] for o in run_checks(2, "number", (*CHECKS[1:2], again), effort="low").failed]
+    assert lines == ["FAILED  RuntimeError: it broke", "FAILED  for the reason of breaks"]
+
+
+def test_the_counts_say_how_many_checks_were_not_run():
+    stopping = check_from(check_is_even, "number", stops=True)
+    found = run_checks(3, "number", (stopping, *CHECKS), effort="low")
+    assert found.counts.endswith("; 4 checks were not run, they would fail for the same reason")
+    assert found.to_json()["not_run"] == 4
+
+
+def test_a_doubt_is_a_warning_and_no_failure():
+    found = run_checks(2, "number", (check_from(check_is_likely, "number"),), effort="low")
+    assert [o.line.split(maxsplit=1)[1] for o in found.outcomes] == ["warning  it may be meant"]
+    assert found.counts == "1 checks ran, 0 passed, 0 left out, 0 do not apply, 1 with a warning"
+    assert not found.failed
 
 
 def test_the_counts_add_up_and_the_json_has_them_all():
