@@ -13,17 +13,25 @@ from torch import Generator, Tensor
 
 from mixzoo.draws import rng_for
 from mixzoo.mixing import drawn
+from mixzoo.protocols import CodeShape
 from mixzoo.testing.cases import MixerCase, fixed_latent, law_case
 from mixzoo.testing.independence import LIMIT, NUMBERS, check_independent
 from mixzoo.testing.mixers import full_share, same_draw
 
 
 def shares_of(
-    case: MixerCase, draws: int, rng: Generator | None = None, h: Tensor | None = None
+    case: MixerCase, draws: int, rng: Generator | None = None, h: Tensor | None = None, *, alike: bool = False
 ) -> Iterator[Float[Tensor, "k batch *latent"]]:
-    """The shares of that many draws, one after another from one generator, at every latent position."""
+    """The shares of that many draws, one after another from one generator, at every latent position.
+
+    With `alike` all examples have the code and the labels of one example alone, for a share that depends on them.
+    """
     rng, h = rng or rng_for(0, "law"), case.h() if h is None else h
     labels = case.labels()
+    if alike:
+        one = case.but(shape=CodeShape(1, case.shape.latent))
+        own = one.labels()
+        h, labels = one.h().expand_as(h), None if own is None else own.expand(-1, case.shape.batch)
     with torch.no_grad():
         for _ in range(draws):
             draw = drawn(case.mixer, case.shape, rng, case.progress)
@@ -112,7 +120,7 @@ def law_a_larger_batch_has_the_same_law(part: Any, samples: int) -> None:
 def _moments(case: MixerCase, samples: int) -> Float[Tensor, "draws statistics batch"]:
     """The mean share of the first source, and mean squares of all."""
     found, waiting = [], list[Tensor]()
-    for number, share in enumerate(shares_of(case, samples), start=1):
+    for number, share in enumerate(shares_of(case, samples, alike=True), start=1):
         waiting.append(share.flatten(2))
         if number == samples or len(waiting) * share.numel() >= NUMBERS:
             flat, waiting = torch.stack(waiting), []  # [draws k batch units]
