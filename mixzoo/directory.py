@@ -7,15 +7,16 @@ import errno
 import fcntl
 import os
 import platform
+import secrets
 import shutil
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
+from time import time
 from typing import Any
 
 import torch
@@ -32,6 +33,8 @@ from mixzoo.training.checkpoint import last_readable
 
 ROOT = Path("runs")
 RUN, FLEET = "run.toml", "fleet.json"  # the file by which a run, or a fleet of runs, is told
+BEGUN = ".tmp-new-"  # how the name of a directory begins until it has its first files
+ABANDONED_SECONDS = 3600
 STATES = ("waiting", "running", "completed", "interrupted", "failed")
 
 
@@ -91,9 +94,10 @@ def new_directory(directory: Path | None, slug: str, fill: Callable[[Path], None
     stem = ROOT / f"{datetime.now():%Y%m%d-%H%M%S}-{slug}"
     candidates = [directory] if directory else [stem, *(stem.with_name(f"{stem.name}-{i}") for i in range(2, 1000))]
     home = candidates[0]
-    temporary = home.parent / f".tmp-new-{os.getpid()}-{threading.get_ident()}"
+    temporary = home.parent / f"{BEGUN}{secrets.token_hex(8)}"
     with storage_errors(home, "the run directory could not be made"):
         home.parent.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(home.parent)
         temporary.mkdir()
     try:
         with lock(temporary):
@@ -104,6 +108,18 @@ def new_directory(directory: Path | None, slug: str, fill: Callable[[Path], None
         raise StorageError(str(err).replace(str(temporary), str(home))) from err
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove what runs left that were killed before their directory had its name, an hour ago or more.
+
+    A younger one may be that of a run which begins just now, and has not locked it yet.
+    """
+    for abandoned in folder.glob(f"{BEGUN}*"):
+        with suppress(OSError, StorageError, LockedError):
+            if time() - abandoned.stat().st_mtime > ABANDONED_SECONDS:
+                with lock(abandoned):
+                    shutil.rmtree(abandoned)
 
 
 def _moved(temporary: Path, candidates: Sequence[Path], directory: Path | None) -> Path:

@@ -203,6 +203,19 @@ def test_a_directory_is_there_with_its_files_or_not_at_all(tmp_path):
     assert "run" not in seen[0]
 
 
+def test_what_a_kill_left_of_a_new_directory_is_removed_an_hour_later(tmp_path):
+    """Not what is in use, nor what is young: its process may not have locked it yet."""
+    old, young, used = (tmp_path / f"{directory.BEGUN}{name}" for name in ("old", "young", "used"))
+    for folder in (old, young, used):
+        folder.mkdir()
+        (folder / "run.toml").write_text("")
+    with lock(used):
+        for folder in (old, used):
+            os.utime(folder, (0, 0))
+        with new_directory(tmp_path / "run", "x", lambda home: None):
+            assert sorted(path.name for path in tmp_path.iterdir()) == sorted([young.name, used.name, "run"])
+
+
 def test_of_two_runs_that_make_one_directory_the_second_is_refused(tmp_path):
     def late():
         second = new_directory(tmp_path / "run", "x", lambda home: (home / "run.toml").write_text(""))
