@@ -28,7 +28,17 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from mixzoo.errors import LONGEST_SHOWN, ConfigError, PluginError, excerpt, listing, nearest, printable, shown
+from mixzoo.errors import (
+    LONGEST_SHOWN,
+    ConfigError,
+    PluginError,
+    excerpt,
+    listing,
+    nearest,
+    path_excerpt,
+    printable,
+    shown,
+)
 from mixzoo.options import build, options_of, to_table
 from mixzoo.plugins import Zoo
 from mixzoo.spec import Spec, parse_spec
@@ -125,7 +135,7 @@ def resolve(zoo: Zoo, file: Path | None, flags: Mapping[str, str], numbers: Mapp
     """
     assert flags.keys() <= DEFAULT_PARTS.keys(), flags.keys() - DEFAULT_PARTS.keys()
     table = _read(file) if file else {}
-    where = excerpt(file) if file else "run"
+    where = path_excerpt(file) if file else "run"
     _refuse_unknown(table, where)
     names, parts, suited = dict[str, str](), dict[str, Any](), dict[str, Any]()
     for kind, default in DEFAULT_PARTS.items():  # the data set first
@@ -157,7 +167,7 @@ def under_data_root(config: RunConfig, *, flag: str | None, environment: str | N
             if stated
             else f"data set {config.names['dataset']!r} has no root="
         )
-        raise ConfigError(f"--data-root {excerpt(flag)}: {why}; leave one out")
+        raise ConfigError(f"--data-root {path_excerpt(flag)}: {why}; leave one out")
     root = flag if flag is not None else environment
     if not root or not hasattr(recipe, "root") or (flag is None and recipe.root != _default_root(recipe)):
         return config
@@ -238,7 +248,7 @@ def _table(value: object, where: str, otherwise: str = "") -> Mapping[str, Any]:
 
 def _read(file: Path) -> Mapping[str, Any]:
     """The tables of a TOML file; every way that reading one fails is one line that names the file."""
-    place = excerpt(file)
+    place = path_excerpt(file)
     try:
         if not file.is_file():
             raise ConfigError(f"{place}: {_no_file(file)}")
@@ -264,7 +274,9 @@ def _no_file(file: Path) -> str:
     """Why there is no run file at that path, and which was meant."""
     inside = sorted(file.glob("run.toml")) + sorted(file.glob("*/run.toml")) + sorted(file.glob("*.toml"))
     if file.is_dir():
-        return f"it is a folder; {f'did you mean {excerpt(inside[0])}?' if inside else 'a run file is a TOML file'}"
+        return (
+            f"it is a folder; {f'did you mean {path_excerpt(inside[0])}?' if inside else 'a run file is a TOML file'}"
+        )
     if file.exists():
         return "no such run file; it is neither a file nor a folder"
     beside = [path.name for path in file.parent.glob("*.toml")] if file.parent.is_dir() else []

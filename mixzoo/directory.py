@@ -23,7 +23,7 @@ import torch
 
 from mixzoo.changes import Change, recorded_changes
 from mixzoo.config import RunConfig
-from mixzoo.errors import CheckpointError, ConfigError, LockedError, StorageError, excerpt, printable
+from mixzoo.errors import CheckpointError, ConfigError, LockedError, StorageError, path_excerpt, printable
 from mixzoo.json_file import read_object, write_json
 from mixzoo.plugins import Zoo
 from mixzoo.protocols import Dataset
@@ -65,9 +65,9 @@ def is_there(path: Path, where: str = "") -> bool:
     except FileNotFoundError:
         return False
     except OSError as err:
-        raise ConfigError(f"{where}{excerpt(path)}: {err.strerror or err}") from err
+        raise ConfigError(f"{where}{path_excerpt(path)}: {err.strerror or err}") from err
     except ValueError as err:
-        raise ConfigError(f"{where}{excerpt(path)}: no path can have a NUL byte") from err
+        raise ConfigError(f"{where}{path_excerpt(path)}: no path can have a NUL byte") from err
     return True
 
 

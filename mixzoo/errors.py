@@ -94,6 +94,7 @@ def is_out_of_memory(err: BaseException) -> bool:
 
 
 LONGEST_SHOWN = 80  # characters of a value in a message
+LONGEST_PATH = 240  # characters of a path, whose end is what tells it from others
 
 
 def shown(value: object) -> str:
@@ -128,6 +129,12 @@ def one_line(err: BaseException) -> str:
 def excerpt(text: object) -> str:
     """What a user wrote, without quotes, for the beginning of a message: printable, and of a length that is read."""
     return shortened(printable(str(text)))
+
+
+def path_excerpt(path: object) -> str:
+    """A path that a user gave, for a message: printable, and whole unless nobody would read it to its end."""
+    text = printable(str(path))
+    return text if len(text) <= LONGEST_PATH else shortened(text)
 
 
 def shortened(text: str) -> str:

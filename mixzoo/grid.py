@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from mixzoo.config import DEFAULT_PARTS, FLAGS, RunConfig, Train
-from mixzoo.errors import ConfigError, MixzooError, excerpt, listing, nearest, shown
+from mixzoo.errors import ConfigError, MixzooError, excerpt, listing, nearest, path_excerpt, shown
 from mixzoo.options import build, options_of, to_table
 from mixzoo.plugins import Zoo
 from mixzoo.spec import parse_spec
@@ -277,7 +277,7 @@ def _stated(
 ) -> str:
     """What else on the command line says what the grid says, or ''."""
     if axis.key == "dataset.root" and data_root is not None:
-        return f"--data-root {excerpt(data_root)}"
+        return f"--data-root {path_excerpt(data_root)}"
     if axis.part == "train":
         return f"--{axis.option.replace('_', '-')}" if axis.option in numbers else ""
     whole = [(FLAGS[axis.part], flags[axis.part])] if axis.part in flags else []

@@ -13,7 +13,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import CodeType, ModuleType
 
-from mixzoo.errors import ConfigError, excerpt
+from mixzoo.errors import ConfigError, path_excerpt
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.py")  # what can stand before the '/' of a full name
 
@@ -88,7 +88,7 @@ def read_single_file(path: Path) -> SingleFile:
     try:
         is_folder, is_file = path.is_dir(), path.is_file()
     except OSError as err:  # as a name that is too long
-        raise ConfigError(f"{excerpt(where)}: {err.strerror or err}") from err
+        raise ConfigError(f"{path_excerpt(where)}: {err.strerror or err}") from err
     if is_folder:
         raise ConfigError(f"{where}: a folder; give one .py file, or install a package with `pip install {path}`")
     if not is_file:

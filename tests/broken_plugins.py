@@ -39,7 +39,10 @@ TWELVE = {
         "no hook is called 'mixzoo_mixer' (hooks: mixzoo_autoencoders, mixzoo_datasets, mixzoo_discriminators, "
         "mixzoo_metrics, mixzoo_mixers, mixzoo_objectives). Did you mean 'mixzoo_mixers'?",
     ),
-    "name": (GOOD.replace('"halves"', '"my/halves"'), "'my/halves' is no name for a mixer: lower-case letters, digits"),
+    "name": (
+        GOOD.replace('"halves"', '"my/halves"'),
+        "'my/halves' is no name for a mixer: lower-case letters a to z, digits",
+    ),
     "raises": (GOOD.replace("return {", "1/0; return {"), "ZeroDivisionError: division by zero"),
     "table": (GOOD.replace('{"halves": Halves}', "[Halves]"), "mixzoo_mixers must return a table, name -> recipe, not"),
     "dataclass": (GOOD.replace("@dataclass(frozen=True)", ""), "mixer 'halves' must be a dataclass of options, not"),

@@ -134,13 +134,13 @@ def mixzoo_mixers():
 
 
 def test_a_broken_plugin_is_tried_again_each_time(site, cache):
-    install(site, "bad", COUNTED + "import not_there_at_all")
+    install(site, "bad", COUNTED + "import missing_until_written")
     for _ in range(2):
         catalogue, loads = read(site)
         assert loads == 1
-        assert "No module named 'not_there_at_all'" in catalogue.plugins[0].problem
+        assert "No module named 'missing_until_written'" in catalogue.plugins[0].problem
     assert not cache.exists()
-    (site / "not_there_at_all.py").write_text("")
+    (site / "missing_until_written.py").write_text("")
     assert "is @hookimpl missing" in read(site)[0].plugins[0].problem
 
 

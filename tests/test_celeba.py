@@ -84,7 +84,7 @@ def test_a_subset_is_chosen_before_anything_is_decoded(root):
 def test_files_in_its_layout_pass_every_check(root, options):
     report = check_part(f'celeba:root="{root}"{options}', kind="dataset", effort="low")
     assert [outcome.line for outcome in report.failed] == []
-    assert len(report.passed) == 16
+    assert len(report.passed) >= 20  # hardly any check is left out
 
 
 def said(root, **options):

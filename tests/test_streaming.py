@@ -477,4 +477,4 @@ def test_a_folder_passes_every_check_of_a_stream(photos, options):
 
     report = check_part(f'folder:path="{photos}"{options}', kind="dataset", effort="low")
     assert [outcome.line for outcome in report.failed] == []
-    assert len(report.passed) == 16
+    assert len(report.passed) >= 20  # hardly any check is left out

@@ -11,6 +11,7 @@ player's gradient here, does not call its hooks.
 import hashlib
 import os
 import platform
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from mixzoo.errors import CheckpointError, ConfigError, Interrupted, MixzooError
 from mixzoo.training.failing import Watch
 
 PATIENCE = timedelta(hours=2)  # of a process that waits for another: process 0 evaluates alone
+LEAVING_SECONDS = 5.0
 STARTED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # what torchrun tells each process
 
 
@@ -212,8 +214,11 @@ def joined() -> Iterator[World]:
             raise
         raise SystemExit(getattr(err, "exit_code", 130)) from err
     except BaseException as err:
-        if world.watch is not None and not world.watch.fail(err):
-            raise SystemExit(getattr(err, "exit_code", 1)) from err
+        if world.watch is not None:
+            first = world.watch.fail(err)
+            _leave_at_last(world)
+            if not first:
+                raise SystemExit(getattr(err, "exit_code", 1)) from err
         raise
     _leave(world)
 
@@ -223,6 +228,16 @@ def _leave(world: World) -> None:
     if world.watch is not None:
         world.watch.close()
         dist.destroy_process_group()
+
+
+def _leave_at_last(world: World) -> None:
+    """Part from processes of which some may be gone: not waited for longer than LEAVING_SECONDS.
+
+    Without it the library's threads turn this process's exit code into that of an abort now and then.
+    """
+    parting = threading.Thread(target=_leave, args=(world,), daemon=True)
+    parting.start()
+    parting.join(LEAVING_SECONDS)
 
 
 def _join() -> World:
