@@ -23,7 +23,7 @@ import torch
 
 from mixzoo.changes import Change, recorded_changes
 from mixzoo.config import RunConfig
-from mixzoo.errors import CheckpointError, ConfigError, LockedError, StorageError, path_excerpt, printable
+from mixzoo.errors import CheckpointError, ConfigError, LockedError, MixzooError, StorageError, path_excerpt, printable
 from mixzoo.json_file import read_object, write_json
 from mixzoo.plugins import Zoo
 from mixzoo.protocols import Dataset
@@ -149,6 +149,8 @@ def lock(home: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as err:
+            if err.errno not in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES):
+                raise StorageError(f"{path}: cannot be locked ({err.strerror}), two runs might write there") from err
             holder = printable(os.pread(handle, 200, 0).decode(errors="replace").strip()) or "another process"
             raise LockedError(f"{home}: {holder} is writing to it; wait for it to end, or stop it") from err
         with storage_errors(path):
@@ -246,11 +248,22 @@ def try_status(home: Path, state: str, exit_code: int, reason: str) -> None:
 
 @contextmanager
 def storage_status(home: Path) -> Iterator[None]:
-    """A run whose disk refuses inside the block has failed, by its status too if the disk takes that."""
+    """A run whose disk refuses inside the block has failed, by its status too if the disk takes that.
+
+    So has one that a kill left as "running" and that cannot go on.
+    """
     try:
         yield
+    except LockedError:
+        raise
     except StorageError as err:
         try_status(home, "failed", err.exit_code, str(err))
+        raise
+    except MixzooError as err:
+        with suppress(CheckpointError):
+            status = read_status(home)
+            if status is not None and status.state == "running":
+                try_status(home, "failed", err.exit_code, str(err))
         raise
 
 

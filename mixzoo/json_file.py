@@ -66,9 +66,13 @@ class Fields:
         expected = "a number" if (least, most) == (-math.inf, math.inf) else f"a number from {least} to {most}"
         if not isinstance(found, (int, float)) or isinstance(found, bool):
             raise self._wrong(key, expected)
-        if not (math.isfinite(found) and least <= found <= most):
+        try:
+            value = float(found)
+        except OverflowError:  # an integer of hundreds of digits
+            value = math.inf
+        if not (math.isfinite(value) and least <= value <= most):
             raise self._wrong(key, expected)
-        return float(found)
+        return value
 
     def part(self, key: str) -> "Fields":
         """An object inside this one."""

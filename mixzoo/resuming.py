@@ -48,14 +48,17 @@ def plan_resume(home: Path, config: RunConfig, written_steps: int, *, allow_chan
         done = read_object(home / "results.json").integer("steps")
     if steps != written_steps and not any(change.key == STEPS for change in changes):
         changes.append(Change(done, STEPS, str(written_steps), str(steps)))
-    _check_enough(home, steps, done, changes, completed=completed)
+    _check_enough(home, steps, written_steps, done, changes, completed=completed)
     if completed and steps > done and not begun:
         raise CheckpointError(f"{home}: it has no checkpoint left to go on from; start again with `mixzoo train`")
     return ResumePlan(completed and steps <= done, begun, changes)
 
 
-def _check_enough(home: Path, steps: int, done: int, changes: Sequence[Change], *, completed: bool) -> None:
+def _check_enough(
+    home: Path, steps: int, written_steps: int, done: int, changes: Sequence[Change], *, completed: bool
+) -> None:
     """Raises ConfigError if a run would have to end before, or where, it has been already."""
+    given = "--steps" if steps != written_steps else "steps in run.toml:"
     altered = any(change.key == STEPS for change in changes)
     if steps < done or (steps == done and altered and not completed):
-        raise ConfigError(f"{home}: --steps {steps}: the run has done {done} steps; give more than that")
+        raise ConfigError(f"{home}: {given} {steps}: the run has done {done} steps; give more than that")

@@ -223,9 +223,9 @@ def resume(
             if not plan.begun:
                 write_json(home / "environment.json", now)
             remove_older(home / "checkpoints", progress.step, config.train.keep_checkpoints)
-            if plan.changes:
-                add_to_environment(home, changes=plan.changes)
+            if plan.changes:  # in this order: killed between the two, the next resume finds the change again
                 write_text(home / RUN, config.to_toml())
+                add_to_environment(home, changes=plan.changes)
         show = show_for(config.train.steps, progress.step) if show_for and world.writes else Show()
         for line in (*damaged, *warnings, *map(str, plan.changes)):
             show.note(f"warning: {line}")
@@ -319,7 +319,13 @@ def _train(
         if world.writes:
             write_status(home, state, exit_code, reason)
 
+    def spent() -> None:
+        if world.writes:  # a note for the reader: a run does not fail for it
+            with contextlib.suppress(CheckpointError, StorageError):
+                add_to_environment(home, seconds=monotonic() - began)
+
     def ended(state: str, exit_code: int, reason: str) -> None:
+        spent()
         if world.writes:
             try_status(home, state, *(world.cause(exit_code, reason) if state == "failed" else (exit_code, reason)))
 
@@ -345,8 +351,8 @@ def _train(
             numbers = scores(config, data, players, progress, device) if world.writes else {}
             drawn = Path("pictures") / f"step-{progress.step:08d}.png"
             if world.writes:
-                add_to_environment(home, seconds=monotonic() - began)
                 write_json(home / "results.json", {"steps": progress.step, "numbers": numbers, "picture": str(drawn)})
+            spent()
             status("completed")
     except MixzooError as err:
         ended("interrupted" if isinstance(err, Interrupted) else "failed", err.exit_code, str(err))

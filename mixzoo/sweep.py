@@ -31,7 +31,7 @@ from mixzoo.directory import (
     refuse_existing,
     write_status,
 )
-from mixzoo.errors import CheckpointError, ConfigError, FleetError, Interrupted
+from mixzoo.errors import CheckpointError, ConfigError, FleetError, Interrupted, StorageError
 from mixzoo.grid import Member, slug
 from mixzoo.json_file import read_object, write_json
 from mixzoo.plugins import Zoo
@@ -135,7 +135,7 @@ def resume(zoo: Zoo, home: Path, jobs: int | None, watch: Watch, flags: Sequence
                 config = open_config(zoo, home / member.name)[1]
                 read_status(home / member.name)
                 configs[member.name] = config
-            except (CheckpointError, ConfigError) as err:
+            except (CheckpointError, ConfigError, StorageError) as err:
                 unreadable[member.name] = str(err)
         if not configs and fleet.members:
             raise CheckpointError(unreadable[fleet.members[0].name])

@@ -17,11 +17,12 @@ from PIL import Image
 from scipy.io import savemat
 
 from mixzoo import DataError
-from mixzoo.errors import ConfigError, escaped
+from mixzoo.errors import ConfigError, Interrupted, escaped
 from mixzoo_datasets import celeba, cifar, files, idx
 from mixzoo_datasets.celeba import CelebA
 from mixzoo_datasets.cifar import CIFAR10
 from mixzoo_datasets.emnist import EMNIST
+from mixzoo_datasets.files import each
 from mixzoo_datasets.folder import Folder, walked
 from mixzoo_datasets.idx import IMAGES, MNIST, read_idx
 from mixzoo_datasets.mat import read_arrays
@@ -447,3 +448,11 @@ def test_no_file_is_opened_by_pillow_without_its_formats():
     assert {name: found for name, found in calls.items() if found} == {
         "files.py": ["Image.open(stream, formats=FORMATS)"]
     }
+
+
+def test_a_signal_while_an_image_is_read_is_no_fault_of_the_image(tmp_path):
+    def interrupted(file):
+        raise Interrupted("stopped by SIGTERM")
+
+    with pytest.raises(Interrupted, match="stopped by SIGTERM"):
+        list(each([tmp_path / "a.png"], tmp_path, interrupted))

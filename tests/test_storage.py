@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -15,11 +16,13 @@ from mixzoo.directory import lock, new_directory, write_status
 from mixzoo.errors import (
     CheckpointError,
     ConfigError,
+    Interrupted,
     LockedError,
     OutOfMemoryError,
     StorageError,
     is_out_of_memory,
 )
+from mixzoo.json_file import read_object
 from mixzoo.run import open_run, resume, start
 from mixzoo.training.checkpoint import saved
 from mixzoo.training.logs import MetricsFile, PlainLines, Show, read_metrics
@@ -454,3 +457,46 @@ def test_a_machine_without_memory_left_is_one_line(tmp_path, megabytes):
     assert done.returncode == 7, done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith("mixzoo: out of memory ")
+
+
+def test_an_integer_that_no_float_holds_is_damage(tmp_path):
+    (tmp_path / "results.json").write_text('{"steps": 1' + "0" * 400 + "}")
+    with pytest.raises(CheckpointError, match=r"'steps' is 1000.*expected a number"):
+        read_object(tmp_path / "results.json").number("steps")
+
+
+def test_results_are_kept_if_the_environment_is_gone_at_the_end(tmp_path):
+    home = tmp_path / "run"
+    run_with(home, lambda: (home / "environment.json").unlink())
+    status = json.loads((home / "status.json").read_text())
+    assert status["state"] == "completed"
+    assert json.loads((home / "results.json").read_text())["steps"] == status["last_committed"]
+
+
+def test_the_seconds_of_a_stopped_run_are_counted(tmp_path):
+    home = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        run_with(home, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    stopped = json.loads((home / "environment.json").read_text())
+    assert stopped["seconds"] > 0
+    resume(toy_zoo(), home)
+    assert json.loads((home / "environment.json").read_text())["seconds"] > stopped["seconds"]
+
+
+def test_a_resume_that_fails_says_so_of_a_run_that_a_kill_left_running(tmp_path, whole):
+    home = shutil.copytree(whole, tmp_path / "run")
+    write_status(home, "running")
+    environment = json.loads((home / "environment.json").read_text())
+    (home / "environment.json").write_text(json.dumps(environment | {"data_fingerprint": "another"}))
+    with pytest.raises(CheckpointError, match="the data set has changed"):
+        resume(toy_zoo(), home)
+    assert json.loads((home / "status.json").read_text())["state"] == "failed"
+
+
+def test_a_file_system_without_locks_is_not_another_process(tmp_path, monkeypatch):
+    def without_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(directory.fcntl, "flock", without_locks)
+    with pytest.raises(StorageError, match=r"cannot be locked .No locks available."), lock(tmp_path):
+        pass

@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from mixzoo import DataError, Dataset, Split
-from mixzoo.errors import escaped
+from mixzoo.errors import Interrupted, escaped
 from mixzoo_datasets.reading import opened, reason
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # Pillow goes by content, and some others start programs
@@ -100,7 +100,7 @@ def each(files: list[Path], root: Path, read: Callable[[Path], T]) -> Iterator[T
             yield read(file)
         except UnidentifiedImageError:  # its message repeats the path
             bad.append(f"{_named(file, root)} (no image of {', '.join(FORMATS[:-1])} or {FORMATS[-1]})")
-        except MemoryError:
+        except (MemoryError, Interrupted):  # a signal that stops the run may come here: it is no fault of the file
             raise
         except Exception as err:  # Pillow raises nearly anything for damaged bytes: struct.error, IndexError, ...
             bad.append(f"{_named(file, root)} ({reason(err).partition(':')[0]})")

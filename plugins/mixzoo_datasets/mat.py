@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from mixzoo.data.room import host_free
 from mixzoo_datasets.reading import GROWTH, opened
 
 HEADER, MATRIX, COMPRESSED = 128, 14, 15
@@ -22,6 +23,7 @@ CLASSES = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13:
 COMPLEX = 0x0800  # a flag
 LONGEST_NAME, MOST_AXES = 64, 32
 BLOCK = 1 << 16
+COPIES = 3  # of the numbers in memory while they are read
 
 
 def read_arrays(path: Path, shapes: Mapping[str, tuple[int | None, ...]]) -> dict[str, np.ndarray]:
@@ -63,6 +65,8 @@ def _matrix(
     if isinstance(data, _Inflated) and np.frombuffer(data.exactly(8), f"{order}u4")[0] != MATRIX:
         return "", None
     flags = np.frombuffer(_element(data, order, 8)[1], f"{order}u4")
+    if len(flags) != 2:
+        raise ValueError(f"{len(flags)} flags of a matrix, expected 2")
     dims = np.frombuffer(_element(data, order, 4 * MOST_AXES)[1], f"{order}i4").tolist()
     name = _element(data, order, LONGEST_NAME)[1].decode("latin-1")
     if name not in shapes:
@@ -76,6 +80,9 @@ def _matrix(
         raise ValueError(f"{name} does not hold real numbers")
     if min(dims) < 0 or prod(dims) > at_most:
         raise ValueError(f"{name} of {dims} does not fit into the file")
+    needed, free = COPIES * prod(dims) * np.dtype(number_class).itemsize, host_free()
+    if free is not None and needed > free:
+        raise ValueError(f"{name} of {dims} takes {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free")
     stored, content = _element(data, order, 8 * prod(dims))
     if stored not in STORED or len(content) != prod(dims) * np.dtype(STORED[stored]).itemsize:
         raise ValueError(f"{name} is {dims}, and has {len(content)} bytes of type {stored}")
