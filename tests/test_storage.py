@@ -437,7 +437,7 @@ def limited(folder, script, limit, arguments):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("limit", "what"), [(20_000, "metrics.jsonl"), (4000, "environment.json"), (100, "run.toml")])
+@pytest.mark.parametrize(("limit", "what"), [(20_000, "metrics.jsonl"), (2000, "environment.json"), (100, "run.toml")])
 def test_a_limit_of_file_sizes_is_a_disk_that_refuses(tmp_path, limit, what):
     arguments = ["train", *TOYS, *SMALL, "--log-every", "1", "--steps", "400", "--checkpoint-every", "400"]
     done = limited(tmp_path, FULL, limit, [*arguments, "--evaluate-every", "400", "--out", "run"])
