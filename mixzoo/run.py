@@ -143,7 +143,8 @@ def refuse_unfit(zoo: Zoo, configs: Iterable[RunConfig]) -> None:
             placed, device = _fitting(config, placed=placed, untouched=True)
             with settings(config.train, device):
                 players = build_players(zoo, config, placed.data, torch.device("cpu"), restored=True)
-                rehearse(zoo, config, players, placed.data, torch.device("cpu"))
+                if device.type == "cpu":  # on a GPU each run tries its own parts, which may run there alone
+                    rehearse(zoo, config, players, placed.data, device)
 
 
 def _data_of(config: RunConfig) -> str:

@@ -114,3 +114,9 @@ def test_data_without_factors_are_refused():
     run = FinishedRun(Reads(lambda x: x), ZOO.recipe("mixer", "mixup"), ToyData().load(0), seed=0, device="cpu")
     with pytest.raises(DataError, match="its factors are not known"):
         ZOO.recipe("metric", "disentanglement")(run)
+
+
+def test_a_constant_number_of_a_code_with_a_posterior_has_no_vote():
+    """Its divergence from the prior is not 0, and dividing by its deviation would be 0 / 0."""
+    code = Posterior(lambda x: torch.cat([x, torch.ones(len(x), 1)], 1), [1e-4] * 6)
+    assert scored(code)["factorvae"] == 1.0

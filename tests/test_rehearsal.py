@@ -1,6 +1,8 @@
 """A part that breaks its contract ends a run before its directory is made, in one line with the signature expected."""
 
 import json
+import re
+import threading
 from dataclasses import dataclass, replace
 
 import pytest
@@ -347,3 +349,23 @@ def test_a_rehearsal_changes_nothing_that_a_run_trains_or_draws():
     assert torch.equal(state, torch.get_rng_state())
     assert all(torch.equal(t, before[n]) for n, t in players.autoencoder.state_dict().items())
     assert all(p.grad is None for p in players.autoencoder.parameters())
+
+
+class Locked(ToyAutoEncoder):
+    """Holds what cannot be copied."""
+
+    def __init__(self, channels, dropout):
+        super().__init__(channels, dropout)
+        self.lock = threading.Lock()
+
+
+def test_a_part_without_a_copy_is_not_rehearsed_and_trains(tmp_path):
+    (line,) = notes_of(network(Locked), directory=tmp_path / "run")
+    assert re.fullmatch("note: no step was tried before the run, as a part cannot be copied .*lock.*", line)
+
+
+def test_a_part_that_needs_more_images_than_two_is_tried_on_the_whole_batch(tmp_path):
+    def of_four(x):
+        return x + 0 * x.flatten(1).sum(1).topk(4).values.sum()
+
+    assert run_of("autoencoder", network(ToyAutoEncoder, encode=f_of(of_four)), tmp_path / "run", steps=1).steps == 1

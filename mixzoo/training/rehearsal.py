@@ -15,7 +15,7 @@ from mixzoo.config import RunConfig
 from mixzoo.contract import Contract
 from mixzoo.data.batches import to_images
 from mixzoo.draws import draw_step, rng_for, sent
-from mixzoo.errors import ConfigError, PluginError
+from mixzoo.errors import ConfigError, PluginError, one_line
 from mixzoo.plugins import Zoo
 from mixzoo.protocols import CodeShape, Dataset, Needs, Resynthesis, Terms
 from mixzoo.resynthesis import resynthesise
@@ -38,17 +38,25 @@ def rehearse(zoo: Zoo, config: RunConfig, players: Players, data: Dataset, devic
         return _rehearsed(zoo, config, players, data, device, min(FEW, own))
     except (torch.OutOfMemoryError, MemoryError):
         return []  # the first step will run out too, and the run says so where it is recorded
+    except _Uncopied as err:
+        return [f"note: no step was tried before the run, as a part cannot be copied ({one_line(err)})"]
     except PluginError as err:
-        if own > 1:
-            raise
-        try:
-            _rehearsed(zoo, config, players, data, device, FEW)
+        try:  # a part may need more examples than it was given, such as the five nearest
+            found = _rehearsed(zoo, config, players, data, device, max(FEW, own))
+        except (torch.OutOfMemoryError, MemoryError):
+            return []
         except PluginError:
             raise err from None
+        if own > 1:
+            return found
         raise ConfigError(
             f"--batch-images {config.train.batch_images}: a batch of one image fails and one of two does not, as with "
             f"batch norm; use --batch-images 2 or more, or a network without it ({err})"
         ) from err
+
+
+class _Uncopied(Exception):
+    """A part that has no copy, so that a step of it would change the run."""
 
 
 def _rehearsed(
@@ -60,7 +68,12 @@ def _rehearsed(
     known = None if config.train.labelled_images is None else torch.ones(images, dtype=torch.bool)
 
     networks = (players.autoencoder, players.mixer, players.discriminator, players.objective)
-    autoencoder, mixer, discriminator, objective = deepcopy(networks)
+    try:
+        autoencoder, mixer, discriminator, objective = deepcopy(networks)
+    except (torch.OutOfMemoryError, MemoryError):
+        raise
+    except Exception as err:  # a lock, a file, a weight that is computed: sound parts may hold what has no copy
+        raise _Uncopied(err) from err
     contracts = {kind: Contract(kind, config.names[kind], zoo.plugin_of(kind, config.names[kind]))
                  for kind in ("autoencoder", "discriminator", "mixer", "objective")}  # fmt: skip
     watched_f = WatchedAutoEncoder(autoencoder, contracts["autoencoder"], setting.image_shape)

@@ -54,7 +54,7 @@ class Disentanglement:
         varying = factors[:, [f for f in range(factors.shape[1]) if len(factors[:, f].unique()) > 1]]
         deviation = codes.std(0)
 
-        kept = ~self._collapsed(run, chosen, deviation)
+        kept = ~self._collapsed(run, chosen, deviation) & (deviation > 0)  # a constant has nothing to be divided by
         learned, held_out = (
             self._votes(standardised(codes, kept), varying, rng_for(run.seed, f"disentanglement/{which}"))
             for which in ("learn", "score")
@@ -83,7 +83,7 @@ class Disentanglement:
         with evaluating(run.autoencoder):
             for split, here in numbered(run.data, chosen):
                 for x in batches(split.images, run.device, here):
-                    mean, log_variance = (part.flatten(1).double().cpu() for part in posterior(x))
+                    mean, log_variance = (part.flatten(1).cpu().double() for part in posterior(x))
                     kl += ((mean.square() + log_variance.exp() - log_variance - 1) / 2).sum(0)
         return kl / len(chosen) < COLLAPSED_KL
 
