@@ -100,13 +100,6 @@ def scored(arguments: str, body: str) -> Callable[[Path], Finished]:
     return run
 
 
-def checked(kind: str, text: str) -> Callable[[Path], Finished]:
-    """How `mixzoo check` of the part ends."""
-    return lambda folder: mixzoo(
-        folder, "check", "own", "--kind", kind, "--effort", "low", "--plugin", plugin(folder, kind, text)
-    )
-
-
 def net(encode: str = "self.f(x)", decode: str = "self.g(h)", init: str = "pass") -> str:
     return NETWORK.format(encode=encode, decode=decode, init=init)
 

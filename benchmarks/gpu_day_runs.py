@@ -184,6 +184,7 @@ def mps(home: Path, card: Mapping[str, str]) -> Iterator[dict[str, str]]:
     env = {**card, "CUDA_MPS_PIPE_DIRECTORY": str(home), "CUDA_MPS_LOG_DIRECTORY": str(home)}
     subprocess.run([MPS, "-d"], check=True, env=env, timeout=20, stdout=subprocess.DEVNULL)
     try:
-        yield env
+        one = "," not in card.get("CUDA_VISIBLE_DEVICES", ",")  # card for the daemon: clients count from its first
+        yield {**env, "CUDA_VISIBLE_DEVICES": "0"} if one else env
     finally:
         subprocess.run([MPS], check=False, env=env, timeout=30, input="quit\n", text=True, stdout=subprocess.DEVNULL)

@@ -49,7 +49,7 @@ from mixzoo.plugins import Zoo
 from mixzoo.protocols import Dataset
 from mixzoo.provenance import changes, same_parts
 from mixzoo.resuming import checked_steps, plan_resume
-from mixzoo.scoring import refuse_unscorable, scores
+from mixzoo.scoring import check_scorable, scores
 from mixzoo.storage import storage_errors, write_text
 from mixzoo.training.build import build_players
 from mixzoo.training.checkpoint import (
@@ -386,7 +386,7 @@ def _fitting(
     placed = placed or _load(config, torch.device("cpu") if untouched else device, world)
     refuse_few(placed.data.train, config.train.batch_images)
     labelled_images(config.train, len(placed.data.train))
-    refuse_unscorable(config, placed.data)
+    check_scorable(config, placed.data)
     return placed, device
 
 

@@ -31,7 +31,7 @@ def scores(
     return numbers
 
 
-def refuse_unscorable(config: RunConfig, data: Dataset) -> None:
+def check_scorable(config: RunConfig, data: Dataset) -> None:
     """DataError, naming the metric, where one of the run's has no number for these data.
 
     Raises PluginError if it could not be called with a finished run.

@@ -369,3 +369,39 @@ def test_a_part_that_needs_more_images_than_two_is_tried_on_the_whole_batch(tmp_
         return x + 0 * x.flatten(1).sum(1).topk(4).values.sum()
 
     assert run_of("autoencoder", network(ToyAutoEncoder, encode=f_of(of_four)), tmp_path / "run", steps=1).steps == 1
+
+
+def lazy(self, setting):
+    network = ToyAutoEncoder(setting.image_shape[0], 0.0)
+    network.f = nn.LazyConv2d(2, 3, stride=2, padding=1)
+    return network
+
+
+def test_a_lazy_layer_is_refused_before_a_run_is_made(tmp_path):
+    with pytest.raises(PluginError, match=r"f\.weight has no shape before a first pass"):
+        run_of("autoencoder", part(build=lazy), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+class Closed(ToyAutoEncoder):
+    """Its encode is a closure over the network, which a copy keeps, and counts its calls in a buffer."""
+
+    def __init__(self, channels, dropout):
+        super().__init__(channels, dropout)
+        self.register_buffer("calls", torch.zeros(()))
+
+        def encode(x):
+            self.calls += 1
+            return ToyAutoEncoder.encode(self, x)
+
+        self.encode = encode
+
+
+def test_a_rehearsal_leaves_the_buffers_of_a_closure_as_they_were():
+    zoo = toy_zoo()
+    zoo.offers.append(Offer("autoencoder", "closed", ACME, network(Closed)))
+    config = toy_config(zoo, flags={"autoencoder": "closed"})
+    data = config.parts["dataset"].load(0)
+    players = build_players(zoo, config, data, CPU)
+    rehearse(zoo, config, players, data, CPU)
+    assert players.autoencoder.calls == 0

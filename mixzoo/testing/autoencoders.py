@@ -14,7 +14,7 @@ from mixzoo.protocols import AutoEncoder
 from mixzoo.testing.network_results import RESULT_PROMISES, ROUNDING
 from mixzoo.testing.network_states import STATE_PROMISES, assert_process_untouched
 from mixzoo.testing.networks import NetworkCase, Outputs, network_cases, settings_taken
-from mixzoo.testing.report import Check, check_from
+from mixzoo.testing.report import Check, Doubt, check_from
 from mixzoo.testing.watching import gap, same, seeded, unwritten
 
 NEAR, MOST = 0.8, 0.9  # a pixel is near an end from here on; the part of the pixels that must be
@@ -133,8 +133,14 @@ def check_pixels_reach_both_ends(recipe: Any) -> None:
     case = AutoEncoderCase(recipe, settings_taken(recipe)[0], 2, 0)
     if not [p for p in case.build().parameters() if p.requires_grad]:
         return
+    network = case.build()
+    with seeded(case.seed):
+        if not network.decode(network.encode(case.images()).detach()).requires_grad:
+            return  # a decoder that is frozen makes the images that it was trained for
     for end in (-1.0, 1.0):
         reached, typical = _reached(case, end)
+        if typical != typical:
+            raise Doubt(f"training at a rate of {RATE} diverges within {STEPS} steps, so that the pixels say nothing")
         assert reached >= MOST, (
             f"training takes {reached:.0%} of the pixels near {end:+.0f} (they stay near {typical:.2f}), and images "
             "are in [-1, 1]; end the decoder in tanh or in nothing, no sigmoid or relu"
@@ -142,7 +148,10 @@ def check_pixels_reach_both_ends(recipe: Any) -> None:
 
 
 def _reached(case: AutoEncoderCase, end: float) -> tuple[float, float]:
-    """How many of the pixels are near this end while the network trains to make all so, at most, and their median."""
+    """How many of the pixels are near this end while the network trains to make all so, at most, and their median.
+
+    The median is NaN if training diverges.
+    """
     network, x = case.build(), case.images()
     optimiser = Adam([p for p in network.parameters() if p.requires_grad], lr=RATE)
     best, typical = 0.0, 0.0
@@ -152,8 +161,10 @@ def _reached(case: AutoEncoderCase, end: float) -> tuple[float, float]:
             part = (pixels >= NEAR).double().mean().item()
             if part >= best:
                 best, typical = part, end * pixels.median().item()
-            if best >= MOST or not pixels.isfinite().all():
+            if best >= MOST:
                 break
+            if not pixels.isfinite().all():
+                return best, float("nan")
             optimiser.zero_grad()
             (1 - pixels).relu().mean().backward()
             optimiser.step()

@@ -19,15 +19,38 @@ SEED = 4  # even: every label is known
 
 def check_every_option_is_read(part: Any) -> None:
     """Another value of an option changes what the objective needs, judges or adds up."""
-    for option in options_of(type(part)):
+    options = options_of(type(part))
+    for option in options:
         values = values_of(part, option)
-        marks = {value: mark for value in values if (mark := _mark(part, option.name, value)) is not None}
-        for a, b in combinations(marks, 2):
-            if None in (a, b) or (0 in (a, b) and "'" not in option.type and option.type != "true|false"):
-                continue  # None is some default, and 0 a switch; what it switches on must depend on how much
-            assert _differ(marks[a], marks[b]), (
-                f"option {option.name}={a!r} does just what {option.name}={b!r} does: is it read?"
-            )
+        # An option may be read only beside another value of another one.
+        others = [(other.name, value) for other in options if other is not option for value in values_of(part, other)]
+        pairs = _alike(part, option, values)
+        for name, value in others:
+            if not pairs:
+                break
+            if (base := _with(part, name, value)) is not None:
+                pairs = [pair for pair in pairs if pair in _alike(base, option, values)]
+        if pairs:
+            a, b = pairs[0]
+            raise AssertionError(f"option {option.name}={a!r} does just what {option.name}={b!r} does: is it read?")
+
+
+def _alike(part: Any, option: Option, values: list[Any]) -> list[tuple[Any, Any]]:
+    """Pairs of values that do the same and should not: of choices any two, of numbers all, as one may be clamped."""
+    marks = {value: mark for value in values if (mark := _mark(part, option.name, value)) is not None}
+    choices = "'" in option.type or option.type == "true|false"
+    # None is some default, and 0 a switch; what it switches on must depend on how much.
+    pairs = [pair for pair in combinations(marks, 2) if None not in pair and (choices or 0 not in pair)]
+    alike = [(a, b) for a, b in pairs if not _differ(marks[a], marks[b])]
+    return alike if choices or len(alike) == len(pairs) else []
+
+
+def _with(part: Any, name: str, value: Any) -> Any:
+    """The recipe with another value of an option; None if it refuses that."""
+    try:
+        return replace(part, **{name: value})
+    except ValueError:
+        return None
 
 
 def has_options(part: Any) -> str:

@@ -4,7 +4,8 @@ The networks are copies and the numbers a function of the run's seed, so nothing
 wrapped: the forward pass itself is the one that every step takes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
 
@@ -80,7 +81,8 @@ def _rehearsed(
     watched_mixer = WatchedMixer(mixer, contracts["mixer"], setting.label_width)
     watched_d = None if discriminator is None else WatchedDiscriminator(discriminator, contracts["discriminator"])
 
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+    # A method that is a closure is copied with the network that it holds, so it may write to the original's buffers.
+    with _as_they_were(networks), torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.default_generator.manual_seed(0)
         shape = CodeShape(images, tuple(players.autoencoder.latent_shape))
         draws = draw_step(config.train.seed, 0, watched_mixer, shape, images, 0.0, needs=objective.needs,
@@ -97,6 +99,21 @@ def _rehearsed(
             "discriminator": [discriminator],
         })  # fmt: skip
         return _narrow_decoder(watched_f, r.h, data)
+
+
+@contextmanager
+def _as_they_were(parts: Iterable[object]) -> Iterator[None]:
+    """What a pass may write to, buffers and weights that no optimiser moves, is as before when the block ends."""
+    modules = [part for part in parts if isinstance(part, torch.nn.Module)]
+    written = [t for m in modules for t in (*m.buffers(), *m.parameters()) if not t.requires_grad]
+    before = [tensor.detach().clone() for tensor in written]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for tensor, was in zip(written, before):
+                if not torch.equal(tensor, was):
+                    tensor.copy_(was)
 
 
 def _terms(

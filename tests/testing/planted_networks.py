@@ -42,6 +42,14 @@ class Plain(nn.Module):
         return self.g(h)
 
 
+class FrozenDecoder(Plain):
+    """Nothing wrong: an encoder for a decoder that stays as it is, such as one that was trained before."""
+
+    def __init__(self, setting):
+        super().__init__(setting)
+        self.g.requires_grad_(False)
+
+
 class Variational(Plain):
     """Another with nothing wrong: it has a posterior and draws from it in training."""
 

@@ -373,8 +373,22 @@ class ClassNumbers(Everything):
         return super().discriminator_terms(r, D) | {"classify": (own * r.labelled).mean()}
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReadBesideAnother(Weighted):
+    """The power of the consistency, which is off until it has a weight, and a weight that is clamped."""
+
+    beta: Annotated[float, Ge(0), "weight of the consistency"] = 0.0
+    lam: Annotated[float, Gt(0), "weight of reconstruction, 2 at most"] = 1.0
+
+    def autoencoder_terms(self, r, D):
+        return replace(self, lam=min(self.lam, 2.0))._terms(r, D)
+
+    def _terms(self, r, D):
+        return super().autoencoder_terms(r, D)
+
+
 SOUND = [
-    *(ThreeJudged, Weighted, Relativistic, Critic, Equilibrium, FreeBits, ClassNumbers),
+    *(ReadBesideAnother, ThreeJudged, Weighted, Relativistic, Critic, Equilibrium, FreeBits, ClassNumbers),
     playing("Wasserstein", up, up, down),
     playing("LeastSquares", near(1), near(1), near(0)),
     playing("Hinge", up, hinge_real, hinge_fake),

@@ -10,6 +10,7 @@ from planted_networks import (
     PLANTED_AUTOENCODERS,
     PLANTED_DISCRIMINATORS,
     Attributer,
+    FrozenDecoder,
     HasBatchNorm,
     Judge,
     Plain,
@@ -52,14 +53,17 @@ def test_every_check_of_networks_has_a_planted_bug():
 @pytest.mark.parametrize(
     ("kind", "network"),
     [
-        *(("autoencoder", network) for network in (Plain, Variational)),
+        *(("autoencoder", network) for network in (Plain, FrozenDecoder, Variational)),
         *(("discriminator", network) for network in (Judge, Attributer, Redrawer)),
     ],
 )
 def test_a_sound_network_passes_everything(kind, network):
     report = run_checks(Recipe(network), kind, CHECKS[kind], effort="low")
     assert [outcome.line for outcome in report.failed] == []
-    assert len(report.not_applicable) == {Plain: 2, Variational: 0, Judge: 2, Attributer: 1, Redrawer: 1}[network]
+    assert (
+        len(report.not_applicable)
+        == {Plain: 2, FrozenDecoder: 2, Variational: 0, Judge: 2, Attributer: 1, Redrawer: 1}[network]
+    )
 
 
 def assert_passes_everything(kind, spec, effort):
