@@ -20,7 +20,7 @@ from mixzoo.run import resume, start
 from mixzoo.training import stopping
 from mixzoo.training.build import build_players
 from mixzoo.training.checkpoint import modules_of
-from mixzoo.training.distributed import ALONE, joined
+from mixzoo.training.distributed import ALONE, end_process, joined
 from mixzoo.training.loop import Loop
 from mixzoo.training.step import train_step
 from toys import TOY_FLAGS, toy_config, toy_zoo
@@ -66,12 +66,16 @@ def _started(rank, port, work, *given):
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
     torch.set_num_threads(1)
+    code = 0
     try:
         with joined() as world:
             work(world, *given)
     except MixzooError as err:  # as the command line does
         print(f"mixzoo: {err}", file=sys.stderr, flush=True)
-        sys.exit(err.exit_code)
+        code = err.exit_code
+    except SystemExit as err:
+        code = err.code
+    end_process(code)
 
 
 def twenty_steps(world, name, dtype=torch.float64, batch_images=8, steps=STEPS, clock=None):

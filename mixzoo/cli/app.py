@@ -66,7 +66,14 @@ app.command("new-plugin")(new_plugin)
 def main() -> None:
     """Run the command line; trouble that a user can act on is one line and an exit code of its own."""
     with safe_streams():
-        sys.exit(_run())
+        try:
+            code = _run()
+        except SystemExit as err:  # of one of several processes, which the failure of another ends
+            code = err.code if isinstance(err.code, int) else int(err.code is not None)
+        distributed = sys.modules.get("mixzoo.training.distributed")  # a command that is alone does not load it
+        if distributed is not None and distributed.has_joined():
+            distributed.end_process(code)
+        sys.exit(code)
 
 
 def _run() -> int:

@@ -11,12 +11,12 @@ player's gradient here, does not call its hooks.
 import hashlib
 import os
 import platform
-import threading
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
@@ -30,7 +30,7 @@ from mixzoo.errors import CheckpointError, ConfigError, Interrupted, MixzooError
 from mixzoo.training.failing import Watch
 
 PATIENCE = timedelta(hours=2)  # of a process that waits for another: process 0 evaluates alone
-LEAVING_SECONDS = 5.0
+_JOINED: list[int] = []  # the rank of this process, once it is one of several: for the rest of its life
 STARTED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # what torchrun tells each process
 
 
@@ -214,11 +214,8 @@ def joined() -> Iterator[World]:
             raise
         raise SystemExit(getattr(err, "exit_code", 130)) from err
     except BaseException as err:
-        if world.watch is not None:
-            first = world.watch.fail(err)
-            _leave_at_last(world)
-            if not first:
-                raise SystemExit(getattr(err, "exit_code", 1)) from err
+        if world.watch is not None and not world.watch.fail(err):
+            raise SystemExit(getattr(err, "exit_code", 1)) from err
         raise
     _leave(world)
 
@@ -230,14 +227,21 @@ def _leave(world: World) -> None:
         dist.destroy_process_group()
 
 
-def _leave_at_last(world: World) -> None:
-    """Part from processes of which some may be gone: not waited for longer than LEAVING_SECONDS.
+def end_process(exit_code: int) -> NoReturn:
+    """End a process that torchrun started, after its last word, without taking the interpreter down.
 
-    Without it the library's threads turn this process's exit code into that of an abort now and then.
+    gloo's threads may hold tensors then, need the interpreter to let go of them, and abort the process (exit code -6 in
+    place of its own), now and then, also once the group is destroyed (pytorch/pytorch pull request 179291).
     """
-    parting = threading.Thread(target=_leave, args=(world,), daemon=True)
-    parting.start()
-    parting.join(LEAVING_SECONDS)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(exit_code)
+
+
+def has_joined() -> bool:
+    """Whether this process is, or was, one of several; `end_process` is for it then."""
+    return bool(_JOINED)
 
 
 def _join() -> World:
@@ -248,6 +252,7 @@ def _join() -> World:
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
     groups = PrefixStore("groups", store)
     dist.init_process_group(backend, store=groups, rank=rank, world_size=size, timeout=PATIENCE)
+    _JOINED.append(rank)
     return World(rank, size, _number("LOCAL_RANK", 0), own, Watch(own, rank))
 
 
