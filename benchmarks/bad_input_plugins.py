@@ -38,8 +38,8 @@ class Net(nn.Module):
 @dataclass(frozen=True)
 class Own:
     "A convolution each way."
-    def build(self, setting):
-        return Net(setting.image_shape[0], setting.image_shape[1])
+    def build(self, context):
+        return Net(context.image_shape[0], context.image_shape[1])
 """
 OBJECTIVE = """
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ OBJECTIVES: dict[str, dict[str, str]] = {
     "vae": {"autoencoder": "vae"},
     "vae:likelihood=bernoulli": {"autoencoder": "vae"},
 }
-MIXERS = [NESTED.get(offer.name, offer.name) for offer in ZOO.of_kind("mixer")]
+MIXERS = [NESTED.get(entry.name, entry.name) for entry in ZOO.of_kind("mixer")]
 
 
 def device_and_versions(day: Day) -> Iterator[Cell]:

@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from mixzoo.mixing import needs_map
-from mixzoo.plugins import Offer, Zoo, load_zoo
+from mixzoo.plugins import RegisteredPart, Zoo, load_zoo
 from mixzoo.testing import check_part
 from mixzoo.testing.cases import any_mixer
 
@@ -36,17 +36,17 @@ with `one_of:a=(dirichlet:k=3),b=(network:k=3),c=(label:k=3)`, 8 feature maps):
 At one point of the simplex the mixers that weigh come to the same, or nearly; their laws differ. The pixel row
 shows both digits at once. `label` aims at a label; with no class loss in this run it has learned no aim.
 
-| mixer | k | codes | learned | equation and law | checks | left out, and why |
+| mixer | k | codes | learned | equation and law | checks | skipped, and why |
 |---|---|---|---|---|---|---|"""
 
 
-def sources(zoo: Zoo, offer: Offer) -> str:
+def sources(zoo: Zoo, entry: RegisteredPart) -> str:
     """The k's that the mixer takes, as its option declares them."""
-    bounds = [option.allowed for option in zoo.options("mixer", offer.name) if option.name == "k"]
+    bounds = [option.allowed for option in zoo.options("mixer", entry.name) if option.name == "k"]
     if bounds:
         low, high = re.findall(r"\d+", bounds[0])
         return f"{low} to {high}"
-    return "of its parts" if offer.name in NESTED else str(offer.recipe.k)
+    return "of its parts" if entry.name in NESTED else str(entry.recipe.k)
 
 
 def equation(recipe: type) -> str:
@@ -57,26 +57,26 @@ def equation(recipe: type) -> str:
     return "; ".join([found.rstrip(".;"), *laws]).replace("|", "\\|")
 
 
-def row(zoo: Zoo, offer: Offer, effort: Any) -> str:
-    spec = NESTED.get(offer.name, offer.name)
+def row(zoo: Zoo, entry: RegisteredPart, effort: Any) -> str:
+    spec = NESTED.get(entry.name, entry.name)
     mixer: Any = any_mixer(zoo.recipe("mixer", spec))
     learned = isinstance(mixer, nn.Module) and any(True for _ in mixer.parameters())
     codes = "maps" if needs_map(mixer) else "vectors, maps"
-    if offer.name in NESTED:
+    if entry.name in NESTED:
         codes, learned = "what its parts take", False
     report = check_part(spec, kind="mixer", effort=effort)
-    left_out = "; ".join(f"`{o.check.name}`: {o.detail}" for o in report.left_out) or "none"
+    skipped = "; ".join(f"`{o.check.name}`: {o.detail}" for o in report.skipped) or "none"
     ran = f"{len(report.passed)} of {len(report.ran)} passed"
     return (
         " | ".join(
             [
                 f"| `{spec}`",
-                sources(zoo, offer),
+                sources(zoo, entry),
                 codes,
                 "yes" if learned else "no",
-                equation(offer.recipe),
+                equation(entry.recipe),
                 ran,
-                left_out,
+                skipped,
             ]
         )
         + " |"
@@ -89,8 +89,8 @@ def main() -> None:
     given = parser.parse_args()
     zoo = load_zoo()
     print(HEADER.format(effort=given.effort))
-    for offer in zoo.of_kind("mixer"):
-        print(row(zoo, offer, given.effort), flush=True)
+    for entry in zoo.of_kind("mixer"):
+        print(row(zoo, entry, given.effort), flush=True)
 
 
 if __name__ == "__main__":

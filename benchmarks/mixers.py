@@ -40,9 +40,9 @@ NETWORKS = {  # latent shape: the auto-encoder that has it
 def specs() -> list[str]:
     """Every mixer on offer, of three sources where it takes any number."""
     zoo = load_zoo()
-    offers = zoo.of_kind("mixer")
-    threefold = {o.name for o in offers if any(option.name == "k" for option in zoo.options("mixer", o.name))}
-    return [NESTED.get(o.name, f"{o.name}:k=3" if o.name in threefold else o.name) for o in offers]
+    entries = zoo.of_kind("mixer")
+    threefold = {o.name for o in entries if any(option.name == "k" for option in zoo.options("mixer", o.name))}
+    return [NESTED.get(o.name, f"{o.name}:k=3" if o.name in threefold else o.name) for o in entries]
 
 
 def step_of(latent: tuple[int, ...]) -> Callable[[int], Any]:

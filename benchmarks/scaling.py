@@ -118,13 +118,13 @@ def exponent(cost: Mapping[int, Spread]) -> float:
 def mixer_costs(repeats: int) -> dict[str, dict[str, Spread]]:
     """Seconds of one draw, and of one mix and the way back through it, for every mixer with the sources it has."""
     found, latent, batch = {}, (2, 4, 4), 64
-    for offer in ZOO.of_kind("mixer"):
-        mixer = mixer_for(ZOO.recipe("mixer", NESTED.get(offer.name, offer.name)), latent)
+    for entry in ZOO.of_kind("mixer"):
+        mixer = mixer_for(ZOO.recipe("mixer", NESTED.get(entry.name, entry.name)), latent)
         case = MixerCase(mixer, CodeShape(batch, latent), dtype=torch.float32)
         h, drawn = case.h().requires_grad_(), case.draw()
         works = {"draw": case.draw, "mix": lambda case=case, h=h, drawn=drawn: case.mix(h, drawn).h.sum().backward()}
         times = interleaved(works, CPU, repeats=repeats, each=EACH)
-        found[offer.name] = {work: spread(taken.clock(CPU)) for work, taken in times.items()}
+        found[entry.name] = {work: spread(taken.clock(CPU)) for work, taken in times.items()}
     return found
 
 

@@ -11,7 +11,7 @@ from importlib.metadata import version
 
 import torch
 
-from mixzoo import CodeShape, Setting, create
+from mixzoo import BuildContext, CodeShape, create
 from mixzoo.draws import draw_step
 from mixzoo.evaluation.codes import evaluating
 from mixzoo.evaluation.probe import build_probe
@@ -74,9 +74,9 @@ def row(spec: str, image_shape: tuple[int, int, int]) -> tuple[list[str], bool]:
 def players_for(spec: str, image_shape: tuple[int, int, int]) -> Players:
     """What a run with these parts trains."""
     net = create("autoencoder", spec, image_shape=image_shape, classes=CLASSES)
-    setting = Setting(image_shape, CLASSES, tuple(net.latent_shape))
+    context = BuildContext(image_shape, CLASSES, tuple(net.latent_shape))
     judge = create("discriminator", "acai:depth=4,scales=1", image_shape=image_shape, latent_shape=net.latent_shape)
-    probe = build_probe(setting)
+    probe = build_probe(context)
     moved = {"autoencoder": net, "discriminator": judge, "probe": probe}
     optimisers = {name: torch.optim.Adam(trainable([part]), lr=1e-3) for name, part in moved.items()}
     return Players(net, create("mixer", "dirichlet:k=3"), judge, probe, create("objective", "amr"), optimisers)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mixzoo.options import Part
     from mixzoo.protocols import (
         AutoEncoder,
+        BuildContext,
         CodeShape,
         Dataset,
         Discriminator,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
         Objective,
         Resynthesis,
         Scores,
-        Setting,
         Source,
         Split,
         Terms,
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "API_VERSION",
     "AutoEncoder",
+    "BuildContext",
     "CodeShape",
     "ConfigError",
     "DataError",
@@ -58,7 +59,6 @@ __all__ = [
     "PluginError",
     "Resynthesis",
     "Scores",
-    "Setting",
     "Source",
     "Split",
     "Terms",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mixzoo.catalogue_cache import PluginCache
 from mixzoo.descriptions import Description, describe
-from mixzoo.offers import Offer, Plugin
+from mixzoo.offers import Plugin, RegisteredPart
 from mixzoo.plugins import GROUP, Lookup, Zoo, add_files, add_plugin, plugin_at, reason_of
 
 
@@ -31,7 +31,7 @@ def load_catalogue(found: Iterable[EntryPoint] | None = None) -> Catalogue:
 
 def catalogue_of(zoo: Zoo) -> Catalogue:
     """The descriptions of all parts of a zoo."""
-    return Catalogue(list(zoo.plugins), [describe(offer) for offer in zoo.offers])
+    return Catalogue(list(zoo.plugins), [describe(entry) for entry in zoo.registered])
 
 
 def add_files_to(catalogue: Catalogue, paths: Sequence[Path]) -> None:
@@ -39,13 +39,13 @@ def add_files_to(catalogue: Catalogue, paths: Sequence[Path]) -> None:
     zoo = Zoo()
     add_files(zoo, paths)
     for plugin in zoo.plugins:
-        catalogue.add(*_texts(plugin, [offer for offer in zoo.offers if offer.plugin == plugin]))
+        catalogue.add(*_texts(plugin, [entry for entry in zoo.registered if entry.plugin == plugin]))
 
 
-def _texts(plugin: Plugin, offers: Sequence[Offer]) -> tuple[Plugin, list[Description]]:
-    """The plugin and what is printed of its offers; the plugin alone, as broken, if that cannot be told."""
+def _texts(plugin: Plugin, entries: Sequence[RegisteredPart]) -> tuple[Plugin, list[Description]]:
+    """The plugin and what is printed of its parts; the plugin alone, as broken, if that cannot be told."""
     try:
-        return plugin, [describe(offer) for offer in offers]
+        return plugin, [describe(entry) for entry in entries]
     except Exception as err:  # the text of a default may be any code
         return replace(plugin, problem=reason_of(err)), []
 
@@ -60,7 +60,7 @@ def _described(point: EntryPoint) -> tuple[Plugin, list[Description]]:
     before = kept.fingerprint()
     zoo = Zoo()
     add_plugin(zoo, found, point.load)
-    plugin, described = _texts(zoo.plugins[0], zoo.offers)
+    plugin, described = _texts(zoo.plugins[0], zoo.registered)
     if not plugin.problem and before and before == kept.fingerprint():  # no file changed while it loaded
-        kept.write(plugin.changed, zoo.offers, described)
+        kept.write(plugin.changed, zoo.registered, described)
     return plugin, described

@@ -25,7 +25,7 @@ from typing import Any
 from mixzoo.descriptions import Description, OptionText, PartText
 from mixzoo.errors import CheckpointError, printable
 from mixzoo.json_file import Fields, read_object
-from mixzoo.offers import Offer, Plugin
+from mixzoo.offers import Plugin, RegisteredPart
 
 FORMAT = 1  # raised when what is kept changes its form
 MOST_FILES = 5_000  # of a package; one with more is not cached
@@ -101,9 +101,11 @@ class PluginCache:
             return None
         return cached if cached.fingerprint == self.fingerprint(beside) else None
 
-    def write(self, changed: Iterable[str], offers: Iterable[Offer], described: Iterable[Description]) -> None:
+    def write(
+        self, changed: Iterable[str], entries: Iterable[RegisteredPart], described: Iterable[Description]
+    ) -> None:
         """Keep it, whole or not at all, if the folder can be written."""
-        recipes = [offer.recipe for offer in offers]
+        recipes = [entry.recipe for entry in entries]
         if any(f.init and f.default_factory is not MISSING for recipe in recipes for f in fields(recipe)):
             return  # a default that is computed may be another next time
         beside = _dependencies(recipes)

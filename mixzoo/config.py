@@ -185,7 +185,7 @@ def _part(zoo: Zoo, kind: str, flag: str | None, table: object, default: Spec, w
         spec = zoo.spec(kind, text, place)
         return spec.name, zoo.recipe(kind, spec, f"{place} {excerpt(text)}")
     if table is None:
-        name = zoo.own_name(kind, default.name)
+        name = zoo.qualified_default(kind, default.name)
         return name, zoo.recipe(kind, Spec(name, default.options))
     options = dict(_table(table, f"{where} [{kind}]", f' or a spec, such as {kind} = "{default}"'))
     name = options.pop("name", None)
@@ -219,7 +219,7 @@ def _metric(zoo: Zoo, spec: str, where: str) -> tuple[str, Any]:
 
 def _metrics(zoo: Zoo, table: Mapping[str, Any], suited: Mapping[str, Any], where: str) -> tuple[str, ...]:
     defaults = suited.get("metrics", DEFAULT_METRICS)
-    metrics = table.get("metrics", [zoo.own_name("metric", name) for name in defaults])
+    metrics = table.get("metrics", [zoo.qualified_default("metric", name) for name in defaults])
     if not isinstance(metrics, (list, tuple)) or not all(isinstance(spec, str) for spec in metrics):
         example = "[" + ", ".join(f'"{name}"' for name in DEFAULT_METRICS) + "]"
         raise ConfigError(f"{where}: metrics={shown(metrics)} must be a list of specs, such as {example}")

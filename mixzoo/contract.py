@@ -10,7 +10,7 @@ from mixzoo.errors import MixzooError, PluginError, is_out_of_memory, printable
 
 SIGNATURES: Mapping[str, Mapping[str, str]] = {  # kind -> method -> how it is declared and what it returns
     "autoencoder": {
-        "build": "build(setting) -> a torch.nn.Module with latent_shape, encode and decode",
+        "build": "build(context) -> a torch.nn.Module with latent_shape, encode and decode",
         "latent_shape": "latent_shape: a tuple of positive ints, (channels, height, width) or (features,)",
         "encode": "encode(x) -> Tensor [batch, *latent_shape], of the type of x",
         "decode": "decode(h) -> Tensor [batch, channels, height, width], of the type of h",
@@ -18,12 +18,12 @@ SIGNATURES: Mapping[str, Mapping[str, str]] = {  # kind -> method -> how it is d
         "parameters": "parameters(), which every torch.nn.Module has",
     },
     "discriminator": {
-        "build": "build(setting) -> a torch.nn.Module",
+        "build": "build(context) -> a torch.nn.Module",
         "__call__": "forward(x) -> Scores(realness), realness a Tensor [batch]",
         "parameters": "parameters(), which every torch.nn.Module has",
     },
     "mixer": {
-        "build": "build(setting) -> a mixer",
+        "build": "build(context) -> a mixer",
         "k": "k: an int of at least 2, the sources of one mix",
         "draw": "draw(shape, rng) -> a Tensor, or a table of Tensors",
         "draw_at": "draw_at(shape, rng, progress) -> a Tensor, or a table of Tensors",
@@ -31,7 +31,7 @@ SIGNATURES: Mapping[str, Mapping[str, str]] = {  # kind -> method -> how it is d
         "at": "at(point, shape) -> a draw",
     },
     "objective": {
-        "build": "build(setting) -> an objective",
+        "build": "build(context) -> an objective",
         "needs": "needs: a mixzoo.Needs(...)",
         "judged": "judged(r) -> {name: images}",
         "autoencoder_terms": "autoencoder_terms(r, D) -> {name: a Tensor of one number}",
@@ -42,7 +42,10 @@ SIGNATURES: Mapping[str, Mapping[str, str]] = {  # kind -> method -> how it is d
         "load": "load(seed) -> Dataset(train, validation, test, class_names)",
         "stream": "stream(seed) -> Dataset(train, validation, test, class_names), the images of each Split a Source",
     },
-    "metric": {"__call__": "__call__(run) -> {name: float}", "refuse": "refuse(data), which may raise DataError"},
+    "metric": {
+        "__call__": "__call__(run) -> {name: float}",
+        "check_data": "check_data(data), which may raise DataError",
+    },
 }
 NOUNS = {"dataset": "data set", "autoencoder": "auto-encoder"}
 LONGEST_REASON = 200  # characters of what a part raised

@@ -7,7 +7,7 @@ from math import isfinite
 from typing import Any, TypeAlias
 
 from mixzoo.errors import printable
-from mixzoo.offers import Entry, Offer
+from mixzoo.offers import Entry, RegisteredPart
 from mixzoo.options import Option, as_text, options_of
 
 Json: TypeAlias = Any  # null, true or false, a number, text, or a list or a table of these
@@ -52,12 +52,12 @@ class Description(Entry):
         return [option.name for option in self.text.options]
 
 
-def describe(offer: Offer) -> Description:
-    """What is printed of an offer, without anything that a terminal would take for a command."""
-    about = "\n".join(map(printable, (inspect.getdoc(offer.recipe) or "").split("\n")))
-    suited = {printable(str(key)): _json(value) for key, value in dict(_suited(offer.recipe)).items()}
-    options = tuple(map(_option, options_of(offer.recipe)))
-    return Description(offer.kind, offer.name, offer.plugin, PartText(offer.summary, about, options, suited))
+def describe(entry: RegisteredPart) -> Description:
+    """What is printed of a part, without anything that a terminal would take for a command."""
+    about = "\n".join(map(printable, (inspect.getdoc(entry.recipe) or "").split("\n")))
+    suited = {printable(str(key)): _json(value) for key, value in dict(_suited(entry.recipe)).items()}
+    options = tuple(map(_option, options_of(entry.recipe)))
+    return Description(entry.kind, entry.name, entry.plugin, PartText(entry.summary, about, options, suited))
 
 
 def _suited(recipe: type[Any]) -> Mapping[str, object]:

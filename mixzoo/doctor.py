@@ -243,7 +243,7 @@ def _plugins_and_data(root: str) -> Iterator[Finding]:
         yield Finding("plugins", "problem" if own else "warning", f"{plugin}: {plugin.problem}", mend, code)
     yield from _data_sets(zoo, root)
     try:
-        zoo.recipe("dataset", f"{zoo.own_name('dataset', 'digits')}").load(seed=0)
+        zoo.recipe("dataset", f"{zoo.qualified_default('dataset', 'digits')}").load(seed=0)
     except Exception as err:  # whatever a damaged scikit-learn raises
         code = err.exit_code if isinstance(err, MixzooError) else DataError.exit_code
         mend = "pip install --force-reinstall scikit-learn"
@@ -261,19 +261,19 @@ def _data_sets(zoo: "Zoo", root: str) -> Iterator[Finding]:
         yield Finding("data", state, f"no folder {folder}; data sets that are files need root= or --data-root", mend)
         return
     whole, partly = [], []
-    for offer in zoo.of_kind("dataset"):
-        if "root" not in offer.option_names or not hasattr(offer.recipe, "data_files"):  # mixzoo.protocols
+    for entry in zoo.of_kind("dataset"):
+        if "root" not in entry.option_names or not hasattr(entry.recipe, "data_files"):  # mixzoo.protocols
             continue
         try:
-            files = zoo.recipe_from("dataset", offer.full_name, {"root": root}).data_files()
+            files = zoo.recipe_from("dataset", entry.full_name, {"root": root}).data_files()
             missing = [file for file, there in files.items() if not there]
         except Exception as err:  # whatever a plugin's own code raises
-            yield Finding("data", "warning", printable(f"{offer.full_name}: {type(err).__name__}: {err}"))
+            yield Finding("data", "warning", printable(f"{entry.full_name}: {type(err).__name__}: {err}"))
             continue
         if not missing:
-            whole.append(offer.name)
+            whole.append(entry.name)
         elif len(missing) < len(files):
-            partly.append((offer.name, missing))
+            partly.append((entry.name, missing))
     yield Finding("data", "ok", f"complete in {folder}: {', '.join(whole) or 'none'}")
     for name, missing in partly:
         more = f" and {len(missing) - 1} more" if missing[1:] else ""

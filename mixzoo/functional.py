@@ -18,10 +18,10 @@ from mixzoo.draws import partners, rng_for, to_device
 from mixzoo.errors import ConfigError, listing, nearest, shown
 from mixzoo.mixing import drawn, needs_map
 from mixzoo.plugins import KINDS, Zoo, load_zoo
-from mixzoo.protocols import CodeShape, Mixer, Setting
+from mixzoo.protocols import BuildContext, CodeShape, Mixer
 from mixzoo.resynthesis import sources
 from mixzoo.strides import canonical
-from mixzoo.training.build import built, refuse_vector_codes
+from mixzoo.training.build import built, check_takes_codes
 
 
 class MixedBatch(NamedTuple):
@@ -75,7 +75,7 @@ def create(
         raise ConfigError(
             f"latent_shape={shown(latent_shape)} must be (features,) or (channels, height, width), () if there is none"
         )
-    return _created(load_zoo(), kind, spec, Setting(image_shape, classes, latent_shape), seed)
+    return _created(load_zoo(), kind, spec, BuildContext(image_shape, classes, latent_shape), seed)
 
 
 def _are_sizes(shape: object) -> bool:
@@ -110,7 +110,7 @@ def mix(
     shape = CodeShape(len(h), tuple(h.shape[1:]))
     part = _mixer(mixer, shape.latent) if isinstance(mixer, str) else mixer
     if needs_map(part) and len(shape.latent) != 3:
-        refuse_vector_codes(load_zoo(), mixer if isinstance(mixer, str) else type(part).__name__, part, shape.latent)
+        check_takes_codes(load_zoo(), mixer if isinstance(mixer, str) else type(part).__name__, part, shape.latent)
     others = partners(part.k, shape.batch, rng_for(seed, "partners", step))
     draw = to_device(drawn(part, shape, rng_for(seed, "mix", step), progress), h.device)
     others = others.to(h.device)
@@ -153,7 +153,7 @@ def _mixer(spec: str, latent: tuple[int, ...]) -> Mixer:
     """A mixer without weights, found once: a loop asks for the same one at every step."""
     make_it = "make it once with mixzoo.create('mixer', ..., latent_shape=..., classes=...) and pass it"
     try:
-        mixer: Mixer = _created(load_zoo(), "mixer", spec, Setting((1, 1, 1), 0, latent), 0)
+        mixer: Mixer = _created(load_zoo(), "mixer", spec, BuildContext((1, 1, 1), 0, latent), 0)
     except ConfigError as err:
         if "the data have none" not in str(err):
             raise
@@ -163,6 +163,6 @@ def _mixer(spec: str, latent: tuple[int, ...]) -> Mixer:
     return mixer
 
 
-def _created(zoo: Zoo, kind: str, spec: str, setting: Setting, seed: int) -> Any:
+def _created(zoo: Zoo, kind: str, spec: str, context: BuildContext, seed: int) -> Any:
     read = zoo.spec(kind, spec)
-    return built(zoo.recipe(kind, read), kind, read.name, setting, seed)
+    return built(zoo.recipe(kind, read), kind, read.name, context, seed)

@@ -199,7 +199,7 @@ def _homes(
     except MixzooError:
         parts = {}
     found = {kind: [o.name for part in parts.get(kind, []) for o in options_of(type(part))] for kind in DEFAULT_PARTS}
-    every = {kind: [o.name for offer in zoo.of_kind(kind) for o in options_of(offer.recipe)] for kind in DEFAULT_PARTS}
+    every = {kind: [o.name for entry in zoo.of_kind(kind) for o in options_of(entry.recipe)] for kind in DEFAULT_PARTS}
     of_run = {option for options in found.values() for option in options}
     rest = {kind: [name for name in names if name not in of_run] for kind, names in every.items()}
     return {"train": train, **{kind: [*found[kind], *rest[kind]] for kind in DEFAULT_PARTS}}

@@ -19,17 +19,17 @@ hookimpl = pluggy.HookimplMarker("mixzoo")
 
 @hookspec
 def mixzoo_autoencoders() -> Mapping[str, type[Any]]:  # type: ignore[empty-body]
-    """Auto-encoders: recipes with `build(setting) -> AutoEncoder`."""
+    """Auto-encoders: recipes with `build(context) -> AutoEncoder`."""
 
 
 @hookspec
 def mixzoo_discriminators() -> Mapping[str, type[Any]]:  # type: ignore[empty-body]
-    """Discriminators: recipes with `build(setting) -> Discriminator`."""
+    """Discriminators: recipes with `build(context) -> Discriminator`."""
 
 
 @hookspec
 def mixzoo_mixers() -> Mapping[str, type[Any]]:  # type: ignore[empty-body]
-    """Mixers: recipes that are a Mixer, or with `build(setting) -> Mixer` where it holds weights or other mixers."""
+    """Mixers: recipes that are a Mixer, or with `build(context) -> Mixer` where it holds weights or other mixers."""
 
 
 @hookspec

@@ -14,11 +14,11 @@ from mixzoo.pictures import views
 from mixzoo.pictures.catalogue import CORNERS
 from mixzoo.pictures.conditioned import aims_at_labels, conditioned_strips, differing
 from mixzoo.pictures.grid import save_png
-from mixzoo.plugins import Offer, Zoo
+from mixzoo.plugins import RegisteredPart, Zoo
 from mixzoo.protocols import Mixer
 from mixzoo.run import Opened, open_run
 from mixzoo.spec import Spec
-from mixzoo.training.build import built, refuse_vector_codes
+from mixzoo.training.build import built, check_takes_codes
 from mixzoo.training.step import trainable
 
 CATALOGUE_STEPS = 5  # mixes a leg of the sheet of every mixer
@@ -73,7 +73,7 @@ def draw_interpolations(
         sheet = views.every_mixer(autoencoder, mixers, test, steps=CATALOGUE_STEPS, device=run.device)
         files["mixers"] = save_png(sheet, pictures / "mixers.png")
     aims = aims_at_labels(mixer, run.data, tuple(autoencoder.latent_shape), run.device)
-    if aims and (apart := differing(test, run.data.setting().label_width, pairs)):
+    if aims and (apart := differing(test, run.data.build_context().label_width, pairs)):
         drawn = conditioned_strips(autoencoder, mixer, run.data, pairs=apart, steps=steps, device=run.device)
         files["conditioned"] = save_png(drawn, pictures / f"conditioned-{slug}.png")
     if mixer.k < 3:
@@ -98,41 +98,41 @@ def _every_mixer(zoo: Zoo, run: Opened) -> tuple[dict[str, Mixer], list[str]]:
         part = getattr(config.parts["mixer"], name, None)
         if isinstance(inside, Mixer) and isinstance(part, Part):
             mixers[f"{name}={part.name}, the run's"] = inside
-    for offer in zoo.of_kind("mixer"):
+    for entry in zoo.of_kind("mixer"):
         try:
-            spec, mixer = _offered(zoo, run, offer)
+            spec, mixer = _offered(zoo, run, entry)
         except ConfigError:
-            left_out.append(offer.name)
+            left_out.append(entry.name)
         except PluginError as err:
-            broken.append(f"no row of {offer.full_name}: {err}")
+            broken.append(f"no row of {entry.full_name}: {err}")
         else:
             if trainable([mixer]):
-                left_out.append(offer.name)
+                left_out.append(entry.name)
             else:
                 mixers[spec] = mixer
     quiet = [f"not in the sheet, as they need options or training: {', '.join(left_out)}"] if left_out else []
     return mixers, [*broken, *quiet]
 
 
-def _offered(zoo: Zoo, run: Opened, offer: Offer) -> tuple[str, Mixer]:
+def _offered(zoo: Zoo, run: Opened, entry: RegisteredPart) -> tuple[str, Mixer]:
     """A mixer on offer and what a row calls it: of three sources, or with its default options."""
-    takes_k = any(option.name == "k" for option in zoo.options("mixer", offer.full_name))
+    takes_k = any(option.name == "k" for option in zoo.options("mixer", entry.full_name))
     for options in ([{"k": str(CORNERS)}] if takes_k else []) + [{}]:
         try:
-            recipe = zoo.recipe("mixer", Spec(offer.full_name, options), f"mixer {offer.name!r}")
+            recipe = zoo.recipe("mixer", Spec(entry.full_name, options), f"mixer {entry.name!r}")
             break
         except ConfigError:
             if not options:
                 raise
-    mixer = _built(run, recipe, offer.full_name)
-    refuse_vector_codes(zoo, offer.name, mixer, tuple(run.players.autoencoder.latent_shape), recipe)
-    return str(Spec(offer.name, options)), mixer
+    mixer = _built(run, recipe, entry.full_name)
+    check_takes_codes(zoo, entry.name, mixer, tuple(run.players.autoencoder.latent_shape), recipe)
+    return str(Spec(entry.name, options)), mixer
 
 
 def _built(run: Opened, recipe: Any, name: str) -> Mixer:
     """The mixer of that recipe, for this run's codes."""
-    setting = run.data.setting(tuple(run.players.autoencoder.latent_shape))
-    mixer: Mixer = built(recipe, "mixer", name, setting, run.config.train.seed)
+    context = run.data.build_context(tuple(run.players.autoencoder.latent_shape))
+    mixer: Mixer = built(recipe, "mixer", name, context, run.config.train.seed)
     return mixer
 
 
@@ -143,7 +143,7 @@ def _other_mixer(zoo: Zoo, run: Opened, text: str) -> Mixer:
     mixer = _built(run, recipe, spec.name)
     if trainable([mixer]):
         raise ConfigError(f"{where}: it is a learned mixer, and only the run's own has learned here")
-    refuse_vector_codes(zoo, spec.name, mixer, tuple(run.players.autoencoder.latent_shape), recipe)
+    check_takes_codes(zoo, spec.name, mixer, tuple(run.players.autoencoder.latent_shape), recipe)
     return mixer
 
 

@@ -27,7 +27,7 @@ def write_plugin(name: str, kind: str, parent: Path) -> list[Path]:
 
     ConfigError for a name that cannot be one, or that is taken; StorageError where the disk refuses.
     """
-    refuse_bad_name(name, kind)
+    check_plugin_name(name, kind)
     home = Path(distribution_of(name))
     target, temporary = parent / home, parent / f".{home}-{os.getpid()}"
     if target.exists() or target.is_symlink():
@@ -69,7 +69,7 @@ def package_files(name: str, kind: str) -> dict[str, str]:
     return {path: Template(_template(source)).substitute(words) for path, source in templates.items()}
 
 
-def refuse_bad_name(name: str, kind: str) -> None:
+def check_plugin_name(name: str, kind: str) -> None:
     """ConfigError for a name that is no part's name, no module's name, or taken."""
     if not KEY.fullmatch(name) or len(name) > LONGEST:
         raise ConfigError(
@@ -77,7 +77,7 @@ def refuse_bad_name(name: str, kind: str) -> None:
         )
     if iskeyword(name) or iskeyword(class_name(name)) or name == "plugin" or class_name(name) in _imported(kind):
         raise ConfigError(f"{name!r} means something else in the package's own code; choose another name")
-    own = {offer.name: offer.kind for offer in load_zoo(first_party()).offers}
+    own = {entry.name: entry.kind for entry in load_zoo(first_party()).registered}
     if name in own:
         raise ConfigError(f"{name!r} is a {own[name]} of mixzoo's own (its names: {listing(own)}); choose another name")
     if find_spec(f"mixzoo_{name}") is not None:

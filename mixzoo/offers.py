@@ -61,7 +61,7 @@ class Entry(ABC):
 
 
 @dataclass(frozen=True)
-class Offer(Entry):
+class RegisteredPart(Entry):
     """A recipe that a plugin offers under a name."""
 
     recipe: type[Any]
@@ -77,7 +77,7 @@ class Offer(Entry):
         return [option.name for option in options_of(self.recipe)]
 
 
-def offers_of(plugin: Plugin, module: Any) -> list[Offer]:
+def collect_parts(plugin: Plugin, module: Any) -> list[RegisteredPart]:
     """What the module offers through its hooks; PluginError, or what the module raises, where any of it is amiss."""
     api = getattr(module, "MIXZOO_API", hookspecs.API_VERSION)
     if api != hookspecs.API_VERSION:
@@ -88,7 +88,7 @@ def offers_of(plugin: Plugin, module: Any) -> list[Offer]:
     manager.add_hookspecs(hookspecs)
     _check_hooks(manager, module)
     manager.register(module)
-    _refuse_unknown_hooks(manager, module)
+    _check_hook_names(manager, module)
     if not _implemented(manager, module):
         raise PluginError(NOTHING_MARKED)
     return [
@@ -121,7 +121,7 @@ def _check_hooks(manager: pluggy.PluginManager, module: Any) -> None:
             raise PluginError(f"hook {printable(name)!r} must return a table: write `return`, not `yield`")
 
 
-def _refuse_unknown_hooks(manager: pluggy.PluginManager, module: Any) -> None:
+def _check_hook_names(manager: pluggy.PluginManager, module: Any) -> None:
     try:
         manager.check_pending()
     except pluggy.PluginValidationError:
@@ -136,7 +136,7 @@ def _implemented(manager: pluggy.PluginManager, module: Any) -> list[str]:
     return [name for name in dir(module) if manager.parse_hookimpl_opts(module, name) is not None]
 
 
-def _offer(kind: str, name: str, plugin: Plugin, recipe: Any) -> Offer:
+def _offer(kind: str, name: str, plugin: Plugin, recipe: Any) -> RegisteredPart:
     if not KEY.fullmatch(name):
         raise PluginError(
             f"{shown(name)} is no name for a {kind}: lower-case letters a to z, digits and '_' only, a letter first"
@@ -154,4 +154,4 @@ def _offer(kind: str, name: str, plugin: Plugin, recipe: Any) -> Offer:
                 f"{kind} {name!r}: an option cannot be called {option.name!r}; "
                 "lower-case letters, digits and '_' only, and not 'name'"
             )
-    return Offer(kind, name, plugin, recipe)
+    return RegisteredPart(kind, name, plugin, recipe)

@@ -70,12 +70,12 @@ class Part(Generic[T]):
     def __str__(self) -> str:
         return str(spec_of(self.name, self.recipe))
 
-    def build(self, setting: Any) -> T:
-        """The part itself; ValueError where it does not fit the setting, PluginError where it is no such part."""
+    def build(self, context: Any) -> T:
+        """The part itself; ValueError where it does not fit the context, PluginError where it is no such part."""
         from mixzoo import protocols
 
         try:
-            part: T = self.recipe.build(setting) if hasattr(self.recipe, "build") else self.recipe
+            part: T = self.recipe.build(context) if hasattr(self.recipe, "build") else self.recipe
         except ValueError as err:
             raise ValueError(f"{self.name}: {err}") from err
         protocol = next(name for name, kind in PROTOCOLS.items() if kind == self.kind)

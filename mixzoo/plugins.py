@@ -26,14 +26,14 @@ from mixzoo.errors import (
     shown,
 )
 from mixzoo.isolation import isolated
-from mixzoo.offers import HOOKS, KINDS, Entry, Offer, Plugin, offers_of
+from mixzoo.offers import HOOKS, KINDS, Entry, Plugin, RegisteredPart, collect_parts
 from mixzoo.options import Option, Part, build, options_of, spec_of
 from mixzoo.single_file import SingleFile, read_single_file
 from mixzoo.spec import DISTRIBUTION, MAX_DEPTH, Spec, parse_spec
 from mixzoo.spec_repairs import path_advice
 from mixzoo.watchdog import watched
 
-__all__ = ["HOOKS", "KINDS", "Offer", "Plugin", "Zoo", "add_files", "add_plugin", "first_party", "load_zoo"]
+__all__ = ["HOOKS", "KINDS", "Plugin", "RegisteredPart", "Zoo", "add_files", "add_plugin", "first_party", "load_zoo"]
 
 E = TypeVar("E", bound=Entry)
 GROUP = "mixzoo"
@@ -48,22 +48,22 @@ class Lookup(Generic[E]):
     """Every plugin found and an entry for every part on offer, looked up by name."""
 
     plugins: list[Plugin] = field(default_factory=list)
-    offers: list[E] = field(default_factory=list)
+    registered: list[E] = field(default_factory=list)
 
     def of_kind(self, kind: str) -> list[E]:
         """The parts of one kind, by name."""
-        return sorted((offer for offer in self.offers if offer.kind == kind), key=lambda offer: offer.name)
+        return sorted((entry for entry in self.registered if entry.kind == kind), key=lambda entry: entry.name)
 
-    def rivals(self, offer: E) -> list[E]:
+    def name_conflicts(self, entry: E) -> list[E]:
         """Other plugins' parts of the same kind and name; each of them has to be named in full."""
-        return [o for o in self.of_kind(offer.kind) if o.name == offer.name and o != offer]
+        return [o for o in self.of_kind(entry.kind) if o.name == entry.name and o != entry]
 
-    def own_name(self, kind: str, name: str) -> str:
+    def qualified_default(self, kind: str, name: str) -> str:
         """The name of mixzoo's own part: in full where a plugin claims it too, so that defaults keep working."""
         claimants = [o for o in self.of_kind(kind) if o.name == name]
         return f"{OWN}/{name}" if len(claimants) > 1 else name
 
-    def offer(self, kind: str, name: str, where: str = "") -> E:
+    def find(self, kind: str, name: str, where: str = "") -> E:
         """The part of that name ('mixup', or 'distribution/mixup'); ConfigError when there is none, or two.
 
         PluginError where it is said to be in a distribution whose plugin is broken.
@@ -94,12 +94,12 @@ class Lookup(Generic[E]):
 
     def plugin_of(self, kind: str, name: str) -> str:
         """The plugin that offers the part, for a message about it; '' for mixzoo's own parts."""
-        offers = [o for o in self.of_kind(kind) if name in (o.name, o.full_name)]
-        return "" if not offers or offers[0].plugin.distribution == OWN else str(offers[0].plugin)
+        entries = [o for o in self.of_kind(kind) if name in (o.name, o.full_name)]
+        return "" if not entries or entries[0].plugin.distribution == OWN else str(entries[0].plugin)
 
     def _known(self, kind: str) -> dict[str, list[str]]:
         """The options of every part of one kind, by its name."""
-        return {offer.name: offer.option_names for offer in self.of_kind(kind)}
+        return {entry.name: entry.option_names for entry in self.of_kind(kind)}
 
     @property
     def broken(self) -> list[Plugin]:
@@ -113,22 +113,22 @@ class Lookup(Generic[E]):
         first = ", ".join(names[:MOST_BROKEN])
         return f" Left out as broken: {first}{more}; see `mixzoo plugins --errors`" if names else ""
 
-    def add(self, plugin: Plugin, offers: Sequence[E]) -> None:
+    def add(self, plugin: Plugin, entries: Sequence[E]) -> None:
         """Add a plugin and all that it offers, or the plugin alone as broken if one of its names is taken.
 
         Two distributions may claim one name and are told apart by it; two plugins of one distribution could not be.
         """
-        owners = {(o.kind, o.name): o.plugin for o in self.offers if o.plugin.distribution == plugin.distribution}
-        for offer in offers:
-            if owner := owners.get((offer.kind, offer.name)):
-                taken = f"{offer.kind} {offer.name!r} is offered by plugin {owner.name!r} already"
+        owners = {(o.kind, o.name): o.plugin for o in self.registered if o.plugin.distribution == plugin.distribution}
+        for entry in entries:
+            if owner := owners.get((entry.kind, entry.name)):
+                taken = f"{entry.kind} {entry.name!r} is offered by plugin {owner.name!r} already"
                 return self.plugins.append(replace(plugin, problem=taken))
         self.plugins.append(plugin)
-        self.offers.extend(replace(offer, plugin=plugin) for offer in offers)
+        self.registered.extend(replace(entry, plugin=plugin) for entry in entries)
 
 
 @dataclass
-class Zoo(Lookup[Offer]):
+class Zoo(Lookup[RegisteredPart]):
     """Every plugin found and the recipe of every part on offer."""
 
     def recipe(self, kind: str, spec: Spec | str, where: str = "") -> Any:
@@ -147,7 +147,7 @@ class Zoo(Lookup[Offer]):
         """
         if depth > MAX_DEPTH:
             raise ConfigError(f"{where}: parts of parts at most {MAX_DEPTH} deep")
-        recipe = self.offer(kind, name, where).recipe
+        recipe = self.find(kind, name, where).recipe
         place = where or f"{kind} {shown(name)}"
         return build(recipe, options, place, partial(self.part, depth=depth + 1), kind, self._known)
 
@@ -162,7 +162,7 @@ class Zoo(Lookup[Offer]):
 
     def options(self, kind: str, name: str) -> tuple[Option, ...]:
         """The options of a part, for `mixzoo show`."""
-        return options_of(self.offer(kind, name).recipe)
+        return options_of(self.find(kind, name).recipe)
 
 
 def load_zoo(found: Iterable[EntryPoint] | None = None) -> Zoo:
@@ -208,18 +208,18 @@ def plugin_at(point: EntryPoint) -> Plugin:
 def add_plugin(zoo: Zoo, plugin: Plugin, load: Callable[[], Any]) -> None:
     """Load one plugin and add what it offers to the zoo, whole or not at all."""
     changed: list[str] = []
-    offers: list[Offer] = []
+    entries: list[RegisteredPart] = []
     problem = ""
     try:
         with isolated() as changed, watched():
-            offers = offers_of(plugin, load())
+            entries = collect_parts(plugin, load())
     except KeyboardInterrupt:
         raise
     except BaseException as err:  # a plugin may raise anything at import, SystemExit too
         if is_out_of_memory(err):
             raise OutOfMemoryError(f"out of memory while plugin {plugin.name!r} loads") from err
-        problem, offers = reason_of(err), []
-    zoo.add(replace(plugin, problem=problem, changed=tuple(changed)), offers)
+        problem, entries = reason_of(err), []
+    zoo.add(replace(plugin, problem=problem, changed=tuple(changed)), entries)
 
 
 def reason_of(err: BaseException) -> str:

@@ -6,7 +6,7 @@
 
 A part is named by its *recipe*: a frozen dataclass whose fields are its options. A recipe without weights is the part
 itself (most mixers, every objective); one that must know the data, holds weights or is made of other parts has
-`build(setting)`, which returns the part.
+`build(context)`, which returns the part.
 """
 
 from collections.abc import Iterator, Mapping
@@ -27,7 +27,7 @@ Draw: TypeAlias = Tensor | Mapping[str, Tensor]  # all the randomness of one mix
 
 
 @dataclass(frozen=True)
-class Setting:
+class BuildContext:
     """What a part may know about the run it is built for."""
 
     image_shape: tuple[int, int, int]  # channels, height, width
@@ -147,7 +147,7 @@ class Mixer(Protocol):
     What a mixer may say beside, and is taken to be as in brackets when it does not:
       needs_map         True where it mixes positions of a map and cannot take vector codes  [False]
       draw_at(shape, rng, progress)   in place of `draw`, for a law that changes over training, progress in [0, 1]
-      checks_left_out   conformance checks that it breaks on purpose: name -> reason  [none]
+      skipped_checks   conformance checks that it breaks on purpose: name -> reason  [none]
     """
 
     @property
@@ -346,9 +346,9 @@ class Dataset:
         channels, height, width = self.train.images.shape[1:]
         return (channels, height, width)
 
-    def setting(self, latent_shape: tuple[int, ...] = ()) -> Setting:
+    def build_context(self, latent_shape: tuple[int, ...] = ()) -> BuildContext:
         """What a part built for these data may know."""
-        return Setting(self.image_shape, len(self.class_names), latent_shape, len(self.attribute_names))
+        return BuildContext(self.image_shape, len(self.class_names), latent_shape, len(self.attribute_names))
 
 
 @runtime_checkable
@@ -386,7 +386,7 @@ class FinishedRun:
 class Metric(Protocol):
     """Named numbers about a finished run.
 
-    One that not all data suit may have `refuse(data)`, which raises DataError for those; it is asked before the run
+    One that not all data suit may have `check_data(data)`, which raises DataError for those; it is asked before the run
     begins, so that no training is lost.
     """
 

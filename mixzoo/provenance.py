@@ -15,7 +15,7 @@ from mixzoo.config import RunConfig
 from mixzoo.errors import CheckpointError
 from mixzoo.json_file import Fields
 from mixzoo.options import Part
-from mixzoo.plugins import OWN, Offer, Zoo
+from mixzoo.plugins import OWN, RegisteredPart, Zoo
 from mixzoo.spec import parse_spec
 
 
@@ -42,10 +42,10 @@ def origins(zoo: Zoo, config: RunConfig) -> list[dict[str, str]]:
     """The parts that the run uses, those inside other parts too, as environment.json has them."""
     named = [(kind, config.names[kind]) for kind in config.parts]
     named += [("metric", parse_spec(spec).name) for spec, _ in config.metrics]
-    offers = [zoo.offer(kind, name) for kind, name in named]
+    entries = [zoo.find(kind, name) for kind, name in named]
     for recipe in (*config.parts.values(), *(recipe for _, recipe in config.metrics)):
-        offers += [zoo.offer(part.kind, part.name) for part in _inside(recipe)]
-    return [_origin(offer) for i, offer in enumerate(offers) if offer not in offers[:i]]
+        entries += [zoo.find(part.kind, part.name) for part in _inside(recipe)]
+    return [_origin(entry) for i, entry in enumerate(entries) if entry not in entries[:i]]
 
 
 def recorded(environment: Fields) -> list[Origin]:
@@ -96,23 +96,23 @@ def same_parts(zoo: Zoo, parts: list[Origin], where: str) -> Zoo:
 
     CheckpointError for a part whose plugin is not there: where it came from, and what to do.
     """
-    there = {(offer.kind, offer.name, offer.plugin.distribution) for offer in zoo.offers}
+    there = {(entry.kind, entry.name, entry.plugin.distribution) for entry in zoo.registered}
     for part in parts:
         if part.key not in there:
             raise CheckpointError(f"{where}: {part} came from {_missing(zoo, part)}")
     used = {part.key for part in parts}
     claimed = {(part.kind, part.name) for part in parts}
     kept = [
-        offer
-        for offer in zoo.offers
-        if (offer.kind, offer.name) not in claimed or (offer.kind, offer.name, offer.plugin.distribution) in used
+        entry
+        for entry in zoo.registered
+        if (entry.kind, entry.name) not in claimed or (entry.kind, entry.name, entry.plugin.distribution) in used
     ]
     return Zoo(zoo.plugins, kept)
 
 
 def changes(zoo: Zoo, parts: list[Origin]) -> list[str]:
     """A line for each part whose plugin has another version than when the run began."""
-    now = {(o.kind, o.name, o.plugin.distribution): o.plugin for o in zoo.offers}
+    now = {(o.kind, o.name, o.plugin.distribution): o.plugin for o in zoo.registered}
     lines = []
     for part in parts:
         plugin = now.get(part.key)
@@ -127,11 +127,11 @@ def changes(zoo: Zoo, parts: list[Origin]) -> list[str]:
     return lines
 
 
-def _origin(offer: Offer) -> dict[str, str]:
-    plugin = offer.plugin
+def _origin(entry: RegisteredPart) -> dict[str, str]:
+    plugin = entry.plugin
     origin = {
-        "kind": offer.kind,
-        "name": offer.name,
+        "kind": entry.kind,
+        "name": entry.name,
         "distribution": plugin.distribution,
         "version": plugin.version,
     }

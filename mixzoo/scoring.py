@@ -41,7 +41,7 @@ def check_scorable(config: RunConfig, data: Dataset) -> None:
         contract = Contract("metric", name)
         check_takes_a_run(contract, metric)
         try:
-            contract.call("refuse", getattr(metric, "refuse", lambda data: None), data)
+            contract.call("check_data", getattr(metric, "check_data", lambda data: None), data)
         except DataError as err:
             raise DataError(f"metric {name!r}: {err}; leave it out of metrics, or use other data") from err
 

@@ -131,7 +131,7 @@ def test_scaling_prints_costs_exponents_and_a_picture(monkeypatch, capsys, tmp_p
 
 def test_scaling_times_every_mixer(monkeypatch, capsys):
     out = run(scaling, monkeypatch, capsys, "--only", "mixers", "--repeats", 1)
-    assert {row[0] for row in rows(out)[1:]} == {offer.name for offer in scaling.ZOO.of_kind("mixer")}
+    assert {row[0] for row in rows(out)[1:]} == {entry.name for entry in scaling.ZOO.of_kind("mixer")}
 
 
 def test_terms_of_scaling_are_as_many_as_it_says():

@@ -56,7 +56,7 @@ def test_a_plugin_that_is_known_is_not_loaded_and_looks_the_same(site):
     second, loads = read(site)
     assert loads == 0
     assert second == first
-    assert second.offer("mixer", "halves").text.options[0].default == 2
+    assert second.find("mixer", "halves").text.options[0].default == 2
 
 
 def test_the_catalogue_of_mixzoos_own_parts_is_that_of_the_zoo_from_the_cache_too(cache):
@@ -64,8 +64,8 @@ def test_the_catalogue_of_mixzoos_own_parts_is_that_of_the_zoo_from_the_cache_to
     for _ in range(2):
         catalogue = load_catalogue(first_party())
         assert catalogue.plugins == zoo.plugins
-        assert [(o.kind, o.full_name, o.summary) for o in catalogue.offers] == [
-            (o.kind, o.full_name, o.summary) for o in zoo.offers
+        assert [(o.kind, o.full_name, o.summary) for o in catalogue.registered] == [
+            (o.kind, o.full_name, o.summary) for o in zoo.registered
         ]
     assert len(list(cache.iterdir())) == len(zoo.plugins)
 
@@ -93,7 +93,7 @@ def test_a_plugin_that_has_changed_is_loaded_again(site, what):
     CHANGES[what](site)
     catalogue, loads = read(site)
     assert loads == 1
-    changed = (catalogue.offers[0].summary, catalogue.plugins[0].version)
+    changed = (catalogue.registered[0].summary, catalogue.plugins[0].version)
     assert changed in [("A half of each.", "2.1"), ("Part of each.", "2.1"), ("Half of each.", "2.2")]
     assert read(site) == (catalogue, 0)
 
@@ -122,7 +122,7 @@ def test_the_package_that_a_recipe_comes_from_counts_too(site):
     assert read(site)[1] == 0
     (site / "acme_base.py").write_text((site / "acme_base.py").read_text().replace("Half of", "A half of"))
     catalogue, loads = read(site)
-    assert (catalogue.offers[0].summary, loads) == ("A half of each.", 1)
+    assert (catalogue.registered[0].summary, loads) == ("A half of each.", 1)
 
 
 HOOK = """
@@ -215,7 +215,7 @@ def test_a_folder_that_cannot_be_written_is_no_error(site, monkeypatch, home):
     install(site, "good", COUNTED + GOOD)
     for _ in range(2):
         catalogue, loads = read(site)
-        assert (len(catalogue.offers), loads) == (1, 1)
+        assert (len(catalogue.registered), loads) == (1, 1)
 
 
 def test_a_cache_home_that_is_not_absolute_does_not_count(site, monkeypatch, tmp_path):
@@ -302,7 +302,7 @@ def test_what_is_printed_of_a_part_holds_no_commands_to_a_terminal(site):
     )
     install(site, "good", source.replace("import dataclass", "import dataclass\nfrom typing import Annotated"))
     for _ in range(2):
-        (part,) = read(site)[0].offers
+        (part,) = read(site)[0].registered
         text = part.text
         assert "Half" in part.summary
         shown = [part.summary, *text.about.split("\n"), text.options[0].help, text.options[0].default_text]
@@ -314,4 +314,4 @@ def test_a_default_that_cannot_be_printed_makes_the_plugin_a_broken_one(site):
     install(site, "good", odd + GOOD.replace("k: int = 2", "k: Odd = Odd()"))
     catalogue, _ = read(site)
     assert [plugin.problem for plugin in catalogue.plugins] == ["RuntimeError: no text"]
-    assert catalogue.offers == []
+    assert catalogue.registered == []

@@ -8,7 +8,7 @@ from PIL import Image
 
 from mixzoo.interpolate import draw_interpolations
 from mixzoo.pictures.grid import channels_note, to_pixels
-from mixzoo.plugins import Offer
+from mixzoo.plugins import RegisteredPart
 from mixzoo.run import start
 from mixzoo.training.logs import Show
 from toys import TOY_PLUGIN, ToyData, toy_config, toy_zoo
@@ -37,7 +37,7 @@ class Notes(Show):
 
 def zoo_with_channels():
     zoo = toy_zoo()
-    zoo.offers.append(Offer("dataset", "spectral", TOY_PLUGIN, Spectral))
+    zoo.registered.append(RegisteredPart("dataset", "spectral", TOY_PLUGIN, Spectral))
     return zoo
 
 

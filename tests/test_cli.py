@@ -12,7 +12,7 @@ import torch
 from annotated_types import Ge, Le
 
 from mixzoo import LinearMixer, Mixer, Part
-from mixzoo.plugins import Offer, load_zoo
+from mixzoo.plugins import RegisteredPart, load_zoo
 from toys import SMALL, TOY_PLUGIN, TOYS, toy_zoo
 
 
@@ -174,11 +174,11 @@ def test_show_gives_the_equation_and_every_option(mixzoo):
 
 
 def test_every_part_can_be_shown(mixzoo):
-    for offer in load_zoo().offers:
-        code, out, _ = mixzoo("show", offer.kind, offer.name)
+    for entry in load_zoo().registered:
+        code, out, _ = mixzoo("show", entry.kind, entry.name)
         assert code == 0
-        assert offer.summary in out
-        json.loads(mixzoo("show", offer.kind, offer.name, "--json")[1])
+        assert entry.summary in out
+        json.loads(mixzoo("show", entry.kind, entry.name, "--json")[1])
 
 
 def test_show_tells_a_part_as_an_option_by_its_kind_and_its_default_by_its_spec(mixzoo, monkeypatch):
@@ -189,7 +189,7 @@ def test_show_tells_a_part_as_an_option_by_its_kind_and_its_default_by_its_spec(
         a: Annotated[Part[Mixer], "the usual"] = field(default=load_zoo().part("mixer", "bernoulli", {"p": 0.5}))
 
     zoo = toy_zoo()
-    zoo.offers.append(Offer("mixer", "usual", TOY_PLUGIN, Usual))
+    zoo.registered.append(RegisteredPart("mixer", "usual", TOY_PLUGIN, Usual))
     monkeypatch.setattr("mixzoo.plugins.load_zoo", lambda: zoo)
     spec = "bernoulli:k=2,p=0.5,share=example"
     assert f"  a={spec}  mixer\n      the usual" in mixzoo("show", "mixer", "usual")[1]
@@ -275,7 +275,7 @@ def test_a_mixer_that_does_not_take_three_sources_has_a_row_with_those_it_takes(
 
     trained(mixzoo)
     zoo = toy_zoo()
-    zoo.offers.append(Offer("mixer", "pair", TOY_PLUGIN, Pair))
+    zoo.registered.append(RegisteredPart("mixer", "pair", TOY_PLUGIN, Pair))
     assert _every_mixer(zoo, open_run(zoo, Path("run"), "cpu"))[0]["pair"].k == 2
 
 

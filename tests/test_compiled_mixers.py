@@ -14,7 +14,7 @@ SPECS = [
 ]
 CODE = """
 import sys, torch
-from mixzoo import CodeShape, Setting
+from mixzoo import CodeShape, BuildContext
 from mixzoo.draws import rng_for
 from mixzoo.plugins import load_zoo
 from mixzoo.training.build import built
@@ -25,7 +25,7 @@ zoo = load_zoo()
 for spec in specs:
     for latent in latents:
         torch._dynamo.reset()
-        mixer = built(zoo.recipe("mixer", spec), "mixer", spec, Setting((1, 8, 8), 5, latent), 0)
+        mixer = built(zoo.recipe("mixer", spec), "mixer", spec, BuildContext((1, 8, 8), 5, latent), 0)
         rng = torch.Generator().manual_seed(1)
         h = torch.randn(mixer.k, 4, *latent, generator=rng, requires_grad=True)
         labels = torch.randint(5, (mixer.k, 4), generator=rng)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mixzoo import CodeShape, Mixed, Setting
+from mixzoo import BuildContext, CodeShape, Mixed
 from mixzoo.config import resolve
 from mixzoo.draws import rng_for
 from mixzoo.errors import ConfigError, Interrupted
@@ -33,7 +33,7 @@ N = 100_000
 
 def mixer_of(spec, latent=LATENT, seed=0):
     recipe = ZOO.recipe("mixer", spec)
-    return built(recipe, "mixer", spec.partition(":")[0], Setting((1, 8, 8), CLASSES, latent), seed)
+    return built(recipe, "mixer", spec.partition(":")[0], BuildContext((1, 8, 8), CLASSES, latent), seed)
 
 
 def sources(mixer, batch, latent=LATENT, dtype=torch.float32):
@@ -150,7 +150,7 @@ def test_a_gradient_that_is_nan_in_the_mixer_not_chosen_stays_out():
     from mixzoo_mixers.composite import ForEachExample
 
     parts = {"a": mixer_of("mixup"), "b": Singular()}
-    mixer = ForEachExample(parts, lambda progress: (0.5, 0.5), {}, Setting((1, 8, 8), CLASSES, LATENT))
+    mixer = ForEachExample(parts, lambda progress: (0.5, 0.5), {}, BuildContext((1, 8, 8), CLASSES, LATENT))
     h = torch.ones(2, 16, *LATENT, requires_grad=True)
     draw = mixer.draw(CodeShape(16, LATENT), rng_for(0, "mix"))
     (found,) = torch.autograd.grad(mixer(h, draw).h.sum(), h)
@@ -247,18 +247,18 @@ def test_a_composite_needs_a_map_where_one_of_its_mixers_does():
     class Patches(Singular):
         needs_map = True
 
-    setting = Setting((1, 8, 8), CLASSES, LATENT)
-    assert needs_map(Chained(mixer_of("mixup"), Patches(), {}, setting))
+    context = BuildContext((1, 8, 8), CLASSES, LATENT)
+    assert needs_map(Chained(mixer_of("mixup"), Patches(), {}, context))
     assert not needs_map(mixer_of("chain:a=mixup,b=mixup"))
 
 
 def test_a_composite_leaves_out_what_its_mixers_leave_out_and_says_whose_reason_it_is():
     recipe = ZOO.recipe("mixer", "one_of:a=mixup,b=(chain:a=label,b=mixup)")
-    reasons = recipe.checks_left_out
+    reasons = recipe.skipped_checks
     assert reasons["labels_do_not_matter"] == "b leaves it out: a leaves it out: it mixes by them"
     assert "mean_share_is_one_over_k" in reasons
-    assert ZOO.recipe("mixer", "one_of:a=mixup,b=bernoulli").checks_left_out == {}
-    assert mixer_of("chain:a=label,b=mixup").checks_left_out == recipe.b.recipe.checks_left_out
+    assert ZOO.recipe("mixer", "one_of:a=mixup,b=bernoulli").skipped_checks == {}
+    assert mixer_of("chain:a=label,b=mixup").skipped_checks == recipe.b.recipe.skipped_checks
 
 
 @pytest.mark.parametrize("spec", SPECS)
@@ -347,4 +347,4 @@ def test_a_run_with_a_composite_resumes_bit_for_bit(spec, tmp_path, monkeypatch)
 def test_a_part_that_cannot_be_built_for_the_data_is_named_with_the_reason():
     recipe = ZOO.recipe("mixer", "one_of:a=mixup,b=(chain:a=mixup,b=label)")
     with pytest.raises(ConfigError, match=r"^mixer 'one_of': chain: label: it mixes by label, and the data have none"):
-        built(recipe, "mixer", "one_of", Setting((1, 8, 8), 0, LATENT), 0)
+        built(recipe, "mixer", "one_of", BuildContext((1, 8, 8), 0, LATENT), 0)

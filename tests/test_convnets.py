@@ -5,19 +5,19 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from mixzoo import Setting
+from mixzoo import BuildContext
 from mixzoo_convnets import autoencoder, discriminator
 from mixzoo_convnets.stack import Stack
 
-GREY = Setting(image_shape=(1, 32, 32), classes=10)
+GREY = BuildContext(image_shape=(1, 32, 32), classes=10)
 
 
 def networks(image_shape=(1, 32, 32), preset="AMR", autoencoder_options=None, discriminator_options=None):
     torch.manual_seed(0)
-    setting = Setting(image_shape, classes=10)
-    nets = getattr(autoencoder, preset)(**(autoencoder_options or {})).build(setting)
-    setting = Setting(image_shape, 10, nets.latent_shape)
-    return nets, getattr(discriminator, preset)(**(discriminator_options or {})).build(setting)
+    context = BuildContext(image_shape, classes=10)
+    nets = getattr(autoencoder, preset)(**(autoencoder_options or {})).build(context)
+    context = BuildContext(image_shape, 10, nets.latent_shape)
+    return nets, getattr(discriminator, preset)(**(discriminator_options or {})).build(context)
 
 
 def parameters(module):

@@ -126,8 +126,8 @@ def test_the_example_of_manifold_mixup_learns(mixer):
 
 def test_the_readme_lists_every_part_on_offer():
     table = README[README.index("`mixzoo list ...`") :]
-    for offer in load_zoo().offers:
-        assert f"`{offer.name}`" in table, offer.name
+    for entry in load_zoo().registered:
+        assert f"`{entry.name}`" in table, entry.name
 
 
 def test_the_readme_lists_every_exit_code():

@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from mixzoo import Setting
+from mixzoo import BuildContext
 from mixzoo_convnets.dsprites import DSprites, DSpritesDiscriminator
 
-SPRITES = Setting(image_shape=(1, 64, 64), classes=3)
+SPRITES = BuildContext(image_shape=(1, 64, 64), classes=3)
 
 
-def built(recipe, setting=SPRITES):
+def built(recipe, context=SPRITES):
     torch.manual_seed(0)
-    return recipe.build(setting)
+    return recipe.build(context)
 
 
 def parameters(module):
@@ -79,7 +79,7 @@ def test_every_layer_of_the_discriminator_is_under_spectral_norm(iterations, bou
 @pytest.mark.parametrize("recipe", [DSprites(), DSpritesDiscriminator()])
 def test_sides_that_are_no_multiples_of_sixteen_are_refused(recipe):
     with pytest.raises(ValueError, match="28x40 cannot be halved 4 times: both sides must be multiples of 16"):
-        built(recipe, Setting((1, 28, 40), 10))
+        built(recipe, BuildContext((1, 28, 40), 10))
 
 
 def test_the_authors_vae_has_as_many_weights_and_a_posterior_whose_mean_is_the_code():

@@ -5,14 +5,14 @@ from math import exp, log
 import pytest
 import torch
 
-from mixzoo import Judgement, Needs, Resynthesis, Setting
+from mixzoo import BuildContext, Judgement, Needs, Resynthesis
 from mixzoo.plugins import load_zoo
 from mixzoo.protocols import Mixed
 from mixzoo.training.gradients import judge, own_gradients
 from toys import ToyAutoEncoder, ToyDiscriminator
 
 LOG2 = log(2)
-SETTING = Setting(image_shape=(1, 1, 2), classes=2, latent_shape=(2,))
+CONTEXT = BuildContext(image_shape=(1, 1, 2), classes=2, latent_shape=(2,))
 
 # two images of two pixels; |x_rec - x| = 0.5, 0, 1, 0.5 (mean 0.5), squares 0.25, 0, 1, 0.25 (mean 0.375)
 X = torch.tensor([[0.5, 0.0], [-1.0, 1.0]]).reshape(2, 1, 1, 2)
@@ -26,7 +26,7 @@ SHARE = torch.tensor([[[0.75], [0.1]], [[0.25], [0.9]]])
 
 def objective(spec):
     recipe = load_zoo().recipe("objective", spec)
-    return recipe.build(SETTING) if hasattr(recipe, "build") else recipe
+    return recipe.build(CONTEXT) if hasattr(recipe, "build") else recipe
 
 
 def forward_pass(share=SHARE):

@@ -8,12 +8,12 @@ import torch
 from torch import nn
 from torch.export import Dim, export
 
-from mixzoo import Setting
+from mixzoo import BuildContext
 from mixzoo.plugins import load_zoo
 from mixzoo_convnets import stack
 
 ZOO = load_zoo()
-GREY, SPRITES, RGB = (Setting(shape, 10) for shape in ((1, 32, 32), (1, 64, 64), (3, 32, 32)))
+GREY, SPRITES, RGB = (BuildContext(shape, 10) for shape in ((1, 32, 32), (1, 64, 64), (3, 32, 32)))
 NETWORKS = {
     "amr:depth=4": GREY,
     "amr:depth=4,scales=2": RGB,
@@ -36,11 +36,11 @@ class Pass(nn.Module):
         return getattr(self.network, self.name)(x)
 
 
-def passes(spec, setting):
+def passes(spec, context):
     """Encoder and decoder, each with a batch of five that goes in."""
     torch.manual_seed(0)
-    network = ZOO.recipe("autoencoder", spec).build(setting).eval()
-    x = torch.rand(5, *setting.image_shape) * 2 - 1
+    network = ZOO.recipe("autoencoder", spec).build(context).eval()
+    x = torch.rand(5, *context.image_shape) * 2 - 1
     return [(Pass(network, "encode"), x), (Pass(network, "decode"), torch.randn(5, *network.latent_shape))]
 
 
@@ -58,11 +58,11 @@ def test_an_exported_network_takes_any_batch_size(spec):
         alike(program.module(), network, x)
 
 
-@pytest.mark.parametrize(("spec", "setting"), [("amr:depth=4", GREY), ("dsprites:width=4,hidden=8", SPRITES)])
-def test_an_exported_discriminator_takes_any_batch_size(spec, setting):
+@pytest.mark.parametrize(("spec", "context"), [("amr:depth=4", GREY), ("dsprites:width=4,hidden=8", SPRITES)])
+def test_an_exported_discriminator_takes_any_batch_size(spec, context):
     torch.manual_seed(0)
-    network = ZOO.recipe("discriminator", spec).build(replace(setting, latent_shape=(2, 4, 4))).eval()
-    x = torch.rand(5, *setting.image_shape) * 2 - 1
+    network = ZOO.recipe("discriminator", spec).build(replace(context, latent_shape=(2, 4, 4))).eval()
+    x = torch.rand(5, *context.image_shape) * 2 - 1
     program = export(network, (x,), dynamic_shapes=({0: Dim("batch", min=1)},)).module()
     alike(lambda given: program(given)[0], lambda given: network(given)[0], x)
 

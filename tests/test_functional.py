@@ -119,13 +119,13 @@ def test_a_mixer_of_positions_refuses_codes_that_are_no_maps_and_names_those_tha
 
 def test_the_part_inside_that_needs_a_map_is_named():
     from mixzoo.plugins import load_zoo
-    from mixzoo.training.build import refuse_vector_codes
+    from mixzoo.training.build import check_takes_codes
 
     spec = "one_of:a=(dirichlet:k=3),b=(chain:a=mixup,b=cutmix)"
     mixer = mixzoo.create("mixer", spec, latent_shape=(10,))
     zoo = load_zoo()
     with pytest.raises(ConfigError, match="mixer 'one_of' holds 'cutmix', which mixes positions"):
-        refuse_vector_codes(zoo, "one_of", mixer, (10,), zoo.recipe("mixer", spec))
+        check_takes_codes(zoo, "one_of", mixer, (10,), zoo.recipe("mixer", spec))
 
 
 def test_a_kind_that_there_is_not_names_the_nearest():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mixzoo import CodeShape, Judgement, Needs, Resynthesis, Setting
+from mixzoo import BuildContext, CodeShape, Judgement, Needs, Resynthesis
 from mixzoo.errors import ConfigError
 from mixzoo.plugins import load_zoo
 from mixzoo.protocols import Mixed
@@ -146,7 +146,7 @@ def test_equal_codes_have_finite_distances_and_gradients():
 
 def discriminator(spec):
     torch.manual_seed(0)
-    return load_zoo().recipe("discriminator", spec).build(Setting((1, 16, 16), 3, (2, 4, 4)))
+    return load_zoo().recipe("discriminator", spec).build(BuildContext((1, 16, 16), 3, (2, 4, 4)))
 
 
 def test_realness_is_the_bias_less_the_error_of_the_redrawn_image():

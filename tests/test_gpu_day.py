@@ -26,7 +26,7 @@ BY_NAME = {row.name: row for row in ROWS}
 def test_every_objective_and_every_mixer_is_in_a_row():
     zoo = gpu_day_rows.ZOO
     for kind, specs in (("objective", gpu_day_rows.OBJECTIVES), ("mixer", gpu_day_rows.MIXERS)):
-        assert {parse_spec(spec).name for spec in specs} == {offer.name for offer in zoo.of_kind(kind)}
+        assert {parse_spec(spec).name for spec in specs} == {entry.name for entry in zoo.of_kind(kind)}
 
 
 def test_readmes_first_command_is_the_one_that_trains():

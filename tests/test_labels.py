@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mixzoo import FinishedRun, Setting, Split
+from mixzoo import BuildContext, FinishedRun, Split
 from mixzoo.data.batches import to_images
 from mixzoo.errors import ConfigError
 from mixzoo.evaluation.probe import accuracy, build_probe, probe_loss, tells
@@ -33,22 +33,22 @@ def trained(home, dataset, show_for=None, **flags):
     return start(zoo, toy_config(zoo, flags={"dataset": dataset} | flags), home, show_for)
 
 
-def test_a_setting_knows_the_width_of_a_label():
+def test_a_build_context_knows_the_width_of_a_label():
     data = ToyTagged().load(0)
-    assert data.setting((2, 4, 4)) == Setting((1, 8, 8), classes=0, latent_shape=(2, 4, 4), attributes=2)
-    assert data.setting().label_width == 2
-    assert Setting((1, 8, 8), classes=3).label_width == 3
+    assert data.build_context((2, 4, 4)) == BuildContext((1, 8, 8), classes=0, latent_shape=(2, 4, 4), attributes=2)
+    assert data.build_context().label_width == 2
+    assert BuildContext((1, 8, 8), classes=3).label_width == 3
 
 
 @pytest.mark.parametrize(
     ("classes", "attributes", "something"), [(0, 0, False), (1, 0, False), (2, 0, True), (0, 1, True)]
 )
 def test_a_probe_is_for_what_can_be_told_apart(classes, attributes, something):
-    assert tells(Setting((1, 8, 8), classes, (3,), attributes)) == something
+    assert tells(BuildContext((1, 8, 8), classes, (3,), attributes)) == something
 
 
 def test_the_probe_of_attributes_is_a_cross_entropy_each_and_its_accuracy_their_mean():
-    probe = build_probe(Setting((1, 1, 1), classes=0, latent_shape=(2,), attributes=2))
+    probe = build_probe(BuildContext((1, 1, 1), classes=0, latent_shape=(2,), attributes=2))
     with torch.no_grad():
         probe.weight.copy_(torch.eye(2))
         probe.bias.zero_()

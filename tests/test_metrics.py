@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mixzoo import FinishedRun, Setting, Split
+from mixzoo import BuildContext, FinishedRun, Split
 from mixzoo.data.batches import to_images
 from mixzoo.evaluation.probe import ProbeRecord, accuracy, build_probe, probe_loss
 from mixzoo.plugins import load_zoo
@@ -56,7 +56,7 @@ def test_images_are_scaled_in_the_authors_order():
 
 
 def test_the_probe_reads_off_the_class_and_passes_no_gradient_on():
-    probe = build_probe(Setting((1, 8, 8), classes=3, latent_shape=(3,)))
+    probe = build_probe(BuildContext((1, 8, 8), classes=3, latent_shape=(3,)))
     with torch.no_grad():
         probe.weight.copy_(torch.eye(3))
         probe.bias.zero_()
@@ -70,7 +70,7 @@ def test_the_probe_reads_off_the_class_and_passes_no_gradient_on():
 def test_accuracy_is_over_images_and_not_over_batches(monkeypatch):
     """The authors' mean of batch means counts the images of a short last batch more."""
     monkeypatch.setattr("mixzoo.evaluation.codes.EVALUATION_BATCH", 5)
-    probe = build_probe(Setting((1, 8, 8), classes=3, latent_shape=(3,)))
+    probe = build_probe(BuildContext((1, 8, 8), classes=3, latent_shape=(3,)))
     with torch.no_grad():
         probe.weight.zero_()
         probe.bias.copy_(torch.tensor([1.0, 0.0, 0.0]))

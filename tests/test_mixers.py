@@ -39,7 +39,7 @@ SHAPES = [CodeShape(b, latent) for b in (1, 2, 5) for latent in ((6,), (3, 2, 4)
 
 def cases(without="", shapes=SHAPES):
     """Pairs of a mixer and a shape that it takes; not those that leave out the check called `without`."""
-    mixers = [mixer for mixer in MIXERS.values() if without not in getattr(mixer, "checks_left_out", {})]
+    mixers = [mixer for mixer in MIXERS.values() if without not in getattr(mixer, "skipped_checks", {})]
     pairs = [(mixer, shape) for mixer in mixers for shape in shapes if shape.is_map or not needs_map(mixer)]
     return st.sampled_from(pairs)
 

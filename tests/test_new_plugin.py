@@ -59,7 +59,7 @@ def test_each_kind_trains_as_it_is(written, tmp_path, monkeypatch, kind):
     zoo = toy_zoo()
     add_plugin(zoo, Plugin(name, "mixzoo-new", "1"), lambda: import_module(f"mixzoo_{name}.plugin"))
     assert zoo.plugins[-1].problem == ""
-    assert zoo.offer(kind, name).summary
+    assert zoo.find(kind, name).summary
     assert all(option.help for option in zoo.options(kind, name))
     spec = f"{name}:images=50,side=8" if kind == "dataset" else name
     result = start(zoo, toy_config(zoo, flags={kind: spec}, steps=2), tmp_path / "run")

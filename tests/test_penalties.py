@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mixzoo import Scores, Setting
+from mixzoo import BuildContext, Scores
 from mixzoo.plugins import load_zoo
 from mixzoo.run import start
 from mixzoo.training.step import train_step
@@ -62,8 +62,8 @@ def test_it_is_the_mean_over_images_of_each_ones_own_slope():
 def test_its_gradient_is_that_of_finite_differences(spec):
     """Through D's own derivative: a second derivative, by the weights, of what D says."""
     torch.manual_seed(5)
-    setting = Setting((1, 8, 8), 3, (2, 4, 4))
-    D = ToyDiscriminator(1) if spec == "toy" else load_zoo().recipe("discriminator", spec).build(setting)
+    context = BuildContext((1, 8, 8), 3, (2, 4, 4))
+    D = ToyDiscriminator(1) if spec == "toy" else load_zoo().recipe("discriminator", spec).build(context)
     D = D.double().eval()  # spectral norm's iterations would go on in training
     x = torch.rand(3, 1, 8, 8, dtype=torch.float64) * 2 - 1
     parameters = [p for p in D.parameters() if p.requires_grad and p.ndim > 0]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mixzoo import Setting, Split
+from mixzoo import BuildContext, Split
 from mixzoo.errors import StorageError
 from mixzoo.pictures import catalogue, conditioned
 from mixzoo.pictures.conditioned import aims_at_labels, conditioned_strips, differing
@@ -109,7 +109,7 @@ def test_a_picture_that_cannot_be_written_is_a_storage_error(tmp_path):
 
 
 def test_drawing_leaves_a_network_in_the_mode_it_was_in():
-    net = ZOO.recipe("autoencoder", "amr:scales=2").build(Setting((1, 8, 8), 3))
+    net = ZOO.recipe("autoencoder", "amr:scales=2").build(BuildContext((1, 8, 8), 3))
     net.train()
     mix_rows(net, ZOO.recipe("mixer", "mixup"), DATA.test, "cpu")
     assert net.training
@@ -141,14 +141,14 @@ def test_a_leg_has_two_ends():
 @pytest.mark.parametrize(("data", "mixer", "aims"), [(ToyTagged(), "label", True), (ToyTagged(), "mixup", False)])
 def test_a_mixer_that_aims_at_labels_is_known(data, mixer, aims):
     loaded = data.load(0)
-    built_mixer = built(load_zoo().recipe("mixer", mixer), "mixer", mixer, loaded.setting((2, 4, 4)), 0)
+    built_mixer = built(load_zoo().recipe("mixer", mixer), "mixer", mixer, loaded.build_context((2, 4, 4)), 0)
     assert aims_at_labels(built_mixer, loaded, (2, 4, 4), "cpu") == aims
     assert not aims_at_labels(built_mixer, ToyUnlabelled().load(0), (2, 4, 4), "cpu")
 
 
 def test_conditioned_strips_mark_what_was_asked_for_under_each_column():
     data = ToyTagged().load(0)
-    mixer = built(load_zoo().recipe("mixer", "label"), "mixer", "label", data.setting((2, 4, 4)), 0)
+    mixer = built(load_zoo().recipe("mixer", "label"), "mixer", "label", data.build_context((2, 4, 4)), 0)
     pairs = differing(data.test, 2, 3)
     assert len(pairs) == 3
     y = data.test.labels

@@ -118,7 +118,7 @@ def test_a_broken_plugin_is_left_out_and_named_and_the_others_work(zoo_of, kind)
     assert broken.problem.isprintable()
     assert len(broken.problem) < 1000
     assert good.problem == ""
-    assert [offer.plugin for offer in zoo.offers] == [good]
+    assert [entry.plugin for entry in zoo.registered] == [good]
     assert zoo.recipe("mixer", "halves").k == 2
 
 
@@ -133,7 +133,7 @@ def test_two_claimants_of_a_name_are_refused_by_it_and_reached_in_full(zoo_of):
         ConfigError, match="'halves' is offered by 2 plugins; say which: acme-one/halves, acme-two/halves"
     ):
         zoo.recipe("mixer", "halves")
-    assert zoo.offer("mixer", "acme-two/halves").plugin.distribution == "acme-two"
+    assert zoo.find("mixer", "acme-two/halves").plugin.distribution == "acme-two"
     assert zoo.recipe("mixer", "acme-one/halves:k=3").k == 3
 
 
@@ -162,13 +162,13 @@ def test_first_party_parts_come_through_the_hooks_of_the_distribution():
 
 @pytest.mark.parametrize("kind", ["autoencoder", "discriminator", "mixer", "objective", "dataset", "metric"])
 def test_every_first_party_part_is_documented(kind):
-    offers = [offer for offer in load_zoo().of_kind(kind) if offer.plugin.distribution == "mixzoo"]
-    assert offers
-    for offer in offers:
-        assert offer.summary.endswith("."), offer.name
-        assert not offer.summary.startswith(f"{offer.recipe.__name__}("), offer.name  # dataclass's own docstring
-        for option in load_zoo().options(kind, offer.name):
-            assert option.help, (offer.name, option.name)
+    entries = [entry for entry in load_zoo().of_kind(kind) if entry.plugin.distribution == "mixzoo"]
+    assert entries
+    for entry in entries:
+        assert entry.summary.endswith("."), entry.name
+        assert not entry.summary.startswith(f"{entry.recipe.__name__}("), entry.name  # dataclass's own docstring
+        for option in load_zoo().options(kind, entry.name):
+            assert option.help, (entry.name, option.name)
 
 
 def test_canonical_specs_show_every_option():
@@ -176,9 +176,9 @@ def test_canonical_specs_show_every_option():
     assert zoo.canonical("mixer", "dirichlet:k=4") == "dirichlet:alpha=1.0,k=4"
     assert zoo.canonical("objective", "amr:lam=5") == "amr:beta=0.0,dropout=0.0,gan=js,lam=5.0,r1=0.0,recon=l1"
     assert zoo.canonical("dataset", "mnist") == "mnist:download=false,root=data"
-    for offer in zoo.of_kind("mixer"):
-        needed = [f"{option.name}=mixup" for option in zoo.options("mixer", offer.name) if option.required]
-        spec = f"{offer.name}:{','.join(needed)}" if needed else offer.name
+    for entry in zoo.of_kind("mixer"):
+        needed = [f"{option.name}=mixup" for option in zoo.options("mixer", entry.name) if option.required]
+        spec = f"{entry.name}:{','.join(needed)}" if needed else entry.name
         full = zoo.canonical("mixer", spec)
         assert zoo.recipe("mixer", full) == zoo.recipe("mixer", spec)
         assert zoo.canonical("mixer", full) == full
@@ -192,7 +192,7 @@ def test_a_module_without_a_marked_hook_is_left_out_as_offering_nothing(zoo_of, 
     zoo = zoo_of(
         bare=source.replace("import LinearMixer, hookspec", "import LinearMixer; from mixzoo.hookspecs import hookspec")
     )
-    assert zoo.offers == []
+    assert zoo.registered == []
     assert zoo.plugins[0].problem == "it offers nothing: is @hookimpl missing above its hook?"
 
 
@@ -217,12 +217,12 @@ def test_a_full_name_of_another_distribution_is_not_on_offer(zoo_of):
     with pytest.raises(ConfigError, match=r"'acme/halves' is not on offer \(halves\)\. Did you mean 'halves'\?$"):
         zoo.recipe("mixer", "acme/halves")
     with pytest.raises(ConfigError, match=r"^objective: 'halves' is not on offer \(none\)\.$"):
-        zoo.offer("objective", "halves")
+        zoo.find("objective", "halves")
 
 
 def test_each_zoo_is_its_own():
     zoo = load_zoo()
-    zoo.offers.clear()
+    zoo.registered.clear()
     zoo.plugins.clear()
     assert load_zoo().recipe("mixer", "mixup").k == 2
 

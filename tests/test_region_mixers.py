@@ -48,7 +48,7 @@ def test_vector_codes_are_refused_by_name(name):
 
 
 def test_just_the_mixers_of_positions_say_that_they_need_a_map():
-    assert sorted(offer.name for offer in ZOO.of_kind("mixer") if needs_map(offer.recipe)) == sorted(NAMES)
+    assert sorted(entry.name for entry in ZOO.of_kind("mixer") if needs_map(entry.recipe)) == sorted(NAMES)
 
 
 @pytest.mark.parametrize("spec", [*REGIONS, "spatial", "grid:cells=64", "dropblock:block=32", "fmix:decay=100"])

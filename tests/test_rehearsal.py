@@ -12,7 +12,7 @@ from torch import nn
 from mixzoo import Dataset, Mixed, Needs, PluginError, Scores, Split
 from mixzoo.errors import ConfigError
 from mixzoo.mixing import LinearMixer
-from mixzoo.plugins import Offer, Plugin
+from mixzoo.plugins import Plugin, RegisteredPart
 from mixzoo.run import start
 from mixzoo.training.build import build_players
 from mixzoo.training.logs import Show
@@ -40,7 +40,7 @@ def network(base, **methods):
     """A recipe of a network of the toys with some methods replaced."""
     made = type("Network", (base,), methods)
     return part(
-        build=lambda self, setting: made(*[setting.image_shape[0], 0.0][: 2 if issubclass(base, ToyAutoEncoder) else 1])
+        build=lambda self, context: made(*[context.image_shape[0], 0.0][: 2 if issubclass(base, ToyAutoEncoder) else 1])
     )
 
 
@@ -83,7 +83,7 @@ BROKEN = [
     ("mixer", mixer(draw_at=lambda self, shape, rng: 1), r"draw_at raised .*expected draw_at\(shape, rng, progress\)"),
     ("mixer", mixer(k="2"), "k is '2'; expected k: an int of at least 2"),
     ("mixer", mixer(k=1), "k is 1; expected k: an int of at least 2"),
-    ("mixer", part(build=lambda self: None), r"build raised TypeError.*expected build\(setting\) -> a mixer"),
+    ("mixer", part(build=lambda self: None), r"build raised TypeError.*expected build\(context\) -> a mixer"),
     # auto-encoders
     (
         "autoencoder",
@@ -109,7 +109,7 @@ BROKEN = [
         part(build=lambda self, s: part(latent_shape=(1,), encode=0, decode=0, parameters=list)()),
         "no torch.nn.Module",
     ),
-    ("autoencoder", part(build=lambda self, setting: setting["channels"]), "build raised TypeError.* expected build"),
+    ("autoencoder", part(build=lambda self, context: context["channels"]), "build raised TypeError.* expected build"),
     # discriminators
     ("discriminator", network(ToyDiscriminator, forward=lambda self, x: self.net(x)), "which is no mixzoo.Scores"),
     ("discriminator", network(ToyDiscriminator, forward=lambda self, x: Scores(self.net(x))), r"realness of __call__ "),
@@ -160,7 +160,7 @@ def unchecked(monkeypatch):
 
 def run_of(kind, recipe, directory, **more):
     zoo = toy_zoo()
-    zoo.offers.append(Offer(kind, "broken", ACME, recipe))
+    zoo.registered.append(RegisteredPart(kind, "broken", ACME, recipe))
     flags = {kind: "broken"} | ({"mixer": "mixup"} if kind != "mixer" else {})
     return start(zoo, toy_config(zoo, flags=flags, **more), directory)
 
@@ -238,7 +238,7 @@ METRICS = [
 @pytest.mark.parametrize(("metric", "words"), METRICS)
 def test_a_metric_that_breaks_its_contract_leaves_the_training_and_says_how_to_go_on(tmp_path, metric, words):
     zoo = toy_zoo()
-    zoo.offers.append(Offer("metric", "broken", ACME, metric))
+    zoo.registered.append(RegisteredPart("metric", "broken", ACME, metric))
     config = replace(toy_config(zoo, steps=2), metrics=(("broken", metric()),))
     with pytest.raises(PluginError, match=f"^metric 'broken': .*{words}") as raised:
         start(zoo, config, tmp_path / "run")
@@ -254,8 +254,8 @@ def test_a_metric_that_breaks_its_contract_leaves_the_training_and_says_how_to_g
         (part(__call__=lambda self: {}), r"cannot be called with a run alone: too many positional"),
         (part(), "it cannot be called; expected __call__"),
         (
-            part(__call__=lambda self, run: {}, refuse=lambda self: None),
-            r"refuse raised TypeError.*expected refuse\(dat",
+            part(__call__=lambda self, run: {}, check_data=lambda self: None),
+            r"check_data raised TypeError.*expected check_data\(dat",
         ),
     ],
 )
@@ -295,9 +295,9 @@ def test_what_a_part_may_break_with_any_batch_is_no_fault_of_a_batch_of_one(tmp_
 def notes_of(recipe, data=None, directory=None):
     """The notes of a run's beginning."""
     zoo = toy_zoo()
-    zoo.offers.append(Offer("autoencoder", "net", ACME, recipe))
+    zoo.registered.append(RegisteredPart("autoencoder", "net", ACME, recipe))
     if data:
-        zoo.offers.append(Offer("dataset", "own", ACME, data))
+        zoo.registered.append(RegisteredPart("dataset", "own", ACME, data))
     lines = []
 
     class Notes(Show):
@@ -371,8 +371,8 @@ def test_a_part_that_needs_more_images_than_two_is_tried_on_the_whole_batch(tmp_
     assert run_of("autoencoder", network(ToyAutoEncoder, encode=f_of(of_four)), tmp_path / "run", steps=1).steps == 1
 
 
-def lazy(self, setting):
-    network = ToyAutoEncoder(setting.image_shape[0], 0.0)
+def lazy(self, context):
+    network = ToyAutoEncoder(context.image_shape[0], 0.0)
     network.f = nn.LazyConv2d(2, 3, stride=2, padding=1)
     return network
 
@@ -399,7 +399,7 @@ class Closed(ToyAutoEncoder):
 
 def test_a_rehearsal_leaves_the_buffers_of_a_closure_as_they_were():
     zoo = toy_zoo()
-    zoo.offers.append(Offer("autoencoder", "closed", ACME, network(Closed)))
+    zoo.registered.append(RegisteredPart("autoencoder", "closed", ACME, network(Closed)))
     config = toy_config(zoo, flags={"autoencoder": "closed"})
     data = config.parts["dataset"].load(0)
     players = build_players(zoo, config, data, CPU)

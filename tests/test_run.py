@@ -24,7 +24,7 @@ from mixzoo.errors import (
     PluginError,
     StorageError,
 )
-from mixzoo.plugins import Offer
+from mixzoo.plugins import RegisteredPart
 from mixzoo.run import open_run, resume, start
 from mixzoo.storage import write_text
 from mixzoo.training.checkpoint import saved
@@ -100,8 +100,8 @@ def test_a_run_stopped_at_any_step_and_resumed_equals_an_uninterrupted_one(tmp_p
 class Fixed(ToyNet):
     """The toy networks with a batch norm that learns nothing from batches."""
 
-    def build(self, setting):
-        network = super().build(setting)
+    def build(self, context):
+        network = super().build(context)
         network.f.append(torch.nn.BatchNorm2d(2).eval())
         return network
 
@@ -111,7 +111,7 @@ def test_a_network_with_a_fixed_norm_stopped_and_resumed_equals_an_uninterrupted
     """The run is stopped after an evaluation, which leaves the norm fixed."""
     for name, stop in (("whole", None), ("stopped", 5)):
         zoo = toy_zoo()
-        zoo.offers.append(Offer("autoencoder", "fixed", TOY_PLUGIN, Fixed))
+        zoo.registered.append(RegisteredPart("autoencoder", "fixed", TOY_PLUGIN, Fixed))
         config = toy_config(zoo, flags={"autoencoder": "fixed"}, log_every=1)
         with pytest.raises(Interrupted) if stop else contextlib.nullcontext():
             start(zoo, config, tmp_path / name, lambda *_, stop=stop: StopAt(stop))
@@ -198,7 +198,7 @@ def test_a_signal_outside_the_loop_ends_in_an_interrupted_run_that_goes_on_to_th
     tmp_path, monkeypatch, number, where
 ):
     zoo = toy_zoo()
-    zoo.offers.append(Offer("metric", "signals", TOY_PLUGIN, Signals))
+    zoo.registered.append(RegisteredPart("metric", "signals", TOY_PLUGIN, Signals))
     config = replace(toy_config(zoo), metrics=(("signals", Signals()),))
     start(zoo, config, tmp_path / "whole")
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
@@ -481,11 +481,11 @@ def test_a_part_that_breaks_its_contract_is_named(tmp_path):
     class Half(ToyNet):
         """No decoder."""
 
-        def build(self, setting):
-            part = super().build(setting)
-            return torch.nn.Linear(1, 1) if setting else part
+        def build(self, context):
+            part = super().build(context)
+            return torch.nn.Linear(1, 1) if context else part
 
-    zoo.offers.append(Offer("autoencoder", "half", TOY_PLUGIN, Half))
+    zoo.registered.append(RegisteredPart("autoencoder", "half", TOY_PLUGIN, Half))
     with pytest.raises(
         PluginError,
         match=r"autoencoder 'half' .* is no AutoEncoder: it lacks decode, encode, latent_shape; expected decode",

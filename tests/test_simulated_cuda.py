@@ -23,7 +23,7 @@ from mixzoo.data.batches import HostSplit, on_device
 from mixzoo.data.room import device_free
 from mixzoo.directory import environment
 from mixzoo.draws import Blocks, StepDraws, draw_step, seed_for, seed_modules
-from mixzoo.plugins import Offer
+from mixzoo.plugins import RegisteredPart
 from mixzoo.protocols import Dataset
 from mixzoo.run import pick_device, start
 from mixzoo.training.build import build_players
@@ -69,7 +69,7 @@ NETWORKS = {  # that an objective needs; else the toys
 def zoo_with(**parts):
     """The toys, and parts of a test by name: mixers."""
     zoo = toy_zoo()
-    zoo.offers += [Offer("mixer", name, TOY_PLUGIN, part) for name, part in parts.items()]
+    zoo.registered += [RegisteredPart("mixer", name, TOY_PLUGIN, part) for name, part in parts.items()]
     return zoo
 
 
@@ -78,7 +78,7 @@ ZOO = zoo_with()
 
 def specs(kind: str, more: dict[str, list[str]]) -> list[str]:
     """Every registered part of the kind, by its bare name where it needs no option, and the further specs."""
-    registered = [offer.name for offer in ZOO.of_kind(kind)]
+    registered = [entry.name for entry in ZOO.of_kind(kind)]
     assert set(more) <= set(registered)
     bare = [name for name in registered if name not in ("one_of", "chain", "schedule")]
     assert set(registered) == {

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from mixzoo import Dataset, FinishedRun, Setting, Split
+from mixzoo import BuildContext, Dataset, FinishedRun, Split
 from mixzoo.config import resolve
 from mixzoo.errors import ConfigError, PluginError
 from mixzoo.evaluation.mixes import random_mixes
 from mixzoo.pictures import points, views
-from mixzoo.plugins import Offer, load_zoo
+from mixzoo.plugins import RegisteredPart, load_zoo
 from mixzoo_convnets.fully_connected import MLP, MLPDiscriminator
 from mixzoo_datasets.spiral import Spiral
 from toys import TOY_PLUGIN, toy_zoo
@@ -91,7 +91,7 @@ def test_options_out_of_range_are_refused(spec):
 
 
 def test_a_fully_connected_network_has_as_many_numbers_as_its_widths_say():
-    net = MLP(latent=3, hidden=10, layers=2).build(Setting((2, 1, 1), 0))
+    net = MLP(latent=3, hidden=10, layers=2).build(BuildContext((2, 1, 1), 0))
     one_way = (2 * 10 + 10) + (10 * 10 + 10) + (10 * 3 + 3)
     other_way = (3 * 10 + 10) + (10 * 10 + 10) + (10 * 2 + 2)
     assert sum(p.numel() for p in net.parameters()) == one_way + other_way
@@ -100,14 +100,14 @@ def test_a_fully_connected_network_has_as_many_numbers_as_its_widths_say():
 
 
 def test_without_hidden_layers_it_is_linear():
-    net = MLP(layers=0).build(Setting((1, 4, 4), 0))
+    net = MLP(layers=0).build(BuildContext((1, 4, 4), 0))
     a, b = torch.randn(2, 3, 1, 4, 4)
     torch.testing.assert_close(net.encode(a) + net.encode(b), net.encode(a + b) + net.encode(torch.zeros_like(a)))
 
 
 @pytest.mark.parametrize(("iterations", "bounded"), [(20, True), (0, False)])
 def test_spectral_norm_bounds_every_layer_of_the_discriminator(iterations, bounded):
-    judge = MLPDiscriminator(hidden=16, power_iterations=iterations).build(Setting((2, 1, 1), 0, (2,)))
+    judge = MLPDiscriminator(hidden=16, power_iterations=iterations).build(BuildContext((2, 1, 1), 0, (2,)))
     judge(torch.randn(4, 2, 1, 1))
     norms = [torch.linalg.matrix_norm(layer.weight, 2).item() for layer in judge.layers if isinstance(layer, nn.Linear)]
     assert len(norms) == 4
@@ -165,7 +165,7 @@ class Odd(Spiral):
 
 def test_defaults_that_are_no_part_of_a_run_are_the_plugins_fault():
     zoo = toy_zoo()
-    zoo.offers.append(Offer("dataset", "odd", TOY_PLUGIN, Odd))
+    zoo.registered.append(RegisteredPart("dataset", "odd", TOY_PLUGIN, Odd))
     with pytest.raises(PluginError, match="dataset 'odd': run_defaults has 'encoder', expected some of autoencoder"):
         resolve(zoo, None, {"dataset": "odd"}, {})
 
@@ -255,6 +255,6 @@ def test_the_way_between_points_goes_from_one_to_the_other():
 @pytest.mark.parametrize("channels", [1, 2, 5])
 def test_points_of_any_number_of_numbers_are_drawn(channels):
     split = Split(torch.rand(20, channels, 1, 1), torch.zeros(20, dtype=torch.int64))
-    net = MLP(latent=2).build(Setting((channels, 1, 1), 0))
+    net = MLP(latent=2).build(BuildContext((channels, 1, 1), 0))
     paper = views.mixes(net, ZOO.recipe("mixer", "mixup"), split, "cpu")
     assert paper.width == 6 + 2 * (320 + 6)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mixzoo import Setting
+from mixzoo import BuildContext
 from mixzoo_convnets import autoencoder, discriminator, stack
 from mixzoo_convnets.stack import Stack
 
@@ -46,7 +46,7 @@ def test_the_networks_take_every_form(form, monkeypatch):
     taken = []
     plain = getattr(stack, form)
     monkeypatch.setattr(stack, form, lambda *given: taken.append(form) or plain(*given))
-    nets = autoencoder.AMR().build(Setting((1, 32, 32), 10))
+    nets = autoencoder.AMR().build(BuildContext((1, 32, 32), 10))
     nets.decode(nets.encode(torch.zeros(1, 1, 32, 32)))
     assert taken
 
@@ -54,9 +54,9 @@ def test_the_networks_take_every_form(form, monkeypatch):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_networks_of_amr_are_what_their_layers_are(channels):
     torch.manual_seed(0)
-    setting = Setting((channels, 32, 32), 10)
-    nets = autoencoder.AMR(depth=4).build(setting).double()
-    D = discriminator.AMR(depth=4).build(Setting((channels, 32, 32), 10, nets.latent_shape)).double().eval()
+    context = BuildContext((channels, 32, 32), 10)
+    nets = autoencoder.AMR(depth=4).build(context).double()
+    D = discriminator.AMR(depth=4).build(BuildContext((channels, 32, 32), 10, nets.latent_shape)).double().eval()
     x = torch.randn(2, channels, 32, 32, dtype=torch.float64)
     h = torch.randn(2, *nets.latent_shape, dtype=torch.float64)
     for layers, given in ((nets.f, x), (nets.g, h), (D.layers, x)):
@@ -66,7 +66,7 @@ def test_the_networks_of_amr_are_what_their_layers_are(channels):
 
 def test_spectral_norm_takes_the_steps_that_it_takes_layer_by_layer():
     torch.manual_seed(0)
-    D = discriminator.AMR(depth=4, power_iterations=1).build(Setting((1, 32, 32), 10, (2, 4, 4))).double()
+    D = discriminator.AMR(depth=4, power_iterations=1).build(BuildContext((1, 32, 32), 10, (2, 4, 4))).double()
     twin = deepcopy(D)
     x = torch.randn(2, 1, 32, 32, dtype=torch.float64)
     for _ in range(2):

@@ -8,7 +8,7 @@ import torch
 from mixzoo import CodeShape
 from mixzoo.data.batches import on_device
 from mixzoo.draws import draw_step
-from mixzoo.plugins import Offer
+from mixzoo.plugins import RegisteredPart
 from mixzoo.protocols import Mixed
 from mixzoo.training.build import build_players
 from mixzoo.training.step import train_step
@@ -165,13 +165,13 @@ class ByLabel(torch.nn.Module):
 class ByLabelRecipe:
     """A mixer that must be built."""
 
-    def build(self, setting):
+    def build(self, context):
         return ByLabel()
 
 
 def test_a_learned_spatial_mixer_conditioned_on_labels_trains():
     zoo = toy_zoo()
-    zoo.offers.append(Offer("mixer", "by_label", TOY_PLUGIN, ByLabelRecipe))
+    zoo.registered.append(RegisteredPart("mixer", "by_label", TOY_PLUGIN, ByLabelRecipe))
     players, x, labels, draws = players_and_batch("amr", "by_label", zoo=zoo)
     before = players.mixer.weight.clone()
     train_step(players, x, labels, draws)

@@ -1,4 +1,4 @@
-"""Strangers' plugins through the command line: broken, rivals, in a file, gone before a resume; hostile run files."""
+"""Strangers' plugins through the command line: broken, of one name, a file, gone before a resume; hostile run files."""
 
 import hashlib
 import json

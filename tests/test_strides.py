@@ -16,7 +16,7 @@ from mixzoo import Dataset, Split
 from mixzoo.data import places
 from mixzoo.data.batches import DeviceSplit, to_images
 from mixzoo.evaluation.codes import batches
-from mixzoo.plugins import Offer, load_zoo
+from mixzoo.plugins import RegisteredPart, load_zoo
 from mixzoo.run import open_run, start
 from mixzoo.strides import canonical, canonical_strides, is_canonical
 from mixzoo_datasets.folder import Folder
@@ -144,7 +144,7 @@ def test_whatever_a_data_set_gives_a_run_gets_canonical_tensors(data_on):
 @pytest.mark.bit_exact
 def test_a_run_is_the_same_to_the_last_bit_however_its_images_lie(tmp_path):
     zoo = toy_zoo()
-    zoo.offers += [Offer("dataset", "strided", TOY_PLUGIN, Strided)]
+    zoo.registered += [RegisteredPart("dataset", "strided", TOY_PLUGIN, Strided)]
     for name in ("true", "false"):
         config = toy_config(zoo, flags={"dataset": f"strided:fresh={name}"}, log_every=1)
         start(zoo, config, tmp_path / name)

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from mixzoo import CodeShape, Judgement, LinearMixer, Needs, Resynthesis, Setting
+from mixzoo import BuildContext, CodeShape, Judgement, LinearMixer, Needs, Resynthesis
 from mixzoo.data.batches import labelled_images
 from mixzoo.draws import draw_step, partners, rng_for
 from mixzoo.errors import ConfigError, DataError
-from mixzoo.plugins import Offer, load_zoo
+from mixzoo.plugins import RegisteredPart, load_zoo
 from mixzoo.protocols import Mixed, Said
 from mixzoo.resynthesis import resynthesise
 from mixzoo.run import open_run, resume, start
@@ -26,8 +26,10 @@ SUPERVISED = {"mixer": "label", "objective": "amr_supervised", "discriminator": 
 
 def terms_of(spec, *, attributes, known=(True, True)):
     """Both players' terms on two examples whose scores and logits are chosen."""
-    setting = Setting((1, 1, 2), classes=0 if attributes else 2, latent_shape=(2,), attributes=2 if attributes else 0)
-    part = load_zoo().recipe("objective", spec).build(setting)
+    context = BuildContext(
+        (1, 1, 2), classes=0 if attributes else 2, latent_shape=(2,), attributes=2 if attributes else 0
+    )
+    part = load_zoo().recipe("objective", spec).build(context)
     x, known = torch.zeros(2, 1, 1, 2), torch.tensor(known)
     y, y_mix = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[0.75, 0.25], [0.5, 0.5]])
     mixed = Mixed(torch.zeros(2, 2), torch.full((2, 2, 1), 0.5))
@@ -259,7 +261,7 @@ REFUSED = [
 class Flat:
     """Codes that are vectors."""
 
-    def build(self, setting):
+    def build(self, context):
         return FlatNet()
 
 
@@ -280,7 +282,7 @@ class FlatNet(nn.Module):
 @pytest.mark.parametrize(("flags", "labelled", "words"), REFUSED)
 def test_what_does_not_fit_is_refused_in_one_line(flags, labelled, words, tmp_path):
     zoo = toy_zoo()
-    zoo.offers.append(Offer("autoencoder", "flat", TOY_PLUGIN, Flat))
+    zoo.registered.append(RegisteredPart("autoencoder", "flat", TOY_PLUGIN, Flat))
     config = toy_config(zoo, flags={"dataset": "toy_tagged"} | SUPERVISED | flags, labelled_images=labelled)
     with pytest.raises(ConfigError, match=words) as refused:
         start(zoo, config, tmp_path / "run")
@@ -387,11 +389,11 @@ def test_new_draws_leave_those_of_other_objectives_as_they_were():
 
 def test_the_head_of_a_discriminator_is_there_only_when_asked_for():
     recipe = load_zoo().recipe("discriminator", "amr")
-    setting = Setting((1, 32, 32), classes=3, latent_shape=(2, 4, 4))
+    context = BuildContext((1, 32, 32), classes=3, latent_shape=(2, 4, 4))
     torch.manual_seed(0)
-    plain = recipe.build(setting)
+    plain = recipe.build(context)
     torch.manual_seed(0)
-    headed = recipe.build(replace(setting, head=3))
+    headed = recipe.build(replace(context, head=3))
     x = torch.rand(2, 1, 32, 32)
     assert plain.eval()(x).attributes is None
     assert headed.eval()(x).attributes.shape == (2, 3)

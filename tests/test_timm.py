@@ -9,9 +9,9 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import mixzoo
-from mixzoo import Setting
+from mixzoo import BuildContext
 from mixzoo.errors import Interrupted
-from mixzoo.plugins import Offer, Plugin
+from mixzoo.plugins import Plugin, RegisteredPart
 from mixzoo.run import open_run, resume, start
 from mixzoo.testing.autoencoders import autoencoder_checks
 from mixzoo.testing.report import run_checks
@@ -30,7 +30,7 @@ SMALL = {"latent": 4, "decoder_width": 16}
 
 def network(image_shape=GREY, seed=0, restored=False, **options):
     torch.manual_seed(seed)
-    return Timm(**SMALL | options).build(Setting(image_shape, classes=10, restored=restored))
+    return Timm(**SMALL | options).build(BuildContext(image_shape, classes=10, restored=restored))
 
 
 # model, out_index: code for images of 32x32
@@ -344,7 +344,7 @@ def test_each_family_keeps_every_promise_of_an_auto_encoder(options):
     report = run_checks(recipe, "autoencoder", autoencoder_checks, effort="low")
     assert [outcome.line for outcome in report.failed] == []
     left_out = ["images_do_not_meet_in_training"] if options.get("norm") == "batch" else []
-    assert [outcome.check.name for outcome in report.left_out] == left_out
+    assert [outcome.check.name for outcome in report.skipped] == left_out
 
 
 @pytest.mark.parametrize("begun_from", ["random weights", "a file"])
@@ -379,6 +379,6 @@ def test_the_call_of_the_document_works():
 def zoo_with_timm():
     """The toys, and `timm` also where mixzoo was installed before it had one."""
     zoo = toy_zoo()
-    if not any(offer.name == "timm" for offer in zoo.offers):
-        zoo.offers.append(Offer("autoencoder", "timm", Plugin("timm", "mixzoo", mixzoo.__version__), Timm))
+    if not any(entry.name == "timm" for entry in zoo.registered):
+        zoo.registered.append(RegisteredPart("autoencoder", "timm", Plugin("timm", "mixzoo", mixzoo.__version__), Timm))
     return zoo

@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
 
-from mixzoo import Judgement, Needs, Resynthesis, Setting
+from mixzoo import BuildContext, Judgement, Needs, Resynthesis
 from mixzoo.errors import ConfigError
 from mixzoo.plugins import load_zoo
 from mixzoo.run import start
 from mixzoo_objectives.variational import bernoulli_surprise, gaussian_surprise, kl_to_standard_normal, log_probability
 from toys import toy_config, toy_zoo
 
-GREY = Setting(image_shape=(1, 16, 16), classes=3)
+GREY = BuildContext(image_shape=(1, 16, 16), classes=3)
 
 
 @pytest.fixture
@@ -123,9 +123,9 @@ def test_sigma_is_refused_where_it_has_no_meaning():
         load_zoo().recipe("objective", "vae:likelihood=bernoulli,sigma=0.1")
 
 
-def network(spec, setting=GREY):
+def network(spec, context=GREY):
     torch.manual_seed(0)
-    return load_zoo().recipe("autoencoder", spec).build(setting)
+    return load_zoo().recipe("autoencoder", spec).build(context)
 
 
 def test_the_code_is_the_mean_bit_for_bit_and_half_of_what_the_encoder_gives(rng):

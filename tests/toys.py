@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from mixzoo import Dataset, Scores, Setting, Split
+from mixzoo import BuildContext, Dataset, Scores, Split
 from mixzoo.config import RunConfig, resolve
-from mixzoo.plugins import Offer, Plugin, Zoo, load_zoo
+from mixzoo.plugins import Plugin, RegisteredPart, Zoo, load_zoo
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +65,8 @@ class ToyNet:
 
     dropout: float = 0.0
 
-    def build(self, setting: Setting) -> nn.Module:
-        return ToyAutoEncoder(setting.image_shape[0], self.dropout)
+    def build(self, context: BuildContext) -> nn.Module:
+        return ToyAutoEncoder(context.image_shape[0], self.dropout)
 
 
 class ToyAutoEncoder(nn.Module):
@@ -88,8 +88,8 @@ class ToyAutoEncoder(nn.Module):
 class ToyJudge:
     """A convolution and a mean, and a head for the label where one is asked for."""
 
-    def build(self, setting: Setting) -> nn.Module:
-        return ToyDiscriminator(setting.image_shape[0], setting.head)
+    def build(self, context: BuildContext) -> nn.Module:
+        return ToyDiscriminator(context.image_shape[0], context.head)
 
 
 class ToyDiscriminator(nn.Module):
@@ -120,7 +120,7 @@ def toy_zoo(found: Iterable[EntryPoint] | None = None) -> Zoo:
         ("discriminator", "toy_judge"): ToyJudge,
     }
     zoo.plugins.append(TOY_PLUGIN)
-    zoo.offers += [Offer(kind, name, TOY_PLUGIN, recipe) for (kind, name), recipe in toys.items()]
+    zoo.registered += [RegisteredPart(kind, name, TOY_PLUGIN, recipe) for (kind, name), recipe in toys.items()]
     return zoo
 
 

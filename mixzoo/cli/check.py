@@ -24,8 +24,8 @@ def check(
     effort: Annotated[
         str, typer.Option("--effort", help="low, normal or high: how many cases a check tries.")
     ] = "normal",
-    leave_out: Annotated[
-        list[str] | None, typer.Option("--leave-out", metavar="NAME=REASON", help="A check to leave out; repeatable.")
+    skip: Annotated[
+        list[str] | None, typer.Option("--skip", metavar="NAME=REASON", help="A check to skip, and why; repeatable.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One object: every check of every part, and counts.")] = False,
     plugin: PluginFiles = None,
@@ -41,7 +41,7 @@ def check(
     chosen, zoo = effort_named(effort), zoo_from(plugin, no_plugins)
     named = kind_named(kind) if kind else ""
     parts, unchecked = _parts(zoo, target, named)
-    reasons = _reasons(leave_out or [], len(parts))
+    reasons = _reasons(skip or [], len(parts))
     reports = [_checked(zoo, k, spec, chosen, reasons, quiet=as_json) for k, spec in parts]
     if as_json:
         typer.echo(json.dumps({**_counted(reports), "not_checked": unchecked}, indent=2, ensure_ascii=False))
@@ -49,7 +49,7 @@ def check(
         counts = _counted(reports)
         typer.echo(
             f"{len(reports)} parts: {counts['ran']} checks ran, {counts['passed']} passed, "
-            f"{counts['left_out']} left out, {counts['not_applicable']} do not apply"
+            f"{counts['skipped']} skipped, {counts['not_applicable']} do not apply"
         )
     for name, why in ({} if as_json else unchecked).items():
         typer.echo(f"not checked: {name}, {why}")
@@ -76,16 +76,16 @@ def _parts_of(zoo: "Zoo", distribution: str, kind: str) -> tuple[list[tuple[str,
     broken = [plugin for plugin in zoo.plugins if plugin.distribution == distribution and plugin.problem]
     if broken:
         raise PluginError(f"{broken[0]} failed to load: {broken[0].problem}")
-    offers = [o for o in zoo.offers if o.plugin.distribution == distribution and kind in ("", o.kind)]
-    if not offers:
+    entries = [o for o in zoo.registered if o.plugin.distribution == distribution and kind in ("", o.kind)]
+    if not entries:
         raise PluginError(f"{distribution} offers no {kind or 'part'}")
-    needed = {o: [f"{option.name}=" for option in options_of(o.recipe) if option.required] for o in offers}
+    needed = {o: [f"{option.name}=" for option in options_of(o.recipe) if option.required] for o in entries}
     unchecked = {
         f"{o.kind} {o.full_name}": f"which needs {', '.join(names)}: check it by a spec"
         for o, names in needed.items()
         if names
     }
-    return [(o.kind, o.full_name) for o in offers if not needed[o]], unchecked
+    return [(o.kind, o.full_name) for o in entries if not needed[o]], unchecked
 
 
 def _reasons(given: list[str], parts: int) -> dict[str, str]:
@@ -93,10 +93,10 @@ def _reasons(given: list[str], parts: int) -> dict[str, str]:
     for text in given:
         name, equals, reason = text.partition("=")
         if not equals:
-            raise ConfigError(f"--leave-out {shown(text)}: give NAME=REASON")
+            raise ConfigError(f"--skip {shown(text)}: give NAME=REASON")
         reasons[name] = reason
     if reasons and parts > 1:
-        raise ConfigError("--leave-out goes with one part; name it by its spec")
+        raise ConfigError("--skip goes with one part; name it by its spec")
     return reasons
 
 
@@ -112,7 +112,7 @@ def _checked(zoo: "Zoo", kind: str, spec: str, effort: "Effort", reasons: dict[s
         typer.echo(line)
 
     each = (lambda outcome: None) if quiet else lambda outcome: tell(f"  {outcome.line}")
-    report = check_part(spec, kind=kind, effort=effort, leave_out=reasons, zoo=zoo, each=each)
+    report = check_part(spec, kind=kind, effort=effort, skip=reasons, zoo=zoo, each=each)
     if not quiet:
         typer.echo(report.counts)
     return report
@@ -120,5 +120,5 @@ def _checked(zoo: "Zoo", kind: str, spec: str, effort: "Effort", reasons: dict[s
 
 def _counted(reports: list["Report"]) -> dict[str, Any]:
     parts = [report.to_json() for report in reports]
-    keys = ("ran", "passed", "failed", "left_out", "not_applicable")
+    keys = ("ran", "passed", "failed", "skipped", "not_applicable")
     return {**{key: sum(part[key] for part in parts) for key in keys}, "parts": parts}

@@ -27,8 +27,8 @@ def list_parts(
 
     which = kind_named(kind)
     catalogue = catalogue_from(plugin, no_plugins)
-    offers = catalogue.of_kind(which)
-    names = [o.full_name if catalogue.rivals(o) else o.name for o in offers]  # as it has to be written
+    entries = catalogue.of_kind(which)
+    names = [o.full_name if catalogue.name_conflicts(o) else o.name for o in entries]  # as it has to be written
     if as_json:
         rows = [
             {
@@ -38,12 +38,12 @@ def list_parts(
                 "distribution": o.plugin.distribution,
                 "summary": o.summary,
             }
-            for o, name in zip(offers, names)
+            for o, name in zip(entries, names)
         ]
         typer.echo(json.dumps(rows, indent=2))
         return
     width = max(map(len, names), default=0)
-    for o, name in zip(offers, names):
-        others = ", ".join(rival.plugin.distribution for rival in catalogue.rivals(o))
+    for o, name in zip(entries, names):
+        others = ", ".join(other.plugin.distribution for other in catalogue.name_conflicts(o))
         claim = f"  (write the full name: {others} offers {o.name!r} too)" if others else ""
         typer.echo(f"{name:{width}}  {o.summary}  [{o.plugin.distribution}/{o.plugin.name}]{claim}")

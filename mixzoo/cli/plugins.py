@@ -29,7 +29,7 @@ def plugins(
     found = catalogue.broken if errors else catalogue.plugins
     if as_json:
         rows = [
-            {**asdict(p), "parts": [f"{o.kind} {o.name}" for o in catalogue.offers if o.plugin == p]} for p in found
+            {**asdict(p), "parts": [f"{o.kind} {o.name}" for o in catalogue.registered if o.plugin == p]} for p in found
         ]
         typer.echo(json.dumps(rows, indent=2))
         return
@@ -44,8 +44,8 @@ def _state(catalogue: "Catalogue", plugin: "Plugin") -> str:
     if plugin.problem:
         return f"BROKEN, left out: {plugin.problem}{changed}"
     parts = []
-    for offer in (o for o in catalogue.offers if o.plugin == plugin):
-        rivals = ", ".join(rival.plugin.distribution for rival in catalogue.rivals(offer))
-        full = f" (write {offer.full_name}: {rivals} offers it too)" if rivals else ""
-        parts.append(f"{offer.kind} {offer.name}{full}")
+    for entry in (o for o in catalogue.registered if o.plugin == plugin):
+        others = ", ".join(other.plugin.distribution for other in catalogue.name_conflicts(entry))
+        full = f" (write {entry.full_name}: {others} offers it too)" if others else ""
+        parts.append(f"{entry.kind} {entry.name}{full}")
     return (", ".join(parts) or "offers nothing") + changed

@@ -25,24 +25,24 @@ def show(
     from mixzoo.cli.kinds import kind_named
 
     which = kind_named(kind)
-    offer = catalogue_from(plugin, no_plugins).offer(which, name)
-    about, options, suited = offer.text.about, offer.text.options, offer.text.run_defaults
+    entry = catalogue_from(plugin, no_plugins).find(which, name)
+    about, options, suited = entry.text.about, entry.text.options, entry.text.run_defaults
     if as_json:
         rows = [
             {"name": o.name, "type": o.type, "required": o.required, "default": o.default, "help": o.help}
             for o in options
         ]
         found: dict[str, object] = {
-            "name": offer.name,
+            "name": entry.name,
             "kind": which,
-            "plugin": offer.plugin.name,
-            "summary": offer.summary,
+            "plugin": entry.plugin.name,
+            "summary": entry.summary,
         }
         if suited:
             found["run_defaults"] = suited
         typer.echo(json.dumps({**found, "about": about, "options": rows}, indent=2, ensure_ascii=False))
         return
-    typer.echo(f"{which} {offer.name}  [{offer.plugin.distribution}/{offer.plugin.name}]\n\n{about}\n")
+    typer.echo(f"{which} {entry.name}  [{entry.plugin.distribution}/{entry.plugin.name}]\n\n{about}\n")
     if not options:
         typer.echo("It has no options.")
     for o in options:

@@ -25,7 +25,7 @@ def zoo_from(files: list[Path] | None, no_plugins: bool) -> "Zoo":
 
     zoo = load_zoo(first_party()) if no_plugins else load_zoo()
     add_files(zoo, files or [])
-    check_files_offer(zoo.plugins, {offer.plugin for offer in zoo.offers})
+    check_files_offer(zoo.plugins, {entry.plugin for entry in zoo.registered})
     return zoo
 
 
@@ -37,7 +37,7 @@ def catalogue_from(files: list[Path] | None, no_plugins: bool, *, keep_broken_fi
     catalogue = load_catalogue(first_party()) if no_plugins else load_catalogue()
     add_files_to(catalogue, files or [])
     if not keep_broken_files:
-        check_files_offer(catalogue.plugins, {offer.plugin for offer in catalogue.offers})
+        check_files_offer(catalogue.plugins, {entry.plugin for entry in catalogue.registered})
     return catalogue
 
 

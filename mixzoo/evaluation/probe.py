@@ -10,17 +10,17 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mixzoo.evaluation.codes import encode
-from mixzoo.protocols import AutoEncoder, Setting, Split
+from mixzoo.protocols import AutoEncoder, BuildContext, Split
 
 
-def tells(setting: Setting) -> bool:
+def tells(context: BuildContext) -> bool:
     """Whether there is anything for a probe to tell apart: attributes, or two classes at least."""
-    return setting.attributes > 0 or setting.classes > 1
+    return context.attributes > 0 or context.classes > 1
 
 
-def build_probe(setting: Setting) -> nn.Linear:
+def build_probe(context: BuildContext) -> nn.Linear:
     """Logits of the classes, or of each attribute, from a flattened code."""
-    return nn.Linear(prod(setting.latent_shape), setting.label_width)
+    return nn.Linear(prod(context.latent_shape), context.label_width)
 
 
 def probe_loss(probe: nn.Linear, h: Float[Tensor, "batch *latent"], labels: Tensor) -> Float[Tensor, ""]:

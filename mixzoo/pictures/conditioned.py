@@ -18,7 +18,7 @@ TICK = 11  # pixels, height of one mark and of its name
 
 def aims_at_labels(mixer: Mixer, data: Dataset, latent: tuple[int, ...], device: str) -> bool:
     """Whether the mixer conditions its mixes on a label."""
-    if not data.setting().label_width:
+    if not data.build_context().label_width:
         return False
     h = torch.zeros(mixer.k, 1, *latent, device=device)
     labels = torch.stack([data.test.labels[:1]] * mixer.k).to(device)
@@ -35,7 +35,7 @@ def conditioned_strips(
 
     Under each column a mark for each class or attribute, green where its part of ỹ_mix is more than 1/2, red where not.
     """
-    width = data.setting().label_width
+    width = data.build_context().label_width
     names = data.attribute_names or data.class_names
     rows = [_strip(autoencoder, mixer, data.test, pair, width, steps, device) for pair in pairs]
     font = ImageFont.load_default(TICK)

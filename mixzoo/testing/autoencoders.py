@@ -13,7 +13,7 @@ from mixzoo.evaluation.codes import evaluating
 from mixzoo.protocols import AutoEncoder
 from mixzoo.testing.network_results import RESULT_PROMISES, ROUNDING
 from mixzoo.testing.network_states import STATE_PROMISES, assert_process_untouched
-from mixzoo.testing.networks import NetworkCase, Outputs, network_cases, settings_taken
+from mixzoo.testing.networks import NetworkCase, Outputs, contexts_taken, network_cases
 from mixzoo.testing.report import Check, Doubt, check_from
 from mixzoo.testing.watching import gap, same, seeded, unwritten
 
@@ -46,7 +46,7 @@ class AutoEncoderCase(NetworkCase):
 
 
 def check_is_an_auto_encoder(case: AutoEncoderCase) -> None:
-    """build(setting) gives an nn.Module with encode, decode and latent_shape."""
+    """build(context) gives an nn.Module with encode, decode and latent_shape."""
     network = case.build()
     assert isinstance(network, nn.Module), f"build() gives a {type(network).__name__}, which is no torch.nn.Module"
     missing = [name for name in ("encode", "decode", "latent_shape") if not hasattr(network, name)]
@@ -130,7 +130,7 @@ def check_codes_tell_images_apart(case: AutoEncoderCase) -> None:
 
 def check_pixels_reach_both_ends(recipe: Any) -> None:
     """A few steps of training take nearly all pixels near -1, and others near 1: images are in [-1, 1]."""
-    case = AutoEncoderCase(recipe, settings_taken(recipe)[0], 2, 0)
+    case = AutoEncoderCase(recipe, contexts_taken(recipe)[0], 2, 0)
     if not [p for p in case.build().parameters() if p.requires_grad]:
         return
     network = case.build()
@@ -203,7 +203,7 @@ def check_code_is_the_mean_of_the_posterior(case: AutoEncoderCase) -> None:
 def has_posterior(recipe: Any) -> str:
     """'' for a recipe whose network has a posterior."""
     with seeded(0):
-        network = recipe.build(settings_taken(recipe)[0])
+        network = recipe.build(contexts_taken(recipe)[0])
     return "" if hasattr(network, "posterior") else "it has no posterior"
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mixzoo.draws import rng_for
 from mixzoo.mixing import drawn, needs_map
-from mixzoo.protocols import CodeShape, Draw, Mixed, Mixer, Setting
+from mixzoo.protocols import BuildContext, CodeShape, Draw, Mixed, Mixer
 from mixzoo.testing.hypotheses import strategies
 from mixzoo.training.build import built
 
@@ -76,8 +76,8 @@ def mixer_for(part: Any, latent: tuple[int, ...], dtype: torch.dtype | None = No
     zero would hide what the others do.
     """
     classes = 0 if attributes else CLASSES
-    setting = Setting(image_shape=(1, 24, 40), classes=classes, latent_shape=latent, attributes=attributes)
-    mixer: Mixer = built(part, "mixer", type(part).__name__, setting, seed=0)
+    context = BuildContext(image_shape=(1, 24, 40), classes=classes, latent_shape=latent, attributes=attributes)
+    mixer: Mixer = built(part, "mixer", type(part).__name__, context, seed=0)
     if isinstance(mixer, nn.Module) and mixer is not part:
         move_weights(mixer)
     if isinstance(mixer, nn.Module) and dtype is not None:

@@ -13,7 +13,7 @@ from mixzoo.contract import Contract, signatures
 from mixzoo.protocols import Discriminator, Scores
 from mixzoo.testing.network_results import RESULT_PROMISES
 from mixzoo.testing.network_states import STATE_PROMISES, assert_process_untouched
-from mixzoo.testing.networks import NetworkCase, Outputs, network_cases, settings_taken
+from mixzoo.testing.networks import NetworkCase, Outputs, contexts_taken, network_cases
 from mixzoo.testing.report import Check, check_from
 from mixzoo.testing.watching import seeded
 
@@ -36,7 +36,7 @@ class DiscriminatorCase(NetworkCase):
 
 
 def check_is_a_discriminator(case: DiscriminatorCase) -> None:
-    """build(setting) gives an nn.Module whose call gives Scores."""
+    """build(context) gives an nn.Module whose call gives Scores."""
     network = case.build()
     assert isinstance(network, nn.Module), f"build() gives a {type(network).__name__}, which is no torch.nn.Module"
     assert isinstance(network, Discriminator)
@@ -101,15 +101,15 @@ def check_scores_tell_images_apart(case: DiscriminatorCase) -> None:
 
 
 def check_attributes_are_logits_of_each_image(case: DiscriminatorCase) -> None:
-    """attributes is [batch, setting.head], for every batch, of the images' type."""
+    """attributes is [batch, context.head], for every batch, of the images' type."""
     for head in HEADS:
-        network = replace(case, setting=replace(case.setting, head=head)).build()
+        network = replace(case, context=replace(case.context, head=head)).build()
         for n in (1, case.batch):
             attributes = network(case.images(n)).attributes
-            assert attributes is not None, f"attributes is None for {n} images and setting.head={head}"
+            assert attributes is not None, f"attributes is None for {n} images and context.head={head}"
             fits = tuple(attributes.shape) == (n, head)
             assert fits, (
-                f"attributes is {list(attributes.shape)} for {n} images and setting.head={head}, expected [{n}, {head}]"
+                f"attributes is {list(attributes.shape)} for {n} images and context.head={head}, expected [{n}, {head}]"
             )
             assert attributes.is_floating_point(), f"attributes is {attributes.dtype}, expected logits"
 
@@ -126,7 +126,7 @@ def check_images_are_redrawn_at_their_size(case: DiscriminatorCase) -> None:
 
 
 def has_attributes(recipe: Any) -> str:
-    """'' for a recipe whose network has an attribute head where the setting asks for one."""
+    """'' for a recipe whose network has an attribute head where the context asks for one."""
     return "it has no attribute head" if _said(recipe, "attributes") is None else ""
 
 
@@ -137,9 +137,9 @@ def redraws(recipe: Any) -> str:
 
 def _said(recipe: Any, what: str) -> Any:
     """That part of what a network of the recipe says of an image; None where it says nothing of the kind."""
-    setting = replace(settings_taken(recipe, LATENTS)[0], head=HEADS[0])
+    context = replace(contexts_taken(recipe, LATENTS)[0], head=HEADS[0])
     with seeded(0), torch.no_grad():
-        scores = recipe.build(setting).eval()(torch.zeros(2, *setting.image_shape))
+        scores = recipe.build(context).eval()(torch.zeros(2, *context.image_shape))
     return getattr(scores, what, None)
 
 

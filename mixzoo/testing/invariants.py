@@ -130,7 +130,7 @@ def invariants_page() -> str:
     )
     about = (
         "`mixzoo check SPEC` runs these. A mixer that breaks one on purpose says so, with a reason, in "
-        "`checks_left_out`."
+        "`skipped_checks`."
     )
     table = ["| check | promise |", "|---|---|", *checks]
     origin = "## The invariants behind them"

@@ -1,7 +1,7 @@
 """What every mixer promises about one mix: plain functions, one promise each.
 
 h_mix = sum_i share_i h_i is what most promises come from; a mixer that is not linear leaves some of them out, with
-reasons (`checks_left_out`). Tolerances are 2 k eps of the codes' magnitude, eps of their dtype or of the float32 that
+reasons (`skipped_checks`). Tolerances are 2 k eps of the codes' magnitude, eps of their dtype or of the float32 that
 shares are drawn in, whichever is coarser; masks are exact.
 """
 

@@ -30,7 +30,7 @@ def check_images_are_left_unchanged(case: NetworkCase) -> None:
 
 def check_extreme_images_give_finite_results(case: NetworkCase) -> None:
     """Black, grey, white, a single bright pixel and a chessboard give finite results in both modes."""
-    network, x = case.build(), extreme_images(case.setting.image_shape)
+    network, x = case.build(), extreme_images(case.context.image_shape)
     with torch.no_grad():
         for training in (True, False):
             network.train(training)
@@ -148,9 +148,9 @@ def check_float64_works(case: NetworkCase) -> None:
 
 def check_odd_sizes_are_refused_in_words(case: NetworkCase) -> None:
     """An image size that the network cannot take is a ValueError with words at build(), and nothing later."""
-    channels = case.setting.image_shape[0]
+    channels = case.context.image_shape[0]
     for height, width in ODD:
-        odd = replace(case, setting=replace(case.setting, image_shape=(channels, height, width)))
+        odd = replace(case, context=replace(case.context, image_shape=(channels, height, width)))
         if trouble := trouble_with(odd):
             raise AssertionError(f"images of {height}x{width}: {trouble}; refuse a size in build() with a ValueError")
 

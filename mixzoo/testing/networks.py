@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mixzoo.draws import rng_for, seed_for
-from mixzoo.protocols import Setting
+from mixzoo.protocols import BuildContext
 from mixzoo.testing.hypotheses import strategies
 from mixzoo.testing.watching import seeded
 
@@ -24,16 +24,16 @@ Outputs = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class NetworkCase(ABC):
-    """A recipe, the setting it is built for, and the images that it is tried on."""
+    """A recipe, the context it is built for, and the images that it is tried on."""
 
     recipe: Any
-    setting: Setting
+    context: BuildContext
     batch: int
     seed: int
 
     def __str__(self) -> str:
-        head = f", head {self.setting.head}" if self.setting.head else ""
-        return f"images {'x'.join(map(str, self.setting.image_shape))}{head}, batch {self.batch}, seed {self.seed}"
+        head = f", head {self.context.head}" if self.context.head else ""
+        return f"images {'x'.join(map(str, self.context.image_shape))}{head}, batch {self.batch}, seed {self.seed}"
 
     @property
     def noun(self) -> str:
@@ -43,11 +43,11 @@ class NetworkCase(ABC):
     def build(self, seed: int | None = None) -> Any:
         """The network, in training mode, its weights begun from the seed as a run begins them."""
         with seeded(seed_for(self.seed if seed is None else seed, "init")):
-            return self.recipe.build(self.setting)
+            return self.recipe.build(self.context)
 
     def images(self, batch: int | None = None, which: str = "images") -> Float[Tensor, "batch channels height width"]:
         """Random images in [-1, 1]."""
-        shape = (self.batch if batch is None else batch, *self.setting.image_shape)
+        shape = (self.batch if batch is None else batch, *self.context.image_shape)
         return torch.rand(shape, generator=rng_for(self.seed, which)) * 2 - 1
 
     @abstractmethod
@@ -81,34 +81,34 @@ def network_cases(
     """Strategy of cases at the smallest sizes that the recipe takes, grey and colour, square and oblong; of a
     discriminator with heads of those widths."""
     st = strategies()
-    taken = settings_taken(recipe, latents)
-    settings = st.sampled_from([replace(setting, head=head) for setting in taken for head in heads])
+    taken = contexts_taken(recipe, latents)
+    settings = st.sampled_from([replace(context, head=head) for context in taken for head in heads])
     return st.builds(case, st.just(recipe), settings, st.sampled_from((2, 3, 5)), st.integers(0, 2**31))
 
 
-def settings_taken(
+def contexts_taken(
     recipe: Any,
     latents: Sequence[tuple[int, ...]] = ((),),
     groups: Sequence[Sequence[tuple[int, int]]] = (SQUARES, OBLONGS),
-) -> list[Setting]:
+) -> list[BuildContext]:
     """Of each group of sizes the first that the recipe takes, for 1 and for 3 channels and each shape of code."""
     taken, refusals = [], []
     for channels, sizes, latent in product((1, 3), groups, latents):
         for height, width in sizes:
-            setting = Setting((channels, height, width), CLASSES, latent)
-            if not (refusal := refusal_of(recipe, setting)):
-                taken.append(setting)
+            context = BuildContext((channels, height, width), CLASSES, latent)
+            if not (refusal := refusal_of(recipe, context)):
+                taken.append(context)
                 break
             refusals.append(f"{channels}x{height}x{width}: {refusal}")
     assert taken, f"it refuses every size of image tried, the last with {refusals[-1]}"
     return taken
 
 
-def refusal_of(recipe: Any, setting: Setting) -> str:
-    """The words in which the recipe refuses the setting, or nothing where it takes it."""
+def refusal_of(recipe: Any, context: BuildContext) -> str:
+    """The words in which the recipe refuses the context, or nothing where it takes it."""
     try:
         with seeded(0):
-            getattr(recipe, "build", bool)(setting)
+            getattr(recipe, "build", bool)(context)
     except ValueError as err:
         return str(err) or "a ValueError without words"
     return ""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mixzoo.errors import ConfigError
 from mixzoo.options import Option, checked_value, options_of
-from mixzoo.testing.passes import ObjectiveCase, objective_of, settings_of
+from mixzoo.testing.passes import ObjectiveCase, contexts_of, objective_of
 
 CLOSE = 1e-9  # of two numbers in float64 that are one
 NUMBERS = (0.0, 0.5, 3.0)  # tried as values of an option, as far as it takes them
@@ -86,8 +86,8 @@ def _mark(part: Any, name: str, value: Any) -> tuple[Any, ...] | None:
     """All that the objective with this value needs, judges and adds up; None if it refuses the value here."""
     try:
         other = replace(part, **{name: value})
-        grey = [setting for setting in settings_of(other) if setting.image_shape[0] == 1]
-        marks = [_of_pass(ObjectiveCase(other, setting, 3, "position", 3, SEED)) for setting in grey]
+        grey = [context for context in contexts_of(other) if context.image_shape[0] == 1]
+        marks = [_of_pass(ObjectiveCase(other, context, 3, "position", 3, SEED)) for context in grey]
     except (ValueError, AssertionError):
         return None
     return tuple(item for mark in marks for item in mark)
@@ -96,7 +96,7 @@ def _mark(part: Any, name: str, value: Any) -> tuple[Any, ...] | None:
 def _of_pass(case: ObjectiveCase) -> list[Any]:
     from mixzoo.testing.objectives import every_term  # which imports this module for its list of checks
 
-    needs = objective_of(case.part, case.setting).needs
+    needs = objective_of(case.part, case.context).needs
     run = case.a_pass()
     judged = case.objective.judged(run.r)
     return [

@@ -245,10 +245,10 @@ def check_labels_are_of_their_own_image(case: ObjectiveCase) -> None:
 
 def _terms_of(case: ObjectiveCase, player: str, label: str = "") -> Terms:
     """The player's terms, or those where the labels of that name are others: class numbers and vectors alike."""
-    width = case.setting.label_width
+    width = case.context.label_width
     others: dict[str, Callable[[Tensor], Tensor]] = {
         "y": lambda y: 0.3 * y + 0.7 / width,
-        "labels": lambda labels: 1 - labels if case.setting.attributes else (labels + 1) % width,
+        "labels": lambda labels: 1 - labels if case.context.attributes else (labels + 1) % width,
         "y_mix": lambda y: 0.3 * y + 0.7 / width,
     }
     changed = {"y": ("y", "labels"), "y_mix": ("y_mix",)}.get(label, ())

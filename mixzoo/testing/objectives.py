@@ -153,7 +153,7 @@ def check_a_penalty_is_terms_of_the_discriminator(case: ObjectiveCase) -> None:
     run = case.a_pass(dtype=torch.float32)
     pixels = run.r.x[0].numel()
     with seeded(case.seed):
-        D = _Judge(pixels, case.setting.label_width if case.objective.needs.attributes else 0)
+        D = _Judge(pixels, case.context.label_width if case.objective.needs.attributes else 0)
     with unwritten({"x": run.r.x}, "discriminator_penalty"):
         terms = case.objective.discriminator_penalty(run.r.x, D)
     assert terms, "discriminator_penalty gives no terms; leave penalty=True out of the needs"
@@ -305,7 +305,7 @@ def every_term(case: ObjectiveCase, half: int | None) -> Terms:
              for name, term in own.items()}  # fmt: skip
     if case.objective.needs.penalty:
         with seeded(case.seed):
-            head = case.setting.label_width if case.objective.needs.attributes else 0
+            head = case.context.label_width if case.objective.needs.attributes else 0
             D = _Judge(run.r.x[0].numel(), head).double()
         penalties = case.objective.discriminator_penalty(run.r.x, D)
         terms |= {f"penalty {name!r}": term for name, term in penalties.items()}

@@ -9,7 +9,7 @@ from typing import Any
 from mixzoo.errors import ConfigError, listing, nearest, shown
 from mixzoo.plugins import KINDS, Zoo, load_zoo
 from mixzoo.spec import Spec, parse_spec
-from mixzoo.testing.report import Check, Effort, Outcome, Report, refuse_bad_leave_outs, run_check, run_checks
+from mixzoo.testing.report import Check, Effort, Outcome, Report, check_skips, run_check, run_checks
 
 HOMES = {  # kind -> module that holds `<kind>_checks`
     "mixer": "mixzoo.testing.mixer_suite",
@@ -34,18 +34,18 @@ def check_part(
     *,
     kind: str = "",
     effort: Effort = "normal",
-    leave_out: Mapping[str, str] = {},
+    skip: Mapping[str, str] = {},
     zoo: Zoo | None = None,
     each: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Report:
     """The report of all checks of a part: a spec string, a recipe, or a part that is built.
 
     The kind of a spec is found by its name, where only one kind has it; a part that is no spec is taken for a mixer
-    unless `kind` says otherwise. `leave_out`, name -> reason, adds to what the part leaves out itself.
+    unless `kind` says otherwise. `skip`, name -> reason, adds to what the part skips itself.
     """
     kind, part, name = resolved(part, kind, zoo)
-    reasons = {**left_out_by(part, kind), **leave_out}
-    return run_checks(part, kind, checks_of(kind), effort=effort, leave_out=reasons, name=name, each=each)
+    reasons = {**skipped_by(part, kind), **skip}
+    return run_checks(part, kind, checks_of(kind), effort=effort, skip=reasons, name=name, each=each)
 
 
 def resolved(part: Any, kind: str, zoo: Zoo | None = None) -> tuple[str, Any, str]:
@@ -77,15 +77,15 @@ def kind_of(zoo: Zoo, spec: Spec) -> str:
     return kinds[0]
 
 
-def left_out_by(part: Any, kind: str) -> Mapping[str, str]:
-    """The checks that the part leaves out itself: those of the recipe and those of the mixer that it builds."""
-    own = dict(getattr(part, "checks_left_out", {}))
+def skipped_by(part: Any, kind: str) -> Mapping[str, str]:
+    """The checks that the part itself skips: those of the recipe and those of the mixer that it builds."""
+    own = dict(getattr(part, "skipped_checks", {}))
     if kind == "mixer" and hasattr(part, "build"):
         from mixzoo.testing.cases import any_mixer
 
         try:
-            own |= getattr(any_mixer(part), "checks_left_out", {})
-        except Exception:  # what builds no mixer leaves nothing out; the first check says why it builds none
+            own |= getattr(any_mixer(part), "skipped_checks", {})
+        except Exception:  # what builds no mixer skips nothing; the first check says why it builds none
             return own
     return own
 
@@ -95,7 +95,7 @@ def parametrize_with_checks(
     *,
     kind: str = "",
     effort: Effort = "low",
-    leave_out: Mapping[str, str] = {},
+    skip: Mapping[str, str] = {},
 ) -> Any:
     """A pytest decorator: the test is run with `check`, to be called, for each check of each part.
 
@@ -103,15 +103,15 @@ def parametrize_with_checks(
         def test_poles_keeps_the_contract(check):
             check()
 
-    A check that is left out, or does not apply, is a skip with its reason. `leave_out` holds for every part.
+    A check that is skipped, or does not apply, is a pytest skip with its reason. `skip` holds for every part.
     """
     import pytest
 
     params = []
     for given in parts:
         which, part, name = resolved(given, kind)
-        reasons = {**left_out_by(part, which), **leave_out}
-        refuse_bad_leave_outs(reasons, checks_of(which), name)
+        reasons = {**skipped_by(part, which), **skip}
+        check_skips(reasons, checks_of(which), name)
         for check in checks_of(which):
             call = partial(run_in_pytest, check, part, effort, reasons.get(check.name, ""))
             params.append(pytest.param(call, id=f"{name}-{check.name}"))

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from mixzoo.draws import rng_for
 from mixzoo.mixing import label_vectors
-from mixzoo.protocols import Images, Judgement, Mixed, Needs, Resynthesis, Said, Setting
+from mixzoo.protocols import BuildContext, Images, Judgement, Mixed, Needs, Resynthesis, Said
 from mixzoo.testing.hypotheses import strategies
-from mixzoo.testing.networks import refusal_of, settings_taken
+from mixzoo.testing.networks import contexts_taken, refusal_of
 from mixzoo.testing.watching import seeded
 
 SIZES = (((16, 24), (32, 32), (64, 64)),)  # the smallest that the recipe takes
@@ -100,24 +100,24 @@ class ObjectiveCase:
     """An objective, or a recipe of one, and the sizes of the pass that it is tried on."""
 
     part: Any
-    setting: Setting
+    context: BuildContext
     k: int
     spread: Spread
     batch: int
     seed: int
 
     def __str__(self) -> str:
-        setting = self.setting
-        labels = f"{setting.attributes} attributes" if setting.attributes else f"{setting.classes} classes"
+        context = self.context
+        labels = f"{context.attributes} attributes" if context.attributes else f"{context.classes} classes"
         return (
-            f"images {'x'.join(map(str, setting.image_shape))}, code {setting.latent_shape}, {labels}, k={self.k}, "
+            f"images {'x'.join(map(str, context.image_shape))}, code {context.latent_shape}, {labels}, k={self.k}, "
             f"shares by {self.spread}, batch {self.batch}, seed {self.seed}"
         )
 
     @cached_property
     def objective(self) -> Any:
         """The objective itself."""
-        return objective_of(self.part, self.setting)
+        return objective_of(self.part, self.context)
 
     def all_labelled(self) -> "ObjectiveCase":
         """The same case with a label that the objective may use on every example."""
@@ -169,7 +169,7 @@ class ObjectiveCase:
     @cached_property
     def _tensors(self) -> dict[str, Tensor]:
         needs: Needs = self.objective.needs
-        images, codes = (self.batch, *self.setting.image_shape), (self.batch, *self.setting.latent_shape)
+        images, codes = (self.batch, *self.context.image_shape), (self.batch, *self.context.latent_shape)
         found = {"x": self._uniform("x", images), "h": self._normal("h", codes), "x_rec": self._normal("x_rec", images)}
         if needs.mix:
             found |= {"h_mix": self._normal("h_mix", codes), "share": self._share()}
@@ -185,19 +185,19 @@ class ObjectiveCase:
 
     @cached_property
     def _weights(self) -> dict[str, Tensor]:
-        pixels = torch.Size(self.setting.image_shape).numel()
-        weights = self._normal("D", (pixels, 1 + self.setting.label_width)) * 2 / pixels**0.5
-        redrawn = self._normal("D.redrawn", self.setting.image_shape) + 1
+        pixels = torch.Size(self.context.image_shape).numel()
+        weights = self._normal("D", (pixels, 1 + self.context.label_width)) * 2 / pixels**0.5
+        redrawn = self._normal("D.redrawn", self.context.image_shape) + 1
         return dict(zip(JUDGES, (weights[:, 0], weights[:, 1:], redrawn)))
 
     def _said(self) -> dict[str, Tensor]:
         """Labels, of all examples or of all but the first, and what the mixes of them should be."""
         rng = rng_for(self.seed, "labels")
-        attributes = self.setting.attributes
+        attributes = self.context.attributes
         size = (self.batch, attributes) if attributes else (self.batch,)
-        labels = torch.randint(2 if attributes else self.setting.classes, size, generator=rng)
+        labels = torch.randint(2 if attributes else self.context.classes, size, generator=rng)
         labelled = torch.arange(self.batch) >= self.seed % 2
-        y = label_vectors(labels[None], self.setting.label_width)[0].double() * labelled[:, None]
+        y = label_vectors(labels[None], self.context.label_width)[0].double() * labelled[:, None]
         y_mix = 0.7 * y + 0.3 * y.flip(0)
         return {
             "labels": labels,
@@ -209,7 +209,7 @@ class ObjectiveCase:
 
     def _share(self) -> Float[Tensor, "k batch *latent_or_ones"]:
         """Random weights that sum to 1 over k, one for each example, each feature map or each position."""
-        channels, *space = self.setting.latent_shape
+        channels, *space = self.context.latent_shape
         fine = {"example": [1, *[1] * len(space)], "map": [channels, *[1] * len(space)], "position": [1, *space]}
         weights = self._uniform("share", (self.k, self.batch, *fine[self.spread])) + 1.05
         return weights / weights.sum(0)
@@ -227,7 +227,7 @@ def objective_cases(part: Any) -> Any:
     return st.builds(
         ObjectiveCase,
         st.just(part),
-        setting=st.sampled_from(settings_of(part)),
+        context=st.sampled_from(contexts_of(part)),
         k=st.integers(2, 4),
         spread=st.sampled_from(("example", "map", "position")),
         batch=st.sampled_from((2, 3, 5)),
@@ -235,17 +235,17 @@ def objective_cases(part: Any) -> Any:
     )
 
 
-def settings_of(part: Any) -> list[Setting]:
-    """Settings that the objective takes: of classes and, where it takes them, of attributes."""
-    classes = settings_taken(part, LATENTS, SIZES)
-    attributes = [replace(setting, classes=0, attributes=2) for setting in classes]
-    return classes + [setting for setting in attributes if not refusal_of(part, setting)]
+def contexts_of(part: Any) -> list[BuildContext]:
+    """Contexts that the objective takes: of classes and, where it takes them, of attributes."""
+    classes = contexts_taken(part, LATENTS, SIZES)
+    attributes = [replace(context, classes=0, attributes=2) for context in classes]
+    return classes + [context for context in attributes if not refusal_of(part, context)]
 
 
-def objective_of(part: Any, setting: Setting) -> Any:
+def objective_of(part: Any, context: BuildContext) -> Any:
     """The objective itself, built where the part is a recipe of one."""
     with seeded(0):
-        return part.build(setting) if hasattr(part, "build") else part
+        return part.build(context) if hasattr(part, "build") else part
 
 
 def judges(part: Any) -> str:
@@ -260,7 +260,7 @@ def means_over_examples(part: Any) -> str:
 
 def needs_of(part: Any) -> Needs:
     """What the objective, or one of the recipe, needs."""
-    needs: Needs = objective_of(part, settings_taken(part, LATENTS, SIZES)[0]).needs
+    needs: Needs = objective_of(part, contexts_taken(part, LATENTS, SIZES)[0]).needs
     return needs
 
 

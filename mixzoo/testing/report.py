@@ -14,7 +14,7 @@ from mixzoo.isolation import isolated
 from mixzoo.testing.hypotheses import given_cases, strategies
 
 Effort: TypeAlias = Literal["low", "normal", "high"]
-Status: TypeAlias = Literal["passed", "doubtful", "failed", "left out", "not applicable"]
+Status: TypeAlias = Literal["passed", "doubtful", "failed", "skipped", "not applicable"]
 LONGEST_DETAIL = 400  # characters of why a check failed
 LONGEST_CASE = 160  # and of the case in which it did
 
@@ -70,7 +70,7 @@ def check_from(
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one check went: `detail` says why it failed, was left out or does not apply."""
+    """How one check went: `detail` says why it failed, was skipped or does not apply."""
 
     check: Check
     status: Status
@@ -85,7 +85,7 @@ class Outcome:
             "passed": "ok",
             "doubtful": f"warning  {self.detail}",
             "failed": f"FAILED  {f'for the reason of {self.same_as}' if self.same_as else self.detail}",
-            "left out": f"left out: {self.detail}",
+            "skipped": f"skipped: {self.detail}",
             "not applicable": f"does not apply: {self.detail}",
         }
         return f"{self.check.name:42} {said[self.status]}"
@@ -121,8 +121,8 @@ class Report:
         return self._with("failed")
 
     @property
-    def left_out(self) -> tuple[Outcome, ...]:
-        return self._with("left out")
+    def skipped(self) -> tuple[Outcome, ...]:
+        return self._with("skipped")
 
     @property
     def not_applicable(self) -> tuple[Outcome, ...]:
@@ -131,7 +131,7 @@ class Report:
     @property
     def counts(self) -> str:
         return (
-            f"{len(self.ran)} checks ran, {len(self.passed)} passed, {len(self.left_out)} left out, "
+            f"{len(self.ran)} checks ran, {len(self.passed)} passed, {len(self.skipped)} skipped, "
             f"{len(self.not_applicable)} do not apply"
             + (f", {len(self.doubtful)} with a warning" if self.doubtful else "")
             + (f"; {self.not_run} checks were not run, they would fail for the same reason" if self.not_run else "")
@@ -153,7 +153,7 @@ class Report:
             "doubtful": len(self.doubtful),
             "failed": len(self.failed),
             "not_run": self.not_run,
-            "left_out": len(self.left_out),
+            "skipped": len(self.skipped),
             "not_applicable": len(self.not_applicable),
         }
         return {"part": self.part, "kind": self.kind, **counts, "checks": rows}
@@ -165,20 +165,20 @@ def run_checks(
     checks: Sequence[Check],
     *,
     effort: Effort = "normal",
-    leave_out: Mapping[str, str] = {},
+    skip: Mapping[str, str] = {},
     name: str = "",
     each: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Report:
     """The report of `checks` on `part`; `name` is what the report calls it, `each` is told every outcome as it comes.
 
-    `leave_out`, name -> reason, adds to the part's own `checks_left_out`. What is left out runs all the same, so that
+    `skip`, name -> reason, adds to the part's own `skipped_checks`. A skipped check runs all the same, so that
     a reason that no longer holds is seen. After a failed check that `stops`, none is run. Raises ConfigError for a name
     that is no check, and for a missing reason.
     """
     if any(check.cases for check in checks):
         strategies()  # says what to install, before anything runs
-    reasons = {**getattr(part, "checks_left_out", {}), **leave_out}
-    refuse_bad_leave_outs(reasons, checks, name or kind)
+    reasons = {**getattr(part, "skipped_checks", {}), **skip}
+    check_skips(reasons, checks, name or kind)
     outcomes: list[Outcome] = []
     first: dict[str, str] = {}  # reason of a failure -> the check that failed for it first
     for check in checks:
@@ -193,26 +193,26 @@ def run_checks(
     return Report(name or shown(part), kind, tuple(outcomes), len(checks) - len(outcomes))
 
 
-def refuse_bad_leave_outs(reasons: Mapping[str, str], checks: Iterable[Check], where: str) -> None:
-    """ConfigError for a check that there is not, or that is left out without a reason."""
+def check_skips(reasons: Mapping[str, str], checks: Iterable[Check], where: str) -> None:
+    """ConfigError for a check that there is not, or that is skipped without a reason."""
     known = [check.name for check in checks]
     for name, reason in reasons.items():
         if name not in known:
             raise ConfigError(
-                f"{where}: {shown(name)} is left out but is none of the {len(known)} checks; "
+                f"{where}: {shown(name)} is skipped but is none of the {len(known)} checks; "
                 f"`mixzoo check` prints their names.{nearest(name, known)}"
             )
         if not isinstance(reason, str) or not reason.strip():
-            raise ConfigError(f"{where}: {name!r} is left out without a reason; say why in a few words")
+            raise ConfigError(f"{where}: {name!r} is skipped without a reason; say why in a few words")
 
 
 def run_check(check: Check, part: Any, effort: Effort, reason: str = "") -> Outcome:
-    """One outcome; with a `reason` the check is left out, and tried to see whether the reason is needed."""
+    """One outcome; with a `reason` the check is skipped, but tried to see whether the reason is needed."""
     outcome = _outcome(check, part, effort)
     if not reason:
         return outcome
     needless = " (it passes here: is that still so?)" if outcome.status == "passed" else ""
-    return Outcome(check, "left out", reason + needless)
+    return Outcome(check, "skipped", reason + needless)
 
 
 def _outcome(check: Check, part: Any, effort: Effort) -> Outcome:

@@ -18,6 +18,7 @@ from mixzoo.options import Part, options_of
 from mixzoo.plugins import Zoo
 from mixzoo.protocols import (
     AutoEncoder,
+    BuildContext,
     Dataset,
     DatasetRecipe,
     Discriminator,
@@ -25,7 +26,6 @@ from mixzoo.protocols import (
     Mixer,
     Needs,
     Objective,
-    Setting,
 )
 from mixzoo.training.distributed import ALONE, World
 from mixzoo.training.sharing import batch_norm_of
@@ -49,19 +49,19 @@ def build_players(
 
     The processes of `world` share each batch.
     """
-    setting = replace(data.setting(), restored=restored)
-    autoencoder = build_part(zoo, config, "autoencoder", setting).to(device)
-    setting = replace(setting, latent_shape=tuple(autoencoder.latent_shape))
-    objective = build_part(zoo, config, "objective", setting)
-    mixer = build_part(zoo, config, "mixer", setting)
-    refuse_vector_codes(zoo, config.names["mixer"], mixer, setting.latent_shape, config.parts["mixer"])
+    context = replace(data.build_context(), restored=restored)
+    autoencoder = build_part(zoo, config, "autoencoder", context).to(device)
+    context = replace(context, latent_shape=tuple(autoencoder.latent_shape))
+    objective = build_part(zoo, config, "objective", context)
+    mixer = build_part(zoo, config, "mixer", context)
+    check_takes_codes(zoo, config.names["mixer"], mixer, context.latent_shape, config.parts["mixer"])
     if isinstance(mixer, nn.Module):
         mixer = mixer.to(device)
-    discriminator = _discriminator(zoo, config, setting, objective, device) if objective.needs.discriminator else None
-    probe = _seeded(config.train.seed, "probe", lambda: build_probe(setting).to(device)) if tells(setting) else None
-    _refuse_unmet_needs(config, objective, autoencoder, setting)
+    discriminator = _discriminator(zoo, config, context, objective, device) if objective.needs.discriminator else None
+    probe = _seeded(config.train.seed, "probe", lambda: build_probe(context).to(device)) if tells(context) else None
+    _refuse_unmet_needs(config, objective, autoencoder, context)
     if objective.needs.second is not None:
-        _refuse_second(zoo, config, objective.needs.second, setting)
+        _refuse_second(zoo, config, objective.needs.second, context)
         if isinstance(objective.needs.second, nn.Module):
             objective.needs.second.to(device)
     moved = {
@@ -71,16 +71,16 @@ def build_players(
     }
     recorded = device.type == "cuda" and config.train.engine in ("auto", "graph") and world.size == 1
     optimisers = {n: _adam(config.train, n, params, device, recorded) for n, params in moved.items() if params}
-    return Players(autoencoder, mixer, discriminator, probe, objective, optimisers, setting.label_width, world)
+    return Players(autoencoder, mixer, discriminator, probe, objective, optimisers, context.label_width, world)
 
 
-def build_part(zoo: Zoo, config: RunConfig, kind: str, setting: Setting) -> Any:
+def build_part(zoo: Zoo, config: RunConfig, kind: str, context: BuildContext) -> Any:
     """The run's part of that kind, initialised from the run's seed."""
     name = config.names[kind]
-    return built(config.parts[kind], kind, name, setting, config.train.seed, zoo.plugin_of(kind, name))
+    return built(config.parts[kind], kind, name, context, config.train.seed, zoo.plugin_of(kind, name))
 
 
-def built(recipe: Any, kind: str, name: str, setting: Setting, seed: int, plugin: str = "") -> Any:
+def built(recipe: Any, kind: str, name: str, context: BuildContext, seed: int, plugin: str = "") -> Any:
     """A part from its recipe; ConfigError if it does not fit the data, PluginError if it is no such part.
 
     `plugin` is who offers it, for that message.
@@ -88,7 +88,7 @@ def built(recipe: Any, kind: str, name: str, setting: Setting, seed: int, plugin
     contract, part = Contract(kind, name, plugin), recipe
     if hasattr(recipe, "build"):
         try:
-            part = contract.call("build", _seeded, seed, kind, lambda: recipe.build(setting))
+            part = contract.call("build", _seeded, seed, kind, lambda: recipe.build(context))
         except PluginError as err:
             if isinstance(err.__cause__, ValueError):  # how a part refuses what does not fit it
                 raise ConfigError(f"{kind} {name!r}: {err.__cause__}") from err.__cause__
@@ -116,7 +116,7 @@ def check_is_a_part(contract: Contract, part: Any) -> None:
         raise contract.broken("k", f"k is {described(part.k)}")
 
 
-def refuse_vector_codes(zoo: Zoo, name: str, mixer: Mixer, latent: tuple[int, ...], recipe: Any = None) -> None:
+def check_takes_codes(zoo: Zoo, name: str, mixer: Mixer, latent: tuple[int, ...], recipe: Any = None) -> None:
     """ConfigError, with the mixers that fit, for one that mixes positions of a map where codes are no maps.
 
     `recipe`, what the mixer was built from, tells which part inside it is at fault.
@@ -125,9 +125,9 @@ def refuse_vector_codes(zoo: Zoo, name: str, mixer: Mixer, latent: tuple[int, ..
         return
     inner = _needing_map(recipe)
     fit = listing(
-        offer.name
-        for offer in zoo.of_kind("mixer")
-        if not needs_map(offer.recipe) and not any(option.required for option in options_of(offer.recipe))
+        entry.name
+        for entry in zoo.of_kind("mixer")
+        if not needs_map(entry.recipe) and not any(option.required for option in options_of(entry.recipe))
     )
     which = f"holds {inner!r}, which " if inner else ""
     raise ConfigError(
@@ -145,26 +145,28 @@ def _needing_map(recipe: Any) -> str:
     return ""
 
 
-def _discriminator(zoo: Zoo, config: RunConfig, setting: Setting, objective: Objective, device: torch.device) -> Any:
+def _discriminator(
+    zoo: Zoo, config: RunConfig, context: BuildContext, objective: Objective, device: torch.device
+) -> Any:
     """D, with a head for the label where the objective needs one; ConfigError where it has none to give."""
-    setting = replace(setting, head=setting.label_width if objective.needs.attributes else 0)
-    discriminator = build_part(zoo, config, "discriminator", setting).to(device)
+    context = replace(context, head=context.label_width if objective.needs.attributes else 0)
+    discriminator = build_part(zoo, config, "discriminator", context).to(device)
     if found := batch_norm_of(discriminator):
         raise ConfigError(
             f"discriminator {config.names['discriminator']!r}: {found} makes the score of an image depend on the "
             "others of its batch, real and fake ones together; use one without, such as amr or acai"
         )
     watched = WatchedDiscriminator(discriminator, Contract("discriminator", config.names["discriminator"]))
-    if setting.head:
+    if context.head:
         with evaluating(discriminator):
-            said = watched(torch.zeros(1, *setting.image_shape, device=device)).attributes
-        if said is None or said.shape != (1, setting.head):
+            said = watched(torch.zeros(1, *context.image_shape, device=device)).attributes
+        if said is None or said.shape != (1, context.head):
             raise ConfigError(
-                f"objective {config.names['objective']!r} needs a discriminator that says {setting.head} numbers of "
+                f"objective {config.names['objective']!r} needs a discriminator that says {context.head} numbers of "
                 f"the label, and {config.names['discriminator']!r} says {0 if said is None else said.shape[1]}; use "
                 "one with an attribute head, such as amr or acai"
             )
-    if objective.needs.redrawn and not _redraws(watched, setting, device):
+    if objective.needs.redrawn and not _redraws(watched, context, device):
         raise ConfigError(
             f"objective {config.names['objective']!r} needs a discriminator that is an auto-encoder, and "
             f"{config.names['discriminator']!r} is none; use one that redraws images, such as "
@@ -173,25 +175,27 @@ def _discriminator(zoo: Zoo, config: RunConfig, setting: Setting, objective: Obj
     return discriminator
 
 
-def _redraws(discriminator: WatchedDiscriminator, setting: Setting, device: torch.device) -> bool:
+def _redraws(discriminator: WatchedDiscriminator, context: BuildContext, device: torch.device) -> bool:
     with evaluating(discriminator.part):
-        return discriminator(torch.zeros(1, *setting.image_shape, device=device)).redrawn is not None
+        return discriminator(torch.zeros(1, *context.image_shape, device=device)).redrawn is not None
 
 
-def _refuse_unmet_needs(config: RunConfig, objective: Objective, autoencoder: AutoEncoder, setting: Setting) -> None:
+def _refuse_unmet_needs(
+    config: RunConfig, objective: Objective, autoencoder: AutoEncoder, context: BuildContext
+) -> None:
     name = f"objective {config.names['objective']!r}"
     if objective.needs.posterior and not hasattr(autoencoder, "posterior"):
         raise ConfigError(
             f"{name} needs an auto-encoder with a posterior; {config.names['autoencoder']!r} has none; "
             "use one that has, such as --autoencoder vae"
         )
-    if objective.needs.labels and not setting.label_width:
+    if objective.needs.labels and not context.label_width:
         raise ConfigError(f"{name} needs labels, and {config.names['dataset']!r} has none; use data with labels")
     if config.train.labelled_images is not None and not objective.needs.labels:
         raise ConfigError(f"{name} reads no labels, so labelled_images= has no meaning; leave it out")
 
 
-def _refuse_second(zoo: Zoo, config: RunConfig, mixer: Mixer, setting: Setting) -> None:
+def _refuse_second(zoo: Zoo, config: RunConfig, mixer: Mixer, context: BuildContext) -> None:
     if trainable([mixer]):
         raise ConfigError(
             f"objective {config.names['objective']!r}: its mixer must have no weights; name the one that learns with "
@@ -200,7 +204,7 @@ def _refuse_second(zoo: Zoo, config: RunConfig, mixer: Mixer, setting: Setting) 
     recipe = config.parts["objective"]
     named = [part for part in (getattr(recipe, f.name) for f in fields(recipe)) if isinstance(part, Part)]
     for part in named:
-        refuse_vector_codes(zoo, part.name, mixer, setting.latent_shape, part.recipe)
+        check_takes_codes(zoo, part.name, mixer, context.latent_shape, part.recipe)
 
 
 def _seeded(seed: int, purpose: str, make: Any) -> Any:

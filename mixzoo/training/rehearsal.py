@@ -63,9 +63,9 @@ class _Uncopied(Exception):
 def _rehearsed(
     zoo: Zoo, config: RunConfig, players: Players, data: Dataset, device: torch.device, images: int
 ) -> list[str]:
-    setting = data.setting()
-    x = torch.rand(images, *setting.image_shape, generator=rng_for(0, "rehearsal")).to(device) * 2 - 1
-    labels = torch.zeros(images, *[setting.attributes] * (setting.attributes > 0), dtype=torch.int64, device=device)
+    context = data.build_context()
+    x = torch.rand(images, *context.image_shape, generator=rng_for(0, "rehearsal")).to(device) * 2 - 1
+    labels = torch.zeros(images, *[context.attributes] * (context.attributes > 0), dtype=torch.int64, device=device)
     known = None if config.train.labelled_images is None else torch.ones(images, dtype=torch.bool)
 
     networks = (players.autoencoder, players.mixer, players.discriminator, players.objective)
@@ -77,8 +77,8 @@ def _rehearsed(
         raise _Uncopied(err) from err
     contracts = {kind: Contract(kind, config.names[kind], zoo.plugin_of(kind, config.names[kind]))
                  for kind in ("autoencoder", "discriminator", "mixer", "objective")}  # fmt: skip
-    watched_f = WatchedAutoEncoder(autoencoder, contracts["autoencoder"], setting.image_shape)
-    watched_mixer = WatchedMixer(mixer, contracts["mixer"], setting.label_width)
+    watched_f = WatchedAutoEncoder(autoencoder, contracts["autoencoder"], context.image_shape)
+    watched_mixer = WatchedMixer(mixer, contracts["mixer"], context.label_width)
     watched_d = None if discriminator is None else WatchedDiscriminator(discriminator, contracts["discriminator"])
 
     # A method that is a closure is copied with the network that it holds, so it may write to the original's buffers.
@@ -86,7 +86,7 @@ def _rehearsed(
         torch.default_generator.manual_seed(0)
         shape = CodeShape(images, tuple(players.autoencoder.latent_shape))
         draws = draw_step(config.train.seed, 0, watched_mixer, shape, images, 0.0, needs=objective.needs,
-                          image_shape=setting.image_shape, labelled=known)  # fmt: skip
+                          image_shape=context.image_shape, labelled=known)  # fmt: skip
         draws = sent(draws, device)
         r = resynthesise(
             x, autoencoder=watched_f, mixer=watched_mixer, partners=draws.partners, draw=draws.mix,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mixzoo import Setting
+from mixzoo import BuildContext
 from mixzoo_convnets.layers import Border, Depth, Init, Latent, Norm, Scales, Slope, Style, code_positions, halvings
 
 
@@ -24,8 +24,8 @@ class ACAI:
     border: Border = 0
     init: Init = "fan_in"
 
-    def build(self, setting: Setting) -> "ConvAutoEncoder":
-        return ConvAutoEncoder(self, setting)
+    def build(self, context: BuildContext) -> "ConvAutoEncoder":
+        return ConvAutoEncoder(self, context)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,20 +44,20 @@ class AMR:
     border: Border = 1
     init: Init = "fan_in"
 
-    def build(self, setting: Setting) -> "ConvAutoEncoder":
-        return ConvAutoEncoder(self, setting)
+    def build(self, context: BuildContext) -> "ConvAutoEncoder":
+        return ConvAutoEncoder(self, context)
 
 
 class ConvAutoEncoder(nn.Module):
     """f and g as two stacks of layers."""
 
-    def __init__(self, options: ACAI | AMR, setting: Setting) -> None:
+    def __init__(self, options: ACAI | AMR, context: BuildContext) -> None:
         super().__init__()
-        channels = setting.image_shape[0]
+        channels = context.image_shape[0]
         latent, depth, border = options.latent, options.depth, options.border
-        scales = halvings(setting.image_shape, options.scales, border)
+        scales = halvings(context.image_shape, options.scales, border)
         style = Style(options.norm, options.slope, options.init)
-        self.latent_shape = (latent, *code_positions(setting.image_shape, scales, options.norm))
+        self.latent_shape = (latent, *code_positions(context.image_shape, scales, options.norm))
         self.f = style.encoder(channels=channels, depth=depth, latent=latent, scales=scales, border=border)
         self.g = style.decoder(channels=channels, depth=depth, latent=latent, scales=scales)
 

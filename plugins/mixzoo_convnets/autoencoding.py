@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import Parameter
 
-from mixzoo import Scores, Setting
+from mixzoo import BuildContext, Scores
 from mixzoo_convnets.layers import Border, Depth, Init, Latent, Norm, Scales, Slope, Style, code_positions, halvings
 from mixzoo_convnets.variational import Output
 
@@ -30,11 +30,11 @@ class Autoencoding:
     init: Init = "fan_in"
     output: Output = "tanh"
 
-    def build(self, setting: Setting) -> "AutoencodingDiscriminator":
-        channels, depth = setting.image_shape[0], self.depth
-        scales = halvings(setting.image_shape, self.scales, self.border)
-        code_positions(setting.image_shape, scales, self.norm)
-        latent = setting.latent_shape[0] if self.latent is None else self.latent
+    def build(self, context: BuildContext) -> "AutoencodingDiscriminator":
+        channels, depth = context.image_shape[0], self.depth
+        scales = halvings(context.image_shape, self.scales, self.border)
+        code_positions(context.image_shape, scales, self.norm)
+        latent = context.latent_shape[0] if self.latent is None else self.latent
         style = Style(self.norm, self.slope, self.init)
         f = style.encoder(channels=channels, depth=depth, latent=latent, scales=scales, border=self.border)
         g = style.decoder(channels=channels, depth=depth, latent=latent, scales=scales)

@@ -8,7 +8,7 @@ from annotated_types import Ge
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mixzoo import Scores, Setting
+from mixzoo import BuildContext, Scores
 from mixzoo_convnets.layers import Border, Depth, Init, Latent, Scales, Slope, Style, halvings
 
 PowerIterations = Annotated[
@@ -31,8 +31,8 @@ class ACAI:
     init: Init = "fan_in"
     power_iterations: PowerIterations = 0
 
-    def build(self, setting: Setting) -> "ConvDiscriminator":
-        return ConvDiscriminator(self, setting)
+    def build(self, context: BuildContext) -> "ConvDiscriminator":
+        return ConvDiscriminator(self, context)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +55,8 @@ class AMR:
     init: Init = "authors"
     power_iterations: PowerIterations = 5
 
-    def build(self, setting: Setting) -> "ConvDiscriminator":
-        return ConvDiscriminator(self, setting)
+    def build(self, context: BuildContext) -> "ConvDiscriminator":
+        return ConvDiscriminator(self, context)
 
 
 class ConvDiscriminator(nn.Module):
@@ -66,20 +66,20 @@ class ConvDiscriminator(nn.Module):
     2017, sees them as they are.
     """
 
-    def __init__(self, options: ACAI | AMR, setting: Setting) -> None:
+    def __init__(self, options: ACAI | AMR, context: BuildContext) -> None:
         super().__init__()
-        scales = halvings(setting.image_shape, options.scales, options.border)
+        scales = halvings(context.image_shape, options.scales, options.border)
         self.layers = Style("none", options.slope, options.init, options.power_iterations).encoder(
-            channels=setting.image_shape[0],
+            channels=context.image_shape[0],
             depth=options.depth,
-            latent=setting.latent_shape[0] if options.latent is None else options.latent,
+            latent=context.latent_shape[0] if options.latent is None else options.latent,
             scales=scales,
             border=options.border,
         )
-        _, height, width = setting.image_shape
+        _, height, width = context.image_shape
         last = self.layers[-1]
         assert isinstance(last, nn.Conv2d)
-        self.head = label_head(last.in_channels * (height >> scales) * (width >> scales), setting.head)
+        self.head = label_head(last.in_channels * (height >> scales) * (width >> scales), context.head)
         self.to(memory_format=torch.channels_last)  # faster where no norm is between
 
     def forward(self, x: Float[Tensor, "batch channels height width"]) -> Scores:

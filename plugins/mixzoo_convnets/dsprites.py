@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from mixzoo import Scores, Setting
+from mixzoo import BuildContext, Scores
 from mixzoo_convnets.discriminator import PowerIterations, label_head
 from mixzoo_convnets.variational import VariationalAutoEncoder
 
@@ -39,10 +39,10 @@ class DSprites:
     hidden: Hidden = 256
     variational: Annotated[bool, "an auto-encoder with a posterior, for the objective vae"] = False
 
-    def build(self, setting: Setting) -> "DSpritesAutoEncoder | VariationalAutoEncoder":
+    def build(self, context: BuildContext) -> "DSpritesAutoEncoder | VariationalAutoEncoder":
         numbers = 2 * self.latent if self.variational else self.latent
-        f = nn.Sequential(*encoder(setting.image_shape, self.width, self.hidden, numbers))
-        g = nn.Sequential(*decoder(setting.image_shape, self.width, self.hidden, self.latent))
+        f = nn.Sequential(*encoder(context.image_shape, self.width, self.hidden, numbers))
+        g = nn.Sequential(*decoder(context.image_shape, self.width, self.hidden, self.latent))
         kind = VariationalAutoEncoder if self.variational else DSpritesAutoEncoder
         return kind(f, g, (self.latent,)).apply(begun)
 
@@ -76,22 +76,22 @@ class DSpritesDiscriminator:
     hidden: Hidden = 256
     power_iterations: PowerIterations = 5
 
-    def build(self, setting: Setting) -> "DSpritesJudge":
-        return DSpritesJudge(self, setting)
+    def build(self, context: BuildContext) -> "DSpritesJudge":
+        return DSpritesJudge(self, context)
 
 
 class DSpritesJudge(nn.Module):
     """An encoder that ends in one number."""
 
-    def __init__(self, options: DSpritesDiscriminator, setting: Setting) -> None:
+    def __init__(self, options: DSpritesDiscriminator, context: BuildContext) -> None:
         super().__init__()
-        layers = encoder(setting.image_shape, options.width, options.hidden, 1)
+        layers = encoder(context.image_shape, options.width, options.hidden, 1)
         for layer in layers:
             begun(layer)
             if options.power_iterations and isinstance(layer, nn.Conv2d | nn.Linear):
                 spectral_norm(layer, n_power_iterations=options.power_iterations)
         self.layers = nn.Sequential(*layers)
-        self.head = label_head(options.hidden, setting.head)
+        self.head = label_head(options.hidden, context.head)
 
     def forward(self, x: Float[Tensor, "batch channels height width"]) -> Scores:
         features = self.layers[:-1](x)

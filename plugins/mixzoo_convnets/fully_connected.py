@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from mixzoo import Scores, Setting
+from mixzoo import BuildContext, Scores
 from mixzoo_convnets.discriminator import label_head
 
 Hidden: TypeAlias = Annotated[int, Ge(1), "units of a hidden layer"]
@@ -38,21 +38,21 @@ class MLP:
     layers: Layers = 3
     activation: Activation = "relu"
 
-    def build(self, setting: Setting) -> "DenseAutoEncoder":
-        return DenseAutoEncoder(self, setting)
+    def build(self, context: BuildContext) -> "DenseAutoEncoder":
+        return DenseAutoEncoder(self, context)
 
 
 class DenseAutoEncoder(nn.Module):
     """f and g as two stacks of layers between an image laid out as a vector and the code."""
 
-    def __init__(self, options: MLP, setting: Setting) -> None:
+    def __init__(self, options: MLP, context: BuildContext) -> None:
         super().__init__()
-        numbers = prod(setting.image_shape)
+        numbers = prod(context.image_shape)
         hidden = [options.hidden] * options.layers
         self.latent_shape = (options.latent,)
         self.f = nn.Sequential(nn.Flatten(), *stack([numbers, *hidden, options.latent], options.activation))
         self.g = nn.Sequential(
-            *stack([options.latent, *hidden, numbers], options.activation), nn.Unflatten(1, setting.image_shape)
+            *stack([options.latent, *hidden, numbers], options.activation), nn.Unflatten(1, context.image_shape)
         )
 
     def encode(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch latent"]:
@@ -76,23 +76,23 @@ class MLPDiscriminator:
     activation: Activation = "relu"
     power_iterations: Annotated[int, Ge(0), "of spectral norm, at each pass in training; 0 leaves it out"] = 0
 
-    def build(self, setting: Setting) -> "DenseDiscriminator":
-        return DenseDiscriminator(self, setting)
+    def build(self, context: BuildContext) -> "DenseDiscriminator":
+        return DenseDiscriminator(self, context)
 
 
 class DenseDiscriminator(nn.Module):
     """A stack of layers that ends in one number."""
 
-    def __init__(self, options: MLPDiscriminator, setting: Setting) -> None:
+    def __init__(self, options: MLPDiscriminator, context: BuildContext) -> None:
         super().__init__()
-        widths = [prod(setting.image_shape), *[options.hidden] * options.layers, 1]
+        widths = [prod(context.image_shape), *[options.hidden] * options.layers, 1]
         layers = stack(widths, options.activation)
         if options.power_iterations:
             for layer in layers:
                 if isinstance(layer, nn.Linear):
                     spectral_norm(layer, n_power_iterations=options.power_iterations)
         self.layers = nn.Sequential(nn.Flatten(), *layers)
-        self.head = label_head(widths[-2], setting.head)
+        self.head = label_head(widths[-2], context.head)
 
     def forward(self, x: Float[Tensor, "batch channels height width"]) -> Scores:
         features = self.layers[:-1](x)

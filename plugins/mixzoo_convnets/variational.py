@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mixzoo import Setting
+from mixzoo import BuildContext
 from mixzoo_convnets.layers import Border, Depth, Init, Latent, Norm, Scales, Slope, Style, code_positions, halvings
 
 Output: TypeAlias = Annotated[
@@ -32,10 +32,10 @@ class VAE:
     init: Init = "fan_in"
     output: Output = "tanh"
 
-    def build(self, setting: Setting) -> "VariationalAutoEncoder":
-        channels, depth = setting.image_shape[0], self.depth
-        scales = halvings(setting.image_shape, self.scales, self.border)
-        positions = code_positions(setting.image_shape, scales, self.norm)
+    def build(self, context: BuildContext) -> "VariationalAutoEncoder":
+        channels, depth = context.image_shape[0], self.depth
+        scales = halvings(context.image_shape, self.scales, self.border)
+        positions = code_positions(context.image_shape, scales, self.norm)
         style = Style(self.norm, self.slope, self.init)
         f = style.encoder(channels=channels, depth=depth, latent=2 * self.latent, scales=scales, border=self.border)
         g = style.decoder(channels=channels, depth=depth, latent=self.latent, scales=scales)

@@ -29,18 +29,18 @@ class LabelArithmetic:
 
     steps: ClassifierSteps = 400
 
-    def refuse(self, data: Dataset) -> None:
+    def check_data(self, data: Dataset) -> None:
         """DataError for data without labels to tell apart."""
         refuse_unlabelled(data)
 
     def __call__(self, run: FinishedRun) -> Mapping[str, float]:
         reads = trained_classifier(run, self.steps)
-        width = run.data.setting().label_width
+        width = run.data.build_context().label_width
         codes = {
             name: encode(run.autoencoder, getattr(run.data, name).images, run.device) for name in ("train", "test")
         }
         y = {name: truth(getattr(run.data, name), width) > 0 for name in codes}
-        moves = list((_to_other_attributes if run.data.setting().attributes else _to_next_class)(codes, y))
+        moves = list((_to_other_attributes if run.data.build_context().attributes else _to_next_class)(codes, y))
         if not moves:
             raise DataError(f"{run.data.source}: no label has test images, and train images both with it and without")
 

@@ -32,10 +32,10 @@ def trained_classifier(run: FinishedRun, steps: int) -> Reads:
     Four convolutions and a linear layer, on the train images and all their labels, from the run's seed.
     """
     refuse_unlabelled(run.data)
-    setting, train = run.data.setting(), run.data.train
+    context, train = run.data.build_context(), run.data.train
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for(run.seed, "classifier"))
-        network = _network(setting.image_shape, setting.label_width).to(run.device)
+        network = _network(context.image_shape, context.label_width).to(run.device)
     optimiser = Adam(network.parameters(), lr=RATE)
     batch = min(BATCH, len(train))
     with torch.enable_grad():
@@ -49,7 +49,7 @@ def trained_classifier(run: FinishedRun, steps: int) -> Reads:
     def reads(images: Float[Tensor, "batch channels height width"]) -> Bool[Tensor, "batch label"]:
         with evaluating(network):
             logits = network(images)
-        said: Tensor = logits > 0 if setting.attributes else logits == logits.amax(1, keepdim=True)
+        said: Tensor = logits > 0 if context.attributes else logits == logits.amax(1, keepdim=True)
         return said
 
     return reads
@@ -57,7 +57,7 @@ def trained_classifier(run: FinishedRun, steps: int) -> Reads:
 
 def refuse_unlabelled(data: Dataset) -> None:
     """DataError for data whose labels tell nothing apart."""
-    if not tells(data.setting()):
+    if not tells(data.build_context()):
         raise DataError(f"{data.source}: no labels to tell apart, so no classifier can read them")
 
 

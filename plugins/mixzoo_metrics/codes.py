@@ -32,7 +32,7 @@ class LogisticRegression:
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
-        if not tells(run.data.setting()):
+        if not tells(run.data.build_context()):
             return {}
         train, test = run.data.train, run.data.test
         kept = torch.randperm(len(train), generator=rng_for(run.seed, "logistic_regression"))[: self.images]

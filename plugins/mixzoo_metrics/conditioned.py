@@ -33,13 +33,13 @@ class ConditionedLabels:
     mixes: Annotated[int, Ge(1), "decoded mixes to score"] = 1000
     steps: ClassifierSteps = 400
 
-    def refuse(self, data: Dataset) -> None:
+    def check_data(self, data: Dataset) -> None:
         """DataError for data without labels to tell apart."""
         refuse_unlabelled(data)
 
     def __call__(self, run: FinishedRun) -> Mapping[str, float]:
         reads = trained_classifier(run, self.steps)
-        width, test = run.data.setting().label_width, run.data.test
+        width, test = run.data.build_context().label_width, run.data.test
         y, codes = truth(test, width), encode(run.autoencoder, test.images, run.device)
         hits, guesses = [], []
         with evaluating(run.autoencoder):
@@ -71,7 +71,7 @@ def _mixed(
     run: FinishedRun, h: Float[Tensor, "k batch *latent"], labels: Tensor, start: int
 ) -> tuple[Bool[Tensor, "batch label"], Float[Tensor, "batch channels height width"]]:
     """The labels asked of mixes of these codes, and the decoded mixes."""
-    setting = run.data.setting()
+    context = run.data.build_context()
     shape = CodeShape(h.shape[1], tuple(h.shape[2:]))
     draw = run.mixer.draw(shape, rng_for(run.seed, "conditioned_labels/mix", start))
     mixed = run.mixer(h.to(run.device), to_device(draw, torch.device(run.device)), labels.to(run.device))
@@ -80,9 +80,9 @@ def _mixed(
         e = torch.empty(len(h), shape.batch).exponential_(
             generator=rng_for(run.seed, "conditioned_labels/alpha", start)
         )
-        y_mix = ((e / e.sum(0))[..., None] * label_vectors(labels, setting.label_width)).sum(0)
+        y_mix = ((e / e.sum(0))[..., None] * label_vectors(labels, context.label_width)).sum(0)
     y_mix = y_mix.cpu()
-    asked = y_mix > 0.5 if setting.attributes else y_mix == y_mix.amax(1, keepdim=True)
+    asked = y_mix > 0.5 if context.attributes else y_mix == y_mix.amax(1, keepdim=True)
     return asked, run.autoencoder.decode(mixed.h)
 
 
@@ -91,11 +91,11 @@ def _agreement(
     run: FinishedRun,
 ) -> Bool[Tensor, " scored"]:  # fmt: skip
     """Of each label over which the sources differ, whether it is as asked; of classes, one answer an image."""
-    if run.data.setting().attributes:
+    if run.data.build_context().attributes:
         return (said == asked)[apart]
     return (said == asked).all(1)[apart.any(1)]
 
 
 def _all_labels(said: Bool[Tensor, "n label"], y: Float[Tensor, "n label"], run: FinishedRun) -> float:
     right = said == (y > 0)
-    return (right if run.data.setting().attributes else right.all(1)).double().mean().item()
+    return (right if run.data.build_context().attributes else right.all(1)).double().mean().item()

@@ -28,7 +28,7 @@ class Disentanglement:
     [0, 1]; a code that says nothing has 1 / factors.
 
     Collapsed numbers of the code have no vote in `factorvae`, since dividing by their deviation would make noise of any
-    size count: those that deviate by less than 0.05, the published setting (Locatello et al. 2019), which is absolute;
+    size count: those that deviate by less than 0.05, the published context (Locatello et al. 2019), which is absolute;
     for a posterior those whose mean KL(q(z_j|x) ‖ N(0, 1)) is below 0.01 nats, whatever their scale.
 
     `authors` is what their code computes from the votes, with collapsed numbers among them: for each of the first four
@@ -40,7 +40,7 @@ class Disentanglement:
     images: Annotated[int, Ge(2), "of one vote; the authors took 800"] = 200
     pool: Annotated[int, Ge(2), "images of all splits to draw from, chosen by the run's seed"] = 50_000
 
-    def refuse(self, data: Dataset) -> None:
+    def check_data(self, data: Dataset) -> None:
         """DataError for data whose factors are not known, or never vary."""
         if data.train.factors is None or data.validation.factors is None or data.test.factors is None:
             raise DataError(f"{data.source}: its factors are not known, so there is no score of them")
@@ -48,7 +48,7 @@ class Disentanglement:
             raise DataError(f"{data.source}: no factor of it varies, so there is nothing to disentangle")
 
     def __call__(self, run: FinishedRun) -> Mapping[str, float]:
-        self.refuse(run.data)
+        self.check_data(run.data)
         chosen = self._chosen(run)
         codes, factors = self._pool(run, chosen)
         varying = factors[:, [f for f in range(factors.shape[1]) if len(factors[:, f].unique()) > 1]]

@@ -25,7 +25,7 @@ class Slerp:
 
     k: ClassVar[int] = 2
     needs_map: ClassVar[bool] = False
-    checks_left_out: ClassVar[Mapping[str, str]] = {
+    skipped_checks: ClassVar[Mapping[str, str]] = {
         "share_is_used": "the share is the part of the arc; the codes' weights depend on the angle between them",
         "stays_between_sources": "an arc bulges out of the box that its ends span",
         "moves_with_shift_and_scale": "the arc is around the origin",

@@ -13,7 +13,7 @@ from annotated_types import Ge, Le
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor, nn, where
 
-from mixzoo import CodeShape, Draw, LinearMixer, MaskMixer, Mixed, Mixer, Part, Setting
+from mixzoo import BuildContext, CodeShape, Draw, LinearMixer, MaskMixer, Mixed, Mixer, Part
 from mixzoo.mixing import drawn, label_vectors, mixed_labels, needs_map
 
 UNEVEN = {"mean_share_is_one_over_k": "its mixers take different numbers of sources, so the first have more share"}
@@ -45,15 +45,15 @@ class OneOf:
         return max(map(_k, self.parts.values()))
 
     @property
-    def checks_left_out(self) -> Mapping[str, str]:
+    def skipped_checks(self) -> Mapping[str, str]:
         uneven = len(set(map(_k, self.parts.values()))) > 1
         return _left_out(self.parts) | (UNEVEN if uneven else {})
 
-    def build(self, setting: Setting) -> "ForEachExample":
+    def build(self, context: BuildContext) -> "ForEachExample":
         others = len(self.parts) - 1
         p = 1 / (others + 1) if self.p is None else self.p
         chances = [p] + [(1 - p) / others] * others
-        return ForEachExample(_built(self.parts, setting), lambda progress: chances, self.checks_left_out, setting)
+        return ForEachExample(_built(self.parts, context), lambda progress: chances, self.skipped_checks, context)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,19 +84,19 @@ class Schedule:
         return max(_k(self.a), _k(self.b))
 
     @property
-    def checks_left_out(self) -> Mapping[str, str]:
+    def skipped_checks(self) -> Mapping[str, str]:
         never = {
             "every_position_can_come_from_every_source": "at the end b alone mixes, and it takes fewer sources than a"
         }
         fewer = UNEVEN | never if _k(self.b) < _k(self.a) else {}
         return _left_out(self.parts) | fewer
 
-    def build(self, setting: Setting) -> "ForEachExample":
+    def build(self, context: BuildContext) -> "ForEachExample":
         def chances(progress: float) -> tuple[float, float]:
             t = min(max((progress - self.start) / (self.end - self.start), 0.0), 1.0)
             return t, 1 - t
 
-        return ForEachExample(_built(self.parts, setting), chances, self.checks_left_out, setting)
+        return ForEachExample(_built(self.parts, context), chances, self.skipped_checks, context)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +120,7 @@ class Chain:
         return _k(self.a) + _k(self.b) - 1
 
     @property
-    def checks_left_out(self) -> Mapping[str, str]:
+    def skipped_checks(self) -> Mapping[str, str]:
         own = {"mean_share_is_one_over_k": "a's sources have one share of b's mix between them"}
         if not any(isinstance(part.recipe, LinearMixer) for part in self.parts.values()):
             own["at_is_a_point_of_the_simplex"] = (
@@ -128,8 +128,8 @@ class Chain:
             )
         return _left_out(self.parts) | own
 
-    def build(self, setting: Setting) -> "Chained":
-        return Chained(**_built(self.parts, setting), left_out=self.checks_left_out, setting=setting)
+    def build(self, context: BuildContext) -> "Chained":
+        return Chained(**_built(self.parts, context), skipped_checks=self.skipped_checks, context=context)
 
 
 class ForEachExample(nn.Module):
@@ -143,17 +143,17 @@ class ForEachExample(nn.Module):
         self,
         parts: Mapping[str, Mixer],
         chances: Callable[[float], Sequence[float]],  # of each part, at this progress of the training
-        left_out: Mapping[str, str],
-        setting: Setting,
+        skipped_checks: Mapping[str, str],
+        context: BuildContext,
     ) -> None:
         super().__init__()
-        self.parts, self.chances, self.classes = dict(parts), chances, setting.label_width
+        self.parts, self.chances, self.classes = dict(parts), chances, context.label_width
         for name, part in parts.items():
             if isinstance(part, nn.Module):
                 self.add_module(name, part)
         self.k = max(part.k for part in parts.values())
         self.needs_map = any(map(needs_map, parts.values()))
-        self.checks_left_out = left_out
+        self.skipped_checks = skipped_checks
 
     def draw(self, shape: CodeShape, rng: Generator) -> dict[str, Tensor]:
         return self.draw_at(shape, rng, 1.0)
@@ -211,12 +211,12 @@ class ForEachExample(nn.Module):
 class Chained(nn.Module):
     """Two mixers, one after the other. y_mix is b's, or follows from a's by b's shares, where either aims at one."""
 
-    def __init__(self, a: Mixer, b: Mixer, left_out: Mapping[str, str], setting: Setting) -> None:
+    def __init__(self, a: Mixer, b: Mixer, skipped_checks: Mapping[str, str], context: BuildContext) -> None:
         super().__init__()
-        self.a, self.b, self.classes = a, b, setting.label_width
+        self.a, self.b, self.classes = a, b, context.label_width
         self.k = a.k + b.k - 1
         self.needs_map = needs_map(a) or needs_map(b)
-        self.checks_left_out = left_out
+        self.skipped_checks = skipped_checks
 
     def draw(self, shape: CodeShape, rng: Generator) -> dict[str, Tensor]:
         return self.draw_at(shape, rng, 1.0)
@@ -267,8 +267,8 @@ def _k(part: Part[Mixer]) -> int:
     return int(getattr(part.recipe, "k", 0))  # 0 where only the mixer itself knows
 
 
-def _built(parts: Mapping[str, Part[Mixer]], setting: Setting) -> dict[str, Mixer]:
-    return {name: part.build(setting) for name, part in parts.items()}
+def _built(parts: Mapping[str, Part[Mixer]], context: BuildContext) -> dict[str, Mixer]:
+    return {name: part.build(context) for name, part in parts.items()}
 
 
 def _left_out(parts: Mapping[str, Part[Mixer]]) -> dict[str, str]:
@@ -276,7 +276,7 @@ def _left_out(parts: Mapping[str, Part[Mixer]]) -> dict[str, str]:
     return {
         check: f"{name} leaves it out: {reason}"
         for name, part in parts.items()
-        for check, reason in getattr(part.recipe, "checks_left_out", {}).items()
+        for check, reason in getattr(part.recipe, "skipped_checks", {}).items()
     }
 
 

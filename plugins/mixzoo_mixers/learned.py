@@ -9,7 +9,7 @@ from annotated_types import Ge, Gt, Le
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
-from mixzoo import CodeShape, MaskMixer, Mixed, Setting
+from mixzoo import BuildContext, CodeShape, MaskMixer, Mixed
 from mixzoo.draws import rng_for
 from mixzoo.mixing import label_vectors
 from mixzoo_mixers.weights import dirichlet
@@ -38,7 +38,7 @@ class Label:
     they see in use, and no temperature has to be lowered for that. The second has the exact gradient of what it mixes.
     """
 
-    checks_left_out: ClassVar[Mapping[str, str]] = {
+    skipped_checks: ClassVar[Mapping[str, str]] = {
         "labels_do_not_matter": "it mixes by them",
         "corner_is_that_source": "a point is a label to aim at; what has a source's label may come from others",
         "at_is_a_point_of_the_simplex": "a point is a label to aim at, not a share",
@@ -55,10 +55,10 @@ class Label:
         | None
     ) = None
 
-    def build(self, setting: Setting) -> "LabelMixer":
-        if not setting.label_width:
+    def build(self, context: BuildContext) -> "LabelMixer":
+        if not context.label_width:
             raise ValueError("it mixes by label, and the data have none; use data with labels, or bernoulli")
-        return LabelMixer(self, _channels(setting), setting.label_width)
+        return LabelMixer(self, _channels(context), context.label_width)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ class Network:
     dirichlet. An α of 1 gives that source whatever net says.
     """
 
-    checks_left_out: ClassVar[Mapping[str, str]] = {
+    skipped_checks: ClassVar[Mapping[str, str]] = {
         "gradient_is_share": "the share depends on the codes too",
         "moves_with_shift_and_scale": "the share depends on the codes",
         "at_is_a_point_of_the_simplex": "a point is α, which the network's weights come on top of",
@@ -89,8 +89,8 @@ class Network:
         | None
     ) = None
 
-    def build(self, setting: Setting) -> "NetworkMixer":
-        return NetworkMixer(self, _channels(setting))
+    def build(self, context: BuildContext) -> "NetworkMixer":
+        return NetworkMixer(self, _channels(context))
 
 
 class LabelMixer(nn.Module):
@@ -100,7 +100,7 @@ class LabelMixer(nn.Module):
 
     def __init__(self, options: Label, channels: int, classes: int) -> None:
         super().__init__()
-        self.checks_left_out = options.checks_left_out
+        self.skipped_checks = options.skipped_checks
         self.k, self.channels, self.classes = options.k, channels, classes
         self.gradient, self.temperature, self.sees = options.gradient, options.temperature, options.sees
         hidden = options.hidden or max(channels, 16)  # few units (a code may have 2 maps) tell few labels apart
@@ -157,7 +157,7 @@ class NetworkMixer(nn.Module):
 
     def __init__(self, options: Network, channels: int) -> None:
         super().__init__()
-        self.checks_left_out = options.checks_left_out
+        self.skipped_checks = options.skipped_checks
         self.k, self.share = options.k, options.share
         hidden = options.hidden or max(channels, 16)
         last = nn.Linear(hidden, channels)
@@ -209,7 +209,7 @@ def gumbel(shape: tuple[int, ...], rng: Generator) -> Float[Tensor, "..."]:
     return -(-uniform.log()).log().float()
 
 
-def _channels(setting: Setting) -> int:
-    if not setting.latent_shape:
+def _channels(context: BuildContext) -> int:
+    if not context.latent_shape:
         raise ValueError("it has weights for each feature map, so it must know the shape of the code: latent_shape=")
-    return setting.latent_shape[0]
+    return context.latent_shape[0]

@@ -34,9 +34,9 @@ class Bernoulli(MaskMixer):
     share: Annotated[Literal["unit", "example", "batch"], "what has one drawn p in common"] = "example"
 
     @property
-    def checks_left_out(self) -> Mapping[str, str]:
+    def skipped_checks(self) -> Mapping[str, str]:
         """What a given p, or one p for a whole batch, breaks on purpose."""
-        return left_out_with(self.p, self.k, self.share)
+        return skipped_with(self.p, self.k, self.share)
 
     def draw(self, shape: CodeShape, rng: Generator) -> Bool[Tensor, "k batch channels *ones"]:
         return shape.broadcast(crossover(self.k, self.p, self.share, (shape.batch, shape.channels), rng))
@@ -48,7 +48,7 @@ class Bernoulli(MaskMixer):
         return shape.broadcast(picked(pick, point.cpu()[:, None, None])).to(point.device)
 
 
-def left_out_with(p: float | None, k: int, share: str) -> Mapping[str, str]:
+def skipped_with(p: float | None, k: int, share: str) -> Mapping[str, str]:
     """The checks that picks with a given chance p of the first source, or one p for a whole batch, break on purpose."""
     left = {}
     if p is None and share == "batch":

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from mixzoo import CodeShape
 from mixzoo.draws import rng_for
 from mixzoo_mixers.maps import map_size
-from mixzoo_mixers.masks import left_out_with, one_against_others, picked
+from mixzoo_mixers.masks import one_against_others, picked, skipped_with
 from mixzoo_mixers.regions import RegionMixer, by_source, in_random_order, ranks, shuffled
 from mixzoo_mixers.weights import dirichlet
 
@@ -39,9 +39,9 @@ class DropBlock(RegionMixer):
     share: Annotated[Literal["map", "channel"], "one mask for all feature maps, or one each"] = "map"
 
     @property
-    def checks_left_out(self) -> Mapping[str, str]:
+    def skipped_checks(self) -> Mapping[str, str]:
         """What a given part to hand over breaks on purpose."""
-        return left_out_with(None if self.p is None else 1 - self.p, self.k, self.share)
+        return skipped_with(None if self.p is None else 1 - self.p, self.k, self.share)
 
     def draw(self, shape: CodeShape, rng: Generator) -> Bool[Tensor, "k batch #channels height width"]:
         height, width = map_size(self, shape)

@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 from mixzoo import CodeShape, MaskMixer
 from mixzoo.draws import rng_for
 from mixzoo_mixers.maps import map_size
-from mixzoo_mixers.masks import crossover, left_out_with, one_hot, picked
+from mixzoo_mixers.masks import crossover, one_hot, picked, skipped_with
 from mixzoo_mixers.weights import dirichlet
 
 
@@ -89,9 +89,9 @@ class Grid(RegionMixer):
     share: Annotated[Literal["unit", "example", "batch"], "what has one drawn p in common"] = "example"
 
     @property
-    def checks_left_out(self) -> Mapping[str, str]:
+    def skipped_checks(self) -> Mapping[str, str]:
         """What a given p, or one p for a whole batch, breaks on purpose."""
-        return left_out_with(self.p, self.k, self.share)
+        return skipped_with(self.p, self.k, self.share)
 
     def draw(self, shape: CodeShape, rng: Generator) -> Bool[Tensor, "k batch 1 height width"]:
         patch = self._patches(*map_size(self, shape))

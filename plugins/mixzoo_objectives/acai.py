@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import l1_loss, mse_loss
 
-from mixzoo import Discriminator, Images, Judgement, Needs, Objective, Resynthesis, Setting, Terms
+from mixzoo import BuildContext, Discriminator, Images, Judgement, Needs, Objective, Resynthesis, Terms
 from mixzoo_objectives.losses import bce
 from mixzoo_objectives.penalties import R1, r1_penalty
 
@@ -45,7 +45,7 @@ class ACAI:
             if getattr(self, name) is not None:
                 raise ValueError(f"{name}= has no meaning with variant={self.variant!r}; leave it out")
 
-    def build(self, setting: Setting) -> Objective:
+    def build(self, context: BuildContext) -> Objective:
         if self.variant == "amr":
             return AuthorsACAI(lam=10.0 if self.lam is None else self.lam, beta=self.beta, r1=self.r1)
         return OfficialACAI(

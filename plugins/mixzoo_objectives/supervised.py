@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
 
-from mixzoo import Discriminator, Images, Judgement, Mixer, Needs, Objective, Part, Resynthesis, Setting, Terms
+from mixzoo import BuildContext, Discriminator, Images, Judgement, Mixer, Needs, Objective, Part, Resynthesis, Terms
 from mixzoo_objectives.losses import (
     GAN,
     Reconstruction,
@@ -51,9 +51,9 @@ class AMRSupervised:
     gan: Annotated[GAN, "ℓ: Jensen-Shannon (the paper), least squares or hinge"] = "js"
     r1: R1 = 0.0
 
-    def build(self, setting: Setting) -> Objective:
-        second = None if self.mixer is None else self.mixer.build(setting)
-        return SupervisedTerms(self, second, attributes=setting.attributes > 0)
+    def build(self, context: BuildContext) -> Objective:
+        second = None if self.mixer is None else self.mixer.build(context)
+        return SupervisedTerms(self, second, attributes=context.attributes > 0)
 
 
 @dataclass(frozen=True)

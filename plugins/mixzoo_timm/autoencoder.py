@@ -8,7 +8,7 @@ from annotated_types import Ge
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mixzoo import Setting
+from mixzoo import BuildContext
 from mixzoo_timm.backbone import backbone, pretrained_file
 from mixzoo_timm.decoder import Decoder
 from mixzoo_timm.encoder import Encoder
@@ -54,22 +54,22 @@ class Timm:
         return self.pretrained or self.weights is not None
 
     @property
-    def checks_left_out(self) -> Mapping[str, str]:
+    def skipped_checks(self) -> Mapping[str, str]:
         reason = "norm=batch keeps timm's batch norms, which take mean and variance over the batch in training"
         return {"images_do_not_meet_in_training": reason} if self.norm == "batch" else {}
 
-    def build(self, setting: Setting) -> "TimmAutoEncoder":
-        return TimmAutoEncoder(self, setting)
+    def build(self, context: BuildContext) -> "TimmAutoEncoder":
+        return TimmAutoEncoder(self, context)
 
 
 class TimmAutoEncoder(nn.Module):
     """f and g; g has as many doublings as f has halvings."""
 
-    def __init__(self, options: Timm, setting: Setting) -> None:
+    def __init__(self, options: Timm, context: BuildContext) -> None:
         super().__init__()
-        channels, height, width = setting.image_shape
-        file = None if setting.restored else pretrained_file(options.model, options.pretrained, options.weights)
-        features = backbone(options.model, options.out_index, setting.image_shape, file)
+        channels, height, width = context.image_shape
+        file = None if context.restored else pretrained_file(options.model, options.pretrained, options.weights)
+        features = backbone(options.model, options.out_index, context.image_shape, file)
         norm: Norm = options.norm or ("fixed" if options.begins_trained else "group")
         self.f = Encoder(features, latent=options.latent, norm=norm, freeze=options.freeze, chosen=bool(options.norm))
         self.latent_shape = (options.latent, *features.size)

@@ -108,13 +108,13 @@ class Buffers:
 
     k: Annotated[int, Ge(2), Le(8), "sources of one mix"] = 3
 
-    def build(self, setting):
+    def build(self, context):
         return Buffered(self.k)
 
 
 @dataclass(frozen=True)
 class ByName(MaskMixer):
-    """A mask of each feature map, built for the number of maps that the setting tells."""
+    """A mask of each feature map, built for the number of maps that the context tells."""
 
     k: ClassVar[int] = 2
     channels: int
@@ -132,8 +132,8 @@ class ByName(MaskMixer):
 class Builds:
     """A recipe whose mixer is no module, and knows the code."""
 
-    def build(self, setting):
-        return ByName(setting.latent_shape[0])
+    def build(self, context):
+        return ByName(context.latent_shape[0])
 
 
 @dataclass(frozen=True)
@@ -360,7 +360,7 @@ class Aims(nn.Module):
     """Weighs by a draw and a learned part, and aims at the labels so weighed; reads class numbers alone."""
 
     k = 2
-    checks_left_out: ClassVar[dict[str, str]] = {
+    skipped_checks: ClassVar[dict[str, str]] = {
         "labels_do_not_matter": "it reads them",
         "mean_share_is_one_over_k": "the labels say which source weighs more",
         "a_larger_batch_has_the_same_law": "other labels in the larger batch",
@@ -390,8 +390,8 @@ class Aims(nn.Module):
 class AimsAtClasses:
     """A recipe that builds Aims."""
 
-    def build(self, setting):
-        return Aims(setting.classes)
+    def build(self, context):
+        return Aims(context.classes)
 
 
 @dataclass(frozen=True)
@@ -435,8 +435,8 @@ class Learns(nn.Module):
 class Sharpens:
     """A recipe that builds Learns."""
 
-    def build(self, setting):
-        return Learns(setting.latent_shape[0])
+    def build(self, context):
+        return Learns(context.latent_shape[0])
 
 
 @dataclass(frozen=True)

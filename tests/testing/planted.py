@@ -73,7 +73,7 @@ class Boxes(MaskMixer):
 
     k: ClassVar[int] = 2
     needs_map: ClassVar[bool] = True
-    checks_left_out: ClassVar[dict[str, str]] = {"mean_share_is_one_over_k": "a box is less than half of a map"}
+    skipped_checks: ClassVar[dict[str, str]] = {"mean_share_is_one_over_k": "a box is less than half of a map"}
 
     def draw(self, shape, rng):
         if not shape.is_map:
@@ -105,7 +105,7 @@ class LabelWeights(nn.Module):
     """Weights of two sources that a learned score of their labels moves."""
 
     k = 2
-    checks_left_out: ClassVar[dict[str, str]] = {
+    skipped_checks: ClassVar[dict[str, str]] = {
         "labels_do_not_matter": "it reads them",
         "mean_share_is_one_over_k": "the labels say which source weighs more",
         "a_larger_batch_has_the_same_law": "other labels in the larger batch",
@@ -138,7 +138,7 @@ class LabelWeights(nn.Module):
 class Learned:
     """A recipe that builds LabelWeights."""
 
-    def build(self, setting):
+    def build(self, context):
         return LabelWeights()
 
 

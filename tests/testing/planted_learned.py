@@ -88,4 +88,4 @@ class AimsAtTheWholeBatch(LabelWeights):
 class SaysNothingOfLabels(LabelWeights):
     """It reads labels and does not leave the check out with a reason."""
 
-    checks_left_out = {}  # noqa: RUF012
+    skipped_checks = {}  # noqa: RUF012

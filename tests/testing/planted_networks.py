@@ -19,16 +19,16 @@ class Recipe:
 
     network: type
 
-    def build(self, setting):
-        return self.network(setting)
+    def build(self, context):
+        return self.network(context)
 
 
 class Plain(nn.Module):
     """An auto-encoder with nothing wrong: one strided convolution each way."""
 
-    def __init__(self, setting):
+    def __init__(self, context):
         super().__init__()
-        channels, height, width = setting.image_shape
+        channels, height, width = context.image_shape
         if height % 4 or width % 4:
             raise ValueError(f"images of {height}x{width}: both sides must be multiples of 4")
         self.latent_shape = (2, height // 4, width // 4)
@@ -45,17 +45,17 @@ class Plain(nn.Module):
 class FrozenDecoder(Plain):
     """Nothing wrong: an encoder for a decoder that stays as it is, such as one that was trained before."""
 
-    def __init__(self, setting):
-        super().__init__(setting)
+    def __init__(self, context):
+        super().__init__(context)
         self.g.requires_grad_(False)
 
 
 class Variational(Plain):
     """Another with nothing wrong: it has a posterior and draws from it in training."""
 
-    def __init__(self, setting):
-        super().__init__(setting)
-        self.spread = nn.Conv2d(setting.image_shape[0], 2, 4, stride=4)
+    def __init__(self, context):
+        super().__init__(context)
+        self.spread = nn.Conv2d(context.image_shape[0], 2, 4, stride=4)
 
     def posterior(self, x):
         return self.f(x), self.spread(x)
@@ -66,19 +66,19 @@ class Variational(Plain):
 
 
 class StatesAnotherShape(Plain):
-    def __init__(self, setting):
-        super().__init__(setting)
+    def __init__(self, context):
+        super().__init__(context)
         self.latent_shape = self.latent_shape[::-1]
 
 
 class StatesAList(Plain):
-    def __init__(self, setting):
-        super().__init__(setting)
+    def __init__(self, context):
+        super().__init__(context)
         self.latent_shape = list(self.latent_shape)
 
 
 class CannotDecode(nn.Module):
-    def __init__(self, setting):
+    def __init__(self, context):
         super().__init__()
         self.latent_shape = (2,)
 
@@ -87,8 +87,8 @@ class CannotDecode(nn.Module):
 
 
 class NoModule:
-    def __init__(self, setting):
-        self.latent_shape = setting.image_shape
+    def __init__(self, context):
+        self.latent_shape = context.image_shape
 
 
 class GivesDoubles(Plain):
@@ -110,8 +110,8 @@ class SwapsHeightAndWidth(Plain):
 
 
 class HasBatchNorm(Plain):
-    def __init__(self, setting):
-        super().__init__(setting)
+    def __init__(self, context):
+        super().__init__(context)
         self.norm = nn.BatchNorm2d(2)
 
     def encode(self, x):
@@ -145,8 +145,8 @@ class DetachesTheImages(Plain):
 
 
 class HasAnUnusedLayer(Plain):
-    def __init__(self, setting):
-        super().__init__(setting)
+    def __init__(self, context):
+        super().__init__(context)
         self.spare = nn.Linear(2, 2)
 
 
@@ -157,24 +157,24 @@ class HasASteepRoot(Plain):
 
 
 class BeginsFromNumpy(Plain):
-    def __init__(self, setting):
-        super().__init__(setting)
+    def __init__(self, context):
+        super().__init__(context)
         self.f.weight.data.copy_(torch.from_numpy(np.random.randn(*self.f.weight.shape)))  # noqa: NPY002
 
 
 class BeginsFromNothing(Plain):
     count = 0
 
-    def __init__(self, setting):
-        super().__init__(setting)
+    def __init__(self, context):
+        super().__init__(context)
         type(self).count += 1
         nn.init.constant_(self.f.bias, float(self.count))
 
 
 class SeedsItself(Plain):
-    def __init__(self, setting):
+    def __init__(self, context):
         torch.manual_seed(0)
-        super().__init__(setting)
+        super().__init__(context)
 
 
 class ForgetsInEvaluation(Plain):
@@ -185,8 +185,8 @@ class ForgetsInEvaluation(Plain):
 
 
 class CountsItsPasses(Plain):
-    def __init__(self, setting):
-        super().__init__(setting)
+    def __init__(self, context):
+        super().__init__(context)
         self.register_buffer("passes", torch.zeros(()))
 
     def encode(self, x):
@@ -225,8 +225,8 @@ class DrawsFromTheClock(Plain):
 
 
 class KeepsATensorAside(Plain):
-    def __init__(self, setting):
-        super().__init__(setting)
+    def __init__(self, context):
+        super().__init__(context)
         self.scale = torch.rand(())
 
     def encode(self, x):
@@ -234,8 +234,8 @@ class KeepsATensorAside(Plain):
 
 
 class ForgetsItsMean(Plain):
-    def __init__(self, setting):
-        super().__init__(setting)
+    def __init__(self, context):
+        super().__init__(context)
         self.register_buffer("mean", torch.zeros(()), persistent=False)
 
     def encode(self, x):
@@ -283,30 +283,30 @@ class StaysInSinglePrecision(Plain):
 
 
 class FailsAtOddSizes(Plain):
-    def __init__(self, setting):
+    def __init__(self, context):
         nn.Module.__init__(self)
-        channels, height, width = setting.image_shape
+        channels, height, width = context.image_shape
         self.latent_shape = (2, height // 4, width // 4)
         self.f = nn.Conv2d(channels, 2, 4, stride=4)
         self.g = nn.ConvTranspose2d(2, channels, 4, stride=4)
 
 
 class RefusesWithoutWords(Plain):
-    def __init__(self, setting):
-        if setting.image_shape[1] % 4:
+    def __init__(self, context):
+        if context.image_shape[1] % 4:
             raise ValueError
-        super().__init__(setting)
+        super().__init__(context)
 
 
 class RefusesWithAnotherError(Plain):
-    def __init__(self, setting):
-        if setting.image_shape[1] % 4:
+    def __init__(self, context):
+        if context.image_shape[1] % 4:
             raise KeyError("height")
-        super().__init__(setting)
+        super().__init__(context)
 
 
 class RefusesEverything(Plain):
-    def __init__(self, setting):
+    def __init__(self, context):
         raise ValueError("images must be of 299x299")
 
 
@@ -326,8 +326,8 @@ class SqueezesOneImage(Plain):
 
 
 class NormalisesOverTheBatchAlone(Plain):
-    def __init__(self, setting):
-        super().__init__(setting)
+    def __init__(self, context):
+        super().__init__(context)
         self.norm = nn.BatchNorm1d(2 * self.latent_shape[1] * self.latent_shape[2])
 
     def encode(self, x):
@@ -464,9 +464,9 @@ PLANTED_AUTOENCODERS = [
 class Judge(nn.Module):
     """A discriminator with nothing wrong."""
 
-    def __init__(self, setting):
+    def __init__(self, context):
         super().__init__()
-        self.net = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * setting.image_shape[0], 1))
+        self.net = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * context.image_shape[0], 1))
 
     def raw(self, x):
         return self.net(x)[:, 0]
@@ -478,9 +478,9 @@ class Judge(nn.Module):
 class Attributer(Judge):
     """Another with nothing wrong: it has an attribute head."""
 
-    def __init__(self, setting):
-        super().__init__(setting)
-        self.head = nn.Linear(16 * setting.image_shape[0], setting.head) if setting.head else None
+    def __init__(self, context):
+        super().__init__(context)
+        self.head = nn.Linear(16 * context.image_shape[0], context.head) if context.head else None
 
     def attributes(self, x):
         return self.head(self.net[:2](x))
@@ -492,9 +492,9 @@ class Attributer(Judge):
 class Redrawer(Judge):
     """Another with nothing wrong: it is an auto-encoder."""
 
-    def __init__(self, setting):
-        super().__init__(setting)
-        self.body = Plain(setting)
+    def __init__(self, context):
+        super().__init__(context)
+        self.body = Plain(context)
 
     def redrawn(self, x):
         return self.body.decode(self.body.encode(x))
@@ -637,7 +637,7 @@ PLANTED_DISCRIMINATORS = [
         "attributes come and go",
         HeadInHalves,
         "attributes_are_logits_of_each_image",
-        r"is \[1, 2\] for 1 images and setting.head=5",
+        r"is \[1, 2\] for 1 images and context.head=5",
     ),
     ("attributes are choices", HeadOfChoices, "attributes_are_logits_of_each_image", "int64, expected logits"),
     ("attributes of many alone", HeadForManyAlone, "attributes_are_logits_of_each_image", "None for 1 images"),

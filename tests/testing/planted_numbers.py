@@ -276,7 +276,7 @@ class Averages(Buffered):
 class KeepsARunningMean:
     """A running mean of the codes, as batch norm has it, though nothing reads it."""
 
-    def build(self, setting):
+    def build(self, context):
         return Averages(3)
 
 

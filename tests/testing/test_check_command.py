@@ -11,7 +11,7 @@ from planted_weights import ReportsAnotherShare
 
 from mixzoo import Mixer, Part
 from mixzoo.cli import app as cli
-from mixzoo.plugins import Offer, Plugin, load_zoo
+from mixzoo.plugins import Plugin, RegisteredPart, load_zoo
 from mixzoo.testing import part
 from mixzoo.testing.mixer_suite import mixer_checks
 
@@ -32,10 +32,13 @@ def mixzoo(monkeypatch, capsys):
         found = load_zoo()
         found.plugins += [plugin, Plugin("other", "ruin", "2", problem="ImportError: no such module")]
         recipes = {"maps": Maps, "liar": ReportsAnotherShare, "digits": Maps}
-        found.offers += [Offer("mixer", name, plugin, recipe) for name, recipe in recipes.items()]
+        found.registered += [RegisteredPart("mixer", name, plugin, recipe) for name, recipe in recipes.items()]
         nested = Plugin("nested", "acme-nested", "1")
         found.plugins.append(nested)
-        found.offers += [Offer("mixer", "sound", nested, Maps), Offer("mixer", "inside", nested, Inside)]
+        found.registered += [
+            RegisteredPart("mixer", "sound", nested, Maps),
+            RegisteredPart("mixer", "inside", nested, Inside),
+        ]
         return found
 
     few = tuple(check for check in mixer_checks if check.name in quick)
@@ -69,10 +72,10 @@ def test_a_failed_check_says_why_and_ends_with_9(mixzoo):
 
 
 def test_a_check_is_left_out_with_a_reason_on_the_command_line(mixzoo):
-    code, out, _ = mixzoo("maps", "--effort", "low", "--leave-out", "k_is_at_least_2=k, = what it likes")
+    code, out, _ = mixzoo("maps", "--effort", "low", "--skip", "k_is_at_least_2=k, = what it likes")
     assert code == 0
-    assert "k_is_at_least_2                            left out: k, = what it likes (it passes here" in out
-    assert "1 left out" in out.splitlines()[-1]
+    assert "k_is_at_least_2                            skipped: k, = what it likes (it passes here" in out
+    assert "1 skipped" in out.splitlines()[-1]
 
 
 def test_a_distribution_is_all_of_its_parts_as_one_object_too(mixzoo):
@@ -99,9 +102,9 @@ def test_a_distributions_parts_of_one_kind_are_asked_for_and_what_needs_options_
         (["acme", "--kind", "metric"], "acme offers no metric", 9),
         (["digits"], "'digits' is the name of 2 parts; say which: --kind mixer or dataset", 2),
         (["maps", "--kind", "mixture"], "'mixture' is no kind of part", 2),
-        (["maps", "--leave-out", "share_is_used"], "--leave-out 'share_is_used': give NAME=REASON", 2),
-        (["maps", "--leave-out", "share=no"], "'share' is left out but is none of", 2),
-        (["acme", "--leave-out", "share_is_used=no"], "--leave-out goes with one part; name it by its spec", 2),
+        (["maps", "--skip", "share_is_used"], "--skip 'share_is_used': give NAME=REASON", 2),
+        (["maps", "--skip", "share=no"], "'share' is skipped but is none of", 2),
+        (["acme", "--skip", "share_is_used=no"], "--skip goes with one part; name it by its spec", 2),
         (["maps", "--effort", "most"], "effort='most' must be one of high, low, normal", 2),
         (["ruin"], "plugin 'other' of ruin 2 failed to load: ImportError: no such module", 9),
     ],

@@ -74,11 +74,11 @@ class Network(nn.Module):
 
 
 class BuildsNothing:
-    def build(self, setting):
+    def build(self, context):
         return None
 
 
-class BuildsWithoutASetting:
+class BuildsWithoutAContext:
     def build(self):
         return Weights()
 
@@ -105,13 +105,13 @@ DRAW = r"expected draw\(shape, rng\) -> a Tensor, or a table of Tensors"
             BuildsNothing(),
             r"^build raised PluginError: mixer 'BuildsNothing' is no Mixer: it lacks .*; expected build\(",
         ),
-        (BuildsWithoutASetting(), r"^it has build\(\); expected build\(setting\) -> a mixer$"),
+        (BuildsWithoutAContext(), r"^it has build\(\); expected build\(context\) -> a mixer$"),
         (Weights, r"^it is the class Weights itself; pass an instance, Weights\(\)$"),
     ],
     ids=lambda value: getattr(value, "__name__", type(value).__name__),
 )
 def test_a_wrong_signature_is_one_failure_with_the_one_that_was_expected(part, words):
-    report = check_part(part, kind="mixer", effort="low", leave_out={})
+    report = check_part(part, kind="mixer", effort="low", skip={})
     (outcome,) = report.outcomes
     assert outcome.check.name == "is_a_mixer"
     assert outcome.status == "failed"

@@ -13,7 +13,7 @@ from mixzoo.testing.invariants import INVARIANTS, invariants_page
 ROOT = Path(__file__).parents[2]
 ZOO = load_zoo()
 DEFAULTS = [
-    offer.name for offer in ZOO.of_kind("mixer") if not any(o.required for o in ZOO.options("mixer", offer.name))
+    entry.name for entry in ZOO.of_kind("mixer") if not any(o.required for o in ZOO.options("mixer", entry.name))
 ]
 VARIANTS = [
     *("dirichlet:k=8,alpha=0.01", "dirichlet:k=2,alpha=1e6", "channel:k=3", "bernoulli:k=4,share=unit"),
@@ -66,7 +66,7 @@ def test_a_composite_of_a_part_that_only_this_command_knows_keeps_its_options():
     from mixzoo.testing.recipes import check_options_survive_a_run_file, check_options_survive_a_spec
 
     zoo = load_zoo()
-    one_of, mixup = zoo.offer("mixer", "one_of").recipe, zoo.recipe("mixer", "mixup")
+    one_of, mixup = zoo.find("mixer", "one_of").recipe, zoo.recipe("mixer", "mixup")
     unknown = Part("mixer", "known_here_alone", zoo.recipe("mixer", "dirichlet:k=5"))
     composite = one_of(a=unknown, b=Part("mixer", "mixup", mixup))
     check_options_survive_a_spec(composite)

@@ -34,7 +34,7 @@ NARROW = {  # others: depth=; narrower, every ReLU of dsprites dies
     "mlp": "mlp:hidden=8",
     "dsprites": "dsprites:width=8,hidden=32",
 }
-FIRST_PARTY = [(offer.kind, offer.name) for kind in CHECKS for offer in load_zoo().of_kind(kind)]
+FIRST_PARTY = [(entry.kind, entry.name) for kind in CHECKS for entry in load_zoo().of_kind(kind)]
 
 
 @pytest.mark.parametrize(("kind", "bug", "network", "name", "words"), PLANTED, ids=lambda value: str(value))
@@ -71,7 +71,7 @@ def assert_passes_everything(kind, spec, effort):
         pytest.skip("timm is not installed")
     report = run_checks(load_zoo().recipe(kind, spec), kind, CHECKS[kind], effort=effort, name=spec)
     assert [outcome.line for outcome in report.failed] == []
-    assert not report.left_out
+    assert not report.skipped
     assert len(report.passed) >= 20
 
 
@@ -88,16 +88,16 @@ def test_every_network_on_offer_passes_everything_at_its_full_width(kind, name):
 
 @dataclass(frozen=True)
 class KnownToNormalise(Recipe):
-    checks_left_out: ClassVar[dict[str, str]] = {
+    skipped_checks: ClassVar[dict[str, str]] = {
         "images_do_not_meet_in_training": "batch norm is what this one is about",
         "evaluation_changes_no_state": "not needed, for the test",
     }
 
 
 def test_a_network_leaves_checks_out_with_a_reason():
-    checks = [check for check in autoencoder_checks if check.name in KnownToNormalise.checks_left_out]
+    checks = [check for check in autoencoder_checks if check.name in KnownToNormalise.skipped_checks]
     report = run_checks(KnownToNormalise(HasBatchNorm), "autoencoder", checks, effort="low")
-    details = {outcome.check.name: outcome.detail for outcome in report.left_out}
+    details = {outcome.check.name: outcome.detail for outcome in report.skipped}
     assert details["images_do_not_meet_in_training"] == "batch norm is what this one is about"
     assert "is that still so" in details["evaluation_changes_no_state"]
     assert not report.failed

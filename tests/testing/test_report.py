@@ -1,4 +1,4 @@
-"""A report says what ran, what failed and why, and what was left out with its reason."""
+"""A report says what ran, what failed and why, and what was skipped with its reason."""
 
 import sys
 
@@ -54,7 +54,7 @@ def test_after_a_failed_check_that_stops_no_other_is_run():
     stopping = check_from(check_is_even, "number", stops=True)
     assert len(run_checks(3, "number", (stopping, *CHECKS), effort="low").outcomes) == 1
     assert len(run_checks(2, "number", (stopping, *CHECKS), effort="low").outcomes) == 5
-    assert len(run_checks(3, "number", (stopping, *CHECKS), effort="low", leave_out={"is_even": "odd"}).outcomes) == 5
+    assert len(run_checks(3, "number", (stopping, *CHECKS), effort="low", skip={"is_even": "odd"}).outcomes) == 5
 
 
 def check_breaks_too(part):
@@ -83,40 +83,40 @@ def test_the_counts_say_how_many_checks_were_not_run():
 def test_a_doubt_is_a_warning_and_no_failure():
     found = run_checks(2, "number", (check_from(check_is_likely, "number"),), effort="low")
     assert [o.line.split(maxsplit=1)[1] for o in found.outcomes] == ["warning  it may be meant"]
-    assert found.counts == "1 checks ran, 0 passed, 0 left out, 0 do not apply, 1 with a warning"
+    assert found.counts == "1 checks ran, 0 passed, 0 skipped, 0 do not apply, 1 with a warning"
     assert not found.failed
 
 
 def test_the_counts_add_up_and_the_json_has_them_all():
-    found = report(0, leave_out={"breaks": "it is meant to"})
-    assert found.counts == "2 checks ran, 1 passed, 1 left out, 1 do not apply"
+    found = report(0, skip={"breaks": "it is meant to"})
+    assert found.counts == "2 checks ran, 1 passed, 1 skipped, 1 do not apply"
     table = found.to_json()
-    assert (table["ran"], table["failed"], table["left_out"], table["not_applicable"]) == (2, 1, 1, 1)
+    assert (table["ran"], table["failed"], table["skipped"], table["not_applicable"]) == (2, 1, 1, 1)
     assert table["checks"][1] == {
         "check": "breaks",
         "promise": "It does not break.",
-        "status": "left out",
+        "status": "skipped",
         "detail": "it is meant to",
     }
 
 
 def test_a_check_that_is_left_out_and_passes_is_pointed_out():
-    (outcome,) = report(leave_out={"is_even": "numbers may be odd"}).left_out
+    (outcome,) = report(skip={"is_even": "numbers may be odd"}).skipped
     assert outcome.detail == "numbers may be odd (it passes here: is that still so?)"
 
 
 def test_what_a_part_leaves_out_itself_is_left_out():
     class Odd(int):
-        checks_left_out = {"is_even": "it is odd on purpose"}  # noqa: RUF012
+        skipped_checks = {"is_even": "it is odd on purpose"}  # noqa: RUF012
 
-    assert [o.line for o in report(Odd(3)).left_out] == [f"{'is_even':42} left out: it is odd on purpose"]
+    assert [o.line for o in report(Odd(3)).skipped] == [f"{'is_even':42} skipped: it is odd on purpose"]
 
 
 def test_a_leave_out_that_is_no_check_or_has_no_reason_is_refused():
-    with pytest.raises(ConfigError, match=r"'is_evn' is left out but is none of the 4 checks.*Did you mean 'is_even'"):
-        report(leave_out={"is_evn": "a slip"})
-    with pytest.raises(ConfigError, match=r"number: 'is_even' is left out without a reason; say why"):
-        report(leave_out={"is_even": " "})
+    with pytest.raises(ConfigError, match=r"'is_evn' is skipped but is none of the 4 checks.*Did you mean 'is_even'"):
+        report(skip={"is_evn": "a slip"})
+    with pytest.raises(ConfigError, match=r"number: 'is_even' is skipped without a reason; say why"):
+        report(skip={"is_even": " "})
 
 
 def test_an_unknown_effort_and_an_unknown_kind_are_refused():
@@ -146,10 +146,10 @@ def test_a_mixer_that_is_no_mixer_fails_with_what_it_lacks():
 
 
 def test_in_pytest_a_failed_check_fails_and_a_left_out_one_skips_with_its_reason():
-    mark = parametrize_with_checks(["mixup"], kind="mixer", leave_out={"share_is_used": "for this test"})
+    mark = parametrize_with_checks(["mixup"], kind="mixer", skip={"share_is_used": "for this test"})
     by_id = {param.id: param.values[0] for param in mark.mark.args[1]}
     assert len(by_id) == len(mixer_checks)
-    with pytest.raises(pytest.skip.Exception, match="left out: for this test"):
+    with pytest.raises(pytest.skip.Exception, match="skipped: for this test"):
         by_id["mixup-share_is_used"]()
     with pytest.raises(pytest.skip.Exception, match="not applicable: it takes vectors"):
         by_id["mixup-refuses_vectors"]()
