@@ -34,7 +34,7 @@ class BuildContext:
     classes: int  # of the data set's labels; 0 where they are attributes, or there are none
     latent_shape: tuple[int, ...] = ()  # of h without the batch; () while the auto-encoder itself is being built
     attributes: int = 0  # 0 where labels are classes
-    head: int = 0  # numbers that a discriminator should say of the label: `label_width`, 0 where no objective asks
+    num_labels: int = 0  # label logits that a discriminator should give: `label_width`, 0 if no objective reads them
     restored: bool = False  # a checkpoint replaces all weights at once, so none need be fetched or read
 
     @property

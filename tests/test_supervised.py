@@ -393,7 +393,7 @@ def test_the_head_of_a_discriminator_is_there_only_when_asked_for():
     torch.manual_seed(0)
     plain = recipe.build(context)
     torch.manual_seed(0)
-    headed = recipe.build(replace(context, head=3))
+    headed = recipe.build(replace(context, num_labels=3))
     x = torch.rand(2, 1, 32, 32)
     assert plain.eval()(x).attributes is None
     assert headed.eval()(x).attributes.shape == (2, 3)

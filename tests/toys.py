@@ -89,7 +89,7 @@ class ToyJudge:
     """A convolution and a mean, and a head for the label where one is asked for."""
 
     def build(self, context: BuildContext) -> nn.Module:
-        return ToyDiscriminator(context.image_shape[0], context.head)
+        return ToyDiscriminator(context.image_shape[0], context.num_labels)
 
 
 class ToyDiscriminator(nn.Module):

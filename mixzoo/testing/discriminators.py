@@ -101,15 +101,16 @@ def check_scores_tell_images_apart(case: DiscriminatorCase) -> None:
 
 
 def check_attributes_are_logits_of_each_image(case: DiscriminatorCase) -> None:
-    """attributes is [batch, context.head], for every batch, of the images' type."""
-    for head in HEADS:
-        network = replace(case, context=replace(case.context, head=head)).build()
+    """attributes is [batch, context.num_labels], for every batch, of the images' type."""
+    for num_labels in HEADS:
+        network = replace(case, context=replace(case.context, num_labels=num_labels)).build()
         for n in (1, case.batch):
             attributes = network(case.images(n)).attributes
-            assert attributes is not None, f"attributes is None for {n} images and context.head={head}"
-            fits = tuple(attributes.shape) == (n, head)
+            assert attributes is not None, f"attributes is None for {n} images and context.num_labels={num_labels}"
+            fits = tuple(attributes.shape) == (n, num_labels)
             assert fits, (
-                f"attributes is {list(attributes.shape)} for {n} images and context.head={head}, expected [{n}, {head}]"
+                f"attributes is {list(attributes.shape)} for {n} images and context.num_labels={num_labels}, "
+                f"expected [{n}, {num_labels}]"
             )
             assert attributes.is_floating_point(), f"attributes is {attributes.dtype}, expected logits"
 
@@ -137,7 +138,7 @@ def redraws(recipe: Any) -> str:
 
 def _said(recipe: Any, what: str) -> Any:
     """That part of what a network of the recipe says of an image; None where it says nothing of the kind."""
-    context = replace(contexts_taken(recipe, LATENTS)[0], head=HEADS[0])
+    context = replace(contexts_taken(recipe, LATENTS)[0], num_labels=HEADS[0])
     with seeded(0), torch.no_grad():
         scores = recipe.build(context).eval()(torch.zeros(2, *context.image_shape))
     return getattr(scores, what, None)

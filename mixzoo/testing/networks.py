@@ -32,7 +32,7 @@ class NetworkCase(ABC):
     seed: int
 
     def __str__(self) -> str:
-        head = f", head {self.context.head}" if self.context.head else ""
+        head = f", num_labels {self.context.num_labels}" if self.context.num_labels else ""
         return f"images {'x'.join(map(str, self.context.image_shape))}{head}, batch {self.batch}, seed {self.seed}"
 
     @property
@@ -82,8 +82,8 @@ def network_cases(
     discriminator with heads of those widths."""
     st = strategies()
     taken = contexts_taken(recipe, latents)
-    settings = st.sampled_from([replace(context, head=head) for context in taken for head in heads])
-    return st.builds(case, st.just(recipe), settings, st.sampled_from((2, 3, 5)), st.integers(0, 2**31))
+    contexts = st.sampled_from([replace(context, num_labels=head) for context in taken for head in heads])
+    return st.builds(case, st.just(recipe), contexts, st.sampled_from((2, 3, 5)), st.integers(0, 2**31))
 
 
 def contexts_taken(

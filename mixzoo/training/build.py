@@ -149,7 +149,7 @@ def _discriminator(
     zoo: Zoo, config: RunConfig, context: BuildContext, objective: Objective, device: torch.device
 ) -> Any:
     """D, with a head for the label where the objective needs one; ConfigError where it has none to give."""
-    context = replace(context, head=context.label_width if objective.needs.attributes else 0)
+    context = replace(context, num_labels=context.label_width if objective.needs.attributes else 0)
     discriminator = build_part(zoo, config, "discriminator", context).to(device)
     if found := batch_norm_of(discriminator):
         raise ConfigError(
@@ -157,13 +157,13 @@ def _discriminator(
             "others of its batch, real and fake ones together; use one without, such as amr or acai"
         )
     watched = WatchedDiscriminator(discriminator, Contract("discriminator", config.names["discriminator"]))
-    if context.head:
+    if context.num_labels:
         with evaluating(discriminator):
             said = watched(torch.zeros(1, *context.image_shape, device=device)).attributes
-        if said is None or said.shape != (1, context.head):
+        if said is None or said.shape != (1, context.num_labels):
             raise ConfigError(
-                f"objective {config.names['objective']!r} needs a discriminator that says {context.head} numbers of "
-                f"the label, and {config.names['discriminator']!r} says {0 if said is None else said.shape[1]}; use "
+                f"objective {config.names['objective']!r} needs a discriminator that says {context.num_labels} numbers "
+                f"of the label, and {config.names['discriminator']!r} says {0 if said is None else said.shape[1]}; use "
                 "one with an attribute head, such as amr or acai"
             )
     if objective.needs.redrawn and not _redraws(watched, context, device):

@@ -79,7 +79,7 @@ class ConvDiscriminator(nn.Module):
         _, height, width = context.image_shape
         last = self.layers[-1]
         assert isinstance(last, nn.Conv2d)
-        self.head = label_head(last.in_channels * (height >> scales) * (width >> scales), context.head)
+        self.head = label_head(last.in_channels * (height >> scales) * (width >> scales), context.num_labels)
         self.to(memory_format=torch.channels_last)  # faster where no norm is between
 
     def forward(self, x: Float[Tensor, "batch channels height width"]) -> Scores:

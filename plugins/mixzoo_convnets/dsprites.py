@@ -91,7 +91,7 @@ class DSpritesJudge(nn.Module):
             if options.power_iterations and isinstance(layer, nn.Conv2d | nn.Linear):
                 spectral_norm(layer, n_power_iterations=options.power_iterations)
         self.layers = nn.Sequential(*layers)
-        self.head = label_head(options.hidden, context.head)
+        self.head = label_head(options.hidden, context.num_labels)
 
     def forward(self, x: Float[Tensor, "batch channels height width"]) -> Scores:
         features = self.layers[:-1](x)

@@ -92,7 +92,7 @@ class DenseDiscriminator(nn.Module):
                 if isinstance(layer, nn.Linear):
                     spectral_norm(layer, n_power_iterations=options.power_iterations)
         self.layers = nn.Sequential(nn.Flatten(), *layers)
-        self.head = label_head(widths[-2], context.head)
+        self.head = label_head(widths[-2], context.num_labels)
 
     def forward(self, x: Float[Tensor, "batch channels height width"]) -> Scores:
         features = self.layers[:-1](x)

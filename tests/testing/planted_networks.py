@@ -480,7 +480,7 @@ class Attributer(Judge):
 
     def __init__(self, context):
         super().__init__(context)
-        self.head = nn.Linear(16 * context.image_shape[0], context.head) if context.head else None
+        self.head = nn.Linear(16 * context.image_shape[0], context.num_labels) if context.num_labels else None
 
     def attributes(self, x):
         return self.head(self.net[:2](x))
@@ -637,7 +637,7 @@ PLANTED_DISCRIMINATORS = [
         "attributes come and go",
         HeadInHalves,
         "attributes_are_logits_of_each_image",
-        r"is \[1, 2\] for 1 images and context.head=5",
+        r"is \[1, 2\] for 1 images and context.num_labels=5",
     ),
     ("attributes are choices", HeadOfChoices, "attributes_are_logits_of_each_image", "int64, expected logits"),
     ("attributes of many alone", HeadForManyAlone, "attributes_are_logits_of_each_image", "None for 1 images"),
