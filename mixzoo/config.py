@@ -39,6 +39,7 @@ from mixzoo.errors import (
     printable,
     shown,
 )
+from mixzoo.kinds import KINDS
 from mixzoo.options import build, options_of, to_table
 from mixzoo.plugins import Zoo
 from mixzoo.spec import Spec, parse_spec
@@ -51,7 +52,7 @@ DEFAULT_PARTS = {
     "mixer": Spec("mixup"),
     "objective": Spec("amr"),
 }
-FLAGS = {kind: "--data" if kind == "dataset" else f"--{kind}" for kind in DEFAULT_PARTS}
+FLAGS = {kind: KINDS[kind].flag for kind in DEFAULT_PARTS}
 DEFAULT_METRICS = ("logistic_regression", "reconstruction")
 
 

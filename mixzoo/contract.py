@@ -1,59 +1,21 @@
-"""The signature of every method of a part, and calls of a part whose mistakes become one line that shows it."""
+"""Calls of a part whose mistakes become one line, with the signature that was expected."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from traceback import walk_tb
 from typing import Any
 
 from mixzoo.errors import MixzooError, PluginError, is_out_of_memory, printable
+from mixzoo.kinds import KINDS
 
-SIGNATURES: Mapping[str, Mapping[str, str]] = {  # kind -> method -> how it is declared and what it returns
-    "autoencoder": {
-        "build": "build(context) -> a torch.nn.Module with latent_shape, encode and decode",
-        "latent_shape": "latent_shape: a tuple of positive ints, (channels, height, width) or (features,)",
-        "encode": "encode(x) -> Tensor [batch, *latent_shape], of the type of x",
-        "decode": "decode(h) -> Tensor [batch, channels, height, width], of the type of h",
-        "posterior": "posterior(x) -> (mean, log_variance), both Tensors [batch, *latent_shape]",
-        "parameters": "parameters(), which every torch.nn.Module has",
-    },
-    "discriminator": {
-        "build": "build(context) -> a torch.nn.Module",
-        "__call__": "forward(x) -> Scores(realness), realness a Tensor [batch]",
-        "parameters": "parameters(), which every torch.nn.Module has",
-    },
-    "mixer": {
-        "build": "build(context) -> a mixer",
-        "k": "k: an int of at least 2, the sources of one mix",
-        "draw": "draw(shape, rng) -> a Tensor, or a table of Tensors",
-        "draw_at": "draw_at(shape, rng, progress) -> a Tensor, or a table of Tensors",
-        "__call__": "__call__(h, draw, labels=None) -> Mixed(h, share), h [batch, *latent], share [k, batch, ...]",
-        "at": "at(point, shape) -> a draw",
-    },
-    "objective": {
-        "build": "build(context) -> an objective",
-        "needs": "needs: a mixzoo.Needs(...)",
-        "judged": "judged(r) -> {name: images}",
-        "autoencoder_terms": "autoencoder_terms(r, D) -> {name: a Tensor of one number}",
-        "discriminator_terms": "discriminator_terms(r, D) -> {name: a Tensor of one number}",
-        "discriminator_penalty": "discriminator_penalty(x, discriminator) -> {name: a Tensor of one number}",
-    },
-    "dataset": {
-        "load": "load(seed) -> Dataset(train, validation, test, class_names)",
-        "stream": "stream(seed) -> Dataset(train, validation, test, class_names), the images of each Split a Source",
-    },
-    "metric": {
-        "__call__": "__call__(run) -> {name: float}",
-        "check_data": "check_data(data), which may raise DataError",
-    },
-}
-NOUNS = {"dataset": "data set", "autoencoder": "auto-encoder"}
 LONGEST_REASON = 200  # characters of what a part raised
 
 
 def signatures(kind: str, methods: Iterable[str]) -> str:
     """How these methods of a kind of part are declared, for a message."""
-    return "; ".join(SIGNATURES[kind][name] for name in methods if name in SIGNATURES[kind])
+    declared = KINDS[kind].signatures
+    return "; ".join(declared[name] for name in methods if name in declared)
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from mixzoo.draws import partners, rng_for, to_device
-from mixzoo.errors import ConfigError, listing, nearest, shown
+from mixzoo.errors import ConfigError, shown
+from mixzoo.kinds import kind_named
 from mixzoo.mixing import drawn, needs_map
-from mixzoo.plugins import KINDS, Zoo, load_zoo
+from mixzoo.plugins import Zoo, load_zoo
 from mixzoo.protocols import BuildContext, CodeShape, Mixer
 from mixzoo.resynthesis import sources
 from mixzoo.strides import canonical
@@ -67,8 +68,7 @@ def create(
     seeded by `seed`; a data set comes back ready to `load(seed)`. Raises ConfigError for a spec that is not allowed,
     and for shapes that no images or codes have.
     """
-    if kind not in KINDS:
-        raise ConfigError(f"{shown(kind)} is no kind of part ({listing(KINDS)}).{nearest(kind, KINDS)}")
+    kind = kind_named(kind).name
     if not _are_sizes(image_shape) or len(image_shape) != 3:
         raise ConfigError(f"image_shape={shown(image_shape)} must be (channels, height, width), such as (1, 32, 32)")
     if not _are_sizes(latent_shape) or len(latent_shape) not in (0, 1, 3):

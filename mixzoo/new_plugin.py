@@ -14,7 +14,8 @@ from string import Template
 
 from mixzoo.errors import ConfigError, StorageError, listing, shown
 from mixzoo.hookspecs import API_VERSION
-from mixzoo.plugins import HOOKS, first_party, load_zoo
+from mixzoo.kinds import KINDS
+from mixzoo.plugins import first_party, load_zoo
 from mixzoo.spec import KEY
 
 TEMPLATES = files("mixzoo") / "templates"
@@ -54,8 +55,8 @@ def package_files(name: str, kind: str) -> dict[str, str]:
         "package": package,
         "distribution": distribution_of(name),
         "kind": kind,
-        "hook": HOOKS[kind],
-        "flag": "--data" if kind == "dataset" else f"--{kind}",
+        "hook": KINDS[kind].hook,
+        "flag": KINDS[kind].flag,
         "api": str(API_VERSION),
     }
     templates = {

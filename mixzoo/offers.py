@@ -10,18 +10,10 @@ import pluggy
 
 from mixzoo import hookspecs
 from mixzoo.errors import PluginError, listing, nearest, printable, shown
+from mixzoo.kinds import KINDS
 from mixzoo.options import options_of
 from mixzoo.spec import KEY
 
-HOOKS = {
-    "autoencoder": "mixzoo_autoencoders",
-    "discriminator": "mixzoo_discriminators",
-    "mixer": "mixzoo_mixers",
-    "objective": "mixzoo_objectives",
-    "dataset": "mixzoo_datasets",
-    "metric": "mixzoo_metrics",
-}
-KINDS = tuple(HOOKS)
 NOTHING_MARKED = "it offers nothing: is @hookimpl missing above its hook?"
 
 
@@ -92,10 +84,10 @@ def collect_parts(plugin: Plugin, module: Any) -> list[RegisteredPart]:
     if not _implemented(manager, module):
         raise PluginError(NOTHING_MARKED)
     return [
-        _offer(kind, name, plugin, recipe)
-        for kind, hook in HOOKS.items()
-        for table in getattr(manager.hook, hook)()
-        for name, recipe in _items(table, hook)
+        _registered(kind.name, name, plugin, recipe)
+        for kind in KINDS.values()
+        for table in getattr(manager.hook, kind.hook)()
+        for name, recipe in _items(table, kind.hook)
     ]
 
 
@@ -125,10 +117,10 @@ def _check_hook_names(manager: pluggy.PluginManager, module: Any) -> None:
     try:
         manager.check_pending()
     except pluggy.PluginValidationError:
-        unknown = next(hook for hook in _implemented(manager, module) if hook not in HOOKS.values())
-        known = listing(HOOKS.values())
+        hooks = [kind.hook for kind in KINDS.values()]
+        unknown = next(hook for hook in _implemented(manager, module) if hook not in hooks)
         raise PluginError(
-            f"no hook is called {unknown!r} (hooks: {known}).{nearest(unknown, HOOKS.values())}"
+            f"no hook is called {unknown!r} (hooks: {listing(hooks)}).{nearest(unknown, hooks)}"
         ) from None
 
 
@@ -136,7 +128,7 @@ def _implemented(manager: pluggy.PluginManager, module: Any) -> list[str]:
     return [name for name in dir(module) if manager.parse_hookimpl_opts(module, name) is not None]
 
 
-def _offer(kind: str, name: str, plugin: Plugin, recipe: Any) -> RegisteredPart:
+def _registered(kind: str, name: str, plugin: Plugin, recipe: Any) -> RegisteredPart:
     if not KEY.fullmatch(name):
         raise PluginError(
             f"{shown(name)} is no name for a {kind}: lower-case letters a to z, digits and '_' only, a letter first"

@@ -23,19 +23,11 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, g
 import annotated_types
 
 from mixzoo.errors import ConfigError, PluginError, listing, nearest, printable, shown
+from mixzoo.kinds import KINDS
 from mixzoo.spec import Spec, parse_spec
 from mixzoo.spec_repairs import with_plain_digits
 
 T = TypeVar("T")
-PROTOCOLS = {  # what a `Part[...]` may be a part of, and its kind; by name, as the protocols load torch
-    "AutoEncoder": "autoencoder",
-    "Discriminator": "discriminator",
-    "Mixer": "mixer",
-    "Objective": "objective",
-    "DatasetRecipe": "dataset",
-    "Metric": "metric",
-}
-
 REQUIRED = MISSING
 _INT = re.compile(r"[+-]?[0-9]{1,19}")  # ASCII only: int() would take '٤', '1_0' and ' 4'
 _FLOAT = re.compile(r"[+-]?([0-9]{1,18}\.?|[0-9]{0,18}\.[0-9]{1,30})([eE][+-]?[0-9]{1,3})?")
@@ -72,14 +64,13 @@ class Part(Generic[T]):
 
     def build(self, context: Any) -> T:
         """The part itself; ValueError where it does not fit the context, PluginError where it is no such part."""
-        from mixzoo import protocols
-
         try:
             part: T = self.recipe.build(context) if hasattr(self.recipe, "build") else self.recipe
         except ValueError as err:
             raise ValueError(f"{self.name}: {err}") from err
-        protocol = next(name for name, kind in PROTOCOLS.items() if kind == self.kind)
-        if not isinstance(part, getattr(protocols, protocol)):
+        kind = KINDS[self.kind]
+        if not isinstance(part, kind.protocol):
+            protocol = kind.protocol_name
             raise PluginError(f"{self.kind} {self.name!r} is no {protocol}: it lacks what `mixzoo.{protocol}` names")
         return part
 
@@ -280,9 +271,9 @@ def _option(name: str, hint: Any, default: Any) -> Option:
     article = {"integer": "an integer", "number": "a number", "text": "text", "true|false": "true or false"}
     bounded = f" {' and '.join(bounds)}" if bounds else ""
     allowed = article.get(kind, f"one of {kind}") + bounded
-    part = kind if kind in PROTOCOLS.values() else ""
+    part = kind if kind in KINDS else ""
     if part:
-        allowed = f"{'an' if part[0] in 'aeio' else 'a'} {part}, its name or its spec in brackets"
+        allowed = f"{KINDS[part].noun}, its name or its spec in brackets"
     if NoneType in get_args(bare):
         allowed += " (or not given)"
     return Option(name, kind + bounded, allowed, default, helps[0] if helps else "", part)
@@ -309,10 +300,11 @@ def _kind(bare: Any) -> str:
 
 
 def _kind_of_part(protocol: Any) -> str:
+    protocols = {kind.protocol_name: kind.name for kind in KINDS.values()}  # by name, as loading them loads torch
     name = getattr(protocol, "__name__", str(protocol))
-    if name not in PROTOCOLS:
-        raise PluginError(f"an option of type Part[{name}]: Part[...] takes one of {listing(PROTOCOLS)}")
-    return PROTOCOLS[name]
+    if name not in protocols:
+        raise PluginError(f"an option of type Part[{name}]: Part[...] takes one of {listing(protocols)}")
+    return protocols[name]
 
 
 def _bound(extra: object) -> str:

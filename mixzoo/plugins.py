@@ -26,14 +26,14 @@ from mixzoo.errors import (
     shown,
 )
 from mixzoo.isolation import isolated
-from mixzoo.offers import HOOKS, KINDS, Entry, Plugin, RegisteredPart, collect_parts
+from mixzoo.offers import Entry, Plugin, RegisteredPart, collect_parts
 from mixzoo.options import Option, Part, build, options_of, spec_of
 from mixzoo.single_file import SingleFile, read_single_file
 from mixzoo.spec import DISTRIBUTION, MAX_DEPTH, Spec, parse_spec
 from mixzoo.spec_repairs import path_advice
 from mixzoo.watchdog import watched
 
-__all__ = ["HOOKS", "KINDS", "Plugin", "RegisteredPart", "Zoo", "add_files", "add_plugin", "first_party", "load_zoo"]
+__all__ = ["Plugin", "RegisteredPart", "Zoo", "add_files", "add_plugin", "first_party", "load_zoo"]
 
 E = TypeVar("E", bound=Entry)
 GROUP = "mixzoo"

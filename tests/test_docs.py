@@ -15,7 +15,8 @@ import pytest
 
 import mixzoo
 from mixzoo import errors
-from mixzoo.plugins import KINDS, load_zoo
+from mixzoo.kinds import KINDS
+from mixzoo.plugins import load_zoo
 from mixzoo.spec import parse_spec
 
 ROOT = Path(__file__).parents[1]

@@ -35,11 +35,11 @@ def check(
 
     Example: mixzoo check bernoulli:k=3 --effort high
     """
-    from mixzoo.cli.kinds import kind_named
+    from mixzoo.kinds import kind_named
     from mixzoo.testing.report import effort_named
 
     chosen, zoo = effort_named(effort), zoo_from(plugin, no_plugins)
-    named = kind_named(kind) if kind else ""
+    named = kind_named(kind).name if kind else ""
     parts, unchecked = _parts(zoo, target, named)
     reasons = _reasons(skip or [], len(parts))
     reports = [_checked(zoo, k, spec, chosen, reasons, quiet=as_json) for k, spec in parts]

@@ -23,9 +23,9 @@ def list_parts(
 
     Example: mixzoo list mixers
     """
-    from mixzoo.cli.kinds import kind_named
+    from mixzoo.kinds import kind_named
 
-    which = kind_named(kind)
+    which = kind_named(kind).name
     catalogue = catalogue_from(plugin, no_plugins)
     entries = catalogue.of_kind(which)
     names = [o.full_name if catalogue.name_conflicts(o) else o.name for o in entries]  # as it has to be written

@@ -18,6 +18,7 @@ def new_plugin(
     Example: mixzoo new-plugin stripes --mixer
     """
     from mixzoo.errors import ConfigError
+    from mixzoo.kinds import KINDS
     from mixzoo.new_plugin import TEMPLATE_KINDS, distribution_of, write_plugin
 
     chosen = [kind for kind, on in zip(TEMPLATE_KINDS, (mixer, objective, autoencoder, dataset), strict=True) if on]
@@ -27,6 +28,6 @@ def new_plugin(
     for path in write_plugin(name, kind, Path()):
         typer.echo(path)
     home = distribution_of(name)
-    flag = "--data" if kind == "dataset" else f"--{kind}"
+    flag = KINDS[kind].flag
     typer.echo(f"\nnext:\n  pip install -e './{home}[test]'\n  pytest {home}")
     typer.echo(f"  mixzoo check {name}\n  mixzoo train {flag} {name}")

@@ -22,9 +22,9 @@ def show(
 
     Example: mixzoo show mixer dirichlet
     """
-    from mixzoo.cli.kinds import kind_named
+    from mixzoo.kinds import kind_named
 
-    which = kind_named(kind)
+    which = kind_named(kind).name
     entry = catalogue_from(plugin, no_plugins).find(which, name)
     about, options, suited = entry.text.about, entry.text.options, entry.text.run_defaults
     if as_json:

@@ -3,29 +3,18 @@
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from importlib import import_module
 from typing import Any
 
 from mixzoo.errors import ConfigError, listing, nearest, shown
-from mixzoo.plugins import KINDS, Zoo, load_zoo
+from mixzoo.kinds import KINDS, kind_named
+from mixzoo.plugins import Zoo, load_zoo
 from mixzoo.spec import Spec, parse_spec
 from mixzoo.testing.report import Check, Effort, Outcome, Report, check_skips, run_check, run_checks
 
-HOMES = {  # kind -> module that holds `<kind>_checks`
-    "mixer": "mixzoo.testing.mixer_suite",
-    "autoencoder": "mixzoo.testing.autoencoders",
-    "discriminator": "mixzoo.testing.discriminators",
-    "objective": "mixzoo.testing.objectives",
-    "dataset": "mixzoo.testing.datasets",
-    "metric": "mixzoo.testing.metrics",
-}
-
 
 def checks_of(kind: str) -> tuple[Check, ...]:
-    """The checks of one kind of part; ConfigError for what is no kind."""
-    if kind not in HOMES:
-        raise ConfigError(f"kind={shown(kind)} must be one of {listing(HOMES)}")
-    checks: tuple[Check, ...] = getattr(import_module(HOMES[kind]), f"{kind}_checks")
+    """The checks of one kind of part. Raises ConfigError if there is no such kind."""
+    checks: tuple[Check, ...] = kind_named(kind).suite
     return checks
 
 

@@ -122,7 +122,7 @@ def test_a_leave_out_that_is_no_check_or_has_no_reason_is_refused():
 def test_an_unknown_effort_and_an_unknown_kind_are_refused():
     with pytest.raises(ConfigError, match=r"effort='much' must be one of high, low, normal"):
         effort_named("much")
-    with pytest.raises(ConfigError, match=r"kind='mixture' must be one of autoencoder, .*mixer"):
+    with pytest.raises(ConfigError, match=r"'mixture' is no kind of part \(autoencoders, .*Did you mean 'mixer'"):
         checks_of("mixture")
 
 
