@@ -42,6 +42,7 @@ from mixzoo.errors import (
 from mixzoo.kinds import KINDS
 from mixzoo.options import build, options_of, to_table
 from mixzoo.plugins import Zoo
+from mixzoo.recipes import run_defaults
 from mixzoo.spec import Spec, parse_spec
 
 MAX_BYTES = 64_000  # of a run file; a larger one is some other file, and could take the parser minutes
@@ -206,7 +207,7 @@ def _part(zoo: Zoo, kind: str, flag: str | None, table: object, default: Spec, w
 
 def _suited(name: str, recipe: Any) -> dict[str, Any]:
     """What suits the data set of that recipe; PluginError where it is no part of a run file."""
-    suited = dict(getattr(recipe, "run_defaults", {}))
+    suited = dict(run_defaults(recipe))
     known = [*DEFAULT_PARTS, "metrics", "train"]
     if strange := [key for key in suited if key not in known[1:]]:
         raise PluginError(f"dataset {name!r}: run_defaults has {strange[0]!r}, expected some of {listing(known[1:])}")

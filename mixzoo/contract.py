@@ -6,7 +6,7 @@ from pathlib import Path
 from traceback import walk_tb
 from typing import Any
 
-from mixzoo.errors import MixzooError, PluginError, is_out_of_memory, printable
+from mixzoo.errors import MixzooError, PluginError, is_out_of_memory, listing, printable
 from mixzoo.kinds import KINDS
 
 LONGEST_REASON = 200  # characters of what a part raised
@@ -66,3 +66,29 @@ def _is_a_parts(file: str) -> bool:
 
     outside = (Path(torch.__file__).parent, Path(__file__).parent)
     return not file.startswith("<") and not any(Path(file).is_relative_to(folder) for folder in outside)
+
+
+def check_follows_protocol(contract: Contract, part: Any) -> None:
+    """Raises PluginError that names the missing members, and how they are declared, of a part that is none."""
+    protocol = KINDS[contract.kind].protocol
+    if isinstance(part, protocol):
+        return
+    members = [m for m in (*vars(protocol), *protocol.__annotations__) if not m.startswith("_") or m == "__call__"]
+    missing = sorted(m for m in members if not hasattr(part, m))
+    expected = signatures(contract.kind, missing)
+    raise PluginError(f"{contract} is no {protocol.__name__}: it lacks {listing(missing)}; expected {expected}")
+
+
+def described(value: Any) -> str:
+    """What a value is, for an error message: type, shape and device of a tensor, else its class, and a short value."""
+    from torch import Tensor
+
+    if isinstance(value, Tensor):
+        dtype, device = str(value.dtype).removeprefix("torch."), value.device
+        return f"{dtype} {list(value.shape)}" + (f" on {device}" if device.type != "cpu" else "")
+    if value is None or isinstance(value, bool | int | float | str):
+        return repr(value)[:60]
+    if isinstance(value, tuple | list) and len(value) <= 4:
+        inside = ", ".join(map(described, value))
+        return f"({inside})" if isinstance(value, tuple) else f"[{inside}]"
+    return f"a {type(value).__name__}"

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from mixzoo.errors import printable
 from mixzoo.offers import Entry, RegisteredPart
 from mixzoo.options import Option, as_text, options_of
+from mixzoo.recipes import run_defaults
 
 Json: TypeAlias = Any  # null, true or false, a number, text, or a list or a table of these
 
@@ -55,14 +56,9 @@ class Description(Entry):
 def describe(entry: RegisteredPart) -> Description:
     """What is printed of a part, without anything that a terminal would take for a command."""
     about = "\n".join(map(printable, (inspect.getdoc(entry.recipe) or "").split("\n")))
-    suited = {printable(str(key)): _json(value) for key, value in dict(_suited(entry.recipe)).items()}
+    suited = {printable(str(key)): _json(value) for key, value in dict(run_defaults(entry.recipe)).items()}
     options = tuple(map(_option, options_of(entry.recipe)))
     return Description(entry.kind, entry.name, entry.plugin, PartText(entry.summary, about, options, suited))
-
-
-def _suited(recipe: type[Any]) -> Mapping[str, object]:
-    found: Mapping[str, object] = getattr(recipe, "run_defaults", {})  # any data set may have it: mixzoo.protocols
-    return found
 
 
 def _option(option: Option) -> OptionText:

@@ -254,15 +254,17 @@ def _plugins_and_data(root: str) -> Iterator[Finding]:
 
 def _data_sets(zoo: "Zoo", root: str) -> Iterator[Finding]:
     """Which data sets that are files lie whole in the folder."""
+    from mixzoo.protocols import HasDataFiles
+
     folder = printable(root)
     if not Path(root).expanduser().is_dir():
         mend = "" if root == "data" else "name the folder of data sets with MIXZOO_DATA, or unset it"
         state: State = "ok" if root == "data" else "warning"
         yield Finding("data", state, f"no folder {folder}; data sets that are files need root= or --data-root", mend)
         return
-    whole, partly = [], []
+    whole, partly = list[str](), list[tuple[str, list[str]]]()
     for entry in zoo.of_kind("dataset"):
-        if "root" not in entry.option_names or not hasattr(entry.recipe, "data_files"):  # mixzoo.protocols
+        if "root" not in entry.option_names or not isinstance(entry.recipe, HasDataFiles):
             continue
         try:
             files = zoo.recipe_from("dataset", entry.full_name, {"root": root}).data_files()

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from mixzoo.building import build_part, check_takes_codes
 from mixzoo.draws import partners, rng_for, to_device
 from mixzoo.errors import ConfigError, shown
 from mixzoo.kinds import kind_named
@@ -22,7 +23,6 @@ from mixzoo.plugins import Zoo, load_zoo
 from mixzoo.protocols import BuildContext, CodeShape, Mixer
 from mixzoo.resynthesis import sources
 from mixzoo.strides import canonical
-from mixzoo.training.build import built, check_takes_codes
 
 
 class MixedBatch(NamedTuple):
@@ -165,4 +165,4 @@ def _mixer(spec: str, latent: tuple[int, ...]) -> Mixer:
 
 def _created(zoo: Zoo, kind: str, spec: str, context: BuildContext, seed: int) -> Any:
     read = zoo.spec(kind, spec)
-    return built(zoo.recipe(kind, read), kind, read.name, context, seed)
+    return build_part(zoo.recipe(kind, read), kind, read.name, context, seed)

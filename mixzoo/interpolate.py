@@ -8,6 +8,7 @@ from zlib import crc32
 
 from torch import nn
 
+from mixzoo.building import build_part, check_takes_codes
 from mixzoo.errors import ConfigError, PluginError, excerpt
 from mixzoo.options import Part
 from mixzoo.pictures import views
@@ -18,7 +19,6 @@ from mixzoo.plugins import RegisteredPart, Zoo
 from mixzoo.protocols import Mixer
 from mixzoo.run import Opened, open_run
 from mixzoo.spec import Spec
-from mixzoo.training.build import built, check_takes_codes
 from mixzoo.training.step import trainable
 
 CATALOGUE_STEPS = 5  # mixes a leg of the sheet of every mixer
@@ -132,7 +132,7 @@ def _offered(zoo: Zoo, run: Opened, entry: RegisteredPart) -> tuple[str, Mixer]:
 def _built(run: Opened, recipe: Any, name: str) -> Mixer:
     """The mixer of that recipe, for this run's codes."""
     context = run.data.build_context(tuple(run.players.autoencoder.latent_shape))
-    mixer: Mixer = built(recipe, "mixer", name, context, run.config.train.seed)
+    mixer: Mixer = build_part(recipe, "mixer", name, context, run.config.train.seed)
     return mixer
 
 

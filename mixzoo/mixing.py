@@ -10,18 +10,17 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Generator, Tensor, where
 
-from mixzoo.protocols import CodeShape, Draw, Mixed, Mixer
+from mixzoo.protocols import CodeShape, Draw, HasDrawAt, HasNeedsMap, Mixed, Mixer
 
 
 def drawn(mixer: Mixer, shape: CodeShape, rng: Generator, progress: float = 1.0) -> Draw:
     """The mixer's draw at this progress of the training, from 0 to 1; most laws do not depend on it."""
-    draw_at = getattr(mixer, "draw_at", None)
-    return draw_at(shape, rng, progress) if draw_at else mixer.draw(shape, rng)
+    return mixer.draw_at(shape, rng, progress) if isinstance(mixer, HasDrawAt) else mixer.draw(shape, rng)
 
 
 def needs_map(mixer: object) -> bool:
     """Whether the mixer mixes positions of a map, so that vector codes have nothing for it to mix."""
-    return bool(getattr(mixer, "needs_map", False))
+    return isinstance(mixer, HasNeedsMap) and bool(mixer.needs_map)
 
 
 def label_vectors(labels: Shaped[Tensor, "k batch *attributes"], width: int) -> Float[Tensor, "k batch label"]:

@@ -12,6 +12,7 @@ from mixzoo import hookspecs
 from mixzoo.errors import PluginError, listing, nearest, printable, shown
 from mixzoo.kinds import KINDS
 from mixzoo.options import options_of
+from mixzoo.recipes import HasRunDefaults
 from mixzoo.spec import KEY
 
 NOTHING_MARKED = "it offers nothing: is @hookimpl missing above its hook?"
@@ -137,9 +138,8 @@ def _registered(kind: str, name: str, plugin: Plugin, recipe: Any) -> Registered
         raise PluginError(f"{kind} {name!r} must be a dataclass of options, not {shown(recipe)}")
     if not isinstance(recipe.__doc__, str | None):
         raise PluginError(f"{kind} {name!r}: its docstring must be text, not {shown(recipe.__doc__)}")
-    suited = getattr(recipe, "run_defaults", {})
-    if not isinstance(suited, Mapping):
-        raise PluginError(f"{kind} {name!r}: run_defaults must be a table, not {shown(suited)}")
+    if isinstance(recipe, HasRunDefaults) and not isinstance(recipe.run_defaults, Mapping):
+        raise PluginError(f"{kind} {name!r}: run_defaults must be a table, not {shown(recipe.run_defaults)}")
     for option in options_of(recipe):
         if not KEY.fullmatch(option.name) or option.name == "name":  # `name` is the part's own key in a run file
             raise PluginError(

@@ -22,8 +22,10 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, g
 
 import annotated_types
 
+from mixzoo.contract import Contract, check_follows_protocol
 from mixzoo.errors import ConfigError, PluginError, listing, nearest, printable, shown
 from mixzoo.kinds import KINDS
+from mixzoo.recipes import part_of
 from mixzoo.spec import Spec, parse_spec
 from mixzoo.spec_repairs import with_plain_digits
 
@@ -65,13 +67,10 @@ class Part(Generic[T]):
     def build(self, context: Any) -> T:
         """The part itself; ValueError where it does not fit the context, PluginError where it is no such part."""
         try:
-            part: T = self.recipe.build(context) if hasattr(self.recipe, "build") else self.recipe
+            part: T = part_of(self.recipe, context)
         except ValueError as err:
             raise ValueError(f"{self.name}: {err}") from err
-        kind = KINDS[self.kind]
-        if not isinstance(part, kind.protocol):
-            protocol = kind.protocol_name
-            raise PluginError(f"{self.kind} {self.name!r} is no {protocol}: it lacks what `mixzoo.{protocol}` names")
+        check_follows_protocol(Contract(self.kind, self.name), part)
         return part
 
 

@@ -7,6 +7,9 @@
 A part is named by its *recipe*: a frozen dataclass whose fields are its options. A recipe without weights is the part
 itself (most mixers, every objective); one that must know the data, holds weights or is made of other parts has
 `build(context)`, which returns the part.
+
+A part is recognised by its members, so a plugin's class need not inherit from any class here. An optional member is a
+protocol of its own, `Has...`, which says what holds for a part without it; `isinstance` tells whether a part has it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -117,7 +120,7 @@ class Needs:
 
 @runtime_checkable
 class AutoEncoder(Protocol):
-    """f and g; an `nn.Module`. A variational one adds `posterior(x) -> (mean, log_variance)`."""
+    """f and g; an `nn.Module`. A variational one has `posterior` too (`HasPosterior`)."""
 
     latent_shape: tuple[int, ...]
 
@@ -126,6 +129,17 @@ class AutoEncoder(Protocol):
     def decode(self, h: Float[Tensor, "batch *latent"]) -> Float[Tensor, "batch channels height width"]: ...
 
     def parameters(self) -> Iterator[Parameter]: ...
+
+
+@runtime_checkable
+class HasPosterior(Protocol):
+    """An auto-encoder whose code has a distribution; without it, an image has one code."""
+
+    def posterior(
+        self, x: Float[Tensor, "batch channels height width"]
+    ) -> tuple[Float[Tensor, "batch *latent"], Float[Tensor, "batch *latent"]]:
+        """The mean and the logarithm of the variance of each number of the code."""
+        ...
 
 
 @runtime_checkable
@@ -144,10 +158,7 @@ class Mixer(Protocol):
     `draw` makes all its randomness, as tensors, from `rng` alone and never looks at a code or a parameter; the call is
     then a pure, differentiable function of the k sources. A mixer with weights is an `nn.Module` with the same methods.
 
-    What a mixer may say beside, and is taken to be as in brackets when it does not:
-      needs_map         True where it mixes positions of a map and cannot take vector codes  [False]
-      draw_at(shape, rng, progress)   in place of `draw`, for a law that changes over training, progress in [0, 1]
-      skipped_checks   conformance checks that it breaks on purpose: name -> reason  [none]
+    It may have `needs_map` (`HasNeedsMap`), `draw_at` (`HasDrawAt`) and `skipped_checks` (`mixzoo.recipes`) too.
     """
 
     @property
@@ -161,6 +172,23 @@ class Mixer(Protocol):
 
     def at(self, point: Float[Tensor, " k"], shape: CodeShape) -> Draw:
         """The draw that puts every example at `point` of the simplex, for pictures."""
+        ...
+
+
+@runtime_checkable
+class HasNeedsMap(Protocol):
+    """A mixer that says whether it mixes positions of a map; without it, a mixer takes vector codes too."""
+
+    @property
+    def needs_map(self) -> bool: ...
+
+
+@runtime_checkable
+class HasDrawAt(Protocol):
+    """A mixer whose law changes over the training; without it, `draw` is used throughout."""
+
+    def draw_at(self, shape: CodeShape, rng: Generator, progress: float) -> Draw:
+        """`draw` at this progress of the training, from 0 to 1."""
         ...
 
 
@@ -355,14 +383,29 @@ class Dataset:
 class DatasetRecipe(Protocol):
     """Options of a data set that can `load` itself; raises DataError for what is missing or damaged.
 
-    What a recipe may say beside, as a class attribute (a ClassVar, which is no option):
-      run_defaults      what a run on these data takes where neither a flag nor a run file names it (mixzoo.config)
-      data_files()      a method: every file that it reads, and whether it is there, for `mixzoo doctor`
-      stream(seed)      a method: the same data set, fingerprint included, its images not held but each split a `Source`
+    It may have `stream` (`HasStream`), `data_files` (`HasDataFiles`) and `run_defaults` (`mixzoo.recipes`) too.
     """
 
     def load(self, seed: int) -> Dataset:
         """The splits, held in memory. `seed` may choose a subset of the train split and nothing else."""
+        ...
+
+
+@runtime_checkable
+class HasStream(Protocol):
+    """A data set that can be read from its files as needed; without it, the images are always held in memory."""
+
+    def stream(self, seed: int) -> Dataset:
+        """What `load` gives, fingerprint included, with a `Source` in place of each split's images."""
+        ...
+
+
+@runtime_checkable
+class HasDataFiles(Protocol):
+    """A data set that names its files, so that `mixzoo doctor` says which are missing."""
+
+    def data_files(self) -> Mapping[str, bool]:
+        """Every file that it reads, and whether it is there."""
         ...
 
 
@@ -384,10 +427,15 @@ class FinishedRun:
 
 @runtime_checkable
 class Metric(Protocol):
-    """Named numbers about a finished run.
-
-    One that not all data suit may have `check_data(data)`, which raises DataError for those; it is asked before the run
-    begins, so that no training is lost.
-    """
+    """Named numbers about a finished run. One that not all data suit has `check_data` too (`HasCheckData`)."""
 
     def __call__(self, run: FinishedRun) -> Mapping[str, float]: ...
+
+
+@runtime_checkable
+class HasCheckData(Protocol):
+    """A metric that not all data suit; without it, a metric takes any data."""
+
+    def check_data(self, data: Dataset) -> None:
+        """Raises DataError if it has no numbers for these data. It is called before any training is spent."""
+        ...

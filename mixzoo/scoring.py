@@ -10,7 +10,7 @@ from mixzoo.contract import Contract
 from mixzoo.errors import DataError, NonFiniteError, PluginError
 from mixzoo.evaluation.probe import ProbeRecord
 from mixzoo.evaluation.scores import check_takes_a_run, scores_of
-from mixzoo.protocols import Dataset, FinishedRun, Metric
+from mixzoo.protocols import Dataset, FinishedRun, HasCheckData, Metric
 from mixzoo.spec import parse_spec
 from mixzoo.training.manifest import Progress
 from mixzoo.training.step import Players
@@ -41,7 +41,8 @@ def check_scorable(config: RunConfig, data: Dataset) -> None:
         contract = Contract("metric", name)
         check_takes_a_run(contract, metric)
         try:
-            contract.call("check_data", getattr(metric, "check_data", lambda data: None), data)
+            if isinstance(metric, HasCheckData):
+                contract.call("check_data", metric.check_data, data)
         except DataError as err:
             raise DataError(f"metric {name!r}: {err}; leave it out of metrics, or use other data") from err
 

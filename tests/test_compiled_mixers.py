@@ -17,7 +17,7 @@ import sys, torch
 from mixzoo import CodeShape, BuildContext
 from mixzoo.draws import rng_for
 from mixzoo.plugins import load_zoo
-from mixzoo.training.build import built
+from mixzoo.building import build_part
 
 backend, *specs = sys.argv[1:]
 latents = ((6,), (4, 3, 2)) if len(specs) > 1 else ((4, 3, 2),)
@@ -25,7 +25,7 @@ zoo = load_zoo()
 for spec in specs:
     for latent in latents:
         torch._dynamo.reset()
-        mixer = built(zoo.recipe("mixer", spec), "mixer", spec, BuildContext((1, 8, 8), 5, latent), 0)
+        mixer = build_part(zoo.recipe("mixer", spec), "mixer", spec, BuildContext((1, 8, 8), 5, latent), 0)
         rng = torch.Generator().manual_seed(1)
         h = torch.randn(mixer.k, 4, *latent, generator=rng, requires_grad=True)
         labels = torch.randint(5, (mixer.k, 4), generator=rng)

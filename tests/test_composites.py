@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixzoo import BuildContext, CodeShape, Mixed
+from mixzoo.building import build_part
 from mixzoo.config import resolve
 from mixzoo.draws import rng_for
 from mixzoo.errors import ConfigError, Interrupted
 from mixzoo.mixing import drawn, needs_map
 from mixzoo.plugins import load_zoo
 from mixzoo.run import resume, start
-from mixzoo.training.build import built
 from mixzoo.training.checkpoint import read, saved
 from toys import toy_config, toy_zoo
 
@@ -33,7 +33,7 @@ N = 100_000
 
 def mixer_of(spec, latent=LATENT, seed=0):
     recipe = ZOO.recipe("mixer", spec)
-    return built(recipe, "mixer", spec.partition(":")[0], BuildContext((1, 8, 8), CLASSES, latent), seed)
+    return build_part(recipe, "mixer", spec.partition(":")[0], BuildContext((1, 8, 8), CLASSES, latent), seed)
 
 
 def sources(mixer, batch, latent=LATENT, dtype=torch.float32):
@@ -347,4 +347,4 @@ def test_a_run_with_a_composite_resumes_bit_for_bit(spec, tmp_path, monkeypatch)
 def test_a_part_that_cannot_be_built_for_the_data_is_named_with_the_reason():
     recipe = ZOO.recipe("mixer", "one_of:a=mixup,b=(chain:a=mixup,b=label)")
     with pytest.raises(ConfigError, match=r"^mixer 'one_of': chain: label: it mixes by label, and the data have none"):
-        built(recipe, "mixer", "one_of", BuildContext((1, 8, 8), 0, LATENT), 0)
+        build_part(recipe, "mixer", "one_of", BuildContext((1, 8, 8), 0, LATENT), 0)

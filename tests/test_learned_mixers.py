@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixzoo import BuildContext, CodeShape
+from mixzoo.building import build_part
 from mixzoo.draws import rng_for
 from mixzoo.errors import ConfigError
 from mixzoo.interpolate import draw_interpolations
 from mixzoo.plugins import load_zoo
 from mixzoo.run import open_run, start
-from mixzoo.training.build import built
 from toys import toy_config, toy_zoo
 
 ZOO = load_zoo()
@@ -22,7 +22,7 @@ N = 40_000
 
 def mixer_of(spec, latent=LATENT, classes=CLASSES):
     recipe = ZOO.recipe("mixer", spec)
-    return built(recipe, "mixer", spec.partition(":")[0], BuildContext((1, 8, 8), classes, latent), 0)
+    return build_part(recipe, "mixer", spec.partition(":")[0], BuildContext((1, 8, 8), classes, latent), 0)
 
 
 def sources(mixer, batch, latent=LATENT, seed=1):
@@ -330,7 +330,7 @@ def test_a_learned_mixer_trains_with_the_auto_encoder(spec, tmp_path):
     config = toy_config(zoo, flags={"mixer": spec, "objective": "amr"})
     start(zoo, config, tmp_path / "run")
     trained = open_run(zoo, tmp_path / "run").players.mixer
-    begun = built(config.parts["mixer"], "mixer", "x", BuildContext((1, 8, 8), 3, (2, 4, 4)), config.train.seed)
+    begun = build_part(config.parts["mixer"], "mixer", "x", BuildContext((1, 8, 8), 3, (2, 4, 4)), config.train.seed)
     before = begun.state_dict()
     assert trained.state_dict().keys() == before.keys()
     changed = [key for key, tensor in trained.state_dict().items() if not torch.equal(tensor, before[key])]

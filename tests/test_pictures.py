@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mixzoo import BuildContext, Split
+from mixzoo.building import build_part
 from mixzoo.errors import StorageError
 from mixzoo.pictures import catalogue, conditioned
 from mixzoo.pictures.conditioned import aims_at_labels, conditioned_strips, differing
@@ -11,7 +12,6 @@ from mixzoo.pictures.grid import Row, save_png, sheet, to_pixels
 from mixzoo.pictures.interpolation import strips, triangle
 from mixzoo.pictures.mixes import fixed_examples, mix_rows, points
 from mixzoo.plugins import load_zoo
-from mixzoo.training.build import built
 from toys import ToyAutoEncoder, ToyData, ToyTagged, ToyUnlabelled
 
 ZOO = load_zoo()
@@ -141,14 +141,14 @@ def test_a_leg_has_two_ends():
 @pytest.mark.parametrize(("data", "mixer", "aims"), [(ToyTagged(), "label", True), (ToyTagged(), "mixup", False)])
 def test_a_mixer_that_aims_at_labels_is_known(data, mixer, aims):
     loaded = data.load(0)
-    built_mixer = built(load_zoo().recipe("mixer", mixer), "mixer", mixer, loaded.build_context((2, 4, 4)), 0)
+    built_mixer = build_part(load_zoo().recipe("mixer", mixer), "mixer", mixer, loaded.build_context((2, 4, 4)), 0)
     assert aims_at_labels(built_mixer, loaded, (2, 4, 4), "cpu") == aims
     assert not aims_at_labels(built_mixer, ToyUnlabelled().load(0), (2, 4, 4), "cpu")
 
 
 def test_conditioned_strips_mark_what_was_asked_for_under_each_column():
     data = ToyTagged().load(0)
-    mixer = built(load_zoo().recipe("mixer", "label"), "mixer", "label", data.build_context((2, 4, 4)), 0)
+    mixer = build_part(load_zoo().recipe("mixer", "label"), "mixer", "label", data.build_context((2, 4, 4)), 0)
     pairs = differing(data.test, 2, 3)
     assert len(pairs) == 3
     y = data.test.labels

@@ -17,7 +17,7 @@ from mixzoo.data.room import device_free, host_free
 from mixzoo.data.streaming import StreamedSplit
 from mixzoo.draws import order
 from mixzoo.errors import ConfigError
-from mixzoo.protocols import Dataset, Split
+from mixzoo.protocols import Dataset, HasStream, Split
 from mixzoo.strides import canonical
 
 SHARE = 0.5  # of the memory that is free may go to the data; the networks need the rest
@@ -48,7 +48,7 @@ def load(recipe: Any, name: str, train: Train, device: torch.device) -> Placed:
 
 
 def _load(recipe: Any, name: str, train: Train, device: torch.device) -> Placed:
-    can_stream = hasattr(recipe, "stream")
+    can_stream = isinstance(recipe, HasStream)
     if train.workers is not None and train.data_on in ("device", "host"):
         raise ConfigError(f"--workers {train.workers}: with --data-on {train.data_on} no worker reads; leave it out")
     if train.data_on == "stream":

@@ -13,11 +13,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mixzoo.building import build_part
 from mixzoo.draws import rng_for
 from mixzoo.mixing import drawn, needs_map
 from mixzoo.protocols import BuildContext, CodeShape, Draw, Mixed, Mixer
 from mixzoo.testing.hypotheses import strategies
-from mixzoo.training.build import built
 
 CLASSES = 10  # of the labels that cases carry
 ATTRIBUTES = 5  # of those that are vectors
@@ -77,7 +77,7 @@ def mixer_for(part: Any, latent: tuple[int, ...], dtype: torch.dtype | None = No
     """
     classes = 0 if attributes else CLASSES
     context = BuildContext(image_shape=(1, 24, 40), classes=classes, latent_shape=latent, attributes=attributes)
-    mixer: Mixer = built(part, "mixer", type(part).__name__, context, seed=0)
+    mixer: Mixer = build_part(part, "mixer", type(part).__name__, context, seed=0)
     if isinstance(mixer, nn.Module) and mixer is not part:
         move_weights(mixer)
     if isinstance(mixer, nn.Module) and dtype is not None:

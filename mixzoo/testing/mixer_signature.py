@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mixzoo.contract import described
 from mixzoo.draws import rng_for
 from mixzoo.kinds import KINDS
 from mixzoo.protocols import CodeShape, Mixed, Mixer
 from mixzoo.testing.cases import CLASSES, any_mixer, fixed_latent
-from mixzoo.training.watched import described
 
 SIGNATURES = KINDS["mixer"].signatures
 MEMBERS = ("k", "draw", "__call__", "at")

@@ -8,6 +8,7 @@ from typing import Any
 from mixzoo.errors import ConfigError, listing, nearest, shown
 from mixzoo.kinds import KINDS, kind_named
 from mixzoo.plugins import Zoo, load_zoo
+from mixzoo.recipes import HasBuild, skipped_checks
 from mixzoo.spec import Spec, parse_spec
 from mixzoo.testing.report import Check, Effort, Outcome, Report, check_skips, run_check, run_checks
 
@@ -68,12 +69,12 @@ def kind_of(zoo: Zoo, spec: Spec) -> str:
 
 def skipped_by(part: Any, kind: str) -> Mapping[str, str]:
     """The checks that the part itself skips: those of the recipe and those of the mixer that it builds."""
-    own = dict(getattr(part, "skipped_checks", {}))
-    if kind == "mixer" and hasattr(part, "build"):
+    own = dict(skipped_checks(part))
+    if kind == "mixer" and isinstance(part, HasBuild):
         from mixzoo.testing.cases import any_mixer
 
         try:
-            own |= getattr(any_mixer(part), "skipped_checks", {})
+            own |= skipped_checks(any_mixer(part))
         except Exception:  # what builds no mixer skips nothing; the first check says why it builds none
             return own
     return own

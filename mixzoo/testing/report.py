@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 from mixzoo.errors import ConfigError, MixzooError, listing, nearest, printable, shown
 from mixzoo.isolation import isolated
+from mixzoo.recipes import skipped_checks
 from mixzoo.testing.hypotheses import given_cases, strategies
 
 Effort: TypeAlias = Literal["low", "normal", "high"]
@@ -177,7 +178,7 @@ def run_checks(
     """
     if any(check.cases for check in checks):
         strategies()  # says what to install, before anything runs
-    reasons = {**getattr(part, "skipped_checks", {}), **skip}
+    reasons = {**skipped_checks(part), **skip}
     check_skips(reasons, checks, name or kind)
     outcomes: list[Outcome] = []
     first: dict[str, str] = {}  # reason of a failure -> the check that failed for it first

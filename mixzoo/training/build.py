@@ -1,45 +1,32 @@
 """Recipes -> built parts: seeded, checked against their contract, on the device."""
 
-from dataclasses import fields, is_dataclass, replace
-from typing import Any, cast
+from dataclasses import fields, replace
+from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import Adam, Optimizer
 
+from mixzoo.building import build_part, check_takes_codes, seeded
 from mixzoo.config import RunConfig, Train
-from mixzoo.contract import Contract, signatures
-from mixzoo.draws import seed_for
-from mixzoo.errors import ConfigError, PluginError, listing
+from mixzoo.contract import Contract
+from mixzoo.errors import ConfigError
 from mixzoo.evaluation.codes import evaluating
 from mixzoo.evaluation.probe import build_probe, tells
-from mixzoo.mixing import needs_map
-from mixzoo.options import Part, options_of
+from mixzoo.options import Part
 from mixzoo.plugins import Zoo
 from mixzoo.protocols import (
     AutoEncoder,
     BuildContext,
     Dataset,
-    DatasetRecipe,
-    Discriminator,
-    Metric,
+    HasPosterior,
     Mixer,
-    Needs,
     Objective,
 )
 from mixzoo.training.distributed import ALONE, World
 from mixzoo.training.sharing import batch_norm_of
 from mixzoo.training.step import Players, trainable
-from mixzoo.training.watched import WatchedDiscriminator, check_latent_shape, check_module, described
-
-PROTOCOLS = {
-    "autoencoder": AutoEncoder,
-    "discriminator": Discriminator,
-    "mixer": Mixer,
-    "objective": Objective,
-    "dataset": DatasetRecipe,
-    "metric": Metric,
-}
+from mixzoo.training.watched import WatchedDiscriminator
 
 
 def build_players(
@@ -50,15 +37,15 @@ def build_players(
     The processes of `world` share each batch.
     """
     context = replace(data.build_context(), restored=restored)
-    autoencoder = build_part(zoo, config, "autoencoder", context).to(device)
+    autoencoder = _part(zoo, config, "autoencoder", context).to(device)
     context = replace(context, latent_shape=tuple(autoencoder.latent_shape))
-    objective = build_part(zoo, config, "objective", context)
-    mixer = build_part(zoo, config, "mixer", context)
+    objective = _part(zoo, config, "objective", context)
+    mixer = _part(zoo, config, "mixer", context)
     check_takes_codes(zoo, config.names["mixer"], mixer, context.latent_shape, config.parts["mixer"])
     if isinstance(mixer, nn.Module):
         mixer = mixer.to(device)
     discriminator = _discriminator(zoo, config, context, objective, device) if objective.needs.discriminator else None
-    probe = _seeded(config.train.seed, "probe", lambda: build_probe(context).to(device)) if tells(context) else None
+    probe = seeded(config.train.seed, "probe", lambda: build_probe(context).to(device)) if tells(context) else None
     _refuse_unmet_needs(config, objective, autoencoder, context)
     if objective.needs.second is not None:
         _refuse_second(zoo, config, objective.needs.second, context)
@@ -74,75 +61,10 @@ def build_players(
     return Players(autoencoder, mixer, discriminator, probe, objective, optimisers, context.label_width, world)
 
 
-def build_part(zoo: Zoo, config: RunConfig, kind: str, context: BuildContext) -> Any:
+def _part(zoo: Zoo, config: RunConfig, kind: str, context: BuildContext) -> Any:
     """The run's part of that kind, initialised from the run's seed."""
     name = config.names[kind]
-    return built(config.parts[kind], kind, name, context, config.train.seed, zoo.plugin_of(kind, name))
-
-
-def built(recipe: Any, kind: str, name: str, context: BuildContext, seed: int, plugin: str = "") -> Any:
-    """A part from its recipe; ConfigError if it does not fit the data, PluginError if it is no such part.
-
-    `plugin` is who offers it, for that message.
-    """
-    contract, part = Contract(kind, name, plugin), recipe
-    if hasattr(recipe, "build"):
-        try:
-            part = contract.call("build", _seeded, seed, kind, lambda: recipe.build(context))
-        except PluginError as err:
-            if isinstance(err.__cause__, ValueError):  # how a part refuses what does not fit it
-                raise ConfigError(f"{kind} {name!r}: {err.__cause__}") from err.__cause__
-            raise
-    check_is_a_part(contract, part)
-    return part
-
-
-def check_is_a_part(contract: Contract, part: Any) -> None:
-    """PluginError that names what a built part lacks, or which of its attributes is not what it should be."""
-    kind, protocol = contract.kind, cast("type[Any]", PROTOCOLS[contract.kind])
-    if not isinstance(part, protocol):
-        members = [m for m in (*vars(protocol), *protocol.__annotations__) if not m.startswith("_") or m == "__call__"]
-        missing = sorted(m for m in members if not hasattr(part, m))
-        raise PluginError(
-            f"{contract} is no {protocol.__name__}: it lacks {listing(missing)}; expected {signatures(kind, missing)}"
-        )
-    if kind in ("autoencoder", "discriminator"):
-        check_module(contract, part)
-    if kind == "autoencoder":
-        check_latent_shape(contract, part.latent_shape)
-    if kind == "objective" and not isinstance(part.needs, Needs):
-        raise contract.broken("needs", f"needs is {described(part.needs)}")
-    if kind == "mixer" and (type(part.k) is not int or part.k < 2):
-        raise contract.broken("k", f"k is {described(part.k)}")
-
-
-def check_takes_codes(zoo: Zoo, name: str, mixer: Mixer, latent: tuple[int, ...], recipe: Any = None) -> None:
-    """ConfigError, with the mixers that fit, for one that mixes positions of a map where codes are no maps.
-
-    `recipe`, what the mixer was built from, tells which part inside it is at fault.
-    """
-    if not needs_map(mixer) or len(latent) == 3:
-        return
-    inner = _needing_map(recipe)
-    fit = listing(
-        entry.name
-        for entry in zoo.of_kind("mixer")
-        if not needs_map(entry.recipe) and not any(option.required for option in options_of(entry.recipe))
-    )
-    which = f"holds {inner!r}, which " if inner else ""
-    raise ConfigError(
-        f"mixer {name!r} {which}mixes positions of a map [channels, height, width], and codes here are {latent}; "
-        f"use an auto-encoder whose code is a map, or a mixer that takes vectors ({fit})"
-    )
-
-
-def _needing_map(recipe: Any) -> str:
-    """The name of the part inside a recipe that needs a map, or ''."""
-    inside = [getattr(recipe, f.name) for f in fields(recipe)] if is_dataclass(recipe) else []
-    for part in inside:
-        if isinstance(part, Part) and (found := _needing_map(part.recipe) or part.name * needs_map(part.recipe)):
-            return found
-    return ""
+    return build_part(config.parts[kind], kind, name, context, config.train.seed, zoo.plugin_of(kind, name))
 
 
 def _discriminator(
@@ -150,7 +72,7 @@ def _discriminator(
 ) -> Any:
     """D, with a head for the label where the objective needs one; ConfigError where it has none to give."""
     context = replace(context, num_labels=context.label_width if objective.needs.attributes else 0)
-    discriminator = build_part(zoo, config, "discriminator", context).to(device)
+    discriminator = _part(zoo, config, "discriminator", context).to(device)
     if found := batch_norm_of(discriminator):
         raise ConfigError(
             f"discriminator {config.names['discriminator']!r}: {found} makes the score of an image depend on the "
@@ -184,7 +106,7 @@ def _refuse_unmet_needs(
     config: RunConfig, objective: Objective, autoencoder: AutoEncoder, context: BuildContext
 ) -> None:
     name = f"objective {config.names['objective']!r}"
-    if objective.needs.posterior and not hasattr(autoencoder, "posterior"):
+    if objective.needs.posterior and not isinstance(autoencoder, HasPosterior):
         raise ConfigError(
             f"{name} needs an auto-encoder with a posterior; {config.names['autoencoder']!r} has none; "
             "use one that has, such as --autoencoder vae"
@@ -205,13 +127,6 @@ def _refuse_second(zoo: Zoo, config: RunConfig, mixer: Mixer, context: BuildCont
     named = [part for part in (getattr(recipe, f.name) for f in fields(recipe)) if isinstance(part, Part)]
     for part in named:
         check_takes_codes(zoo, part.name, mixer, context.latent_shape, part.recipe)
-
-
-def _seeded(seed: int, purpose: str, make: Any) -> Any:
-    """What `make` returns with torch's generator seeded for this purpose; the caller's generator is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed_for(seed, f"init/{purpose}"))  # parts are built on the CPU
-        return make()
 
 
 def _adam(train: Train, player: str, parameters: list[nn.Parameter], device: torch.device, recorded: bool) -> Optimizer:

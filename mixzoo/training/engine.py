@@ -24,7 +24,7 @@ from torch.optim import Optimizer
 from mixzoo.config import Train
 from mixzoo.draws import StepDraws
 from mixzoo.errors import ConfigError
-from mixzoo.protocols import AutoEncoder, Discriminator, Scores, Terms
+from mixzoo.protocols import AutoEncoder, Discriminator, HasPosterior, Scores, Terms
 from mixzoo.training.distributed import ALONE, World
 from mixzoo.training.graph import Graphed, Snapshot, kind_of
 from mixzoo.training.step import Players, parameters_of, train_step
@@ -124,7 +124,7 @@ class Wrapped:
         self._plain = autoencoder
         self.latent_shape = autoencoder.latent_shape
         self.encode, self.decode = wrap(autoencoder.encode), wrap(autoencoder.decode)
-        if hasattr(autoencoder, "posterior"):
+        if isinstance(autoencoder, HasPosterior):
             self.posterior = wrap(autoencoder.posterior)
 
     def __getattr__(self, name: str) -> Any:

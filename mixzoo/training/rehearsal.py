@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mixzoo.config import RunConfig
-from mixzoo.contract import Contract
+from mixzoo.contract import Contract, described
 from mixzoo.data.batches import to_images
 from mixzoo.draws import draw_step, rng_for, sent
 from mixzoo.errors import ConfigError, PluginError, one_line
@@ -22,7 +22,7 @@ from mixzoo.protocols import CodeShape, Dataset, Needs, Resynthesis, Terms
 from mixzoo.resynthesis import resynthesise
 from mixzoo.training.gradients import judge, total
 from mixzoo.training.step import Players
-from mixzoo.training.watched import WatchedAutoEncoder, WatchedDiscriminator, WatchedMixer, described
+from mixzoo.training.watched import WatchedAutoEncoder, WatchedDiscriminator, WatchedMixer
 
 FEW = 2  # images of the stand-in batch
 REACH = 10.0  # codes are made this much larger, in both directions, to see how far a decoder's pixels reach

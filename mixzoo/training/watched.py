@@ -4,12 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Generator, Tensor
 from torch.nn import Parameter
 
-from mixzoo.contract import Contract
-from mixzoo.protocols import CodeShape, Draw, Mixed, Scores
+from mixzoo.contract import Contract, described
+from mixzoo.protocols import CodeShape, Draw, HasDrawAt, Mixed, Scores
 
 
 @dataclass
@@ -89,7 +88,7 @@ class WatchedMixer:
         return self._drawn("draw", shape, rng)
 
     def draw_at(self, shape: CodeShape, rng: Generator, progress: float) -> Draw:
-        if not hasattr(self.part, "draw_at"):
+        if not isinstance(self.part, HasDrawAt):
             return self.draw(shape, rng)
         return self._drawn("draw_at", shape, rng, progress)
 
@@ -124,7 +123,7 @@ class WatchedMixer:
         fits = fits and share.shape[:2] == h.shape[:2]
         if not fits or any(size not in (1, whole) for size, whole in zip(share.shape[2:], h.shape[2:])):
             raise self.contract.broken(
-                "__call__", f"share of sources {describe_sizes(h)} is {described(share)}; it needs an axis for each of "
+                "__call__", f"share of sources {list(h.shape)} is {described(share)}; it needs an axis for each of "
                 "theirs, [k, batch, ...], of the same size or of size 1"
             )  # fmt: skip
 
@@ -138,42 +137,5 @@ def check_like(
     ):  # fmt: skip
         return
     name = f"{what} of {method}" if what else method
-    expected = f"{_type(given)} {list(shape)}" + (f" on {given.device}" if given.device.type != "cpu" else "")
+    expected = described(given.new_empty(shape))
     raise contract.broken(method, f"{name} gives {described(found)} for {described(given)}, not {expected}")
-
-
-def check_module(contract: Contract, part: Any) -> None:
-    """PluginError if a network is no torch.nn.Module, or has weights that have no shape yet."""
-    if not isinstance(part, torch.nn.Module):
-        raise contract.broken("build", f"build gives {described(part)}, which is no torch.nn.Module")
-    tensors = (*part.named_parameters(), *part.named_buffers())
-    if lazy := [name for name, tensor in tensors if torch.nn.parameter.is_lazy(tensor)]:
-        raise contract.broken("build", f"{lazy[0]} has no shape before a first pass (a lazy layer); let build make one")
-
-
-def check_latent_shape(contract: Contract, shape: Any) -> None:
-    """PluginError if the shape of a code is not the shape of a map or a vector."""
-    is_shape = isinstance(shape, tuple | list | torch.Size) and len(shape) in (1, 3)
-    if not is_shape or not all(type(n) is int and n > 0 for n in shape):
-        raise contract.broken("latent_shape", f"latent_shape is {described(shape)}")
-
-
-def described(value: Any) -> str:
-    """What a value is: type, shape and device of a tensor, else its class, and a short value."""
-    if isinstance(value, Tensor):
-        return f"{_type(value)} {describe_sizes(value)}" + (f" on {value.device}" if value.device.type != "cpu" else "")
-    if value is None or isinstance(value, bool | int | float | str):
-        return repr(value)[:60]
-    if isinstance(value, tuple | list) and len(value) <= 4:
-        inside = ", ".join(map(described, value))
-        return f"({inside})" if isinstance(value, tuple) else f"[{inside}]"
-    return f"a {type(value).__name__}"
-
-
-def describe_sizes(tensor: Tensor) -> str:
-    """The shape of a tensor as a list."""
-    return str(list(tensor.shape))
-
-
-def _type(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
