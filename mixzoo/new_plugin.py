@@ -19,7 +19,6 @@ from mixzoo.plugins import first_party, load_zoo
 from mixzoo.spec import KEY
 
 TEMPLATES = files("mixzoo") / "templates"
-TEMPLATE_KINDS = ("mixer", "objective", "autoencoder", "dataset")  # of which there is a template
 LONGEST = 40  # characters of a name
 
 
@@ -56,7 +55,7 @@ def package_files(name: str, kind: str) -> dict[str, str]:
         "distribution": distribution_of(name),
         "kind": kind,
         "hook": KINDS[kind].hook,
-        "flag": KINDS[kind].flag,
+        "train": train_commands(name, kind),
         "api": str(API_VERSION),
     }
     templates = {
@@ -83,6 +82,13 @@ def check_plugin_name(name: str, kind: str) -> None:
         raise ConfigError(f"{name!r} is a {own[name]} of mixzoo's own (its names: {listing(own)}); choose another name")
     if find_spec(f"mixzoo_{name}") is not None:
         raise ConfigError(f"a package mixzoo_{name} is installed already; choose another name")
+
+
+def train_commands(name: str, kind: str) -> str:
+    """The command, or the commands, that train with the new part."""
+    if flag := KINDS[kind].flag:
+        return f"mixzoo train {flag} {name}"
+    return f"echo '{KINDS[kind].plural} = [\"{name}\"]' > {name}.toml\nmixzoo train --config {name}.toml"
 
 
 def class_name(name: str) -> str:

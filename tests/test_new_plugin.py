@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from mixzoo.errors import StorageError
-from mixzoo.new_plugin import TEMPLATE_KINDS, package_files, write_plugin
+from mixzoo.kinds import KINDS
+from mixzoo.new_plugin import package_files, write_plugin
 from mixzoo.plugins import Plugin, add_plugin
 from mixzoo.run import start
 from toys import toy_config, toy_zoo
@@ -22,7 +23,7 @@ EXAMPLE = Path(__file__).parents[1] / "plugins" / "mixzoo-example"
 def written(tmp_path_factory):
     """A package of each kind, named after it."""
     folder = tmp_path_factory.mktemp("written")
-    for kind in TEMPLATE_KINDS:
+    for kind in KINDS:
         write_plugin(f"new_{kind}", kind, folder)
     return folder
 
@@ -50,9 +51,13 @@ def test_the_command_writes_a_package_and_says_what_is_next(mixzoo, tmp_path):
     ):
         assert f"  {line}\n" in out
     assert "  mixzoo train --data blobs\n" in mixzoo("new-plugin", "blobs", "--dataset")[1]
+    assert (
+        "  echo 'metrics = [\"use\"]' > use.toml\n  mixzoo train --config use.toml\n"
+        in mixzoo("new-plugin", "use", "--metric")[1]
+    )
 
 
-@pytest.mark.parametrize("kind", TEMPLATE_KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_trains_as_it_is(written, tmp_path, monkeypatch, kind):
     name = f"new_{kind}"
     monkeypatch.syspath_prepend(written / f"mixzoo-new-{kind}")
@@ -62,7 +67,10 @@ def test_each_kind_trains_as_it_is(written, tmp_path, monkeypatch, kind):
     assert zoo.find(kind, name).summary
     assert all(option.help for option in zoo.options(kind, name))
     spec = f"{name}:images=50,side=8" if kind == "dataset" else name
-    result = start(zoo, toy_config(zoo, flags={kind: spec}, steps=2), tmp_path / "run")
+    file = tmp_path / "run.toml"
+    file.write_text(f'metrics = ["{name}"]' if kind == "metric" else "")
+    flags = {} if kind == "metric" else {kind: spec}
+    result = start(zoo, toy_config(zoo, file if kind == "metric" else None, flags=flags, steps=2), tmp_path / "run")
     assert result.steps == 2
 
 
@@ -75,7 +83,7 @@ def test_what_is_written_is_clean_to_ruff(written):
 @pytest.mark.skipif(find_spec("mixzoo.testing") is None, reason="needs mixzoo.testing")
 def test_the_tests_that_are_written_pass(written):
     """All but the mixer's, which the page about writing one runs, and the example's."""
-    homes = [written / f"mixzoo-new-{kind}" for kind in TEMPLATE_KINDS if kind != "mixer"] + [EXAMPLE]
+    homes = [written / f"mixzoo-new-{kind}" for kind in KINDS if kind != "mixer"] + [EXAMPLE]
     path = os.pathsep.join([*map(str, homes), os.environ.get("PYTHONPATH", "")])
     run = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *map(str, homes)]
     done = subprocess.run(run, cwd=written, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)

@@ -9,25 +9,38 @@ import typer
 def new_plugin(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The part's name, such as stripes.")],
     mixer: Annotated[bool, typer.Option("--mixer", help="A mixing function. [the default]")] = False,
-    objective: Annotated[bool, typer.Option("--objective", help="What both players descend on.")] = False,
+    objective: Annotated[bool, typer.Option("--objective", help="The losses of both players.")] = False,
     autoencoder: Annotated[bool, typer.Option("--autoencoder", help="Encoder and decoder.")] = False,
+    discriminator: Annotated[bool, typer.Option("--discriminator", help="A network that scores images.")] = False,
     dataset: Annotated[bool, typer.Option("--dataset", help="A data set.")] = False,
+    metric: Annotated[bool, typer.Option("--metric", help="Numbers about a finished run.")] = False,
 ) -> None:
     """Write an installable package with one working part and its tests, ./mixzoo-NAME, to change into your own.
 
     Example: mixzoo new-plugin stripes --mixer
     """
     from mixzoo.errors import ConfigError
-    from mixzoo.kinds import KINDS
-    from mixzoo.new_plugin import TEMPLATE_KINDS, distribution_of, write_plugin
+    from mixzoo.new_plugin import distribution_of, train_commands, write_plugin
 
-    chosen = [kind for kind, on in zip(TEMPLATE_KINDS, (mixer, objective, autoencoder, dataset), strict=True) if on]
+    asked = {
+        "mixer": mixer,
+        "objective": objective,
+        "autoencoder": autoencoder,
+        "discriminator": discriminator,
+        "dataset": dataset,
+        "metric": metric,
+    }
+    chosen = [kind for kind, on in asked.items() if on]
     if len(chosen) > 1:
         raise ConfigError(f"--{' and --'.join(chosen)}: a package begins with one part; give one of them")
     kind = chosen[0] if chosen else "mixer"
     for path in write_plugin(name, kind, Path()):
         typer.echo(path)
-    home = distribution_of(name)
-    flag = KINDS[kind].flag
-    typer.echo(f"\nnext:\n  pip install -e './{home}[test]'\n  pytest {home}")
-    typer.echo(f"  mixzoo check {name}\n  mixzoo train {flag} {name}")
+    folder = distribution_of(name)
+    commands = [
+        f"pip install -e './{folder}[test]'",
+        f"pytest {folder}",
+        f"mixzoo check {name}",
+        *train_commands(name, kind).split("\n"),
+    ]
+    typer.echo("\n".join(["\nnext:", *(f"  {command}" for command in commands)]))
