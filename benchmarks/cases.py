@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from agreement import take_weights
 from mixzoo.benchmark.steps import Stepper, read, stepper
 from mixzoo.config import RunConfig, resolve
-from mixzoo.data.places import Placed
+from mixzoo.data.placement import LoadedData
 from mixzoo.plugins import load_zoo
 from mixzoo.training.step import Players
 from plain import Method, Trainer, draw, loader
@@ -143,7 +143,7 @@ class Case:
         numbers = {"batch_images": self.batch, "lr": 1e-4, "probe_lr": 1e-4, "device": self.device}
         return resolve(ZOO, None, flags, {**numbers, "threads": self.threads, **variant.numbers})
 
-    def data(self) -> Placed:
+    def data(self) -> LoadedData:
         return read(self.config(VARIANTS["ours"]), torch.device(self.device))
 
     def plain(self) -> Trainer:
@@ -152,7 +152,7 @@ class Case:
 
 
 @contextmanager
-def ours(case: Case, name: str, data: Placed) -> Iterator[Stepper]:
+def ours(case: Case, name: str, data: LoadedData) -> Iterator[Stepper]:
     """The run of the case in that variant; `wrapped` takes its steps in it too."""
     variant = VARIANTS[name]
     with ExitStack() as stack:

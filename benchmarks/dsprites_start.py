@@ -34,7 +34,7 @@ from torch.nn.utils import parametrize
 from mixzoo.benchmark.steps import Stepper, stepper
 from mixzoo.config import RunConfig, resolve
 from mixzoo.plugins import load_zoo
-from mixzoo_convnets.dsprites import begun
+from mixzoo_convnets.dsprites import init_layer
 from plain import bce, draw, mixed
 
 ZOO = load_zoo()
@@ -72,7 +72,7 @@ def as_the_authors_have_it(discriminator: Any) -> None:
     for i, layer in enumerate(discriminator.layers):
         if isinstance(layer, nn.Conv2d | nn.Linear):
             parametrize.remove_parametrizations(layer, "weight")
-            begun(layer)
+            init_layer(layer)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)  # it is deprecated
                 discriminator.layers[i] = torch.nn.utils.spectral_norm(layer)

@@ -16,7 +16,7 @@ from mixzoo.benchmark.counting import counted
 from mixzoo.benchmark.steps import read, stepper
 from mixzoo.benchmark.table import machine, measured
 from mixzoo.config import RunConfig
-from mixzoo.data.places import Placed
+from mixzoo.data.placement import LoadedData
 from mixzoo.run import pick_device
 from mixzoo.training.step import parameters_of
 from scaling import NESTED
@@ -76,7 +76,7 @@ def agreements(day: Day, several: list[dict[str, str]]) -> Iterator[Cell]:
         yield attempted(cell, partial(agreement, day, flags, placed))
 
 
-def agreement(day: Day, flags: Mapping[str, str], placed: Placed) -> Cell:
+def agreement(day: Day, flags: Mapping[str, str], placed: LoadedData) -> Cell:
     """The greatest difference of a reported term; RuntimeError if it is more than TOLERANCE."""
     eager = reports(day.config(flags, engine="eager", precision="fp32"), placed, day.steps)
     again = furthest(reports(day.config(flags, engine="eager", precision="fp32"), placed, day.steps), eager)
@@ -91,7 +91,7 @@ def agreement(day: Day, flags: Mapping[str, str], placed: Placed) -> Cell:
     return found
 
 
-def reports(config: RunConfig, placed: Placed, steps: int) -> list[dict[str, float]]:
+def reports(config: RunConfig, placed: LoadedData, steps: int) -> list[dict[str, float]]:
     """What each step reports, and the norm of each player's weights after it."""
     with stepper(ZOO, config, placed) as step:
         found = []
@@ -128,7 +128,7 @@ def step_times(method: str, engines: tuple[str, ...], day: Day) -> Iterator[Cell
                     yield attempted(cell, partial(against_plain, day, case, f"{engine} {precision}", data))
 
 
-def against_plain(day: Day, case: Case, variant: str, data: Placed) -> Cell:
+def against_plain(day: Day, case: Case, variant: str, data: LoadedData) -> Cell:
     repeats, each = (2, 1) if day.quick else (5, 4)
     device = pick_device(day.device)
     times = step_script.times_of(case, [variant], data, repeats, None, each=each)

@@ -40,16 +40,16 @@ def measure(folder: str, data_on: str, workers: int | None, batches: int, device
     import torch
 
     from mixzoo.config import Train
-    from mixzoo.data.places import batches_of, load
+    from mixzoo.data.placement import load_data, train_batches
     from mixzoo.draws import order
     from mixzoo.plugins import load_zoo
 
     recipe = load_zoo().recipe("dataset", f'folder:path="{folder}"')
     train = Train(data_on=data_on, workers=workers, batch_images=BATCH, steps=batches + 1)  # type: ignore[arg-type]
     before, began = resident(os.getpid()), perf_counter()
-    placed = load(recipe, "folder", train, torch.device(device))
+    placed = load_data(recipe, "folder", train, torch.device(device))
     spent = perf_counter() - began
-    with batches_of(placed, train, torch.device(device)) as images:
+    with train_batches(placed, train, torch.device(device)) as images:
         for step in range(batches + 1):
             images.batch(step, order(0, len(images), step * BATCH, BATCH))
             if step == 0:

@@ -24,7 +24,7 @@ from mixzoo import CodeShape
 from mixzoo.config import resolve
 from mixzoo.data.batches import on_device
 from mixzoo.draws import draw_step, rng_for
-from mixzoo.mixing import drawn
+from mixzoo.mixing import draw_for
 from mixzoo.plugins import load_zoo
 from mixzoo.training.build import build_players
 from mixzoo.training.memory import keep_freed_memory
@@ -72,7 +72,7 @@ def mix_of(spec: str, latent: tuple[int, ...]) -> Callable[[int], Any]:
     back = torch.ones(BATCH, *latent)
 
     def mix(number: int) -> None:
-        draw = drawn(mixer, CodeShape(BATCH, latent), rng_for(0, "mix", number), 0.5)
+        draw = draw_for(mixer, CodeShape(BATCH, latent), rng_for(0, "mix", number), 0.5)
         torch.autograd.grad(mixer(h, draw, labels).h, h, back)
 
     return mix

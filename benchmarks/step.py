@@ -33,11 +33,11 @@ from cases import METHODS, PLAIN, VARIANTS, Case, Step, as_torch_is, ours, plain
 from mixzoo.benchmark.counting import counted
 from mixzoo.benchmark.table import machine
 from mixzoo.benchmark.timing import Times, interleaved, ratios, spread
-from mixzoo.data.places import Placed
+from mixzoo.data.placement import LoadedData
 from mixzoo.training.memory import keep_freed_memory
 
 
-def refuse_wrong(case: Case, names: list[str], data: Placed) -> None:
+def refuse_wrong(case: Case, names: list[str], data: LoadedData) -> None:
     """SystemExit where the gradients of a variant are not those of the plain trainer."""
     small = replace(case, batch=min(case.batch, 16))
     for name in names:
@@ -50,7 +50,7 @@ def refuse_wrong(case: Case, names: list[str], data: Placed) -> None:
 
 
 def times_of(
-    case: Case, names: list[str], data: Placed, repeats: int, workers: int | None, *, each: int = 1
+    case: Case, names: list[str], data: LoadedData, repeats: int, workers: int | None, *, each: int = 1
 ) -> dict[str, Times]:
     """Of the plain trainer and of the variants, by turns of `each` steps."""
     with ExitStack() as stack:

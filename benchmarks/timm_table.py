@@ -13,7 +13,7 @@ import torch
 
 from mixzoo import BuildContext, CodeShape, create
 from mixzoo.draws import draw_step
-from mixzoo.evaluation.codes import evaluating
+from mixzoo.evaluation.codes import eval_mode
 from mixzoo.evaluation.probe import build_probe
 from mixzoo.training.step import Players, train_step, trainable
 
@@ -62,7 +62,7 @@ def row(spec: str, image_shape: tuple[int, int, int]) -> tuple[list[str], bool]:
     players = players_for(spec, image_shape)
     net = players.autoencoder
     x = torch.rand(BATCH, *image_shape) * 2 - 1
-    with evaluating(net):
+    with eval_mode(net):
         h = net.encode(x)
         shapes = f"{list(x.shape)} -> {list(h.shape)} -> {list(net.decode(h).shape)}"
     trouble = step(players, x)

@@ -8,7 +8,7 @@ TYPE_CHECKING = (
 
 if TYPE_CHECKING:
     from mixzoo.errors import ConfigError, DataError, MixzooError, PluginError
-    from mixzoo.evaluation.codes import batches, encode, evaluating
+    from mixzoo.evaluation.codes import batches, encode, eval_mode
     from mixzoo.functional import MixedBatch, create, mix
     from mixzoo.hookspecs import API_VERSION, hookimpl
     from mixzoo.mixing import LinearMixer, MaskMixer
@@ -65,7 +65,7 @@ __all__ = [
     "batches",
     "create",
     "encode",
-    "evaluating",
+    "eval_mode",
     "hookimpl",
     "mix",
 ]

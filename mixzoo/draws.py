@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Generator, Tensor
 
-from mixzoo.mixing import drawn
+from mixzoo.mixing import draw_for
 from mixzoo.protocols import CodeShape, Draw, Mixer, Needs
 
 A_MIX = Needs(mix=True)
@@ -121,12 +121,12 @@ def draw_step(
     second = None
     if needs.second is not None:
         others = partners(needs.second.k, shape.batch, rng_for(seed, "partners/second", step))
-        second = others, drawn(needs.second, shape, rng_for(seed, "mix/second", step), progress)
+        second = others, draw_for(needs.second, shape, rng_for(seed, "mix/second", step), progress)
     others_of_mix = mix = None
     if needs.mix:
         paired = known if needs.labels else None
         others_of_mix = partners(mixer.k, shape.batch, rng_for(seed, "partners", step), paired)
-        mix = drawn(mixer, shape, rng_for(seed, "mix", step), progress)
+        mix = draw_for(mixer, shape, rng_for(seed, "mix", step), progress)
     return StepDraws(
         index=index,
         partners=others_of_mix,

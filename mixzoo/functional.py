@@ -18,7 +18,7 @@ from mixzoo.building import build_part, check_takes_codes
 from mixzoo.draws import partners, rng_for, to_device
 from mixzoo.errors import ConfigError, shown
 from mixzoo.kinds import kind_named
-from mixzoo.mixing import drawn, needs_map
+from mixzoo.mixing import draw_for, needs_map
 from mixzoo.plugins import Zoo, load_zoo
 from mixzoo.protocols import BuildContext, CodeShape, Mixer
 from mixzoo.resynthesis import sources
@@ -112,7 +112,7 @@ def mix(
     if needs_map(part) and len(shape.latent) != 3:
         check_takes_codes(load_zoo(), mixer if isinstance(mixer, str) else type(part).__name__, part, shape.latent)
     others = partners(part.k, shape.batch, rng_for(seed, "partners", step))
-    draw = to_device(drawn(part, shape, rng_for(seed, "mix", step), progress), h.device)
+    draw = to_device(draw_for(part, shape, rng_for(seed, "mix", step), progress), h.device)
     others = others.to(h.device)
     label_sources = None if labels is None else sources(labels, others)
     mixed = part(sources(h, others), draw, label_sources)

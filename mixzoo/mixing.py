@@ -13,7 +13,7 @@ from torch import Generator, Tensor, where
 from mixzoo.protocols import CodeShape, Draw, HasDrawAt, HasNeedsMap, Mixed, Mixer
 
 
-def drawn(mixer: Mixer, shape: CodeShape, rng: Generator, progress: float = 1.0) -> Draw:
+def draw_for(mixer: Mixer, shape: CodeShape, rng: Generator, progress: float = 1.0) -> Draw:
     """The mixer's draw at this progress of the training, from 0 to 1; most laws do not depend on it."""
     return mixer.draw_at(shape, rng, progress) if isinstance(mixer, HasDrawAt) else mixer.draw(shape, rng)
 

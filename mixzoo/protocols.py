@@ -414,7 +414,7 @@ class FinishedRun:
     """What a metric is a function of: the trained networks, the data, and nothing else of the run.
 
     The networks are as training left them: in training mode, on `device`. Put them in evaluation mode inside
-    `mixzoo.evaluating(run.autoencoder)`, which turns gradients off too and puts the mode back; `mixzoo.encode` and
+    `mixzoo.eval_mode(run.autoencoder)`, which turns gradients off too and puts the mode back; `mixzoo.encode` and
     `mixzoo.batches` go through images of any number, held in memory or read from files.
     """
 

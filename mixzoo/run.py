@@ -13,8 +13,8 @@ from torch import Tensor
 from mixzoo.cards import limit_memory
 from mixzoo.changes import STEPS
 from mixzoo.config import RunConfig, resolve
-from mixzoo.data import places
-from mixzoo.data.batches import labelled_images, refuse_few
+from mixzoo.data import placement
+from mixzoo.data.batches import check_batch_fits, labelled_images
 from mixzoo.devices import check_device, parse_device
 from mixzoo.directory import (
     FLEET,
@@ -296,7 +296,7 @@ def pick_device(name: str, world: World = ALONE, *, untouched: bool = False) -> 
 def _train(
     home: Path,
     config: RunConfig,
-    placed: places.Placed,
+    placed: placement.LoadedData,
     players: Players,
     progress: Progress,
     show: Show,
@@ -340,7 +340,7 @@ def _train(
             show.begin(facts(home, data, players, device))
             for line in (*warnings, *notes(config, placed, players, progress)):
                 show.note(line)
-            images = places.batches_of(placed, config.train, device, own_images)
+            images = placement.train_batches(placed, config.train, device, own_images)
             labelled = labelled_images(config.train, len(data.train))
             engine = build_engine(config.train, players, device, show.note)
             loop = Loop(config.train, players, engine, data, images, metrics, home / "checkpoints", show, picture,
@@ -374,8 +374,8 @@ def _train(
 
 
 def _fitting(
-    config: RunConfig, world: World = ALONE, placed: places.Placed | None = None, *, untouched: bool = False
-) -> tuple[places.Placed, torch.device]:
+    config: RunConfig, world: World = ALONE, placed: placement.LoadedData | None = None, *, untouched: bool = False
+) -> tuple[placement.LoadedData, torch.device]:
     """The run's data, loaded if they are not given, and device; `untouched` leaves that as it is.
 
     Refused where they are not there, or do not go with its numbers and metrics.
@@ -384,12 +384,12 @@ def _fitting(
     refuse_engine(config.train, device, world)
     # To know how much room a card has, one must open it; where the data would go is of no interest to who only checks.
     placed = placed or _load(config, torch.device("cpu") if untouched else device, world)
-    refuse_few(placed.data.train, config.train.batch_images)
+    check_batch_fits(placed.data.train, config.train.batch_images)
     labelled_images(config.train, len(placed.data.train))
     check_scorable(config, placed.data)
     return placed, device
 
 
-def _load(config: RunConfig, device: torch.device, world: World = ALONE) -> places.Placed:
+def _load(config: RunConfig, device: torch.device, world: World = ALONE) -> placement.LoadedData:
     with world.first_on_machine():
-        return places.load(config.parts["dataset"], config.names["dataset"], config.train, device)
+        return placement.load_data(config.parts["dataset"], config.names["dataset"], config.train, device)

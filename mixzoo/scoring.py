@@ -9,7 +9,7 @@ from mixzoo.config import RunConfig
 from mixzoo.contract import Contract
 from mixzoo.errors import DataError, NonFiniteError, PluginError
 from mixzoo.evaluation.probe import ProbeRecord
-from mixzoo.evaluation.scores import check_takes_a_run, scores_of
+from mixzoo.evaluation.scores import check_metric_signature, compute_scores
 from mixzoo.protocols import Dataset, FinishedRun, HasCheckData, Metric
 from mixzoo.spec import parse_spec
 from mixzoo.training.manifest import Progress
@@ -39,7 +39,7 @@ def check_scorable(config: RunConfig, data: Dataset) -> None:
     for spec, metric in config.metrics:
         name = parse_spec(spec).name
         contract = Contract("metric", name)
-        check_takes_a_run(contract, metric)
+        check_metric_signature(contract, metric)
         try:
             if isinstance(metric, HasCheckData):
                 contract.call("check_data", metric.check_data, data)
@@ -50,7 +50,7 @@ def check_scorable(config: RunConfig, data: Dataset) -> None:
 def _of_metric(label: str, metric: Metric, finished: FinishedRun) -> Mapping[str, float]:
     """The metric's scores; raises NonFiniteError if what it was given is not finite, PluginError if it is broken."""
     try:
-        return scores_of(Contract("metric", label), metric, finished)
+        return compute_scores(Contract("metric", label), metric, finished)
     except PluginError as err:
         said = str(err.__cause__)
         if isinstance(err.__cause__, ValueError) and ("NaN" in said or "infinity" in said):  # as scikit-learn says it

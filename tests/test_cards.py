@@ -5,7 +5,7 @@ import torch
 
 from mixzoo import cards, sweep
 from mixzoo.cards import Cards, free_memory, less_memory, memory_share
-from mixzoo.data.room import device_free
+from mixzoo.data.free_memory import device_free
 from mixzoo.errors import ConfigError
 from mixzoo.run import pick_device, refuse_unfit
 from simulated_cuda import fake_tensors, install_cards

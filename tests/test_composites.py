@@ -12,7 +12,7 @@ from mixzoo.building import build_part
 from mixzoo.config import resolve
 from mixzoo.draws import rng_for
 from mixzoo.errors import ConfigError, Interrupted
-from mixzoo.mixing import drawn, needs_map
+from mixzoo.mixing import draw_for, needs_map
 from mixzoo.plugins import load_zoo
 from mixzoo.run import resume, start
 from mixzoo.training.checkpoint import read, saved
@@ -208,7 +208,7 @@ def test_a_draw_of_a_schedule_without_a_training_is_that_of_its_end():
 def test_a_schedule_inside_another_mixer_hears_of_the_progress(outer):
     mixer = mixer_of(outer.replace("INNER", "schedule:a=(dirichlet:k=2),b=(bernoulli:k=2)"))
     for progress in (0.0, 1.0):
-        draw = drawn(mixer, CodeShape(64, LATENT), rng_for(0, "mix"), progress)
+        draw = draw_for(mixer, CodeShape(64, LATENT), rng_for(0, "mix"), progress)
         inner = [draw[key] for key in draw if key.endswith("/choice")]
         assert inner
         assert all((choice == (1 - progress)).all() for choice in inner)

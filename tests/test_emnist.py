@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mixzoo import DataError
-from mixzoo.data.places import load as place
+from mixzoo.data.placement import load_data as place
 from mixzoo.strides import is_canonical
 from mixzoo_datasets.emnist import CLASSES, EMNIST
 from mixzoo_datasets.idx import IMAGES, LABELS

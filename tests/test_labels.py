@@ -9,7 +9,7 @@ from torch import nn
 from mixzoo import BuildContext, FinishedRun, Split
 from mixzoo.data.batches import to_images
 from mixzoo.errors import ConfigError
-from mixzoo.evaluation.probe import accuracy, build_probe, probe_loss, tells
+from mixzoo.evaluation.probe import accuracy, build_probe, has_labels, probe_loss
 from mixzoo.interpolate import draw_interpolations
 from mixzoo.pictures.mixes import fixed_examples
 from mixzoo.plugins import load_zoo
@@ -44,7 +44,7 @@ def test_a_build_context_knows_the_width_of_a_label():
     ("classes", "attributes", "something"), [(0, 0, False), (1, 0, False), (2, 0, True), (0, 1, True)]
 )
 def test_a_probe_is_for_what_can_be_told_apart(classes, attributes, something):
-    assert tells(BuildContext((1, 8, 8), classes, (3,), attributes)) == something
+    assert has_labels(BuildContext((1, 8, 8), classes, (3,), attributes)) == something
 
 
 def test_the_probe_of_attributes_is_a_cross_entropy_each_and_its_accuracy_their_mean():

@@ -409,7 +409,7 @@ def test_running_out_of_memory_names_the_batch(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "run" / "status.json").read_text())["exit"] == 7
 
 
-@pytest.mark.parametrize("function", ["mixzoo.run.build_engine", "mixzoo.data.places.batches_of"])
+@pytest.mark.parametrize("function", ["mixzoo.run.build_engine", "mixzoo.data.placement.train_batches"])
 def test_trouble_before_the_first_step_has_a_status_and_the_run_begins_when_resumed(tmp_path, monkeypatch, function):
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")

@@ -18,9 +18,9 @@ from mixzoo.benchmark.counting import peak_on_gpu
 from mixzoo.benchmark.table import machine
 from mixzoo.cards import SHARED_BY, free_memory
 from mixzoo.config import Train
-from mixzoo.data import places
+from mixzoo.data import placement
 from mixzoo.data.batches import HostSplit, on_device
-from mixzoo.data.room import device_free
+from mixzoo.data.free_memory import device_free
 from mixzoo.directory import environment
 from mixzoo.draws import Blocks, StepDraws, draw_step, seed_for, seed_modules
 from mixzoo.plugins import RegisteredPart
@@ -225,7 +225,7 @@ def test_a_run_starts_on_a_card(tmp_path, monkeypatch, device, card):
     monkeypatch.setattr(Loop, "step", watched)
     monkeypatch.setattr(Loop, "draw", real(Loop.draw))
     monkeypatch.setattr(Loop, "_evaluate", stop)
-    monkeypatch.setattr("mixzoo.data.places.load", real(places.load))
+    monkeypatch.setattr("mixzoo.data.placement.load_data", real(placement.load_data))
     monkeypatch.setattr("mixzoo.run.rehearse", lambda *_: [])  # it reads numbers, once before the first step
     config = toy_config(toy_zoo(), device=device, engine="eager", steps=4, evaluate_every=4, log_every=4)
     monkeypatch.setattr(Loop, "log", lambda *_: None)

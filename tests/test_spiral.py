@@ -227,7 +227,7 @@ def test_a_panel_shows_real_points_in_blue_and_decoded_ones_in_orange():
 def test_a_joined_layer_is_a_line():
     ends = torch.tensor([[-1.0, 0.0], [1.0, 0.0]])[:, :, None, None]
     for joined in (True, False):
-        paper = points.drawn(points.Panel("", [points.Layer(ends, "#000000", joined)]))
+        paper = points.draw_panel(points.Panel("", [points.Layer(ends, "#000000", joined)]))
         assert (max(paper.getpixel((160, 159 + i))[0] for i in range(2)) <= 128) == joined
 
 

@@ -236,7 +236,7 @@ def test_of_two_runs_that_make_one_directory_the_second_is_refused(tmp_path):
 def test_the_loser_of_two_resumes_finds_out_before_it_loads_the_data(tmp_path, whole, monkeypatch):
     home = shutil.copytree(whole, tmp_path / "run")
     write_status(home, "interrupted", 75, "")
-    monkeypatch.setattr("mixzoo.data.places.load", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr("mixzoo.data.placement.load_data", lambda *_: pytest.fail("loaded"))
     with lock(home), pytest.raises(LockedError, match=f"process {os.getpid()} on"):
         resume(toy_zoo(), home)
 

@@ -14,7 +14,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from mixzoo import Source
-from mixzoo.data import places, room
+from mixzoo.data import free_memory, placement
 from mixzoo.data.batches import DeviceSplit, HostSplit
 from mixzoo.data.streaming import StreamedSplit
 from mixzoo.draws import order
@@ -52,12 +52,12 @@ def config_of(photos, **numbers):
 
 def placed(recipe, **numbers):
     train = toy_config(toy_zoo(), **numbers).train
-    return places.load(recipe, "folder", train, CPU), train
+    return placement.load_data(recipe, "folder", train, CPU), train
 
 
 def batches_of(recipe, **numbers):
     where, train = placed(recipe, **numbers)
-    return places.batches_of(where, train, CPU), train
+    return placement.train_batches(where, train, CPU), train
 
 
 def workers():
@@ -109,7 +109,7 @@ def test_a_run_streamed_in_part_may_be_resumed_from_memory(tmp_path, photos, mon
     zoo, config = config_of(photos, data_on="auto")
     start(zoo, config, tmp_path / "whole")
     with monkeypatch.context() as patched:
-        patched.setattr(places, "host_free", lambda: 1000)
+        patched.setattr(placement, "host_free", lambda: 1000)
         with pytest.raises(Interrupted):
             start(zoo, config, tmp_path / "stopped", lambda *_: StopAt(5))
     resume(zoo, tmp_path / "stopped")
@@ -189,7 +189,7 @@ def test_a_batch_out_of_turn_is_read_from_there_and_another_slice_may_be_asked_f
         return order(train.seed, 48, step * 16, 16)[8:]
 
     whole = Folder(path=str(photos)).load(0).train
-    with places.batches_of(where, train, CPU, half) as images:
+    with placement.train_batches(where, train, CPU, half) as images:
         for step in (5, 6, 2, 3):
             x, labels = images.batch(step, half(step))
             assert torch.equal(labels, whole.labels[half(step)])
@@ -210,23 +210,23 @@ def test_streaming_moves_no_global_generator(photos):
 
 
 def auto(photos, monkeypatch, host, device="cpu", on_device=None):
-    monkeypatch.setattr(places, "host_free", lambda: host)
-    monkeypatch.setattr(places, "device_free", lambda device: host if on_device is None else on_device)
+    monkeypatch.setattr(placement, "host_free", lambda: host)
+    monkeypatch.setattr(placement, "device_free", lambda device: host if on_device is None else on_device)
     train = toy_config(toy_zoo()).train
-    return places.load(Folder(path=str(photos)), "folder", train, torch.device(device))
+    return placement.load_data(Folder(path=str(photos)), "folder", train, torch.device(device))
 
 
 def test_auto_keeps_what_fits_on_the_device_and_says_nothing(photos, monkeypatch):
     for free in (2 * 60 * 64, None):  # sixty images of 64 bytes are just half of it; or nobody knows
         where = auto(photos, monkeypatch, free)
-        assert (where.place, where.why) == ("device", "")
+        assert (where.data_on, where.note) == ("device", "")
         assert isinstance(where.data.train.images, torch.Tensor)
 
 
 def test_auto_streams_what_takes_more_than_half_of_memory_and_says_why(photos, monkeypatch):
     where = auto(photos, monkeypatch, 2 * 60 * 64 - 1)
-    assert where.place == "stream"
-    assert where.why == (
+    assert where.data_on == "stream"
+    assert where.note == (
         "data: read from their files as needed: 0.0 MB of images is more than half of the 0.0 MB free of memory"
     )
     assert isinstance(where.data.train.images, Source)
@@ -234,12 +234,12 @@ def test_auto_streams_what_takes_more_than_half_of_memory_and_says_why(photos, m
 
 def test_auto_keeps_in_host_memory_what_takes_more_than_half_of_the_device(photos, monkeypatch):
     where = auto(photos, monkeypatch, 4_000_000_000, "cuda", 2 * 48 * 64 - 1)
-    assert where.place == "host"
-    assert where.why.startswith("data: kept in host memory: 0.0 MB of images is more than half of the 0.0 MB free on")
+    assert where.data_on == "host"
+    assert where.note.startswith("data: kept in host memory: 0.0 MB of images is more than half of the 0.0 MB free on")
 
 
 def test_the_line_of_auto_is_shown_when_a_run_starts_and_when_it_resumes(tmp_path, photos, monkeypatch):
-    monkeypatch.setattr(places, "host_free", lambda: 1000)
+    monkeypatch.setattr(placement, "host_free", lambda: 1000)
     zoo, config = config_of(photos)
     shows = [StopAt(2), StopAt(100)]
     with pytest.raises(Interrupted):
@@ -285,24 +285,24 @@ def test_a_place_or_a_number_of_workers_that_is_not_allowed_is_refused(mixzoo, f
 
 def test_free_memory_is_what_the_kernel_says_within_the_limit_of_a_container(tmp_path, monkeypatch):
     meminfo = tmp_path / "meminfo"
-    monkeypatch.setattr(room, "MEMINFO", meminfo)
-    monkeypatch.setattr(room, "CGROUP", tmp_path)
-    assert room.host_free() is None
+    monkeypatch.setattr(free_memory, "MEMINFO", meminfo)
+    monkeypatch.setattr(free_memory, "CGROUP", tmp_path)
+    assert free_memory.host_free() is None
     meminfo.write_text("MemTotal:  90 kB\nMemAvailable:     70 kB\n")
-    assert room.host_free() == room.device_free(CPU) == 70 * 1024
+    assert free_memory.host_free() == free_memory.device_free(CPU) == 70 * 1024
     (tmp_path / "memory.max").write_text("max\n")
     (tmp_path / "memory.current").write_text("1000\n")
-    assert room.host_free() == 70 * 1024
+    assert free_memory.host_free() == 70 * 1024
     (tmp_path / "memory.max").write_text("5000\n")
-    assert room.host_free() == 4000
-    assert room.device_free(torch.device("meta")) is None
+    assert free_memory.host_free() == 4000
+    assert free_memory.device_free(torch.device("meta")) is None
 
 
 @pytest.fixture
 def container(tmp_path, monkeypatch):
     """One that may use 5000 bytes, and has 4000 of them left."""
-    monkeypatch.setattr(room, "MEMINFO", tmp_path / "meminfo")
-    monkeypatch.setattr(room, "CGROUP", tmp_path)
+    monkeypatch.setattr(free_memory, "MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(free_memory, "CGROUP", tmp_path)
     (tmp_path / "memory.max").write_text("5000\n")
     (tmp_path / "memory.current").write_text("1000\n")
     return tmp_path
@@ -314,13 +314,13 @@ def container(tmp_path, monkeypatch):
 )
 def test_files_that_a_container_read_a_while_ago_are_free_memory(container, told, free):
     (container / "memory.stat").write_text(told)
-    assert room.host_free() == free
+    assert free_memory.host_free() == free
 
 
 @pytest.mark.parametrize(("processes", "free"), [("4", 1000), ("1", 4000), ("many", 4000)])
 def test_processes_of_one_machine_share_its_free_memory(container, monkeypatch, processes, free):
     monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
-    assert room.host_free() == room.device_free(CPU) == free
+    assert free_memory.host_free() == free_memory.device_free(CPU) == free
 
 
 # --- streamed data in pictures and metrics

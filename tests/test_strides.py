@@ -13,7 +13,7 @@ from scipy.io import savemat
 
 import mixzoo
 from mixzoo import Dataset, Split
-from mixzoo.data import places
+from mixzoo.data import placement
 from mixzoo.data.batches import DeviceSplit, to_images
 from mixzoo.evaluation.codes import batches
 from mixzoo.plugins import RegisteredPart, load_zoo
@@ -79,7 +79,8 @@ def test_svhn_is_canonical(tmp_path, images):
 
 @pytest.mark.parametrize("spec", ["digits", "spiral:points=40", "lines:images=40", "sprites:images=40"])
 def test_data_that_are_made_are_canonical(spec):
-    for split in splits(places.load(load_zoo().recipe("dataset", spec), spec, toy_config(toy_zoo()).train, CPU).data):
+    loaded = placement.load_data(load_zoo().recipe("dataset", spec), spec, toy_config(toy_zoo()).train, CPU)
+    for split in splits(loaded.data):
         assert all(map(is_canonical, tensors(split)))
 
 
@@ -131,13 +132,13 @@ class Read:
 def test_whatever_a_data_set_gives_a_run_gets_canonical_tensors(data_on):
     train = toy_config(toy_zoo(), data_on=data_on, workers=0 if data_on == "stream" else None).train
     assert not any(map(is_canonical, tensors(Strided().load(0).train)))
-    placed = places.load(Strided(), "strided", train, CPU)
+    placed = placement.load_data(Strided(), "strided", train, CPU)
     for split in splits(placed.data):
         assert all(map(is_canonical, (t for t in tensors(split) if isinstance(t, torch.Tensor))))
         assert is_canonical(split.read(torch.tensor([1, 2])))
         for x in batches(split.images, "cpu"):
             assert is_canonical(x)
-    with places.batches_of(placed, train, CPU) as images:
+    with placement.train_batches(placed, train, CPU) as images:
         assert all(map(is_canonical, images.batch(0, torch.arange(16))))
 
 

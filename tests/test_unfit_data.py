@@ -9,7 +9,7 @@ import torch
 
 import mixzoo
 from mixzoo import Split
-from mixzoo.data import places
+from mixzoo.data import placement
 from mixzoo.errors import ConfigError, DataError
 from mixzoo.run import start
 from toys import ToyData, toy_config, toy_zoo
@@ -35,7 +35,7 @@ class Given:
 
 
 def load(change, which="test"):
-    return places.load(Given(change, which), "given", toy_config(toy_zoo()).train, CPU)
+    return placement.load_data(Given(change, which), "given", toy_config(toy_zoo()).train, CPU)
 
 
 def with_number(value, field="images"):
@@ -49,7 +49,7 @@ def with_number(value, field="images"):
 
 
 def test_sound_points_are_taken():
-    assert load(lambda split: split).place == "device"
+    assert load(lambda split: split).data_on == "device"
 
 
 @pytest.mark.parametrize("which", ["train", "validation", "test"])

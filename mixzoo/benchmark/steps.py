@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from mixzoo.config import RunConfig
-from mixzoo.data.batches import labelled_images, refuse_few
-from mixzoo.data.places import Placed, batches_of, load
+from mixzoo.data.batches import check_batch_fits, labelled_images
+from mixzoo.data.placement import LoadedData, load_data, train_batches
 from mixzoo.draws import Blocks
 from mixzoo.plugins import Zoo
 from mixzoo.run import pick_device
@@ -54,7 +54,7 @@ class Stepper:
 
 @contextmanager
 def stepper(
-    zoo: Zoo, config: RunConfig, placed: Placed | None = None, players: Players | None = None
+    zoo: Zoo, config: RunConfig, placed: LoadedData | None = None, players: Players | None = None
 ) -> Iterator[Stepper]:
     """The run of the config, built and about to begin; `placed` and `players` are its own where they are not given.
 
@@ -63,9 +63,9 @@ def stepper(
     device = pick_device(config.train.device)
     placed = read(config, device) if placed is None else placed
     train = replace(config.train, steps=ENDLESS)
-    refuse_few(placed.data.train, train.batch_images)
+    check_batch_fits(placed.data.train, train.batch_images)
     labelled = labelled_images(train, len(placed.data.train))
-    with settings(train, device), TemporaryDirectory() as home, batches_of(placed, train, device) as images:
+    with settings(train, device), TemporaryDirectory() as home, train_batches(placed, train, device) as images:
         built = build_players(zoo, config, placed.data, device) if players is None else players
         notes: list[str] = []
         engine = build_engine(train, built, device, notes.append)
@@ -75,9 +75,9 @@ def stepper(
             yield Stepper(loop, device, Blocks(loop.draw, device, ENDLESS), notes)
 
 
-def read(config: RunConfig, device: torch.device) -> Placed:
+def read(config: RunConfig, device: torch.device) -> LoadedData:
     """The data of the run, where it keeps them."""
-    return load(config.parts["dataset"], config.names["dataset"], config.train, device)
+    return load_data(config.parts["dataset"], config.names["dataset"], config.train, device)
 
 
 def eager(config: RunConfig) -> RunConfig:

@@ -13,7 +13,7 @@ from mixzoo.benchmark.counting import Counts, counted, kernels, peak_on_gpu
 from mixzoo.benchmark.steps import Stepper, eager, read, stepper
 from mixzoo.benchmark.timing import Spread, Times, interleaved, spread
 from mixzoo.config import RunConfig
-from mixzoo.data.places import Placed
+from mixzoo.data.placement import LoadedData
 from mixzoo.plugins import Zoo
 from mixzoo.run import pick_device
 from mixzoo.training.engine import precision_of
@@ -45,7 +45,7 @@ class Row:
 
 def measured(zoo: Zoo, configs: Iterable[tuple[str, RunConfig]], *, repeats: int) -> Iterator[Row]:
     """A row for each labelled config, as soon as it is there. Data are read once for all configs that name the same."""
-    seen: dict[object, Placed] = {}
+    seen: dict[object, LoadedData] = {}
     for label, config in configs:
         train = config.train
         key = (config.parts["dataset"], train.seed, train.data_on, train.workers, train.device)
@@ -54,7 +54,7 @@ def measured(zoo: Zoo, configs: Iterable[tuple[str, RunConfig]], *, repeats: int
         yield row(zoo, label, config, seen[key], repeats)
 
 
-def row(zoo: Zoo, label: str, config: RunConfig, placed: Placed, repeats: int) -> Row:
+def row(zoo: Zoo, label: str, config: RunConfig, placed: LoadedData, repeats: int) -> Row:
     cycle = config.train.d_steps  # steps of which one moves the auto-encoder
     with stepper(zoo, eager(config), placed) as step:
         for _ in range(TRACE):

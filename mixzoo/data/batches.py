@@ -120,11 +120,11 @@ def sent(
 
 def on_device(split: Split, device: torch.device, batch_images: int) -> DeviceSplit:
     """The split on the device; DataError where it holds less than one batch."""
-    refuse_few(split, batch_images)
+    check_batch_fits(split, batch_images)
     return DeviceSplit(split.held.to(device), split.labels.to(device))
 
 
-def refuse_few(split: Split, batch_images: int) -> None:
+def check_batch_fits(split: Split, batch_images: int) -> None:
     """DataError where the split holds less than one batch."""
     if batch_images > len(split):
         raise DataError(

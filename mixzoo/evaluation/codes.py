@@ -16,7 +16,7 @@ EVALUATION_BATCH = 500  # images at a time; no result depends on it where no lay
 
 
 @contextmanager
-def evaluating(module: Any) -> Iterator[None]:
+def eval_mode(module: Any) -> Iterator[None]:
     """The module in evaluation mode and without gradients inside the block, each part of it as it was after it."""
     was_training = {inside: inside.training for inside in module.modules()}  # a fixed norm is not, amid a net that is
     module.eval()
@@ -45,7 +45,7 @@ def encode(
     index: Int[Tensor, " some"] | None = None,
 ) -> Float[Tensor, "coded *latent"]:
     """f(x) of every image, or of those at `index`, on the CPU; raises NonFiniteError if one is NaN or infinite."""
-    with evaluating(autoencoder):
+    with eval_mode(autoencoder):
         codes = torch.cat([autoencoder.encode(x).cpu() for x in batches(images, device, index)])
     if not codes.isfinite().all():
         raise NonFiniteError("the code of an image is not finite: training has diverged; try a lower --lr")

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mixzoo.data.batches import to_images
 from mixzoo.draws import rng_for, to_device
-from mixzoo.evaluation.codes import EVALUATION_BATCH, evaluating
+from mixzoo.evaluation.codes import EVALUATION_BATCH, eval_mode
 from mixzoo.protocols import AutoEncoder, CodeShape, Mixer, Split
 
 
@@ -16,7 +16,7 @@ def random_mixes(
     """g(h_mix) of `count` mixes of random images of the split, on the CPU; the sources of one mix are drawn one by one,
     and the shares as in training."""
     mixes = []
-    with evaluating(autoencoder):
+    with eval_mode(autoencoder):
         for start in range(0, count, EVALUATION_BATCH):
             n = min(EVALUATION_BATCH, count - start)
             chosen = torch.randint(len(split), (mixer.k, n), generator=rng_for(seed, "evaluation sources", start))

@@ -13,7 +13,7 @@ from mixzoo.evaluation.codes import encode
 from mixzoo.protocols import AutoEncoder, BuildContext, Split
 
 
-def tells(context: BuildContext) -> bool:
+def has_labels(context: BuildContext) -> bool:
     """Whether there is anything for a probe to tell apart: attributes, or two classes at least."""
     return context.attributes > 0 or context.classes > 1
 

@@ -10,7 +10,7 @@ from mixzoo.contract import Contract
 from mixzoo.protocols import FinishedRun, Metric
 
 
-def check_takes_a_run(contract: Contract, metric: Metric) -> None:
+def check_metric_signature(contract: Contract, metric: Metric) -> None:
     """PluginError, before any training, if the metric cannot be called with a finished run alone."""
     if not callable(metric):
         raise contract.broken("__call__", "it cannot be called")
@@ -24,7 +24,7 @@ def check_takes_a_run(contract: Contract, metric: Metric) -> None:
         raise contract.broken("__call__", f"it cannot be called with a run alone: {err}") from err
 
 
-def scores_of(contract: Contract, metric: Metric, run: FinishedRun) -> dict[str, float]:
+def compute_scores(contract: Contract, metric: Metric, run: FinishedRun) -> dict[str, float]:
     """The metric's numbers; PluginError if it fails, or gives anything but names and numbers."""
     scores = contract.call("__call__", metric, run)
     if not isinstance(scores, Mapping):

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mixzoo.data.batches import to_images
 from mixzoo.draws import to_device
-from mixzoo.evaluation.codes import evaluating
+from mixzoo.evaluation.codes import eval_mode
 from mixzoo.mixing import label_vectors
 from mixzoo.pictures.grid import BACKGROUND, GAP, INK, MARGIN, SIDE, enlarged, to_pixels
 from mixzoo.protocols import AutoEncoder, CodeShape, Dataset, Mixer, Split
@@ -82,7 +82,7 @@ def _strip(
     order = [min(i, 1) for i in range(mixer.k)]  # sources beyond two repeat the second
     weights = torch.linspace(0, 1, steps)
     images, asked = [x[:1]], [label_vectors(labels[None, :1], width)[0]]
-    with evaluating(autoencoder):
+    with eval_mode(autoencoder):
         h = autoencoder.encode(x)[order][:, None]
         for t in weights:
             point = torch.cat([torch.stack([1 - t, t]), torch.zeros(mixer.k - 2)])

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mixzoo.data.batches import to_images
 from mixzoo.draws import to_device
-from mixzoo.evaluation.codes import evaluating
+from mixzoo.evaluation.codes import eval_mode
 from mixzoo.pictures.grid import BACKGROUND, GAP, MARGIN, SIDE, Row, enlarged, to_pixels
 from mixzoo.pictures.mixes import fixed_examples
 from mixzoo.protocols import AutoEncoder, CodeShape, Mixer, Split
@@ -74,7 +74,7 @@ def decoded_at(
 ) -> Float[Tensor, "points channels height width"]:
     """The decoded mix of the images `x` at each point; sources beyond them repeat the last one."""
     order = [min(i, len(x) - 1) for i in range(mixer.k)]
-    with evaluating(autoencoder):
+    with eval_mode(autoencoder):
         h = autoencoder.encode(x)[order][:, None]  # [k 1 *latent]
         shape = CodeShape(1, tuple(h.shape[2:]))
         codes = [mixer(h, to_device(mixer.at(p, shape), x.device), labels[order][:, None]).h for p in path]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mixzoo.data.batches import to_images
 from mixzoo.draws import rng_for, to_device
-from mixzoo.evaluation.codes import evaluating
+from mixzoo.evaluation.codes import eval_mode
 from mixzoo.pictures.grid import Row
 from mixzoo.protocols import AutoEncoder, CodeShape, Draw, Mixer, Split
 
@@ -34,7 +34,7 @@ def mix_rows(autoencoder: AutoEncoder, mixer: Mixer, split: Split, device: str) 
     x = to_images(split.read(shown).to(device))
     labels = split.labels[shown].to(device)
     k, n = mixer.k, len(shown)
-    with evaluating(autoencoder):
+    with eval_mode(autoencoder):
         h = autoencoder.encode(x)
         around = torch.stack([h.roll(-j, 0) for j in range(k)])  # [k n *latent]
         label_sources = torch.stack([labels.roll(-j, 0) for j in range(k)])

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from mixzoo.data.batches import to_images
-from mixzoo.evaluation.codes import encode, evaluating
+from mixzoo.evaluation.codes import encode, eval_mode
 from mixzoo.evaluation.mixes import random_mixes
 from mixzoo.pictures.grid import BACKGROUND, INK, MARGIN, TEXT
 from mixzoo.pictures.interpolation import decoded_at, triangular, way
@@ -56,11 +56,11 @@ def plot(panels: list[Panel], columns: int = 4) -> Image.Image:
     for number, panel in enumerate(panels):
         left, top = MARGIN + number % columns * cell_w, MARGIN + number // columns * cell_h
         pen.text((left, top), panel.caption, fill=INK, font=font)
-        paper.paste(drawn(panel), (left, top + TEXT + MARGIN))
+        paper.paste(draw_panel(panel), (left, top + TEXT + MARGIN))
     return paper
 
 
-def drawn(panel: Panel) -> Image.Image:
+def draw_panel(panel: Panel) -> Image.Image:
     """One panel without its caption, SIDE x SIDE."""
     side = SIDE * FINER
     paper = Image.new("RGB", (side, side), BACKGROUND)
@@ -92,7 +92,7 @@ def mix_panels(autoencoder: AutoEncoder, mixer: Mixer, split: Split, device: str
     """Reconstructions over the points they are of, and decoded random mixes over the same; always the same draws."""
     shown = split.held[:SHOWN]
     codes = encode(autoencoder, shown, device)
-    with evaluating(autoencoder):
+    with eval_mode(autoencoder):
         rebuilt = autoencoder.decode(codes.to(device)).cpu()
     mixes = random_mixes(autoencoder, mixer, split, count=SHOWN, seed=0, device=device)
     return [

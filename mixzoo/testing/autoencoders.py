@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from mixzoo.contract import Contract, signatures
-from mixzoo.evaluation.codes import evaluating
+from mixzoo.evaluation.codes import eval_mode
 from mixzoo.protocols import AutoEncoder
 from mixzoo.testing.network_results import RESULT_PROMISES, ROUNDING
 from mixzoo.testing.network_states import STATE_PROMISES, assert_process_untouched
@@ -40,7 +40,7 @@ class AutoEncoderCase(NetworkCase):
 
     def codes(self, network: Any) -> Tensor:
         """The codes of the images, without a graph, as the network gives them in evaluation mode."""
-        with evaluating(network):
+        with eval_mode(network):
             code: Tensor = network.encode(self.images())
         return code
 
@@ -85,7 +85,7 @@ def check_codes_do_not_meet(case: AutoEncoderCase) -> None:
     h = case.codes(network)
     weight = torch.linspace(0, 0.8, len(h)).reshape(-1, *[1] * (h.ndim - 1))
     h_mix = weight * h + (1 - weight) * h.roll(1, 0)
-    with evaluating(network):
+    with eval_mode(network):
         x_rec, x_mix = network.decode(torch.cat([h, h_mix])).chunk(2)
         alone = network.decode(h), network.decode(h_mix)
     for name, one, other in (("codes", x_rec, alone[0]), ("mixes", x_mix, alone[1])):
@@ -120,7 +120,7 @@ def check_codes_are_left_unchanged(case: AutoEncoderCase) -> None:
 def check_codes_tell_images_apart(case: AutoEncoderCase) -> None:
     """Different images get different codes, and different codes different images."""
     network, x = case.build(), case.images(2)
-    with evaluating(network):
+    with eval_mode(network):
         h = network.encode(x)
         x_rec = network.decode(h)
         elsewhere = network.decode(3 * h + 1)
@@ -192,7 +192,7 @@ def check_posterior_has_the_codes_shape(case: AutoEncoderCase) -> None:
 def check_code_is_the_mean_of_the_posterior(case: AutoEncoderCase) -> None:
     """In evaluation mode encode(x) is the mean of posterior(x): the engine draws from a posterior, encode does not."""
     network, x = case.build(), case.images()
-    with evaluating(network):
+    with eval_mode(network):
         code, (mean, _) = network.encode(x), network.posterior(x)
     assert gap(code, mean) <= ROUNDING, (
         f"encode(x) is not the mean of posterior(x) (off by {gap(code, mean):.2g} of it); let encode give the mean, "

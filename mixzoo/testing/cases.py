@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mixzoo.building import build_part
 from mixzoo.draws import rng_for
-from mixzoo.mixing import drawn, needs_map
+from mixzoo.mixing import draw_for, needs_map
 from mixzoo.protocols import BuildContext, CodeShape, Draw, Mixed, Mixer
 from mixzoo.testing.hypotheses import strategies
 
@@ -47,7 +47,7 @@ class MixerCase:
         return torch.randn(size, generator=rng, dtype=torch.float64).to(self.dtype)
 
     def draw(self) -> Draw:
-        return drawn(self.mixer, self.shape, rng_for(self.seed, "mix"), self.progress)
+        return draw_for(self.mixer, self.shape, rng_for(self.seed, "mix"), self.progress)
 
     def labels(self) -> Tensor | None:
         """Classes [k batch], or None for a case without."""

@@ -36,7 +36,7 @@ from mixzoo.testing.watching import (
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 CLASS_NAMES = ("top", "middle", "bottom")
 SIDE = 16
-EVALUATING = "`with mixzoo.evaluating(run.autoencoder):`"
+EVALUATING = "`with mixzoo.eval_mode(run.autoencoder):`"
 
 
 class Sketch(nn.Module):

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from mixzoo.draws import rng_for
-from mixzoo.mixing import drawn
+from mixzoo.mixing import draw_for
 from mixzoo.protocols import Draw
 from mixzoo.testing.cases import MixerCase, fixed_latent, law_case, takes_vectors
 from mixzoo.testing.extreme_numbers import CALLS, Extreme, every_number, one_number
@@ -63,4 +63,4 @@ def forced_draws(case: MixerCase) -> Iterator[tuple[str, Draw]]:
 
 def _draw(case: MixerCase) -> Draw:
     with torch.no_grad():
-        return drawn(case.mixer, case.shape, rng_for(case.seed, "mix"), case.progress)
+        return draw_for(case.mixer, case.shape, rng_for(case.seed, "mix"), case.progress)

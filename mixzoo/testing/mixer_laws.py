@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from mixzoo.draws import rng_for
-from mixzoo.mixing import drawn
+from mixzoo.mixing import draw_for
 from mixzoo.protocols import CodeShape
 from mixzoo.testing.cases import MixerCase, fixed_latent, law_case
 from mixzoo.testing.independence import LIMIT, NUMBERS, check_independent
@@ -34,7 +34,7 @@ def shares_of(
         h, labels = one.h().expand_as(h), None if own is None else own.expand(-1, case.shape.batch)
     with torch.no_grad():
         for _ in range(draws):
-            draw = drawn(case.mixer, case.shape, rng, case.progress)
+            draw = draw_for(case.mixer, case.shape, rng, case.progress)
             yield full_share(case.mixer(h, draw, labels)).float()
 
 

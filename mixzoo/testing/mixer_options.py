@@ -9,7 +9,7 @@ from torch import Generator, Tensor, nn
 
 from mixzoo.draws import rng_for
 from mixzoo.errors import MixzooError, shown
-from mixzoo.mixing import LinearMixer, drawn
+from mixzoo.mixing import LinearMixer, draw_for
 from mixzoo.options import Part
 from mixzoo.protocols import CodeShape
 from mixzoo.testing.cases import MixerCase, fixed_latent, mixer_for, tensors_of
@@ -133,7 +133,7 @@ def _seen(part: Any, situation: Situation) -> Iterator[Tensor]:
     yield torch.tensor(mixer.k)
     point = torch.arange(1.0, mixer.k + 1) / sum(range(1, mixer.k + 1))
     weights = [p for p in mixer.parameters() if p.requires_grad] if isinstance(mixer, nn.Module) else []
-    for draw in (drawn(mixer, shape, rng_for(seed, "mix"), progress), mixer.at(point, shape)):
+    for draw in (draw_for(mixer, shape, rng_for(seed, "mix"), progress), mixer.at(point, shape)):
         yield from tensors_of(draw).values()
         h = case.h().requires_grad_()
         mixed = case.mix(h, draw)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from mixzoo.draws import rng_for
-from mixzoo.mixing import drawn
+from mixzoo.mixing import draw_for
 from mixzoo.protocols import CodeShape
 from mixzoo.testing.cases import MixerCase, fixed_latent, law_case, takes_vectors
 from mixzoo.testing.held_state import changed, state_held
@@ -34,7 +34,7 @@ def use(case: MixerCase, seed: int) -> None:
     """Draw, mix and go back, at some moments of a training, and mix at points of the simplex."""
     case = case.but(seed=seed)
     k, h = case.mixer.k, case.h() * (seed + 1)
-    draws = [drawn(case.mixer, case.shape, rng_for(seed, "mix", i), i / 2) for i in range(3)]
+    draws = [draw_for(case.mixer, case.shape, rng_for(seed, "mix", i), i / 2) for i in range(3)]
     points = (torch.eye(k)[seed % k], torch.full((k,), 1 / k))
     for draw in (*draws, *(case.mixer.at(point, case.shape) for point in points)):
         source = h.clone().requires_grad_()
@@ -68,7 +68,7 @@ def check_is_the_same_after(part: Any, calls: int) -> None:
         first = case.draw()
         mixed = case.mixer(h, first, labels).h
         for _ in range(calls):
-            case.mixer(h, drawn(case.mixer, case.shape, rng, case.progress), labels)
+            case.mixer(h, draw_for(case.mixer, case.shape, rng, case.progress), labels)
         assert same_draw(case.draw(), first), f"after {calls} draws the same generator gives another draw"
         again = case.mixer(h, first, labels).h
     assert torch.equal(again, mixed), f"after {calls} calls the same draw gives another mix"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mixzoo.draws import rng_for
-from mixzoo.mixing import MaskMixer, drawn
+from mixzoo.mixing import MaskMixer, draw_for
 from mixzoo.protocols import Draw, Mixed
 from mixzoo.testing.cases import MixerCase, tensors_of
 from mixzoo.testing.watching import generator_states
@@ -198,7 +198,7 @@ def check_draw_never_sees_codes(case: MixerCase) -> None:
     found = []
     for codes in (case.h(), case.h() * 0, case.h() + 5):
         rng = rng_for(case.seed, "mix")
-        found.append((drawn(case.mixer, case.shape, rng, case.progress), rng.get_state()))
+        found.append((draw_for(case.mixer, case.shape, rng, case.progress), rng.get_state()))
         case.mix(codes)
     assert all(same_draw(draw, found[0][0]) for draw, _ in found), "the draw changed with the codes mixed before it"
     assert all(torch.equal(state, found[0][1]) for _, state in found), "the generator moved by another amount"
@@ -209,7 +209,7 @@ def check_generator_moves_on(case: MixerCase) -> None:
     rng = rng_for(case.seed, "mix")
     states = [rng.get_state()]
     for _ in range(2):
-        drawn(case.mixer, case.shape, rng, case.progress)
+        draw_for(case.mixer, case.shape, rng, case.progress)
         states.append(rng.get_state())
     assert not torch.equal(states[0], states[1]), "the generator is where it was before the draw"
     assert not torch.equal(states[1], states[2]), "the generator is where it was before the second draw"

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mixzoo.draws import rng_for
-from mixzoo.evaluation.codes import evaluating
+from mixzoo.evaluation.codes import eval_mode
 from mixzoo.testing.networks import NetworkCase, Outputs
 from mixzoo.testing.watching import gap, unwritten
 
@@ -75,7 +75,7 @@ def check_images_do_not_meet_in_evaluation(case: NetworkCase) -> None:
     """In evaluation mode each image alone gives what it gives inside a batch."""
     network, x = case.build(), case.images()
     case.live_a_little(network)
-    with evaluating(network):
+    with eval_mode(network):
         together = case.seeded_outputs(network, x)
         for i in range(len(x)):
             for name, alone in case.seeded_outputs(network, x[i : i + 1]).items():
@@ -139,7 +139,7 @@ def check_float64_works(case: NetworkCase) -> None:
     """In double precision the network gives float64 results, near those of float32."""
     network, x = case.build(), case.images()
     twin = deepcopy(network).double()
-    with evaluating(network), evaluating(twin):
+    with eval_mode(network), eval_mode(twin):
         single, double = case.seeded_outputs(network, x), case.seeded_outputs(twin, x.double())
     for name, result in double.items():
         assert result.dtype == torch.float64, f"the {name} of float64 images is {result.dtype}; cast nothing to float32"

@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from mixzoo.errors import CheckpointError
-from mixzoo.evaluation.codes import evaluating
+from mixzoo.evaluation.codes import eval_mode
 from mixzoo.testing.networks import NetworkCase
 from mixzoo.testing.watching import first_difference, generators_untouched, process_untouched, state_of
 from mixzoo.training.checkpoint import load_modules
@@ -44,7 +44,7 @@ def check_evaluation_changes_no_state(case: NetworkCase) -> None:
     """In evaluation mode a pass leaves weights, buffers and the mode as they were."""
     network = case.build()
     before = state_of(network)
-    with evaluating(network):
+    with eval_mode(network):
         case.seeded_outputs(network, case.images())
         assert not network.training, "a pass in evaluation mode switches the network to training"
     differs = first_difference(before, state_of(network))
@@ -54,7 +54,7 @@ def check_evaluation_changes_no_state(case: NetworkCase) -> None:
 def check_evaluation_repeats(case: NetworkCase) -> None:
     """In evaluation mode a pass draws no random number, and the same images give the same results twice."""
     network, x = case.build(), case.images()
-    with evaluating(network), generators_untouched("a pass in evaluation mode"):
+    with eval_mode(network), generators_untouched("a pass in evaluation mode"):
         first, second = case.outputs(network, x), case.outputs(network, x)
     differs = first_difference(first, second)
     assert not differs, f"two passes over the same images in evaluation mode differ in the {differs}"
@@ -79,7 +79,7 @@ def check_checkpoint_brings_it_back(case: NetworkCase) -> None:
         load_modules({"network": saved}, {"network": twin}, Path("checkpoint"))
     except CheckpointError as err:
         raise AssertionError(f"its saved state does not fit a newly built one: {err}") from err
-    with evaluating(network), evaluating(twin):
+    with eval_mode(network), eval_mode(twin):
         differs = first_difference(case.seeded_outputs(network, x), case.seeded_outputs(twin, x))
     assert not differs, (
         f"a restored network gives another {differs}: some of its state is not in state_dict(); make it a parameter or "

@@ -11,8 +11,8 @@ from mixzoo.building import build_part, check_takes_codes, seeded
 from mixzoo.config import RunConfig, Train
 from mixzoo.contract import Contract
 from mixzoo.errors import ConfigError
-from mixzoo.evaluation.codes import evaluating
-from mixzoo.evaluation.probe import build_probe, tells
+from mixzoo.evaluation.codes import eval_mode
+from mixzoo.evaluation.probe import build_probe, has_labels
 from mixzoo.options import Part
 from mixzoo.plugins import Zoo
 from mixzoo.protocols import (
@@ -45,7 +45,7 @@ def build_players(
     if isinstance(mixer, nn.Module):
         mixer = mixer.to(device)
     discriminator = _discriminator(zoo, config, context, objective, device) if objective.needs.discriminator else None
-    probe = seeded(config.train.seed, "probe", lambda: build_probe(context).to(device)) if tells(context) else None
+    probe = seeded(config.train.seed, "probe", lambda: build_probe(context).to(device)) if has_labels(context) else None
     _refuse_unmet_needs(config, objective, autoencoder, context)
     if objective.needs.second is not None:
         _refuse_second(zoo, config, objective.needs.second, context)
@@ -80,7 +80,7 @@ def _discriminator(
         )
     watched = WatchedDiscriminator(discriminator, Contract("discriminator", config.names["discriminator"]))
     if context.num_labels:
-        with evaluating(discriminator):
+        with eval_mode(discriminator):
             said = watched(torch.zeros(1, *context.image_shape, device=device)).attributes
         if said is None or said.shape != (1, context.num_labels):
             raise ConfigError(
@@ -98,7 +98,7 @@ def _discriminator(
 
 
 def _redraws(discriminator: WatchedDiscriminator, context: BuildContext, device: torch.device) -> bool:
-    with evaluating(discriminator.part):
+    with eval_mode(discriminator.part):
         return discriminator(torch.zeros(1, *context.image_shape, device=device)).redrawn is not None
 
 

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from mixzoo.config import RunConfig
-from mixzoo.data.places import Placed
+from mixzoo.data.placement import LoadedData
 from mixzoo.draws import mapped
 from mixzoo.errors import printable
-from mixzoo.mixing import drawn
+from mixzoo.mixing import draw_for
 from mixzoo.pictures import views
 from mixzoo.protocols import CodeShape, Dataset, Mixer
 from mixzoo.training.checkpoint import modules_of
@@ -18,10 +18,10 @@ from mixzoo.training.manifest import Progress
 from mixzoo.training.step import Players
 
 
-def notes(config: RunConfig, placed: Placed, players: Players, progress: Progress) -> Iterator[str]:
+def notes(config: RunConfig, placed: LoadedData, players: Players, progress: Progress) -> Iterator[str]:
     """What a person should know of the run before it begins, beside its facts."""
-    if placed.why:
-        yield placed.why
+    if placed.note:
+        yield placed.note
     if line := views.note(placed.data.test):
         yield line
     if players.mixer.k > config.train.batch_images and not progress.step:
@@ -59,7 +59,7 @@ def follows_progress(players: Players, config: RunConfig) -> bool:
             found.append(repr(tensor.tolist()))
             return tensor
 
-        mapped(note, drawn(mixer, shape, rng, progress))
+        mapped(note, draw_for(mixer, shape, rng, progress))
         return "".join(found)
 
     return any(draws(mixer, 0) != draws(mixer, i / 10) for mixer in mixers for i in range(1, 11))

@@ -44,7 +44,7 @@ class DSprites:
         f = nn.Sequential(*encoder(context.image_shape, self.width, self.hidden, numbers))
         g = nn.Sequential(*decoder(context.image_shape, self.width, self.hidden, self.latent))
         kind = VariationalAutoEncoder if self.variational else DSpritesAutoEncoder
-        return kind(f, g, (self.latent,)).apply(begun)
+        return kind(f, g, (self.latent,)).apply(init_layer)
 
 
 class DSpritesAutoEncoder(nn.Module):
@@ -87,7 +87,7 @@ class DSpritesJudge(nn.Module):
         super().__init__()
         layers = encoder(context.image_shape, options.width, options.hidden, 1)
         for layer in layers:
-            begun(layer)
+            init_layer(layer)
             if options.power_iterations and isinstance(layer, nn.Conv2d | nn.Linear):
                 spectral_norm(layer, n_power_iterations=options.power_iterations)
         self.layers = nn.Sequential(*layers)
@@ -134,7 +134,7 @@ def map_shape(image_shape: tuple[int, int, int], width: int) -> tuple[int, int, 
     return width, height >> HALVINGS, wide >> HALVINGS
 
 
-def begun(layer: nn.Module) -> None:
+def init_layer(layer: nn.Module) -> None:
     """Normal weights of variance 2 / fan-in and biases at 0, for linear layers and convolutions."""
     if isinstance(layer, nn.Conv2d | nn.Linear):
         nn.init.kaiming_normal_(layer.weight)

@@ -44,20 +44,20 @@ class Style:
 
     def first(self, channels_in: int, channels_out: int, border: int) -> nn.Module:
         """The 1x1 convolution of the image; a border holds its bias alone."""
-        return begun(nn.Conv2d(channels_in, channels_out, 1, padding=border), self.init)
+        return init_layer(nn.Conv2d(channels_in, channels_out, 1, padding=border), self.init)
 
     def conv(self, channels_in: int, channels_out: int) -> nn.Module:
         """A 3x3 convolution that keeps height and width."""
         conv = nn.Conv2d(channels_in, channels_out, 3, padding=1)
         if not self.power_iterations:
-            return begun(conv, self.init)
+            return init_layer(conv, self.init)
         if self.init == "fan_in":  # the authors' loop missed the layers under spectral norm: torch's own weights stayed
-            begun(conv, self.init)
+            init_layer(conv, self.init)
         return spectral_norm(conv, n_power_iterations=self.power_iterations)
 
     def block(self, channels_in: int, channels_out: int) -> list[nn.Module]:
         """3x3 convolution, norm, leaky ReLU (in place: of its input only the sign is needed again)."""
-        norm = [begun(nn.GroupNorm(channels_out, channels_out), self.init)] if self.norm == "instance" else []
+        norm = [init_layer(nn.GroupNorm(channels_out, channels_out), self.init)] if self.norm == "instance" else []
         return [self.conv(channels_in, channels_out), *norm, nn.LeakyReLU(self.slope, inplace=True)]
 
     def encoder(self, *, channels: int, depth: int, latent: int, scales: int, border: int) -> Stack:
@@ -81,7 +81,7 @@ class Style:
         return Stack(*layers)
 
 
-def begun(layer: L, init: Literal["fan_in", "authors"]) -> L:
+def init_layer(layer: L, init: Literal["fan_in", "authors"]) -> L:
     """The layer with its weights at their beginning and its bias at 0.
 
     fan_in:   convolutions ~ N(0, 1 / (1.04 fan_in)) as in Berthelot et al. 2019; a norm's scale is 1

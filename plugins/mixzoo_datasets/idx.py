@@ -16,7 +16,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from mixzoo import DataError, Dataset, Split
-from mixzoo.data.room import host_free
+from mixzoo.data.free_memory import host_free
 from mixzoo.errors import escaped
 from mixzoo.strides import canonical
 from mixzoo_datasets.download import fetch

@@ -8,8 +8,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mixzoo import DataError, Dataset, FinishedRun
-from mixzoo.evaluation.codes import encode, evaluating
-from mixzoo_metrics.classifier import ClassifierSteps, refuse_unlabelled, trained_classifier, truth
+from mixzoo.evaluation.codes import encode, eval_mode
+from mixzoo_metrics.classifier import ClassifierSteps, check_has_labels, trained_classifier, truth
 
 BATCH = 256
 Codes = Float[Tensor, "n *latent"]
@@ -31,7 +31,7 @@ class LabelArithmetic:
 
     def check_data(self, data: Dataset) -> None:
         """DataError for data without labels to tell apart."""
-        refuse_unlabelled(data)
+        check_has_labels(data)
 
     def __call__(self, run: FinishedRun) -> Mapping[str, float]:
         reads = trained_classifier(run, self.steps)
@@ -48,7 +48,7 @@ class LabelArithmetic:
             said = [reads(run.autoencoder.decode(some.to(run.device)))[:, label] for some in h.split(BATCH)]
             return (torch.cat(said).cpu() == wanted).double().mean().item()
 
-        with evaluating(run.autoencoder):
+        with eval_mode(run.autoencoder):
             after = [rate(h + v, label, wanted) for h, v, label, wanted in moves]
             before = [rate(h, label, wanted) for h, _, label, wanted in moves]
         return {"accuracy": sum(after) / len(after), "before_accuracy": sum(before) / len(before)}

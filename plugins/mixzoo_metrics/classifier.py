@@ -15,8 +15,8 @@ from torch.optim import Adam
 from mixzoo import DataError, Dataset, FinishedRun, Split
 from mixzoo.data.batches import to_images
 from mixzoo.draws import order, seed_for
-from mixzoo.evaluation.codes import evaluating
-from mixzoo.evaluation.probe import tells
+from mixzoo.evaluation.codes import eval_mode
+from mixzoo.evaluation.probe import has_labels
 from mixzoo.mixing import label_vectors
 
 ClassifierSteps: TypeAlias = Annotated[int, Ge(1), "of the classifier's training on real images, one batch each"]
@@ -31,7 +31,7 @@ def trained_classifier(run: FinishedRun, steps: int) -> Reads:
 
     Four convolutions and a linear layer, on the train images and all their labels, from the run's seed.
     """
-    refuse_unlabelled(run.data)
+    check_has_labels(run.data)
     context, train = run.data.build_context(), run.data.train
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for(run.seed, "classifier"))
@@ -47,7 +47,7 @@ def trained_classifier(run: FinishedRun, steps: int) -> Reads:
             optimiser.step()
 
     def reads(images: Float[Tensor, "batch channels height width"]) -> Bool[Tensor, "batch label"]:
-        with evaluating(network):
+        with eval_mode(network):
             logits = network(images)
         said: Tensor = logits > 0 if context.attributes else logits == logits.amax(1, keepdim=True)
         return said
@@ -55,9 +55,9 @@ def trained_classifier(run: FinishedRun, steps: int) -> Reads:
     return reads
 
 
-def refuse_unlabelled(data: Dataset) -> None:
+def check_has_labels(data: Dataset) -> None:
     """DataError for data whose labels tell nothing apart."""
-    if not tells(data.build_context()):
+    if not has_labels(data.build_context()):
         raise DataError(f"{data.source}: no labels to tell apart, so no classifier can read them")
 
 

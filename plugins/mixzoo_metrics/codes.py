@@ -13,7 +13,7 @@ from torch import Tensor
 from mixzoo import FinishedRun, Split
 from mixzoo.draws import rng_for
 from mixzoo.evaluation.codes import encode
-from mixzoo.evaluation.probe import tells
+from mixzoo.evaluation.probe import has_labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class LogisticRegression:
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
-        if not tells(run.data.build_context()):
+        if not has_labels(run.data.build_context()):
             return {}
         train, test = run.data.train, run.data.test
         kept = torch.randperm(len(train), generator=rng_for(run.seed, "logistic_regression"))[: self.images]

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from mixzoo import CodeShape, DataError, Dataset, FinishedRun
 from mixzoo.draws import rng_for, to_device
-from mixzoo.evaluation.codes import batches, encode, evaluating
+from mixzoo.evaluation.codes import batches, encode, eval_mode
 from mixzoo.mixing import label_vectors
-from mixzoo_metrics.classifier import ClassifierSteps, refuse_unlabelled, trained_classifier, truth
+from mixzoo_metrics.classifier import ClassifierSteps, check_has_labels, trained_classifier, truth
 
 BATCH = 256
 
@@ -35,14 +35,14 @@ class ConditionedLabels:
 
     def check_data(self, data: Dataset) -> None:
         """DataError for data without labels to tell apart."""
-        refuse_unlabelled(data)
+        check_has_labels(data)
 
     def __call__(self, run: FinishedRun) -> Mapping[str, float]:
         reads = trained_classifier(run, self.steps)
         width, test = run.data.build_context().label_width, run.data.test
         y, codes = truth(test, width), encode(run.autoencoder, test.images, run.device)
         hits, guesses = [], []
-        with evaluating(run.autoencoder):
+        with eval_mode(run.autoencoder):
             for start in range(0, self.mixes, BATCH):
                 chosen = self._sources(run, start, len(test))
                 asked, images = _mixed(run, codes[chosen], test.labels[chosen], start)

@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from mixzoo import DataError, Dataset, FinishedRun, Split
 from mixzoo.draws import rng_for
-from mixzoo.evaluation.codes import batches, encode, evaluating
+from mixzoo.evaluation.codes import batches, encode, eval_mode
 
 COUNTED = 4  # factors that the authors' sum goes over, of the five they vote on
 COLLAPSED_DEVIATION = 0.05  # below it a number of the code is left out (disentanglement_lib's factor_vae.gin)
@@ -80,7 +80,7 @@ class Disentanglement:
         if posterior is None:
             return deviation < COLLAPSED_DEVIATION
         kl = torch.zeros_like(deviation)
-        with evaluating(run.autoencoder):
+        with eval_mode(run.autoencoder):
             for split, here in numbered(run.data, chosen):
                 for x in batches(split.images, run.device, here):
                     mean, log_variance = (part.flatten(1).cpu().double() for part in posterior(x))

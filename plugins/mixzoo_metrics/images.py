@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import prod
 
 from mixzoo import FinishedRun
-from mixzoo.evaluation.codes import batches, evaluating
+from mixzoo.evaluation.codes import batches, eval_mode
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class Reconstruction:
 
     def __call__(self, run: FinishedRun) -> Mapping[str, float]:
         absolute = squared = 0.0
-        with evaluating(run.autoencoder):
+        with eval_mode(run.autoencoder):
             for x in batches(run.data.test.images, run.device):
                 error = (run.autoencoder.decode(run.autoencoder.encode(x)) - x).double()
                 absolute += error.abs().sum().item()

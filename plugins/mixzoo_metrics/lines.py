@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 
 from mixzoo import FinishedRun
 from mixzoo.draws import rng_for
-from mixzoo.evaluation.codes import EVALUATION_BATCH, batches, encode, evaluating
+from mixzoo.evaluation.codes import EVALUATION_BATCH, batches, encode, eval_mode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ class LineInterpolation:
         first, second = encode(run.autoencoder, test.images, run.device)[ends]
         t = torch.linspace(0, 1, self.steps).reshape(1, -1, *[1] * (first.ndim - 1))
         codes = torch.lerp(first[:, None], second[:, None], t).flatten(0, 1)
-        with evaluating(run.autoencoder):
+        with eval_mode(run.autoencoder):
             decoded = torch.cat([run.autoencoder.decode(h.to(run.device)).cpu() for h in codes.split(EVALUATION_BATCH)])
         return decoded.reshape(self.pairs, self.steps, *decoded.shape[1:])
 

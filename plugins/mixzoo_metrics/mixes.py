@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mixzoo import FinishedRun
 from mixzoo.draws import rng_for
-from mixzoo.evaluation.codes import batches, evaluating
+from mixzoo.evaluation.codes import batches, eval_mode
 from mixzoo.evaluation.mixes import random_mixes
 
 
@@ -30,7 +30,7 @@ class MixDistance:
     def __call__(self, run: FinishedRun) -> Mapping[str, float]:
         test = run.data.test
         mixes = random_mixes(run.autoencoder, run.mixer, test, count=self.mixes, seed=run.seed, device=run.device)
-        with evaluating(run.autoencoder):
+        with eval_mode(run.autoencoder):
             decoded = [
                 run.autoencoder.decode(run.autoencoder.encode(x)).cpu() for x in batches(test.images, run.device)
             ]

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Generator, Tensor, nn, where
 
 from mixzoo import BuildContext, CodeShape, Draw, LinearMixer, MaskMixer, Mixed, Mixer, Part
-from mixzoo.mixing import drawn, label_vectors, mixed_labels, needs_map
+from mixzoo.mixing import draw_for, label_vectors, mixed_labels, needs_map
 
 UNEVEN = {"mean_share_is_one_over_k": "its mixers take different numbers of sources, so the first have more share"}
 
@@ -161,7 +161,7 @@ class ForEachExample(nn.Module):
     def draw_at(self, shape: CodeShape, rng: Generator, progress: float) -> dict[str, Tensor]:
         ends = torch.tensor(self.chances(progress)).cumsum(0)[:-1]
         choice = (torch.rand(shape.batch, generator=rng) >= ends[:, None]).sum(0)
-        draws = {name: drawn(part, shape, rng, progress) for name, part in self.parts.items()}
+        draws = {name: draw_for(part, shape, rng, progress) for name, part in self.parts.items()}
         return {"choice": choice, **_packed(draws)}
 
     def forward(
@@ -222,8 +222,8 @@ class Chained(nn.Module):
         return self.draw_at(shape, rng, 1.0)
 
     def draw_at(self, shape: CodeShape, rng: Generator, progress: float) -> dict[str, Tensor]:
-        a = drawn(self.a, shape, rng, progress)
-        return _packed({"a": a, "b": drawn(self.b, shape, rng, progress)})
+        a = draw_for(self.a, shape, rng, progress)
+        return _packed({"a": a, "b": draw_for(self.b, shape, rng, progress)})
 
     def forward(
         self, h: Float[Tensor, "k batch *latent"], draw: Mapping[str, Tensor], labels: Tensor | None = None

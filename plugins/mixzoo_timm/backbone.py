@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mixzoo.errors import nearest, shown
 from mixzoo_timm.library import first_line, timm
-from mixzoo_timm.weights import fetched, read, refuse_untouched
+from mixzoo_timm.weights import check_weights_loaded, fetched, read
 
 IMAGES_TRIED = 4  # random ones: behind a max pooling a pixel of one image may have no gradient by chance
 LEAST_WIDTH = 16  # feature maps of a layer of the decoder, however few the encoder has there
@@ -80,7 +80,7 @@ def backbone(model: str, index: int, image_shape: tuple[int, int, int], file: Pa
         begun, tensors = net, read(file)
         torch.set_rng_state(state)  # so that what differs came from the file
         net = _created(model, index, size, tensors, str(file))
-        refuse_untouched(begun, net, f"weights={str(file)!r}")
+        check_weights_loaded(begun, net, f"weights={str(file)!r}")
     info = net.feature_info
     stages = tuple((info.reduction(i), info.channels(i)) for i in range(index + 1))
     code = _tried(net, model, (wanted, *size), stages[-1])

@@ -72,7 +72,7 @@ def _file_name(stated: str | None) -> str:
     return stated if stated and stated.endswith(".safetensors") else "model.safetensors"
 
 
-def refuse_untouched(begun: nn.Module, loaded: nn.Module, where: str) -> None:
+def check_weights_loaded(begun: nn.Module, loaded: nn.Module, where: str) -> None:
     """ValueError where weights that begin at random are the same in both, so that the file did not have them.
 
     timm loads an encoder without its classifier leniently and keeps silent about names that are missing.

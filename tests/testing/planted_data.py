@@ -13,7 +13,7 @@ import torch
 
 from mixzoo import DataError, Dataset, Split
 from mixzoo.data.batches import to_images
-from mixzoo.evaluation.codes import encode, evaluating
+from mixzoo.evaluation.codes import encode, eval_mode
 
 NAMES = ("top", "middle", "bottom")
 
@@ -765,7 +765,7 @@ class WritesToImages(Spread):
 
 class NeedsTwoImages(Spread):
     def __call__(self, run):
-        with evaluating(run.autoencoder):
+        with eval_mode(run.autoencoder):
             h = run.autoencoder.encode(to_images(run.data.test.images)).flatten(1)
         return {"nearest": float((h[0] - h[1]).norm())}
 
@@ -839,7 +839,7 @@ PLANTED_METRICS = [
         (f"leaves {what}", leaving(f"Leaves{i}", change), PROCESS, f"the metric leaves {words} changed")
         for i, (what, change, words) in enumerate(LEFT)
     ),
-    ("draws by dropout", DrawsByDropout, "scores_repeat", "in training mode, .* `with mixzoo.evaluating"),
+    ("draws by dropout", DrawsByDropout, "scores_repeat", "in training mode, .* `with mixzoo.eval_mode"),
     ("takes more", TakesMore, "is_a_metric", r"raised TypeError.*expected __call__\(run\) -> {name: float}"),
     ("cannot be called", CannotBeCalled, "is_a_metric", "it cannot be called"),
     ("a number alone", GivesOneNumber, "is_a_metric", "gives a float, expected names and numbers"),
@@ -849,7 +849,7 @@ PLANTED_METRICS = [
     ("a sentence for a name", NamesInSentences, "numbers_are_named_and_finite", "is no name; use up to 40"),
     ("torch's global generator", DrawsNoise, "scores_repeat", "the global generator of torch"),
     ("Python's global generator", DrawsFromPython, "scores_repeat", "two scores of one run differ"),
-    ("training mode", ScoresInTraining, "the_mode_does_not_matter", "in evaluation mode .*`with mixzoo.evaluating"),
+    ("training mode", ScoresInTraining, "the_mode_does_not_matter", "in evaluation mode .*`with mixzoo.eval_mode"),
     (
         "leaves evaluation mode",
         LeavesEvaluation,

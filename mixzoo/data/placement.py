@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Int
@@ -11,9 +11,9 @@ from torch import Tensor
 
 from mixzoo.config import Train
 from mixzoo.data.batches import Batches, DeviceSplit, HostSplit
-from mixzoo.data.checked import loaded
+from mixzoo.data.contracts import load_dataset
 from mixzoo.data.finite import check_finite
-from mixzoo.data.room import device_free, host_free
+from mixzoo.data.free_memory import device_free, host_free
 from mixzoo.data.streaming import StreamedSplit
 from mixzoo.draws import order
 from mixzoo.errors import ConfigError
@@ -26,15 +26,15 @@ WORKERS = 2  # that read a stream, when --workers does not say
 
 
 @dataclass(frozen=True)
-class Placed:
-    """The data, where the train split is kept, and a line that says why where `auto` fell back; '' where not."""
+class LoadedData:
+    """A data set in memory or ready to stream, and where its train split is kept."""
 
     data: Dataset
-    place: str  # device, host or stream
-    why: str = ""
+    data_on: Literal["device", "host", "stream"]
+    note: str = ""  # why `auto` did not choose the device, one line; '' if it did
 
 
-def load(recipe: Any, name: str, train: Train, device: torch.device) -> Placed:
+def load_data(recipe: Any, name: str, train: Train, device: torch.device) -> LoadedData:
     """The data set of the recipe, where `train.data_on` says, its tensors with canonical strides.
 
     Raises ConfigError if it cannot be there, PluginError if it is no such data set, and DataError if its numbers are
@@ -47,31 +47,34 @@ def load(recipe: Any, name: str, train: Train, device: torch.device) -> Placed:
     return replace(placed, data=replace(data, train=train_split, validation=validation, test=test))
 
 
-def _load(recipe: Any, name: str, train: Train, device: torch.device) -> Placed:
+def _load(recipe: Any, name: str, train: Train, device: torch.device) -> LoadedData:
     can_stream = isinstance(recipe, HasStream)
     if train.workers is not None and train.data_on in ("device", "host"):
         raise ConfigError(f"--workers {train.workers}: with --data-on {train.data_on} no worker reads; leave it out")
     if train.data_on == "stream":
         if not can_stream:
             raise ConfigError(f"--data-on stream: data set {name!r} is always held in memory; use device, host or auto")
-        return Placed(_held_out_held(loaded(recipe, name, "stream", train.seed)), "stream")
+        return LoadedData(_held_out_held(load_dataset(recipe, name, "stream", train.seed)), "stream")
     if train.data_on != "auto":
-        return Placed(loaded(recipe, name, "load", train.seed), train.data_on)
+        return LoadedData(load_dataset(recipe, name, "load", train.seed), train.data_on)
     if can_stream:
-        data = loaded(recipe, name, "stream", train.seed)
+        data = load_dataset(recipe, name, "stream", train.seed)
         size, room = sum(map(nbytes, _splits(data))), host_free()
         if room is not None and size > SHARE * room:
             why = f"data: read from their files as needed: {_too_much(size, room, 'of memory')}"
-            return Placed(_held_out_held(data), "stream", why)
-    data = loaded(recipe, name, "load", train.seed)
+            return LoadedData(_held_out_held(data), "stream", why)
+    data = load_dataset(recipe, name, "load", train.seed)
     size, room = nbytes(data.train), device_free(device)
     if device.type == "cpu" or room is None or size <= SHARE * room:
-        return Placed(data, "device")
-    return Placed(data, "host", f"data: kept in host memory: {_too_much(size, room, f'on {device}')}")
+        return LoadedData(data, "device")
+    return LoadedData(data, "host", f"data: kept in host memory: {_too_much(size, room, f'on {device}')}")
 
 
-def batches_of(
-    placed: Placed, train: Train, device: torch.device, indices: Callable[[int], Int[Tensor, " batch"]] | None = None
+def train_batches(
+    placed: LoadedData,
+    train: Train,
+    device: torch.device,
+    indices: Callable[[int], Int[Tensor, " batch"]] | None = None,
 ) -> Batches:
     """The train split, ready to give batches on the device; `indices` says which images each step will ask for.
 
@@ -80,7 +83,7 @@ def batches_of(
     split = placed.data.train
     labels = split.labels.to(device)
     if isinstance(split.images, Tensor):
-        if placed.place == "host":
+        if placed.data_on == "host":
             return HostSplit(split.images, labels)
         return DeviceSplit(split.images.to(device), labels)
 

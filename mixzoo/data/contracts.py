@@ -9,7 +9,7 @@ from mixzoo.contract import Contract
 from mixzoo.protocols import Dataset, Source, Split
 
 
-def loaded(recipe: Any, name: str, method: str, seed: int) -> Dataset:
+def load_dataset(recipe: Any, name: str, method: str, seed: int) -> Dataset:
     """`recipe.load(seed)` or `recipe.stream(seed)`; PluginError if it fails or gives no data set."""
     contract = Contract("dataset", name)
     data = contract.call(method, getattr(recipe, method), seed)
