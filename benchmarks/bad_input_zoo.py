@@ -22,7 +22,7 @@ def mixzoo_mixers():
     return {"thirds": Thirds}
 """
 LISTED = ("list", "mixers", "--plugin", "mine.py")
-NOTHING = "mine.py: it offers nothing: is @hookimpl missing above its hook?"
+NOTHING = "mine.py: it registers no part: is @hookimpl missing above its hook?"
 
 
 def of_plugin(situation: str, source: str, exit_code: int, says: str, command: tuple[str, ...] = LISTED) -> Row:
@@ -67,13 +67,13 @@ ROWS = [
         "--plugin whose hook returns an empty table",
         GOOD.replace('{"thirds": Thirds}', "{}"),
         2,
-        "it offers nothing: its hooks return no part",
+        "it registers no part: its hooks return empty tables",
     ),
     of_plugin(
         "plugins --errors --plugin of an empty file",
         "",
         0,
-        "mine (mine.py e3b0c44298fc) BROKEN, left out: it offers nothing",
+        "mine (mine.py e3b0c44298fc) BROKEN, left out: it registers no part",
         ("plugins", "--errors", "--plugin", "mine.py"),
     ),
     of_plugin("--plugin that sleeps without end", "import time\ntime.sleep(1e6)\n", 9, "it goes on loading after 10 s"),
@@ -117,7 +117,7 @@ ROWS = [
         "--plugin that names a part with an accent",
         GOOD.replace('"thirds"', '"très"'),
         9,
-        "'très' is no name for a mixer: lower-case letters a to z",
+        "'très' cannot name a mixer: use lower-case letters a to z",
     ),
     of_plugin(
         "--plugin whose recipe is no dataclass",

@@ -1,8 +1,8 @@
 """The catalogue: what `mixzoo list`, `show` and `plugins` print, read from the cache for plugins that it knows.
 
-Loading the plugins means loading torch, which takes seconds. So what a plugin offers is described once, when it is
-loaded, and read back until the plugin or mixzoo changes (mixzoo.catalogue_cache). A broken plugin is tried again each
-time, and a plugin that is one file is always loaded.
+Loading the plugins means loading torch, which takes seconds. So the parts of a plugin are described once, when it is
+loaded, and the descriptions are kept until the plugin or mixzoo changes (mixzoo.catalogue_cache). A broken plugin is
+loaded again each time, and so is a plugin that is a single file.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,11 +18,11 @@ from mixzoo.plugins import GROUP, Lookup, Zoo, add_files, add_plugin, plugin_at,
 
 @dataclass
 class Catalogue(Lookup[Description]):
-    """Every plugin found and the description of every part on offer."""
+    """Every plugin found, and the description of every registered part."""
 
 
 def load_catalogue(found: Iterable[EntryPoint] | None = None) -> Catalogue:
-    """The descriptions of all parts of the installed plugins, or of those found; loads only what the cache lacks."""
+    """The descriptions of the parts of all installed plugins, or of those in `found`; loads only what is not cached."""
     catalogue = Catalogue()
     for point in entry_points(group=GROUP) if found is None else found:
         catalogue.add(*_described(point))
@@ -35,7 +35,7 @@ def catalogue_of(zoo: Zoo) -> Catalogue:
 
 
 def add_files_to(catalogue: Catalogue, paths: Sequence[Path]) -> None:
-    """Load plugins that are single files and add what they offer; raises ConfigError as `add_files` does."""
+    """Load plugins that are single files and add their parts; raises ConfigError as `add_files` does."""
     zoo = Zoo()
     add_files(zoo, paths)
     for plugin in zoo.plugins:
@@ -43,15 +43,15 @@ def add_files_to(catalogue: Catalogue, paths: Sequence[Path]) -> None:
 
 
 def _texts(plugin: Plugin, entries: Sequence[RegisteredPart]) -> tuple[Plugin, list[Description]]:
-    """The plugin and what is printed of its parts; the plugin alone, as broken, if that cannot be told."""
+    """The plugin and the descriptions of its parts; the plugin alone, as broken, if one cannot be described."""
     try:
         return plugin, [describe(entry) for entry in entries]
-    except Exception as err:  # the text of a default may be any code
+    except Exception as err:  # the default of an option may run any code when it is printed
         return replace(plugin, problem=reason_of(err)), []
 
 
 def _described(point: EntryPoint) -> tuple[Plugin, list[Description]]:
-    """A plugin and its parts, from the cache if it holds them, else by loading it."""
+    """A plugin and the descriptions of its parts, from the cache or, if they are not there, by loading the plugin."""
     found = plugin_at(point)
     kept = PluginCache(point, found)
     if cached := kept.read():
@@ -61,6 +61,6 @@ def _described(point: EntryPoint) -> tuple[Plugin, list[Description]]:
     zoo = Zoo()
     add_plugin(zoo, found, point.load)
     plugin, described = _texts(zoo.plugins[0], zoo.registered)
-    if not plugin.problem and before and before == kept.fingerprint():  # no file changed while it loaded
+    if not plugin.problem and before and before == kept.fingerprint():  # no file changed while it was loading
         kept.write(plugin.changed, zoo.registered, described)
     return plugin, described

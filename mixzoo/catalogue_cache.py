@@ -1,11 +1,11 @@
-"""What a plugin offered when it was loaded, kept in the user's cache folder: $XDG_CACHE_HOME/mixzoo or ~/.cache/mixzoo.
+"""Descriptions of plugins' parts, kept in the user's cache folder: $XDG_CACHE_HOME/mixzoo or ~/.cache/mixzoo.
 
-One JSON file for each plugin, with a fingerprint of all that it depends on: the versions of Python and of the plugin's
-distribution, and path, size and times of every file of mixzoo, of the plugin's package and of its recipes' classes. A
-file that is damaged, or whose fingerprint differs, counts as none, and a folder that cannot be written is no error.
-Nothing is run or imported because of what a file says.
+There is one JSON file for each plugin, with a fingerprint of all that it depends on: the versions of Python and of the
+plugin's distribution, and the path, size and times of every file of mixzoo, of the plugin's package and of its recipes'
+classes. A file that is damaged or has another fingerprint is ignored, and a folder that cannot be written is no error.
+Nothing in a file is run or imported.
 
-Not seen are changes outside of those files, such as a variable of the environment on which a plugin's hook depends.
+Changes outside those files go unnoticed, such as that of an environment variable which a plugin's hook reads.
 """
 
 import json
@@ -27,14 +27,14 @@ from mixzoo.errors import CheckpointError, printable
 from mixzoo.json_file import Fields, read_object
 from mixzoo.offers import Plugin, RegisteredPart
 
-FORMAT = 1  # raised when what is kept changes its form
-MOST_FILES = 5_000  # of a package; one with more is not cached
-LARGEST = 10_000_000  # bytes of a file that is read
+FORMAT = 1  # raised when the form of the file changes
+MOST_FILES = 5_000  # in a package; a larger one is not cached
+LARGEST = 10_000_000  # bytes of a cache file; a larger one is ignored
 
 
 @dataclass(frozen=True)
 class Dependencies:
-    """What the answers of a plugin depend on beside itself and mixzoo: packages as a whole, and single files."""
+    """What the descriptions depend on besides the plugin and mixzoo: whole packages, and single files."""
 
     packages: tuple[str, ...]
     files: tuple[str, ...]
@@ -42,7 +42,7 @@ class Dependencies:
 
 @dataclass(frozen=True)
 class CachedPart:
-    """A part in a file of the cache."""
+    """A part in a cache file."""
 
     kind: str
     name: str
@@ -51,16 +51,16 @@ class CachedPart:
 
 @dataclass(frozen=True)
 class CachedPlugin:
-    """A file of the cache."""
+    """The contents of a cache file."""
 
     fingerprint: str
     dependencies: Dependencies
-    changed: tuple[str, ...]  # of the process, as `Plugin.changed`
+    changed: tuple[str, ...]  # as `Plugin.changed`
     parts: tuple[CachedPart, ...]
 
 
 class PluginCache:
-    """What is kept of one installed plugin."""
+    """The cache file of one installed plugin."""
 
     def __init__(self, point: EntryPoint, plugin: Plugin) -> None:
         self.plugin = plugin
@@ -69,48 +69,48 @@ class PluginCache:
         where = [sys.prefix, point.name, point.value, plugin.distribution, *map(str, _roots(self.package))]
         self.name = f"{sha256(json.dumps(where).encode()).hexdigest()[:32]}.json"
 
-    def fingerprint(self, beside: Dependencies | None = None) -> str:
-        """A hash of all that the answers depend on, or '' if they are not to be kept."""
-        packages = {"mixzoo", self.package, *(beside.packages if beside else ())}
+    def fingerprint(self, dependencies: Dependencies | None = None) -> str:
+        """A hash of all that the descriptions depend on, or '' if they must not be cached."""
+        packages = {"mixzoo", self.package, *(dependencies.packages if dependencies else ())}
         found = [_files_of(package) for package in sorted(packages)]
         if not all(found):
             return ""
         try:
             lines = [line for files in found for line in files]
-            lines += [_line(file) for file in (beside.files if beside else ())]
+            lines += [_line(file) for file in (dependencies.files if dependencies else ())]
         except OSError:
             return ""
         return sha256("\n".join([self.identity, *_sites(), *lines]).encode(errors="surrogateescape")).hexdigest()
 
     def read(self) -> CachedPlugin | None:
-        """What the plugin offered, if nothing that it depends on has changed since."""
+        """The cached contents, if nothing that they depend on has changed."""
         folder = _folder()
         if folder is None:
             return None
         try:
             kept = read_object(folder / self.name, LARGEST)
             files = kept.part("dependencies")
-            beside = Dependencies(tuple(files.text_list("packages")), tuple(files.text_list("files")))
+            dependencies = Dependencies(tuple(files.text_list("packages")), tuple(files.text_list("files")))
             cached = CachedPlugin(
                 fingerprint=kept.text("fingerprint"),
-                dependencies=beside,
+                dependencies=dependencies,
                 changed=tuple(kept.text_list("changed")),
                 parts=tuple(_part(row) for row in kept.rows("parts")),
             )
-        except CheckpointError:  # missing or damaged
+        except CheckpointError:  # the file is missing or damaged
             return None
-        return cached if cached.fingerprint == self.fingerprint(beside) else None
+        return cached if cached.fingerprint == self.fingerprint(dependencies) else None
 
     def write(
         self, changed: Iterable[str], entries: Iterable[RegisteredPart], described: Iterable[Description]
     ) -> None:
-        """Keep it, whole or not at all, if the folder can be written."""
+        """Write the file, whole or not at all, if the folder can be written."""
         recipes = [entry.recipe for entry in entries]
         if any(f.init and f.default_factory is not MISSING for recipe in recipes for f in fields(recipe)):
-            return  # a default that is computed may be another next time
-        beside = _dependencies(recipes)
+            return  # a computed default may be another one next time
+        dependencies = _dependencies(recipes)
         parts = tuple(CachedPart(part.kind, part.name, part.text) for part in described)
-        cached = CachedPlugin(self.fingerprint(beside), beside, tuple(changed), parts)
+        cached = CachedPlugin(self.fingerprint(dependencies), dependencies, tuple(changed), parts)
         folder = _folder()
         if folder is None or not cached.fingerprint:
             return
@@ -129,7 +129,7 @@ class PluginCache:
 
 
 def _folder() -> Path | None:
-    """Where it is kept; None if there is no home."""
+    """The folder of the cache; None if there is no home directory."""
     stated = os.environ.get("XDG_CACHE_HOME", "")
     try:
         base = Path(stated) if os.path.isabs(stated) else Path.home() / ".cache"
@@ -139,7 +139,7 @@ def _folder() -> Path | None:
 
 
 def _dependencies(recipes: Iterable[type[Any]]) -> Dependencies:
-    """The packages in which recipes are defined, and the files of the classes that they derive from."""
+    """The packages that define the recipes, and the files of the classes that they derive from."""
     packages, files = set(), set()
     for recipe in recipes:
         packages.add(recipe.__module__.partition(".")[0])
@@ -150,16 +150,16 @@ def _dependencies(recipes: Iterable[type[Any]]) -> Dependencies:
 
 
 def _sites() -> Iterator[str]:
-    """When something was last installed or removed: an optional dependency may decide on what a plugin offers."""
+    """When something was last installed or removed: a plugin may have a part only if an optional package is there."""
     for folder in sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}):
         yield _line(folder) if os.path.isdir(folder) else folder
 
 
 def _roots(package: str) -> list[Path]:
-    """The folders of a package, or the file of a module, found without importing it; none if there is no such."""
+    """The folders of a package, or the file of a module, found without importing it; [] if there is none."""
     try:
         spec = find_spec(package)
-    except Exception:  # whatever a finder makes of it; importing it then says what is wrong
+    except Exception:  # a finder may raise anything; importing the package will say what is wrong
         return []
     if spec is None:
         return []
@@ -169,7 +169,7 @@ def _roots(package: str) -> list[Path]:
 
 
 def _files_of(package: str) -> list[str]:
-    """A line for each file of the package; none if they cannot be listed or are too many."""
+    """A line for each file of the package; [] if they cannot be listed or are too many."""
     if package in ("mixzoo", ""):
         return _files_of_mixzoo() if package else []
     return _lines_under(_roots(package))
@@ -208,7 +208,7 @@ def _line(file: str) -> str:
 
 
 def _part(row: Fields) -> CachedPart:
-    """A part of a file of the cache; raises CheckpointError if it has another form."""
+    """A part in a cache file. Raises CheckpointError if the row has another form."""
     text = row.part("text")
     about = "\n".join(map(printable, text.lines("about").split("\n")))
     options = tuple(_option(option) for option in text.rows("options"))

@@ -1,4 +1,4 @@
-"""Calls of a part whose mistakes become one line, with the signature that was expected."""
+"""Calls of a part, and errors of one line with the signature that was expected if it breaks its contract."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -9,35 +9,35 @@ from typing import Any
 from mixzoo.errors import MixzooError, PluginError, is_out_of_memory, listing, printable
 from mixzoo.kinds import KINDS
 
-LONGEST_REASON = 200  # characters of what a part raised
+LONGEST_REASON = 200  # characters shown of a part's error
 
 
 def signatures(kind: str, methods: Iterable[str]) -> str:
-    """How these methods of a kind of part are declared, for a message."""
+    """How these members of a kind of part are declared, for an error message."""
     declared = KINDS[kind].signatures
     return "; ".join(declared[name] for name in methods if name in declared)
 
 
 @dataclass(frozen=True)
 class Contract:
-    """One part, by name, whose calls raise PluginError in one line if the part breaks its contract."""
+    """The name of a part, for errors that say how it breaks the contract of its kind."""
 
     kind: str
     name: str
-    plugin: str = ""  # who offers it, for the message
+    plugin: str = ""  # where it comes from
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name!r}" + (f" ({self.plugin})" if self.plugin else "")
 
     def broken(self, method: str, what: str) -> PluginError:
-        """The error that says what a method did and how it is declared."""
+        """The error that says what is wrong with a member, and how it is declared."""
         expected = signatures(self.kind, [method])
         return PluginError(f"{self}: {what}" + (f"; expected {expected}" if expected else ""))
 
     def call(self, method: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        """`function(*arguments)`; an exception of the part's own is a PluginError with its place and the signature.
+        """`function(*arguments)`. An exception in it becomes a PluginError with its place and the signature.
 
-        What a user can act on already (MixzooError, out of memory) is raised as it is.
+        An error that the user can act on (MixzooError, out of memory) is raised as it is.
         """
         try:
             return function(*arguments)
@@ -50,9 +50,9 @@ class Contract:
 
 
 def reason(err: BaseException) -> str:
-    """The exception's type and first line, and the file and line that raised it."""
-    said = next((line.strip() for line in str(err).splitlines() if line.strip()), "")
-    text = printable(f"{type(err).__name__}: {said}" if said else type(err).__name__)
+    """The exception's type and first line, and the file and line of the part's code that raised it."""
+    first = next((line.strip() for line in str(err).splitlines() if line.strip()), "")
+    text = printable(f"{type(err).__name__}: {first}" if first else type(err).__name__)
     frames = [frame for frame, _ in walk_tb(err.__traceback__)]
     lines = [line for _, line in walk_tb(err.__traceback__)]
     own = [i for i, frame in enumerate(frames) if _is_a_parts(frame.f_code.co_filename)]
@@ -61,7 +61,7 @@ def reason(err: BaseException) -> str:
 
 
 def _is_a_parts(file: str) -> bool:
-    """Whether the file is neither of torch nor of mixzoo itself."""
+    """Whether the file belongs neither to torch nor to mixzoo."""
     import torch
 
     outside = (Path(torch.__file__).parent, Path(__file__).parent)
@@ -69,7 +69,7 @@ def _is_a_parts(file: str) -> bool:
 
 
 def check_follows_protocol(contract: Contract, part: Any) -> None:
-    """Raises PluginError that names the missing members, and how they are declared, of a part that is none."""
+    """Raises PluginError, with the missing members and how they are declared, if the part does not have them all."""
     protocol = KINDS[contract.kind].protocol
     if isinstance(part, protocol):
         return

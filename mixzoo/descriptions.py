@@ -1,4 +1,4 @@
-"""A part as `mixzoo list` and `show` print it: text and numbers, for which no plugin has to be loaded."""
+"""A part as `mixzoo list` and `show` print it: text and numbers, so that no plugin has to be loaded."""
 
 import inspect
 from collections.abc import Mapping
@@ -16,24 +16,24 @@ Json: TypeAlias = Any  # null, true or false, a number, text, or a list or a tab
 
 @dataclass(frozen=True)
 class OptionText:
-    """An option of a part as it is printed."""
+    """An option as it is printed."""
 
     name: str
     type: str
     required: bool
     default: Json  # null if it is required
-    default_text: str  # as a spec has it
+    default_text: str  # as in a spec
     help: str
 
 
 @dataclass(frozen=True)
 class PartText:
-    """What is printed of a part beside its name."""
+    """What is printed about a part."""
 
     summary: str
     about: str  # the docstring
     options: tuple[OptionText, ...]
-    run_defaults: dict[str, Json]  # of a data set: what a run on it takes
+    run_defaults: dict[str, Json]  # of a data set: the defaults of a run on it
 
 
 @dataclass(frozen=True)
@@ -44,21 +44,21 @@ class Description(Entry):
 
     @property
     def summary(self) -> str:
-        """One line about it."""
+        """One line about the part."""
         return self.text.summary
 
     @property
     def option_names(self) -> list[str]:
-        """What its options are called."""
+        """The names of its options."""
         return [option.name for option in self.text.options]
 
 
 def describe(entry: RegisteredPart) -> Description:
-    """What is printed of a part, without anything that a terminal would take for a command."""
+    """The description of a part, without characters that a terminal would take for a command."""
     about = "\n".join(map(printable, (inspect.getdoc(entry.recipe) or "").split("\n")))
-    suited = {printable(str(key)): _json(value) for key, value in dict(run_defaults(entry.recipe)).items()}
+    defaults = {printable(str(key)): _json(value) for key, value in dict(run_defaults(entry.recipe)).items()}
     options = tuple(map(_option, options_of(entry.recipe)))
-    return Description(entry.kind, entry.name, entry.plugin, PartText(entry.summary, about, options, suited))
+    return Description(entry.kind, entry.name, entry.plugin, PartText(entry.summary, about, options, defaults))
 
 
 def _option(option: Option) -> OptionText:
@@ -68,7 +68,7 @@ def _option(option: Option) -> OptionText:
 
 
 def _json(value: object) -> Json:
-    """The value if JSON has its like, else its text."""
+    """The value if JSON can hold it, else its text."""
     match value:
         case str():
             return printable(value)

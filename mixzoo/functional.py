@@ -1,4 +1,4 @@
-"""The mixers in anybody's own loop: one part by its spec, and one call that mixes a batch, partners and draws included.
+"""Mixers in a training loop of your own: `create` a part by its spec, or `mix` a batch in one call.
 
     mixed = mixzoo.mix(h, "bernoulli:k=3", seed=0, step=step)
     loss = cross_entropy(head(mixed.h), mixed.of(one_hot(y, classes).float()))
@@ -26,7 +26,7 @@ from mixzoo.strides import canonical
 
 
 class MixedBatch(NamedTuple):
-    """A batch of mixes, and of what each was made."""
+    """A batch of mixes, and what each was made of."""
 
     h: Float[Tensor, "batch *latent"]
     share: Float[Tensor, "k batch *latent_or_ones"]  # of each source at each position, sums to 1 over k
@@ -39,9 +39,9 @@ class MixedBatch(NamedTuple):
         return self.share.flatten(2).mean(2)
 
     def of(self, values: Shaped[Tensor, "batch *value"]) -> Float[Tensor, "batch *value"]:
-        """Anything that the examples have one of, in the same proportions: one-hot labels (integers too), losses.
+        """Values of the examples, such as one-hot labels (integers too) or losses, mixed in the same proportions.
 
-        Raises ConfigError for values of another number of examples.
+        Raises ConfigError if there is not one value for each example.
         """
         examples = self.sources.shape[1]
         if values.ndim == 0 or len(values) != examples:
@@ -64,9 +64,9 @@ def create(
 ) -> Any:
     """The part that a spec names: `create("mixer", "dirichlet:k=4")`, `create("objective", "amr:lam=5")`.
 
-    A part that has weights or must know the data is built for `image_shape`, `classes` and `latent_shape`, its weights
-    seeded by `seed`; a data set comes back ready to `load(seed)`. Raises ConfigError for a spec that is not allowed,
-    and for shapes that no images or codes have.
+    A part that has weights or must know the data is built for `image_shape`, `classes` and `latent_shape`, with weights
+    initialised from `seed`; a data set is returned ready to `load(seed)`. Raises ConfigError if the spec is not allowed
+    or no images or codes have such a shape.
     """
     kind = kind_named(kind).name
     if not _are_sizes(image_shape) or len(image_shape) != 3:
@@ -121,7 +121,7 @@ def mix(
 
 
 def _check_codes(h: object) -> None:
-    """ConfigError, which says what fits, for what is no batch of codes or images."""
+    """Raises ConfigError, with what is allowed, if `h` is no batch of codes or images."""
     fits = "[batch, features] or [batch, channels, height, width]"
     if not isinstance(h, Tensor):
         raise ConfigError(f"h is a {type(h).__name__}; codes and images are tensors of floating-point numbers, {fits}")
@@ -135,11 +135,11 @@ def _check_codes(h: object) -> None:
             f"h is of shape {tuple(h.shape)}, one image without an axis for the batch; {fits}, so h[None]"
         )
     if not h.numel():
-        raise ConfigError(f"h is of shape {tuple(h.shape)}, and holds no numbers; {fits}")
+        raise ConfigError(f"h is of shape {tuple(h.shape)}, which is empty; {fits}")
 
 
 def _check_labels(labels: object, h: Tensor) -> None:
-    """ConfigError for labels that are not one for each example of h, where h is."""
+    """Raises ConfigError if there is not one label for each example of h, on the same device."""
     if not isinstance(labels, Tensor):
         raise ConfigError(f"labels are a {type(labels).__name__}; give a tensor, [batch] or [batch, attributes]")
     if labels.ndim == 0 or len(labels) != len(h):
@@ -150,7 +150,7 @@ def _check_labels(labels: object, h: Tensor) -> None:
 
 @lru_cache(maxsize=64)
 def _mixer(spec: str, latent: tuple[int, ...]) -> Mixer:
-    """A mixer without weights, found once: a loop asks for the same one at every step."""
+    """A mixer without weights, cached, as a loop asks for the same one at every step."""
     make_it = "make it once with mixzoo.create('mixer', ..., latent_shape=..., classes=...) and pass it"
     try:
         mixer: Mixer = _created(load_zoo(), "mixer", spec, BuildContext((1, 1, 1), 0, latent), 0)

@@ -1,9 +1,9 @@
-"""The hooks through which a plugin offers its parts, first-party ones included.
+"""The hooks through which a plugin registers its parts; the first-party plugins use them too.
 
 A plugin is a module named in the entry-point group `mixzoo`. Each hook returns a table, name -> recipe, where a recipe
-is a frozen dataclass whose fields are the part's options (mixzoo.protocols says what the part must do, mixzoo.options
-how an option is declared). Import the part inside the hook, so that listing plugins stays quick. A plugin written for a
-later API says so with `MIXZOO_API = 2` in its module.
+is a frozen dataclass whose fields are the part's options (see mixzoo.protocols for what a part must do, mixzoo.options
+for how an option is declared). Import the part inside the hook, so that listing plugins stays quick. `MIXZOO_API` in
+the module states the API version that the plugin was written for.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from typing import Any
 
 import pluggy
 
-API_VERSION = 1  # raised when a hook or a protocol changes so that an older plugin no longer fits
+API_VERSION = 1  # raised when a change of a hook or protocol breaks older plugins
 
 hookspec = pluggy.HookspecMarker("mixzoo")
 hookimpl = pluggy.HookimplMarker("mixzoo")
@@ -29,7 +29,7 @@ def mixzoo_discriminators() -> Mapping[str, type[Any]]:  # type: ignore[empty-bo
 
 @hookspec
 def mixzoo_mixers() -> Mapping[str, type[Any]]:  # type: ignore[empty-body]
-    """Mixers: recipes that are a Mixer, or with `build(context) -> Mixer` where it holds weights or other mixers."""
+    """Mixers: recipes that are a Mixer or, if it has weights or holds other mixers, have `build(context) -> Mixer`."""
 
 
 @hookspec

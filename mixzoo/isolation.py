@@ -1,9 +1,8 @@
-"""What a plugin changes of the whole process while it loads is put back, and said.
+"""Restores global state that a plugin changes while it loads, and reports the change.
 
 A module that sets a seed or torch's default dtype when it is imported would change the numbers of runs that do not use
-it. `SHARED` is the whole list of what is put back. Left alone are warning filters and environment variables, which
-sound libraries set when they are imported. A plugin is code all the same: what cannot be undone, such as `os._exit` or
-a loop without an end, nothing here prevents.
+it. `SHARED` lists all that is restored. Warning filters and environment variables are not, as respectable libraries set
+them when they are imported. A plugin is still code: nothing here prevents `os._exit` or an endless loop.
 """
 
 import sys
@@ -16,13 +15,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Shared:
-    """Something that all of a process shares, in a module that is looked at only where it is loaded."""
+    """A piece of global state, in a module that is looked at only if it is loaded."""
 
     name: str
     module: str
     read: Callable[[Any], Any]
     write: Callable[[Any, Any], object]
-    fresh: Callable[[Any], Any] = lambda _: None  # its value in a module just imported; None where nothing fixes it
+    fresh: Callable[[Any], Any] = lambda _: None  # its value after the module's import; None if it varies
     named: bool = True
 
 
@@ -34,7 +33,7 @@ SHARED = (
     Shared("the working directory", "os", lambda os: _folder(os), lambda os, was: os.chdir(was)),
     _handler_of(SIGINT, "the handler of SIGINT"),
     _handler_of(SIGTERM, "the handler of SIGTERM"),
-    # Not named: sound libraries draw from it (a checker of types does, to pick what it looks at).
+    # Not reported: respectable libraries draw from it (a type checker does, to pick what it looks at).
     Shared("Python's random state", "random", lambda m: m.getstate(), lambda m, was: m.setstate(was), named=False),
     Shared("NumPy's random state", "numpy.random", lambda m: m.get_state(), lambda m, was: m.set_state(was)),
     Shared("torch's random state", "torch", lambda m: m.get_rng_state(), lambda m, was: m.set_rng_state(was)),
@@ -79,9 +78,9 @@ SHARED = (
 
 @contextmanager
 def isolated() -> Iterator[list[str]]:
-    """Put back, when the block ends, what it changed; the names of what deserves a note are in the list then.
+    """Restore global state when the block ends. The list then has the names of what the block changed.
 
-    What the block prints goes to standard error: standard output is for a command's own data.
+    What the block prints goes to standard error, as standard output is for a command's own data.
     """
     changed: list[str] = []
     before = {shared: shared.read(sys.modules[shared.module]) for shared in SHARED if shared.module in sys.modules}
@@ -90,12 +89,12 @@ def isolated() -> Iterator[list[str]]:
             yield changed
     finally:
         for shared in SHARED:
-            if shared.module in sys.modules and _put_back(shared, before) and shared.named:
+            if shared.module in sys.modules and _restore(shared, before) and shared.named:
                 changed.append(shared.name)
 
 
-def _put_back(shared: Shared, before: dict[Shared, Any]) -> bool:
-    """Whether it had been changed."""
+def _restore(shared: Shared, before: dict[Shared, Any]) -> bool:
+    """Restore this state; returns whether it had been changed."""
     module = sys.modules[shared.module]
     was = before[shared] if shared in before else shared.fresh(module)
     if was is None or _plain(shared.read(module)) == _plain(was):
@@ -105,14 +104,14 @@ def _put_back(shared: Shared, before: dict[Shared, Any]) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """The value in a form that == compares whole: arrays and tensors as lists."""
+    """The value in a form that `==` can compare: arrays and tensors become lists."""
     if isinstance(value, tuple):
         return tuple(map(_plain, value))
     return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _deterministic(torch: Any) -> tuple[bool, bool]:
-    """Whether on, and whether only to warn."""
+    """Whether the mode is on, and whether it only warns."""
     return (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
@@ -122,5 +121,5 @@ def _deterministic(torch: Any) -> tuple[bool, bool]:
 def _folder(os: Any) -> str | None:
     try:
         return str(os.getcwd())
-    except FileNotFoundError:  # removed meanwhile, so there is none to go back to
+    except FileNotFoundError:  # it was removed, so there is nothing to go back to
         return None

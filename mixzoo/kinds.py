@@ -17,11 +17,16 @@ class Kind:
 
     name: str  # in Python, in a run file and on the command line
     plural: str  # `mixzoo list PLURAL`
-    noun: str  # in a sentence, with its article
+    noun: str  # in a sentence
     flag: str = ""  # of `mixzoo train`, if a run has one part of this kind
     protocol_path: str  # module:class that says what such a part must do
     suite_path: str  # module:tuple of the checks of `mixzoo check`
     signatures: Mapping[str, str]  # member -> how it is declared and what it returns, for error messages
+
+    @property
+    def with_article(self) -> str:
+        """'a mixer', 'an auto-encoder'."""
+        return f"{'an' if self.noun[0] in 'aeiou' else 'a'} {self.noun}"
 
     @property
     def hook(self) -> str:
@@ -50,7 +55,7 @@ _ROWS = (
     Kind(
         name="autoencoder",
         plural="autoencoders",
-        noun="an auto-encoder",
+        noun="auto-encoder",
         flag="--autoencoder",
         protocol_path="mixzoo.protocols:AutoEncoder",
         suite_path="mixzoo.testing.autoencoders:autoencoder_checks",
@@ -66,7 +71,7 @@ _ROWS = (
     Kind(
         name="discriminator",
         plural="discriminators",
-        noun="a discriminator",
+        noun="discriminator",
         flag="--discriminator",
         protocol_path="mixzoo.protocols:Discriminator",
         suite_path="mixzoo.testing.discriminators:discriminator_checks",
@@ -79,7 +84,7 @@ _ROWS = (
     Kind(
         name="mixer",
         plural="mixers",
-        noun="a mixer",
+        noun="mixer",
         flag="--mixer",
         protocol_path="mixzoo.protocols:Mixer",
         suite_path="mixzoo.testing.mixer_suite:mixer_checks",
@@ -95,7 +100,7 @@ _ROWS = (
     Kind(
         name="objective",
         plural="objectives",
-        noun="an objective",
+        noun="objective",
         flag="--objective",
         protocol_path="mixzoo.protocols:Objective",
         suite_path="mixzoo.testing.objectives:objective_checks",
@@ -111,7 +116,7 @@ _ROWS = (
     Kind(
         name="dataset",
         plural="datasets",
-        noun="a data set",
+        noun="data set",
         flag="--data",
         protocol_path="mixzoo.protocols:DatasetRecipe",
         suite_path="mixzoo.testing.datasets:dataset_checks",
@@ -124,7 +129,7 @@ _ROWS = (
     Kind(
         name="metric",
         plural="metrics",
-        noun="a metric",
+        noun="metric",
         protocol_path="mixzoo.protocols:Metric",
         suite_path="mixzoo.testing.metrics:metric_checks",
         signatures={

@@ -1,4 +1,4 @@
-"""A new plugin's package, from the templates that come with mixzoo: it works as it is, and is there to be changed.
+"""The package of a new plugin, from the templates that come with mixzoo. It works as it is, and is meant to be changed.
 
 mixzoo-stripes/  pyproject.toml  README.md  mixzoo_stripes/{__init__,plugin,stripes}.py  tests/test_stripes.py
 """
@@ -19,19 +19,19 @@ from mixzoo.plugins import first_party, load_zoo
 from mixzoo.spec import KEY
 
 TEMPLATES = files("mixzoo") / "templates"
-LONGEST = 40  # characters of a name
+LONGEST = 40  # characters in a name
 
 
 def write_plugin(name: str, kind: str, parent: Path) -> list[Path]:
-    """Write the package of a part called `name` into `parent`, whole or not at all; the files, relative to `parent`.
+    """Write the package of a part called `name` into `parent`, whole or not at all; returns its files' paths there.
 
-    ConfigError for a name that cannot be one, or that is taken; StorageError where the disk refuses.
+    Raises ConfigError if the name cannot be used or is taken, and StorageError if the files cannot be written.
     """
     check_plugin_name(name, kind)
-    home = Path(distribution_of(name))
-    target, temporary = parent / home, parent / f".{home}-{os.getpid()}"
+    folder = Path(distribution_of(name))
+    target, temporary = parent / folder, parent / f".{folder}-{os.getpid()}"
     if target.exists() or target.is_symlink():
-        raise ConfigError(f"{target}: exists already; choose another name, or another folder to be in")
+        raise ConfigError(f"{target}: already exists; choose another name, or run the command in another folder")
     found = package_files(name, kind)
     try:
         for path, text in found.items():
@@ -42,11 +42,11 @@ def write_plugin(name: str, kind: str, parent: Path) -> list[Path]:
         raise StorageError(f"{target}: the plugin could not be written: {err.strerror}") from err
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return [home / path for path in found]
+    return [folder / path for path in found]
 
 
 def package_files(name: str, kind: str) -> dict[str, str]:
-    """Path -> text of every file of the package."""
+    """The path of every file of the package -> its text."""
     package = f"mixzoo_{name}"
     words = {
         "name": name,
@@ -70,18 +70,18 @@ def package_files(name: str, kind: str) -> dict[str, str]:
 
 
 def check_plugin_name(name: str, kind: str) -> None:
-    """ConfigError for a name that is no part's name, no module's name, or taken."""
+    """Raises ConfigError if a part or a module cannot have this name, or the name is taken."""
     if not KEY.fullmatch(name) or len(name) > LONGEST:
         raise ConfigError(
-            f"{shown(name)} is no name for a {kind}: up to {LONGEST} lower-case letters, digits and '_', a letter first"
+            f"{shown(name)} cannot name a {kind}: use at most {LONGEST} letters a-z, digits and '_', a letter first"
         )
     if iskeyword(name) or iskeyword(class_name(name)) or name == "plugin" or class_name(name) in _imported(kind):
-        raise ConfigError(f"{name!r} means something else in the package's own code; choose another name")
+        raise ConfigError(f"{name!r} already means something in the package's own code; choose another name")
     own = {entry.name: entry.kind for entry in load_zoo(first_party()).registered}
     if name in own:
-        raise ConfigError(f"{name!r} is a {own[name]} of mixzoo's own (its names: {listing(own)}); choose another name")
+        raise ConfigError(f"{name!r} is the name of a {own[name]} of mixzoo ({listing(own)}); choose another name")
     if find_spec(f"mixzoo_{name}") is not None:
-        raise ConfigError(f"a package mixzoo_{name} is installed already; choose another name")
+        raise ConfigError(f"a package mixzoo_{name} is already installed; choose another name")
 
 
 def train_commands(name: str, kind: str) -> str:
@@ -97,12 +97,12 @@ def class_name(name: str) -> str:
 
 
 def distribution_of(name: str) -> str:
-    """'soft_cut' -> 'mixzoo-soft-cut', the package's name where packages are installed from, and its folder's."""
+    """'soft_cut' -> 'mixzoo-soft-cut', the name to install it by, and of its folder."""
     return f"mixzoo-{re.sub('_+', '-', name).strip('-')}"
 
 
 def _imported(kind: str) -> set[str]:
-    """Names that the part's module has from elsewhere."""
+    """The names that the part's module imports."""
     imports = re.findall(r"^(?:from .* )?import (.*)$", _template(f"{kind}/part.py"), flags=re.MULTILINE)
     return {name for line in imports for name in line.split(", ")}
 

@@ -1,4 +1,4 @@
-"""What a plugin's module offers, checked part by part when it is loaded."""
+"""The parts that a plugin's module registers, each checked when the plugin is loaded."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -15,19 +15,19 @@ from mixzoo.options import options_of
 from mixzoo.recipes import HasRunDefaults
 from mixzoo.spec import KEY
 
-NOTHING_MARKED = "it offers nothing: is @hookimpl missing above its hook?"
+NOTHING_MARKED = "it registers no part: is @hookimpl missing above its hook?"
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """One entry point or file: where it comes from, and why it is not in use, if it is not."""
+    """One entry point or file: where it comes from, and what is wrong with it if it is left out."""
 
     name: str
-    distribution: str  # a file's name, for a plugin that is one
-    version: str  # the beginning of its SHA-256, for a file
-    problem: str = ""
-    changed: tuple[str, ...] = ()  # what it changed of the process while it loaded; all of it was put back
-    file: str = ""  # the path that --plugin gave, absolute
+    distribution: str  # or the name of a --plugin file
+    version: str  # or the beginning of the file's SHA-256
+    problem: str = ""  # why it is left out
+    changed: tuple[str, ...] = ()  # global state that it changed while it loaded; all of it was restored
+    file: str = ""  # absolute path of a --plugin file
     sha256: str = ""  # of that file
 
     def __str__(self) -> str:
@@ -36,7 +36,7 @@ class Plugin:
 
 @dataclass(frozen=True)
 class Entry(ABC):
-    """A name under which a plugin offers a part."""
+    """The name of a part and the plugin that it comes from."""
 
     kind: str
     name: str
@@ -44,18 +44,18 @@ class Entry(ABC):
 
     @property
     def full_name(self) -> str:
-        """The name that no other plugin has: 'distribution/name'."""
+        """'distribution/name', which no other plugin's part can have."""
         return f"{self.plugin.distribution}/{self.name}"
 
     @property
     @abstractmethod
     def option_names(self) -> list[str]:
-        """What its options are called."""
+        """The names of its options."""
 
 
 @dataclass(frozen=True)
 class RegisteredPart(Entry):
-    """A recipe that a plugin offers under a name."""
+    """A recipe and the name that a plugin registers it under."""
 
     recipe: type[Any]
 
@@ -66,18 +66,18 @@ class RegisteredPart(Entry):
 
     @property
     def option_names(self) -> list[str]:
-        """What the fields of the recipe are called."""
+        """The names of the recipe's fields."""
         return [option.name for option in options_of(self.recipe)]
 
 
 def collect_parts(plugin: Plugin, module: Any) -> list[RegisteredPart]:
-    """What the module offers through its hooks; PluginError, or what the module raises, where any of it is amiss."""
+    """The parts that the module's hooks return. Raises PluginError, or whatever the module raises, if one is wrong."""
     api = getattr(module, "MIXZOO_API", hookspecs.API_VERSION)
     if api != hookspecs.API_VERSION:
         raise PluginError(
             f"written for plugin API {api!r}, this mixzoo has {hookspecs.API_VERSION}; change one of them"
         )
-    manager = pluggy.PluginManager("mixzoo")  # one each, so that a half-registered plugin leaves nothing behind
+    manager = pluggy.PluginManager("mixzoo")  # one for each plugin, so that a broken one leaves nothing behind
     manager.add_hookspecs(hookspecs)
     _check_hooks(manager, module)
     manager.register(module)
@@ -102,7 +102,7 @@ def _items(table: Any, hook: str) -> Iterable[tuple[str, Any]]:
 
 
 def _check_hooks(manager: pluggy.PluginManager, module: Any) -> None:
-    """Raises PluginError for a hook that pluggy would refuse in many words, or of which a table could not come."""
+    """Raises PluginError for a hook that takes arguments (pluggy says so in many words) or cannot return a table."""
     for name in _implemented(manager, module):
         hook = getattr(module, name)
         given = [p.name for p in signature(hook).parameters.values() if p.default is Parameter.empty]
@@ -130,9 +130,10 @@ def _implemented(manager: pluggy.PluginManager, module: Any) -> list[str]:
 
 
 def _registered(kind: str, name: str, plugin: Plugin, recipe: Any) -> RegisteredPart:
+    """The part under its name. Raises PluginError if either is malformed."""
     if not KEY.fullmatch(name):
         raise PluginError(
-            f"{shown(name)} is no name for a {kind}: lower-case letters a to z, digits and '_' only, a letter first"
+            f"{shown(name)} cannot name a {kind}: use lower-case letters a to z, digits and '_', a letter first"
         )
     if not (isinstance(recipe, type) and hasattr(recipe, "__dataclass_fields__")):
         raise PluginError(f"{kind} {name!r} must be a dataclass of options, not {shown(recipe)}")
@@ -141,9 +142,9 @@ def _registered(kind: str, name: str, plugin: Plugin, recipe: Any) -> Registered
     if isinstance(recipe, HasRunDefaults) and not isinstance(recipe.run_defaults, Mapping):
         raise PluginError(f"{kind} {name!r}: run_defaults must be a table, not {shown(recipe.run_defaults)}")
     for option in options_of(recipe):
-        if not KEY.fullmatch(option.name) or option.name == "name":  # `name` is the part's own key in a run file
+        if not KEY.fullmatch(option.name) or option.name == "name":  # `name` is the key of the part itself
             raise PluginError(
                 f"{kind} {name!r}: an option cannot be called {option.name!r}; "
-                "lower-case letters, digits and '_' only, and not 'name'"
+                "use lower-case letters, digits and '_', and not 'name'"
             )
     return RegisteredPart(kind, name, plugin, recipe)

@@ -1,15 +1,15 @@
-"""The options of a part, as its dataclass declares them: told to a person, and checked at the edge.
+"""The options of a part, as its dataclass declares them, and how given values are checked and set.
 
 A part is a plain frozen dataclass; an option is a field. `Annotated` carries its range (annotated_types) and its
 one-line help (a string):
 
     k: Annotated[int, Ge(2), Le(64), "sources of one mix"] = 2
 
-An option may take another part. Its type says of what kind:
+An option may take another part, of the kind that its type names:
 
     a: Annotated[Part[Mixer], "the first"]            one_of:a=(dirichlet:k=3), or a table [mixer.a] of a run file
 
-Nothing of a validation library shows in a part: pydantic checks types and ranges here, from those annotations alone.
+A part uses no validation library: pydantic checks types and ranges here, from those annotations alone.
 """
 
 import re
@@ -31,7 +31,7 @@ from mixzoo.spec_repairs import with_plain_digits
 
 T = TypeVar("T")
 REQUIRED = MISSING
-_INT = re.compile(r"[+-]?[0-9]{1,19}")  # ASCII only: int() would take '٤', '1_0' and ' 4'
+_INT = re.compile(r"[+-]?[0-9]{1,19}")  # ASCII only: int() would accept '٤', '1_0' and ' 4'
 _FLOAT = re.compile(r"[+-]?([0-9]{1,18}\.?|[0-9]{0,18}\.[0-9]{1,30})([eE][+-]?[0-9]{1,3})?")
 _EXACT = 2.0**53  # integers up to here are floats too
 _SUFFIXES = {"k": 1_000, "K": 1_000, "m": 1_000_000, "M": 1_000_000}
@@ -39,14 +39,14 @@ _SUFFIXES = {"k": 1_000, "K": 1_000, "m": 1_000_000, "M": 1_000_000}
 
 @dataclass(frozen=True)
 class Option:
-    """One option of a part: what it is called, what it takes, what it is when not given."""
+    """One option of a part: its name, what it takes, and its default."""
 
     name: str
     type: str  # 'integer', 'number', 'text', 'true|false' or the choices
-    allowed: str  # 'an integer >= 2', the words of an error message
-    default: Any  # REQUIRED where there is none
+    allowed: str  # in the words of an error message, 'an integer >= 2'
+    default: Any  # REQUIRED if there is none
     help: str
-    part: str = ""  # the kind of part it takes, where it takes one
+    part: str = ""  # the kind of part that it takes, if it takes one
 
     @property
     def required(self) -> bool:
@@ -55,7 +55,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Part(Generic[T]):
-    """A part that is an option of another; `Part[Mixer]` takes a mixer. As text: its spec, every option explicit."""
+    """A part that is an option of another part; `Part[Mixer]` is a mixer. `str` gives its spec with every option."""
 
     kind: str
     name: str
@@ -65,7 +65,7 @@ class Part(Generic[T]):
         return str(spec_of(self.name, self.recipe))
 
     def build(self, context: Any) -> T:
-        """The part itself; ValueError where it does not fit the context, PluginError where it is no such part."""
+        """The part itself. Raises ValueError if it does not fit the context, PluginError if it breaks its contract."""
         try:
             part: T = part_of(self.recipe, context)
         except ValueError as err:
@@ -74,7 +74,7 @@ class Part(Generic[T]):
         return part
 
 
-Registered = Callable[[str], Mapping[str, Collection[str]]]  # kind -> the options of each of its parts, by name
+Registered = Callable[[str], Mapping[str, Collection[str]]]  # kind -> name of each of its parts -> its options
 Resolve = Callable[[str, str, Mapping[str, object], str], Part[Any]]  # (kind, name, its options, where) -> the part
 
 
@@ -94,16 +94,16 @@ def build(
 ) -> T:
     """An instance of the dataclass `cls` from `given`; raises ConfigError that begins with `where`.
 
-    A value may be text from a spec string ("4") or a TOML value (4): text is read by the option's declared type.
-    `resolve` finds the parts that options name; a dataclass without such options needs none. `registered`, what
-    there is of each kind, lets errors name other parts, such as those of this `kind` that have an unknown option.
+    A value may be text from a spec ("4") or a TOML value (4): text is parsed as the option's declared type. `resolve`
+    finds the parts that options name; a dataclass without such options needs none. With `registered`, errors can
+    suggest other parts, such as those of this `kind` that have the option which this one lacks.
     """
     declared = {option.name: option for option in options_of(cls)}
     values: dict[str, object] = {}
     for key, value in given.items():
         if key not in declared:
             raise ConfigError(
-                f"{where}: {shown(key)} is no option here (allowed: {listing(declared)})."
+                f"{where}: {shown(key)} is not an option (allowed: {listing(declared)})."
                 f"{nearest(key, declared) or _having(key, registered(kind) if registered else {})}"
             )
         option = declared[key]
@@ -113,17 +113,17 @@ def build(
             values[key] = checked_value(cls, option, value, where)
     for option in declared.values():
         if option.required and option.name not in values:
-            raise ConfigError(f"{where}: {option.name}= is needed, {option.allowed}: {option.help}")
+            raise ConfigError(f"{where}: {option.name}= is required, {option.allowed}: {option.help}")
     try:
         return cls(**values)
-    except ValueError as err:  # what the part itself refuses, such as two options that do not go together
+    except ValueError as err:  # the part checks further, such as two options that exclude each other
         raise ConfigError(f"{where}: {printable(str(err))}") from err
 
 
 def to_table(instance: object) -> dict[str, Any]:
-    """Every option of a built part with its value, defaults included; None is left out (TOML has no null).
+    """Every option of a recipe with its value, defaults included, but for None, as TOML has no null.
 
-    An option that is a part is a table of its own, with its `name`.
+    An option that is a part becomes a table of its own, with its `name`.
     """
     return {
         key: {"name": value.name, **to_table(value.recipe)} if isinstance(value, Part) else value
@@ -132,7 +132,7 @@ def to_table(instance: object) -> dict[str, Any]:
 
 
 def spec_of(name: str, recipe: object) -> Spec:
-    """The spec that names the recipe with every option explicit."""
+    """The spec of the recipe with every option written out."""
     return Spec(
         name,
         {
@@ -143,7 +143,7 @@ def spec_of(name: str, recipe: object) -> Spec:
 
 
 def as_text(value: object) -> str:
-    """The value as a spec string has it: true and false in lower case."""
+    """The value as text in a spec; true and false are in lower case."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -156,7 +156,7 @@ def _values(instance: object) -> dict[str, Any]:
 def _part(
     option: Option, value: object, where: str, resolve: Resolve | None, registered: Registered | None
 ) -> Part[Any] | None:
-    """The part that a spec ('mixup' or, in brackets, 'dirichlet:k=3') or a table of name and options names."""
+    """The part that a spec names ('mixup' or, in brackets, 'dirichlet:k=3'), or a table of a name and options."""
     assert resolve is not None, option
     inside = f"{where[:-1]}.{option.name}]" if where.endswith("]") else f"{where} in {option.name}"
     if isinstance(value, str):
@@ -175,13 +175,13 @@ def _part(
 
 
 def _having(key: str, known: Mapping[str, Collection[str]]) -> str:
-    """Which parts have the option that this one has not, or ''."""
+    """Which parts have the option that this one lacks, or ''."""
     having = [name for name, options in known.items() if key in options]
     return f" It is an option of {', '.join(having)}" if having else ""
 
 
 def checked_value(cls: type, option: Option, value: object, where: str) -> object:
-    """The value as the option of the dataclass takes it; raises ConfigError, with what is allowed, if it does not."""
+    """The value, converted to the option's type. Raises ConfigError, with what is allowed, if it does not fit."""
     from pydantic import ValidationError
 
     adapter = _adapter(cls, option.name)
@@ -195,7 +195,7 @@ def checked_value(cls: type, option: Option, value: object, where: str) -> objec
 
 
 def readings(value: object) -> list[object]:
-    """What a value may be read as, the likeliest first: itself, and what its text or an exact 1e3 stands for."""
+    """The values that this one may stand for, the likeliest first: itself, then its text parsed, 1e3 as an integer."""
     found = [value]
     if isinstance(value, str):
         found.append(_from_text(value))
@@ -205,15 +205,15 @@ def readings(value: object) -> list[object]:
 
 
 def _hint(option: Option, value: object) -> str:
-    """' Did you mean ...?' for a value that is not allowed, or what else may be amiss, or ''."""
+    """' Did you mean ...?' for a value that is not allowed, or what else may be wrong, or ''."""
     if isinstance(value, Spec):
-        return " Text with brackets is put in double quotes." if option.type == "text" else ""
+        return " Put text with brackets in double quotes." if option.type == "text" else ""
     if isinstance(value, (list, tuple)):
-        return " One value is needed, not a list."
+        return " Give one value, not a list."
     numeric = option.type.startswith(("integer", "number"))
     read = _from_text(value) if isinstance(value, str) else value
     if numeric and isinstance(read, float) and not isfinite(read):
-        return " It is no finite number."
+        return " It is not a finite number."
     if not isinstance(value, str):
         return ""
     if numeric and (meant := _number_meant(value)):
@@ -223,7 +223,7 @@ def _hint(option: Option, value: object) -> str:
 
 
 def _number_meant(text: str) -> str:
-    """The number that was meant by 10k, 1_000, 1,000, 50% or digits that are not 0-9, or ''."""
+    """The number meant by 10k, 1_000, 1,000, 50% or digits other than 0-9, or ''."""
     plain = with_plain_digits(text).strip()
     plain = re.sub(r"(?<=[0-9])_(?=[0-9])", "", plain)
     if re.fullmatch(r"[0-9]{1,3}(,[0-9]{3})+", plain):
@@ -272,14 +272,14 @@ def _option(name: str, hint: Any, default: Any) -> Option:
     allowed = article.get(kind, f"one of {kind}") + bounded
     part = kind if kind in KINDS else ""
     if part:
-        allowed = f"{KINDS[part].noun}, its name or its spec in brackets"
+        allowed = f"{KINDS[part].with_article}, its name or its spec in brackets"
     if NoneType in get_args(bare):
         allowed += " (or not given)"
     return Option(name, kind + bounded, allowed, default, helps[0] if helps else "", part)
 
 
 def unwrapped(hint: Any) -> tuple[Any, tuple[Any, ...]]:
-    """The plain type of a hint and all that Annotated adds to it, inside an optional too."""
+    """The plain type of a hint and everything that Annotated adds to it, also inside an optional."""
     if get_origin(hint) is Annotated:
         bare, *found = get_args(hint)
         return bare, tuple(found)

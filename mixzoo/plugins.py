@@ -1,9 +1,8 @@
 """Plugins: found by entry point or as a file, each loaded on its own, and looked up by name.
 
-A broken plugin is kept out and named with its distribution, its version and the reason; it never takes a command that
-does not need it down. `load_zoo()` returns a fresh zoo that is passed on: there is no global registry. Installing a
-plugin, or naming a file with `--plugin`, is running its code; nothing else loads any: a run file and a checkpoint only
-name parts that are registered.
+A broken plugin is left out and listed with its distribution, its version and the reason; commands that do not need it
+still work. `load_zoo()` returns a fresh zoo that is passed on: there is no global registry. Installing a plugin, or
+naming a file with `--plugin`, runs its code. Nothing else does: run files and checkpoints only name registered parts.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,6 +25,7 @@ from mixzoo.errors import (
     shown,
 )
 from mixzoo.isolation import isolated
+from mixzoo.kinds import KINDS
 from mixzoo.offers import Entry, Plugin, RegisteredPart, collect_parts
 from mixzoo.options import Option, Part, build, options_of, spec_of
 from mixzoo.single_file import SingleFile, read_single_file
@@ -37,63 +37,64 @@ __all__ = ["Plugin", "RegisteredPart", "Zoo", "add_files", "add_plugin", "first_
 
 E = TypeVar("E", bound=Entry)
 GROUP = "mixzoo"
-OWN = "mixzoo"  # the distribution of the first-party plugins
+OWN = "mixzoo"  # the distribution that the first-party plugins come with
 UNKNOWN = "unknown-distribution"
-LONGEST_PROBLEM = 500  # characters shown of what a plugin raises
-MOST_BROKEN = 3  # broken plugins named in a message about something else
+LONGEST_PROBLEM = 500  # characters shown of a plugin's error
+MOST_BROKEN = 3  # broken plugins that a message about something else names
 
 
 @dataclass
 class Lookup(Generic[E]):
-    """Every plugin found and an entry for every part on offer, looked up by name."""
+    """Every plugin found, and an entry for every registered part, looked up by name."""
 
     plugins: list[Plugin] = field(default_factory=list)
     registered: list[E] = field(default_factory=list)
 
     def of_kind(self, kind: str) -> list[E]:
-        """The parts of one kind, by name."""
+        """The parts of one kind, sorted by name."""
         return sorted((entry for entry in self.registered if entry.kind == kind), key=lambda entry: entry.name)
 
     def name_conflicts(self, entry: E) -> list[E]:
-        """Other plugins' parts of the same kind and name; each of them has to be named in full."""
+        """Other plugins' parts of the same kind and name; all of them need their full name."""
         return [o for o in self.of_kind(entry.kind) if o.name == entry.name and o != entry]
 
     def qualified_default(self, kind: str, name: str) -> str:
-        """The name of mixzoo's own part: in full where a plugin claims it too, so that defaults keep working."""
+        """The name of mixzoo's own part, in full if a plugin uses that name too, so that defaults keep working."""
         claimants = [o for o in self.of_kind(kind) if o.name == name]
         return f"{OWN}/{name}" if len(claimants) > 1 else name
 
     def find(self, kind: str, name: str, where: str = "") -> E:
-        """The part of that name ('mixup', or 'distribution/mixup'); ConfigError when there is none, or two.
+        """The part called `name`, such as 'mixup' or 'distribution/mixup'; `where` begins an error message.
 
-        PluginError where it is said to be in a distribution whose plugin is broken.
+        Raises ConfigError if there is none or more than one, and PluginError if its distribution's plugin is broken.
         """
         known = self.of_kind(kind)
         distribution, _, bare = name.rpartition("/")
         found = [o for o in known if o.name == bare and distribution in ("", o.plugin.distribution)]
         if len(found) == 1:
             return found[0]
-        place = where or kind
+        place = f"{where}: " if where else ""
+        noun = KINDS[kind].noun
         if found:
             full = listing(o.full_name for o in found)
-            raise ConfigError(f"{place}: {shown(name)} is offered by {len(found)} plugins; say which: {full}")
+            raise ConfigError(f"{place}{noun} {shown(name)} is offered by {len(found)} plugins; say which: {full}")
         for plugin in self.broken:
             if plugin.distribution == distribution:
-                raise PluginError(f"{place}: {shown(name)} cannot be used, {plugin} is broken: {plugin.problem}")
+                raise PluginError(f"{place}{noun} {shown(name)} cannot be used, {plugin} is broken: {plugin.problem}")
         names = {o.name for o in known}
         raise ConfigError(
-            f"{place}: {shown(name)} is not on offer ({listing(names)})."
+            f"{place}unknown {noun} {shown(name)} (available: {listing(names)})."
             f"{self._meant(kind, name) or nearest(bare, names)}{self._broken_note()}"
         )
 
     def _meant(self, kind: str, name: str) -> str:
-        """What the name of a folder or file was meant as, if it is one; or ''."""
+        """What to write instead if the name is that of a folder or file; '' if not."""
         if kind == "dataset" and ("/" in name or Path(name).exists()):
             return f" If it is a path: {path_advice(name, kind, self._known(kind))}"
         return ""
 
     def plugin_of(self, kind: str, name: str) -> str:
-        """The plugin that offers the part, for a message about it; '' for mixzoo's own parts."""
+        """The plugin that the part comes from, for an error message; '' for mixzoo's own parts."""
         entries = [o for o in self.of_kind(kind) if name in (o.name, o.full_name)]
         return "" if not entries or entries[0].plugin.distribution == OWN else str(entries[0].plugin)
 
@@ -103,20 +104,20 @@ class Lookup(Generic[E]):
 
     @property
     def broken(self) -> list[Plugin]:
-        """The plugins that are left out."""
+        """The plugins that were left out."""
         return [plugin for plugin in self.plugins if plugin.problem]
 
     def _broken_note(self) -> str:
-        """Which plugins are broken, since one of them may be the one that has the part."""
+        """Which plugins are broken: the missing part may come from one of them."""
         names = sorted({f"{plugin.distribution} {plugin.version}" for plugin in self.broken})
         more = f" and {len(names) - MOST_BROKEN} more" if len(names) > MOST_BROKEN else ""
         first = ", ".join(names[:MOST_BROKEN])
         return f" Left out as broken: {first}{more}; see `mixzoo plugins --errors`" if names else ""
 
     def add(self, plugin: Plugin, entries: Sequence[E]) -> None:
-        """Add a plugin and all that it offers, or the plugin alone as broken if one of its names is taken.
+        """Register a plugin and all its parts, or the plugin alone, as broken, if one of its names is taken.
 
-        Two distributions may claim one name and are told apart by it; two plugins of one distribution could not be.
+        Plugins of two distributions may share a name, as the full names differ; those of one distribution may not.
         """
         owners = {(o.kind, o.name): o.plugin for o in self.registered if o.plugin.distribution == plugin.distribution}
         for entry in entries:
@@ -129,44 +130,44 @@ class Lookup(Generic[E]):
 
 @dataclass
 class Zoo(Lookup[RegisteredPart]):
-    """Every plugin found and the recipe of every part on offer."""
+    """Every plugin found, and the recipe of every registered part."""
 
     def recipe(self, kind: str, spec: Spec | str, where: str = "") -> Any:
-        """The recipe that a spec names, with its options checked and set."""
+        """The recipe that a spec names, its options checked and set."""
         spec = self.spec(kind, spec, where) if isinstance(spec, str) else spec
         return self.recipe_from(kind, spec.name, spec.options, where)
 
     def spec(self, kind: str, text: str, where: str = "") -> Spec:
-        """The spec that the text spells; the ConfigError for one that is malformed knows the parts of that kind."""
+        """The spec in this text. The ConfigError for a malformed one suggests parts of that kind."""
         return parse_spec(text, where or kind, kind, partial(self._known, kind))
 
     def recipe_from(self, kind: str, name: str, options: Mapping[str, object], where: str = "", depth: int = 0) -> Any:
-        """The same from a name and a table of options, typed (a run file's) or as text (a spec's).
+        """The recipe of that name with these options: typed values from a run file, or text from a spec.
 
-        The parts that options name are found in the same way, `depth` of them around this one already.
+        Options may name other parts, which may again; `depth` is how deep this one is.
         """
         if depth > MAX_DEPTH:
-            raise ConfigError(f"{where}: parts of parts at most {MAX_DEPTH} deep")
+            raise ConfigError(f"{where}: parts inside parts are nested more than {MAX_DEPTH} deep")
         recipe = self.find(kind, name, where).recipe
         place = where or f"{kind} {shown(name)}"
         return build(recipe, options, place, partial(self.part, depth=depth + 1), kind, self._known)
 
     def part(self, kind: str, name: str, options: Mapping[str, object], where: str = "", depth: int = 0) -> Part[Any]:
-        """The same as a `Part`, which keeps the name: what an option that takes a part holds."""
+        """The same as a `Part`, which keeps the name: the value of an option that takes a part."""
         return Part(kind, name, self.recipe_from(kind, name, options, where, depth))
 
     def canonical(self, kind: str, spec: Spec | str) -> str:
-        """The spec with every option explicit, defaults included: what a run directory and a report show."""
+        """The spec with every option written out, defaults included, as run directories and reports show it."""
         spec = parse_spec(spec) if isinstance(spec, str) else spec
         return str(spec_of(spec.name, self.recipe(kind, spec)))
 
     def options(self, kind: str, name: str) -> tuple[Option, ...]:
-        """The options of a part, for `mixzoo show`."""
+        """The options that a part declares."""
         return options_of(self.find(kind, name).recipe)
 
 
 def load_zoo(found: Iterable[EntryPoint] | None = None) -> Zoo:
-    """The zoo of all installed plugins; a broken one is kept out and says why."""
+    """The zoo of all installed plugins; a broken one is left out, with the reason."""
     zoo = Zoo()
     for point in entry_points(group=GROUP) if found is None else found:
         add_plugin(zoo, plugin_at(point), point.load)
@@ -179,13 +180,13 @@ def first_party() -> list[EntryPoint]:
 
 
 def add_files(zoo: Zoo, paths: Sequence[Path]) -> None:
-    """Load plugins that are single files; ConfigError for one that is none, or that cannot be told from another."""
+    """Load plugins that are single files. Raises ConfigError if one cannot be a plugin, or two have the same name."""
     files = [(path, read_single_file(path)) for path in paths]
     names = [file.path.name for _, file in files]
     for path, file in files:
         if names.count(file.path.name) > 1:
             raise ConfigError(
-                f"--plugin {path}: {file.path.name} is given twice; a file's name tells its parts from others'"
+                f"--plugin {path}: two files are called {file.path.name}; rename one, as full names begin with it"
             )
         add_plugin(zoo, _plugin_in(file), file.load)
 
@@ -196,17 +197,17 @@ def _plugin_in(file: SingleFile) -> Plugin:
 
 
 def plugin_at(point: EntryPoint) -> Plugin:
-    """Whose entry point it is, as far as its distribution's metadata say."""
+    """The plugin of this entry point, with what its distribution's metadata say about it."""
     try:
         metadata: Any = point.dist.metadata if point.dist else {"Name": None, "Version": None}
         name, version = metadata["Name"] or "", metadata["Version"] or "?"
-    except Exception:  # damaged in any way: the plugin itself may still work
+    except Exception:  # metadata may be damaged in any way, and the plugin still work
         name, version = "", "?"
     return Plugin(printable(point.name), name if DISTRIBUTION.fullmatch(name) else UNKNOWN, printable(version))
 
 
 def add_plugin(zoo: Zoo, plugin: Plugin, load: Callable[[], Any]) -> None:
-    """Load one plugin and add what it offers to the zoo, whole or not at all."""
+    """Load one plugin and register its parts: all of them or, if anything is wrong, none."""
     changed: list[str] = []
     entries: list[RegisteredPart] = []
     problem = ""
@@ -215,17 +216,17 @@ def add_plugin(zoo: Zoo, plugin: Plugin, load: Callable[[], Any]) -> None:
             entries = collect_parts(plugin, load())
     except KeyboardInterrupt:
         raise
-    except BaseException as err:  # a plugin may raise anything at import, SystemExit too
+    except BaseException as err:  # a plugin may raise anything when it is imported, even SystemExit
         if is_out_of_memory(err):
-            raise OutOfMemoryError(f"out of memory while plugin {plugin.name!r} loads") from err
+            raise OutOfMemoryError(f"out of memory while plugin {plugin.name!r} was loading") from err
         problem, entries = reason_of(err), []
     zoo.add(replace(plugin, problem=problem, changed=tuple(changed)), entries)
 
 
 def reason_of(err: BaseException) -> str:
-    """Why a plugin is left out, on one line, whatever its exception does."""
+    """Why a plugin is left out, in one line, even if its exception cannot be printed."""
     try:
-        said = printable(str(err).replace("\n", " "))[:LONGEST_PROBLEM]
+        message = printable(str(err).replace("\n", " "))[:LONGEST_PROBLEM]
     except Exception:
-        said = ""
-    return said if said and isinstance(err, MixzooError) else f"{type(err).__name__}: {said}"
+        message = ""
+    return message if message and isinstance(err, MixzooError) else f"{type(err).__name__}: {message}"

@@ -1,7 +1,7 @@
 """A plugin that is one Python file, named on the command line: `--plugin poles.py`.
 
-The file runs under a module name of its own. What runs is the very text whose hash is recorded, so it is compiled from
-the bytes that were read, with no cache beside it.
+The file runs under a module name of its own. It is compiled from the very bytes whose hash is recorded, so Python's
+cache of compiled files is not used.
 """
 
 import hashlib
@@ -15,12 +15,12 @@ from types import CodeType, ModuleType
 
 from mixzoo.errors import ConfigError, path_excerpt
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.py")  # what can stand before the '/' of a full name
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.py")  # it may stand before the '/' of a full name
 
 
 @dataclass(frozen=True)
 class SingleFile:
-    """The text of a plugin's file and where it was."""
+    """The path and content of a plugin's file."""
 
     path: Path  # absolute
     content: bytes
@@ -34,13 +34,13 @@ class SingleFile:
         return f"mixzoo_file_{re.sub('[^A-Za-z0-9]', '_', self.path.stem)}_{self.sha256[:16]}"
 
     def load(self) -> ModuleType:
-        """Run it; the module that comes of it, or whatever the file raises."""
+        """Run the file; returns its module, and raises whatever the file raises."""
         name = self.module_name
         spec = spec_from_file_location(name, self.path, loader=_Text(self))
         assert spec is not None
         assert spec.loader is not None
         module = module_from_spec(spec)
-        sys.modules[name] = module  # a dataclass looks its module up there
+        sys.modules[name] = module  # where a dataclass looks up its module
         try:
             spec.loader.exec_module(module)
         except BaseException:
@@ -50,10 +50,10 @@ class SingleFile:
 
 
 class LoadedFiles:
-    """The plugin files that this process has loaded. Unpickled, by a worker process, it loads those that are missing.
+    """The plugin files that this process has loaded; a worker process that unpickles this loads those it lacks.
 
-    What is pickled after it may be of classes that those files define. A process that is forked has them already; one
-    that is spawned, or comes from a fork server, can import no module of a name that only this process knows.
+    Objects that are pickled after it may be of classes that those files define. A forked process has the classes, but
+    a process that is spawned, or comes from a fork server, cannot import modules that only this process knows.
     """
 
     def __reduce__(self) -> tuple[object, tuple[list[SingleFile]]]:
@@ -70,7 +70,7 @@ def _load_missing(files: list[SingleFile]) -> LoadedFiles:
 
 
 class _Text(InspectLoader):
-    """Loads a module from the text that was read."""
+    """Loads a module from the content that was read."""
 
     def __init__(self, file: SingleFile) -> None:
         self.file = file
@@ -83,19 +83,19 @@ class _Text(InspectLoader):
 
 
 def read_single_file(path: Path) -> SingleFile:
-    """The plugin's file at `path`; ConfigError where there is none that could be a plugin."""
+    """The plugin's file at `path`. Raises ConfigError if there is none, or it cannot be a plugin."""
     where = f"--plugin {path}"
     try:
         is_folder, is_file = path.is_dir(), path.is_file()
-    except OSError as err:  # as a name that is too long
+    except OSError as err:  # the name is too long, for example
         raise ConfigError(f"{path_excerpt(where)}: {err.strerror or err}") from err
     if is_folder:
-        raise ConfigError(f"{where}: a folder; give one .py file, or install a package with `pip install {path}`")
+        raise ConfigError(f"{where}: it is a folder; give one .py file, or install a package with `pip install {path}`")
     if not is_file:
         raise ConfigError(f"{where}: no such file")
     if not _NAME.fullmatch(path.name):
         raise ConfigError(
-            f"{where}: a plugin's file is called something like poles.py: letters, digits, '.', '_' or '-', then .py"
+            f"{where}: name the file with letters, digits, '.', '_' and '-' only, and .py at the end, such as poles.py"
         )
     try:
         return SingleFile(path.absolute(), path.read_bytes())

@@ -7,11 +7,11 @@ r"""Spec strings: how a part and its options are named on the command line, `dir
     bare   = one or more printable ASCII characters other than  space , = " ( ) [ ] { }
     quoted = '"' any printable characters, with \" and \\ for a quote and a backslash '"'
 
-Spaces around names, values and signs are passed over. A value stays text here, and a spec in brackets a spec, such as
-the parts of `one_of:a=(dirichlet:k=3),b=(mixup)`; the option's declared type says later what it means (mixzoo.options).
-Brackets nest to MAX_DEPTH.
-`parse_spec(str(spec)) == spec` for every spec, and `str(spec)` is canonical: options in alphabetical order, at every
-depth, and quotes only where they are needed.
+Spaces around names, values and signs are ignored. A value stays text here, and a spec in brackets becomes a spec, such
+as those in `one_of:a=(dirichlet:k=3),b=(mixup)`; what it means follows later from the option's declared type
+(mixzoo.options). Brackets nest MAX_DEPTH deep.
+`parse_spec(str(spec)) == spec` for every spec, and `str(spec)` is canonical: options are in alphabetical order at every
+depth, and only values that need quotes have them.
 """
 
 import re
@@ -22,9 +22,9 @@ from difflib import get_close_matches
 from mixzoo.errors import ConfigError, escaped, excerpt, listing, printable, shown
 from mixzoo.spec_repairs import Known, is_path, path_advice, repaired
 
-MAX_LENGTH = 4096  # characters; anything longer is no option list typed by a person
-LONGEST_MEANT = 300  # characters of a malformed spec that is mended in a message; a longer one was not typed by hand
-MAX_DEPTH = 8  # of brackets in brackets; deeper is no mix that a person could picture
+MAX_LENGTH = 4096  # characters; nobody types a longer list of options
+LONGEST_MEANT = 300  # characters of a malformed spec that an error message corrects; nobody types a longer one
+MAX_DEPTH = 8  # of brackets in brackets; nobody can picture a deeper mix
 
 _NAME = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]*/)?[a-z][a-z0-9_]*")
 DISTRIBUTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -35,7 +35,7 @@ _QUOTED = re.compile(r'"(?:[^"\\]|\\["\\])*"')
 
 @dataclass(frozen=True)
 class Spec:
-    """A part's name and its options, each value as it was written: text, or the spec that stood in brackets."""
+    """A part's name and its options; each value is text as it was written, or the spec that was in brackets."""
 
     name: str
     options: Mapping[str, "str | Spec"] = field(default_factory=dict)
@@ -55,21 +55,21 @@ def _written(value: str | Spec) -> str:
 
 
 class MalformedSpecError(ConfigError):
-    """A spec that is none, with the spec on a second line and a caret under the fault on a third."""
+    """A malformed spec: the message has the spec on a second line and a caret under the mistake on a third."""
 
     def __str__(self) -> str:
         return "\n".join(map(escaped, Exception.__str__(self).split("\n")))
 
 
 def parse_spec(text: str, where: str = "spec", kind: str = "", known: Known | None = None) -> Spec:
-    """The spec that `text` spells. Raises ConfigError, which begins with `where`, if it spells none.
+    """The spec in `text`. Raises ConfigError, whose message begins with `where`, if it is malformed.
 
-    The error says what was probably meant, or points a caret at the first misfit. `kind`, of part, and `known`, the
-    registered names of that kind and the options of each, let it say more.
+    The error says what was probably meant, or points a caret at the first mistake. With the `kind` of part and the
+    registered names of that kind and their options, `known`, it can suggest more.
     """
     if len(text) > MAX_LENGTH:
         raise ConfigError(
-            f"{where}: {len(text)} characters, at most {MAX_LENGTH} are allowed; use a run file (--config)"
+            f"{where}: {len(text)} characters, and at most {MAX_LENGTH} are allowed; use a run file (--config)"
         )
     try:
         return _Reader(text).spec()
@@ -80,7 +80,7 @@ def parse_spec(text: str, where: str = "spec", kind: str = "", known: Known | No
 
 
 def _advice(text: str, kind: str, known: Known | None) -> str:
-    """What to write in place of a malformed spec, after the place of a message; '' if that cannot be told."""
+    """What to write instead of a malformed spec, for a message; '' if that is unclear."""
     written = f" {excerpt(text)}"
     if text.startswith("--"):
         return f"{written}: a value is missing, {excerpt(text)} is a flag"
@@ -104,10 +104,7 @@ def _registered(spec: Spec, names: Collection[str]) -> Spec | None:
 
 
 class _Reader:
-    """Goes through a text once, from left to right; `at` is the next character, `opened` the brackets around it.
-
-    Spaces around names, values and signs are passed over.
-    """
+    """Reads a text once, from left to right; `at` is the next character, `opened` the open brackets around it."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -115,7 +112,7 @@ class _Reader:
         self.opened: list[int] = []
 
     def spec(self) -> Spec:
-        """The spec that begins here and goes to the end, or to the bracket that closes it."""
+        """The spec from here to the end, or to the closing bracket."""
         self._pass_spaces()
         name = self._match(_NAME)
         if name is None:
@@ -173,7 +170,7 @@ class _Reader:
         return self.text.startswith(")", self.at) if self.opened else self.at == len(self.text)
 
     def _end(self) -> str:
-        """What ends the spec being read, for a message."""
+        """What ends the spec that is being read, for a message."""
         return f"the ')' of the '(' at character {self.opened[-1] + 1}" if self.opened else "the end"
 
     def _pass_spaces(self) -> None:
@@ -199,22 +196,22 @@ class _Reader:
 
 
 class _Misfit(Exception):
-    """What was expected, and where; an option of the part of that name."""
+    """What was expected and where; `name` is the part whose option it is."""
 
     def __init__(self, text: str, at: int, expected: str, name: str) -> None:
         super().__init__(expected)
         self.text, self.at, self.expected, self.name = text, at, expected, name
 
     def line(self, known: Known | None) -> str:
-        """What was expected, then the text with a caret under the character at fault."""
+        """What was expected, then the text with a caret under the wrong character."""
         text = printable(self.text)
-        start = max(0, self.at - 60)  # a long spec is shown around the fault
+        start = max(0, self.at - 60)  # of a long spec, the part around the mistake
         window = text[start : self.at + 20]
         expected = f"{self.expected}{self._example(known() if known else {})}"
         return f"expected {expected} at character {self.at + 1}\n  {window}\n  {' ' * (self.at - start)}^"
 
     def _example(self, known: Mapping[str, Collection[str]]) -> str:
-        """An example of the name or option that is missing, one that is registered."""
+        """A registered example of the name or option that is missing."""
         if self.expected == "a name":
             rule = "lower-case letters, digits, '_'"
             close = get_close_matches(self.text.lower(), known, n=1, cutoff=0.3) or sorted(known)[:1]

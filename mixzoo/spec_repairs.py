@@ -1,6 +1,6 @@
-"""What a malformed spec was probably meant as: slips of hand that can be undone without guessing at a meaning.
+"""What was probably meant by a malformed spec: slips that can be undone without guessing at the meaning.
 
-Each repair has its rule, in the words of a message, and a function from a text to the text without that slip.
+Each repair has a rule, in the words of an error message, and a function that returns the text without that slip.
 """
 
 import re
@@ -17,7 +17,7 @@ _PATH = re.compile(r"~|\.{0,2}[/\\]|[A-Za-z]:[/\\]|[A-Za-z0-9+]+://")
 
 
 def repaired(text: str, known: Known | None) -> Iterator[tuple[str, str]]:
-    """(the rule, the text that keeps it) for each slip alone, then for all of them together."""
+    """Pairs of a rule and the text repaired by it: each rule alone, then all of them together."""
     rules, whole = [], text
     for rule, repair in (*_REPAIRS, ("a part with options goes in brackets", lambda text: _bracketed(text, known))):
         if (alone := repair(text)) != text:
@@ -29,19 +29,19 @@ def repaired(text: str, known: Known | None) -> Iterator[tuple[str, str]]:
 
 
 def is_path(text: str) -> bool:
-    """Whether the text is the path of a file or folder, or an address, in place of a spec."""
+    """Whether the text is not a spec but the path of a file or folder, or an address."""
     if re.match(rf"\s*{_NAME}\s*[:(]\s*{_WORD}\s*=", text):
         return False
     return bool(_PATH.match(text)) or "\\" in text or text.count("/") > 1 or text.endswith((".py", "/"))
 
 
 def path_advice(text: str, kind: str, names: Mapping[str, Collection[str]]) -> str:
-    """What to write for a path that was given as the name of a part of that kind."""
+    """What to write instead of a path that was given as the name of a part of that kind."""
     if "://" in text:
-        return "parts are named and data are read from files: download it, and give its folder as an option"
+        return "a part has a name, and data are read from files: download it, and give its folder as an option"
     if kind != "dataset":
-        plugin = f"; a plugin that is one file is given by --plugin {text}" if text.endswith(".py") else ""
-        return f"a path is no name of a part{plugin}"
+        plugin = f"; load a plugin that is one file with --plugin {text}" if text.endswith(".py") else ""
+        return f"a path is not the name of a part{plugin}"
     stems = re.split(r"[^a-z0-9]+", text.lower())
     named = [f"{name}:root" for name, options in names.items() if "root" in options and name in stems]
     rooted = named or [f"{name}:root" for name, options in names.items() if "root" in options and name == "mnist"]
@@ -51,41 +51,41 @@ def path_advice(text: str, kind: str, names: Mapping[str, Collection[str]]) -> s
 
 
 def _value(text: str) -> str:
-    """The text as a value, in double quotes if it holds more than the characters of a plain path."""
+    """The text as a value, in double quotes if it has characters that a plain path has not."""
     if re.fullmatch(r"[A-Za-z0-9_./\\:~+-]+", text):
         return text
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _outside_quotes(repair: Callable[[str], str]) -> Callable[[str], str]:
-    """The repair, applied to what stands outside double quotes."""
+    """The repair, applied only outside double quotes."""
     return lambda text: "".join(piece if piece.startswith('"') else repair(piece) for piece in _QUOTED.split(text))
 
 
 def _plain(text: str) -> str:
-    """Without full-width digits and signs, typographic quotes and dashes."""
+    """The text with plain digits, signs, quotes and dashes."""
     return with_plain_digits(unicodedata.normalize("NFKC", text).translate(_TYPOGRAPHY))
 
 
 def with_plain_digits(text: str) -> str:
-    """The text with 0-9 for the decimal digits of every script."""
+    """The text with 0-9 in place of the decimal digits of any script."""
     return "".join(c if (digit := unicodedata.decimal(c, None)) is None else str(digit) for c in text)
 
 
 def _unquoted(text: str) -> str:
-    """Without quotes around the whole, which some shells pass on; those around a value are made double."""
+    """The text without quotes around it, which some shells pass on, and with double quotes around values."""
     if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"`":
         return text[1:-1]
     return re.sub(r"=\s*'([^'\"\\]*)'(?=\s*(,|\)|$))", r'="\1"', text)
 
 
 def _lower(text: str) -> str:
-    """Names and options in lower case; values and a distribution's name as they are."""
+    """The text with names and options in lower case; values and distributions stay as they are."""
     return _renamed(text, str.lower)
 
 
 def _underscored(text: str) -> str:
-    """'_' for '-' in names and options."""
+    """The text with '_' in place of '-' in names and options."""
     return _renamed(text, lambda name: name.replace("-", "_"))
 
 
@@ -97,25 +97,25 @@ def _renamed(text: str, change: Callable[[str], str]) -> str:
 
 
 def _coloned(text: str) -> str:
-    """NAME:OPTIONS for NAME(OPTIONS), NAME OPTIONS and NAME,OPTIONS."""
+    """NAME:OPTIONS in place of NAME(OPTIONS), NAME OPTIONS and NAME,OPTIONS."""
     if found := re.fullmatch(rf"({_NAME})\s*(?::\s*)?[(\[{{](.*)[)\]}}]", text.strip()):
         return f"{found[1]}:{inside}" if (inside := found[2].strip()) else found[1]
     return re.sub(rf"^(\s*{_NAME})\s*[ ,;?]\s*(?={_WORD}\s*=)", r"\1:", text)
 
 
 def _separated(text: str) -> str:
-    """Commas for what else stands between two options."""
+    """The text with commas between options."""
     return re.sub(rf"(?<=[^\s,:=(])(?:\s*[;&|]\s*|\s+|(?<=[0-9]):)(?={_WORD}\s*=)", ",", text)
 
 
 def _equalled(text: str) -> str:
-    """KEY=VALUE for KEY:VALUE and KEY==VALUE."""
+    """KEY=VALUE in place of KEY:VALUE and KEY==VALUE."""
     text = re.sub(rf"({_WORD})\s*(?:==|:=)\s*", r"\1=", text)
     return re.sub(rf"(?<=[:,])(\s*{_WORD})\s*:\s*(?=[^,=:()]+(?:,|$))", r"\1=", text)
 
 
 def _quoted_values(text: str) -> str:
-    """Double quotes around paths with spaces, commas or letters beyond ASCII."""
+    """The text with double quotes around paths that have spaces, commas or letters outside ASCII."""
     name, colon, rest = text.partition(":")
     options: list[str] = []
     for piece in rest.split(","):
@@ -132,9 +132,9 @@ def _quoted_values(text: str) -> str:
 
 
 def _bracketed(text: str, known: Known | None) -> str:
-    """Brackets around a part with options that is the value of an option.
+    """The text with brackets around a part with options that is the value of an option.
 
-    The options after it are taken to be its own as long as the outer part has none of that name.
+    The options after it belong to it until one comes that the outer part has.
     """
     text = re.sub(rf"=\s*({_NAME})\(([^()]*)\)", r"=(\1:\2)", text)
     name, colon, rest = text.partition(":")

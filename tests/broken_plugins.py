@@ -41,7 +41,7 @@ TWELVE = {
     ),
     "name": (
         GOOD.replace('"halves"', '"my/halves"'),
-        "'my/halves' is no name for a mixer: lower-case letters a to z, digits",
+        "'my/halves' cannot name a mixer: use lower-case letters a to z, digits",
     ),
     "raises": (GOOD.replace("return {", "1/0; return {"), "ZeroDivisionError: division by zero"),
     "table": (GOOD.replace('{"halves": Halves}', "[Halves]"), "mixzoo_mixers must return a table, name -> recipe, not"),

@@ -102,13 +102,13 @@ def test_metrics_are_specs_in_a_list(zoo, file):
     assert config.metrics[0][1].images == 100
     with pytest.raises(ConfigError, match="metrics='reconstruction' must be a list of specs"):
         resolved(zoo, file('metrics = "reconstruction"'))
-    with pytest.raises(ConfigError, match=r"run.toml metrics: 'fid' is not on offer"):
+    with pytest.raises(ConfigError, match=r"run.toml metrics: unknown metric 'fid'"):
         resolved(zoo, file('metrics = ["fid"]'))
 
 
 REFUSED = {
     "[trian]\nsteps = 3": r"\[trian\] is no table of a run file \(.*train.*\). Did you mean 'train'\?",
-    "[train]\nstep = 3": r"run.toml \[train\]: 'step' is no option here .* Did you mean 'steps'\?",
+    "[train]\nstep = 3": r"run.toml \[train\]: 'step' is not an option .* Did you mean 'steps'\?",
     "[train]\nsteps = 0": r"\[train\]: steps=0 must be an integer >= 1",
     '[train]\nsteps = "many"': r"steps='many' must be an integer",
     "[train]\nsteps = 2.5": r"steps=2.5 must be an integer",
@@ -119,15 +119,15 @@ REFUSED = {
     "[train]\nlr = 1e400": r"lr=inf must be a number > 0",
     "[train]\nlr = -1": r"lr=-1 must be a number > 0",
     "train = 3": r"\[train\]: 3 must be a table of name and options",
-    '[mixer]\nname = "mixpu"': r"run.toml \[mixer\]: 'mixpu' is not on offer \(.*\). Did you mean 'mixup'\?",
+    '[mixer]\nname = "mixpu"': r"run.toml \[mixer\]: unknown mixer 'mixpu' \(available: .*\). Did you mean 'mixup'\?",
     "[mixer]\nk = 3": r"\[mixer\]: name= must be the name of a mixer, such as name = \"mixup\"",
     '[mixer]\nname = "dirichlet"\nk = 65': r"\[mixer\]: k=65 must be an integer >= 2 and <= 64",
-    'mixer = "mixpu"': r"run.toml mixer = mixpu: 'mixpu' is not on offer \(.*\). Did you mean 'mixup'\?",
+    'mixer = "mixpu"': r"run.toml mixer = mixpu: unknown mixer 'mixpu' \(available: .*\). Did you mean 'mixup'\?",
     'mixer = "Dirichlet:K=3"': r"run.toml mixer = Dirichlet:K=3: names are lower .* Did you mean 'dirichlet:k=3'\?",
     'dataset = "/path/MNIST"': r"run.toml dataset = /path/MNIST: .* Did you mean 'mnist:root=/path/MNIST'",
     "mixer = 3": r"\[mixer\]: 3 must be a table of name and options or a spec, such as mixer = \"mixup\"$",
     "steps = 3": r"run.toml: steps is a number of the run, and stands in the table \[train\]",
-    "[train]\nsteps = [1, 2]": r"\[train\]: steps=\[1, 2\] must be an integer >= 1\. One value is needed, not a list\.",
+    "[train]\nsteps = [1, 2]": r"\[train\]: steps=\[1, 2\] must be an integer >= 1\. Give one value, not a list\.",
     "": r"run.toml: it is empty; a run file has tables, such as \[train\] or \[mixer\]",
     " \n": r"run.toml: it is empty",
     "[train]\nsteps = 3\nsteps = 4": r"Cannot overwrite a value .*line 3.*; a key or table is there twice",
@@ -144,7 +144,7 @@ REFUSED = {
     "metrics" + ".a" * 3_000 + " = 1": r"metrics=.* must be a list of specs",
     "mixer = " + "[" * 300 + "]" * 300: r"\[mixer\]: .* must be a table of name and options",
     '[train]\nsteps = "' + "9" * 60_000 + '"': r"\[train\]: steps='9999.* must be an integer >= 1",
-    '[train]\n"' + "x" * 60_000 + '" = 1': r"\[train\]: 'xxx.* is no option here",
+    '[train]\n"' + "x" * 60_000 + '" = 1': r"\[train\]: 'xxx.* is not an option",
     '"a\\nb\\u001b[2J" = 1': r"\[a.*b.* is no table of a run file",
     b"#" * 64_001: r"64001 bytes, a run file has at most 64000",
     "[train]\nsteps = 3\nsteps = 4\n": r"not valid TOML: .*line 3, column 10",
@@ -161,7 +161,7 @@ REFUSED = {
     "[[mixer]]\nname = 'mixup'": r"\[mixer\]: \[\{'name': 'mixup'\}\] must be a table",
     "[mixer]\nname = 3": r"\[mixer\]: name= must be the name of a mixer, not 3, such as",
     '[mixer]\nname = "dirichlet:k=3"': r"\[mixer\]: name=.* is a spec\. Did you mean mixer = \"dirichlet:k=3\",",
-    '[mixer]\nname = "dirichlet"\nalhpa = 1': r"\[mixer\]: 'alhpa' is no option here .* Did you mean 'alpha'\?",
+    '[mixer]\nname = "dirichlet"\nalhpa = 1': r"\[mixer\]: 'alhpa' is not an option .* Did you mean 'alpha'\?",
     "metrics = [3]": r"metrics=\[3\] must be a list of specs",
 }
 
@@ -182,7 +182,7 @@ def refuses(zoo, path, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('[mixer]\nname = "{}"', r"\[mixer\]: .*xxx.* is not on offer"),
+        ('[mixer]\nname = "{}"', r"\[mixer\]: unknown mixer .*xxx.* \(available: "),
         ('"{}" = 1', r"\[.*xxx.*\] is no table of a run file"),
     ],
 )
@@ -256,7 +256,7 @@ def test_a_byte_order_mark_is_passed_over(zoo, file):
 def test_a_bad_flag_names_the_flag(zoo):
     with pytest.raises(ConfigError, match=r"^--mixer dirichlet:k=1: k='1' must be an integer >= 2"):
         resolved(zoo, flags={"mixer": "dirichlet:k=1"})
-    with pytest.raises(ConfigError, match=r"^--data digit: 'digit' is not on offer .* Did you mean 'digits'\?"):
+    with pytest.raises(ConfigError, match=r"^--data digit: unknown data set 'digit' .* Did you mean 'digits'\?"):
         resolved(zoo, flags={"dataset": "digit"})
     with pytest.raises(ConfigError, match=r"^--batch-images: batch_images=0 must be an integer >= 1"):
         resolved(zoo, batch_images=0)

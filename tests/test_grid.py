@@ -160,7 +160,7 @@ REFUSED = {
     "seeds as a grid": (["--grid", "train.seed=1,2"], "--grid train.seed: seeds are given by --seeds"),
     "out of range": (["--grid", "objective.lam=5,0"], "--grid objective.lam: lam='0' must be a number > 0"),
     "number out of range": (["--grid", "train.lr=0.1,0"], "--grid train.lr: lr='0' must be a number > 0"),
-    "unknown part's name": (["--grid", "mixer=mixup,mixpu"], "--grid mixer: 'mixpu' is not on offer"),
+    "unknown part's name": (["--grid", "mixer=mixup,mixpu"], "--grid mixer: unknown mixer 'mixpu'"),
     "commas without brackets": (
         ["--grid", "mixer=mixup,dirichlet:k=3,alpha=2"],
         "--grid mixer: 'alpha=2' is no part; one with commas stands in brackets, such as mixer=mixup,(dirichlet",

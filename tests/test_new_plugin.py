@@ -108,19 +108,19 @@ def test_the_example_is_what_the_command_writes_with_another_mixer():
 
 
 REFUSED = {
-    "upper case": (["Stripes"], "'Stripes' is no name for a mixer: up to 40 lower-case letters, digits and '_'"),
-    "a digit first": (["2stripes"], "'2stripes' is no name for a mixer"),
-    "a path": (["../stripes"], "'../stripes' is no name for a mixer"),
-    "a hyphen": (["soft-stripes"], "'soft-stripes' is no name for a mixer"),
-    "empty": ([""], "'' is no name for a mixer"),
-    "too long": (["s" * 41], "is no name for a mixer: up to 40"),
-    "a keyword": (["class"], "'class' means something else in the package's own code; choose another name"),
-    "a constant": (["none"], "'none' means something else"),
-    "an import": (["mask_mixer"], "'mask_mixer' means something else"),
-    "the plugin's module": (["plugin"], "'plugin' means something else"),
-    "mixzoo's own": (["mixup"], "'mixup' is a mixer of mixzoo's own (its names: "),
-    "an installed package": (["mixers"], "a package mixzoo_mixers is installed already; choose another name"),
-    "two kinds": (["stripes", "--mixer", "--dataset"], "--mixer and --dataset: a package begins with one part"),
+    "upper case": (["Stripes"], "'Stripes' cannot name a mixer: use at most 40 letters a-z, digits and '_'"),
+    "a digit first": (["2stripes"], "'2stripes' cannot name a mixer"),
+    "a path": (["../stripes"], "'../stripes' cannot name a mixer"),
+    "a hyphen": (["soft-stripes"], "'soft-stripes' cannot name a mixer"),
+    "empty": ([""], "'' cannot name a mixer"),
+    "too long": (["s" * 41], "cannot name a mixer: use at most 40"),
+    "a keyword": (["class"], "'class' already means something in the package's own code; choose another name"),
+    "a constant": (["none"], "'none' already means something"),
+    "an import": (["mask_mixer"], "'mask_mixer' already means something"),
+    "the plugin's module": (["plugin"], "'plugin' already means something"),
+    "mixzoo's own": (["mixup"], "'mixup' is the name of a mixer of mixzoo ("),
+    "an installed package": (["mixers"], "a package mixzoo_mixers is already installed; choose another name"),
+    "two kinds": (["stripes", "--mixer", "--dataset"], "--mixer and --dataset: a new package has one part"),
 }
 
 
@@ -138,7 +138,7 @@ def test_a_folder_that_exists_is_left_alone(mixzoo, tmp_path):
     (tmp_path / "mixzoo-stripes").mkdir()
     code, _, err = mixzoo("new-plugin", "stripes")
     assert code == 2
-    assert "mixzoo-stripes: exists already; choose another name, or another folder to be in" in err
+    assert "mixzoo-stripes: already exists; choose another name, or run the command in another folder" in err
     assert list((tmp_path / "mixzoo-stripes").iterdir()) == []
 
 

@@ -67,7 +67,7 @@ BROKEN = {
         "metric 'fid' must be a dataclass of options, not 3",
     ),
     "an instance": (GOOD.replace(": Halves}", ": Halves()}"), "must be a dataclass of options, not Halves(k=2)"),
-    "somebody else's name": (GOOD.replace('"halves"', '"mixzoo/halves"'), "'mixzoo/halves' is no name for a mixer"),
+    "somebody else's name": (GOOD.replace('"halves"', '"mixzoo/halves"'), "'mixzoo/halves' cannot name a mixer"),
     "an error over several lines": ("raise ImportError('first\\nsecond')", "ImportError: first second"),
     "extra argument": (
         GOOD.replace("def mixzoo_mixers()", "def mixzoo_mixers(zoo)"),
@@ -85,10 +85,13 @@ BROKEN = {
         GOOD.replace("k: int = 2", "k: int = 2; run_defaults = 3"),
         "mixer 'halves': run_defaults must be a table, not 3",
     ),
-    "a name with an accent": (GOOD.replace('"halves"', '"moitiés"'), "'moitiés' is no name for a mixer: lower-case"),
+    "a name with an accent": (GOOD.replace('"halves"', '"moitiés"'), "'moitiés' cannot name a mixer: use lower-case"),
     "later API": ("MIXZOO_API = 2" + GOOD, "written for plugin API 2, this mixzoo has 1; change one of them"),
-    "illegal name": (GOOD.replace('"halves"', '"Half Measures"'), "'Half Measures' is no name for a mixer: lower-case"),
-    "name with options": (GOOD.replace('"halves"', '"halves:k=2"'), "'halves:k=2' is no name for a mixer"),
+    "illegal name": (
+        GOOD.replace('"halves"', '"Half Measures"'),
+        "'Half Measures' cannot name a mixer: use lower-case",
+    ),
+    "name with options": (GOOD.replace('"halves"', '"halves:k=2"'), "'halves:k=2' cannot name a mixer"),
     "no dataclass": (GOOD.replace("@dataclass(frozen=True)", ""), "mixer 'halves' must be a dataclass of options"),
     "raises in its hook": (GOOD.replace("return {", "1/0; return {"), "ZeroDivisionError: division by zero"),
     "no table": (
@@ -141,10 +144,10 @@ def test_an_unknown_name_gives_the_nearest_and_names_broken_plugins(zoo_of):
     zoo = zoo_of(broken="import not_there_at_all", good=GOOD)
     with pytest.raises(
         ConfigError,
-        match=r"'halfes' is not on offer \(halves\). Did you mean 'halves'\? Left out as broken: acme-broken 2.1; see",
+        match=r"mixer 'halfes' \(available: halves\). Did you mean 'halves'\? Left out as broken: acme-broken 2.1; see",
     ):
         zoo.recipe("mixer", "halfes")
-    with pytest.raises(ConfigError, match=r"objective: 'amr' is not on offer \(none\)"):
+    with pytest.raises(ConfigError, match=r"unknown objective 'amr' \(available: none\)"):
         zoo.recipe("objective", "amr")
 
 
@@ -193,7 +196,7 @@ def test_a_module_without_a_marked_hook_is_left_out_as_offering_nothing(zoo_of, 
         bare=source.replace("import LinearMixer, hookspec", "import LinearMixer; from mixzoo.hookspecs import hookspec")
     )
     assert zoo.registered == []
-    assert zoo.plugins[0].problem == "it offers nothing: is @hookimpl missing above its hook?"
+    assert zoo.plugins[0].problem == "it registers no part: is @hookimpl missing above its hook?"
 
 
 def test_a_plugin_whose_module_is_gone_is_named(zoo_of, tmp_path):
@@ -214,9 +217,9 @@ def test_an_entry_point_of_no_distribution_is_told_apart():
 def test_a_full_name_of_another_distribution_is_not_on_offer(zoo_of):
     zoo = zoo_of(good=GOOD)
     assert zoo.recipe("mixer", "acme-good/halves").k == 2
-    with pytest.raises(ConfigError, match=r"'acme/halves' is not on offer \(halves\)\. Did you mean 'halves'\?$"):
+    with pytest.raises(ConfigError, match=r"mixer 'acme/halves' \(available: halves\)\. Did you mean 'halves'\?$"):
         zoo.recipe("mixer", "acme/halves")
-    with pytest.raises(ConfigError, match=r"^objective: 'halves' is not on offer \(none\)\.$"):
+    with pytest.raises(ConfigError, match=r"^unknown objective 'halves' \(available: none\)\.$"):
         zoo.find("objective", "halves")
 
 

@@ -137,7 +137,7 @@ def test_an_endless_spec_is_refused():
     assert parse_spec("a" * MAX_LENGTH).name == "a" * MAX_LENGTH
     for length in (MAX_LENGTH + 1, 10_000):
         with pytest.raises(
-            ConfigError, match=rf"^--mixer: {length} characters, at most {MAX_LENGTH} are allowed; use a run file"
+            ConfigError, match=rf"^--mixer: {length} characters, and at most {MAX_LENGTH} are allowed; use a run file"
         ):
             parse_spec("a:k=".ljust(length, "("), "--mixer")
 
@@ -264,9 +264,9 @@ DATASETS = {"digits": [], "folder": ["path", "labels"], "mnist": ["root"], "kmni
         (
             "./stripes.py",
             "mixer",
-            "a path is no name of a part; a plugin that is one file is given by --plugin ./stripes.py",
+            "a path is not the name of a part; load a plugin that is one file with --plugin ./stripes.py",
         ),
-        ("/path/net", "autoencoder", "a path is no name of a part"),
+        ("/path/net", "autoencoder", "a path is not the name of a part"),
         ("--seed", "mixer", "--mixer --seed: a value is missing, --seed is a flag"),
     ],
 )

@@ -86,7 +86,7 @@ def test_errors_lists_only_broken_plugins_and_says_when_there_are_none(mixzoo, s
 def test_what_a_plugin_changed_while_it_loaded_is_said(mixzoo, site):
     install(site, "noisy", NOISY)
     out, err = ok(mixzoo, "plugins")
-    assert "mixer noisy_halves  (changed the working directory while it loaded; put back)" in out
+    assert "mixer noisy_halves  (changed the working directory while it loaded; restored)" in out
     assert "hello" not in out
     assert "hello from a plugin" in err
     assert out.count("while it loaded") == 1
@@ -98,7 +98,7 @@ def test_an_unknown_part_names_the_broken_plugins_that_may_have_it(mixzoo, site)
     code, _, err = mixzoo("show", "mixer", "halves")
     assert code == 2
     assert err.count("\n") == 1
-    assert "'halves' is not on offer" in err
+    assert "unknown mixer 'halves'" in err
     assert "Left out as broken: acme-four 2.1, acme-one 2.1, acme-three 2.1 and 1 more; see `mixzoo plugins" in err
 
 
@@ -113,9 +113,9 @@ def test_two_claimants_are_marked_refused_by_bare_name_and_reached_in_full(mixzo
     install(site, "one", GOOD)
     install(site, "two", GOOD)
     out, _ = ok(mixzoo, "list", "mixers")
-    assert "acme-one/halves  Half of each.  [acme-one/one]  (write the full name: acme-two offers 'halves' too)" in out
-    assert "acme-two/halves  Half of each.  [acme-two/two]  (write the full name: acme-one offers 'halves' too)" in out
-    assert "mixer halves (write acme-one/halves: acme-two offers it too)" in ok(mixzoo, "plugins")[0]
+    assert "acme-one/halves  Half of each.  [acme-one/one]  (write the full name: acme-two has 'halves' too)" in out
+    assert "acme-two/halves  Half of each.  [acme-two/two]  (write the full name: acme-one has 'halves' too)" in out
+    assert "mixer halves (write acme-one/halves: acme-two has it too)" in ok(mixzoo, "plugins")[0]
     rows = json.loads(ok(mixzoo, "list", "mixers", "--json")[0])
     assert [row["write"] for row in rows if row["name"] == "halves"] == ["acme-one/halves", "acme-two/halves"]
 
@@ -138,7 +138,7 @@ def test_a_claim_of_mixzoos_own_names_leaves_defaults_and_older_runs_alone(mixzo
     code, _, err = mixzoo("train", *TOYS, *SMALL, "--mixer", "mixup")
     assert code == 2
     assert "'mixup' is offered by 2 plugins; say which: acme-bold/mixup, mixzoo/mixup" in err
-    assert "mixer mixup (write mixzoo/mixup: acme-bold offers it too)" in ok(mixzoo, "plugins")[0]
+    assert "mixer mixup (write mixzoo/mixup: acme-bold has it too)" in ok(mixzoo, "plugins")[0]
     trained(mixzoo, home="after")
     assert 'name = "mixzoo/mixup"' in (tmp_path / "after" / "run.toml").read_text()
     assert 'name = "mixzoo/amr"' in (tmp_path / "after" / "run.toml").read_text()
@@ -258,9 +258,9 @@ def test_a_damaged_table_of_parts_is_named(mixzoo, tmp_path, parts):
 
 NO_PLUGIN = {
     "missing": ("nothing.py", "--plugin nothing.py: no such file"),
-    "folder": ("folder.py", "--plugin folder.py: a folder; give one .py file, or install a package with `pip install"),
-    "other text": ("poles.txt", "--plugin poles.txt: a plugin's file is called something like poles.py"),
-    "spaces": ("my poles.py", "--plugin my poles.py: a plugin's file is called something like poles.py"),
+    "folder": ("folder.py", "--plugin folder.py: it is a folder; give one .py file, or install a package with"),
+    "other text": ("poles.txt", "--plugin poles.txt: name the file with letters, digits, "),
+    "spaces": ("my poles.py", "--plugin my poles.py: name the file with letters, digits, "),
 }
 
 
@@ -283,7 +283,7 @@ def test_two_files_of_one_name_are_refused(mixzoo, tmp_path):
         (tmp_path / folder / "poles.py").write_text(GOOD)
     code, _, err = mixzoo("list", "mixers", "--plugin", "a/poles.py", "--plugin", "b/poles.py")
     assert code == 2
-    assert "--plugin a/poles.py: poles.py is given twice; a file's name tells its parts from others'" in err
+    assert "--plugin a/poles.py: two files are called poles.py; rename one" in err
 
 
 def test_a_broken_file_that_was_asked_for_ends_with_9_and_is_listed(mixzoo, tmp_path):
@@ -298,9 +298,9 @@ def test_a_broken_file_that_was_asked_for_ends_with_9_and_is_listed(mixzoo, tmp_
 
 def test_a_file_that_offers_nothing_ends_with_2_and_is_listed(mixzoo, tmp_path):
     reasons = {
-        "": "it offers nothing: is @hookimpl missing above its hook?",
-        GOOD.replace("@hookimpl", ""): "it offers nothing: is @hookimpl missing above its hook?",
-        GOOD.replace('{"halves": Halves}', "{}"): "it offers nothing: its hooks return no part",
+        "": "it registers no part: is @hookimpl missing above its hook?",
+        GOOD.replace("@hookimpl", ""): "it registers no part: is @hookimpl missing above its hook?",
+        GOOD.replace('{"halves": Halves}', "{}"): "it registers no part: its hooks return empty tables",
     }
     file = tmp_path / "poles.py"
     for source, reason in reasons.items():
@@ -308,10 +308,10 @@ def test_a_file_that_offers_nothing_ends_with_2_and_is_listed(mixzoo, tmp_path):
         for command in (["list", "mixers"], ["train"]):
             assert mixzoo(*command, "--plugin", file) == (2, "", f"mixzoo: --plugin {file}: {reason}\n")
         listed = ok(mixzoo, "plugins", "--plugin", file)[0].splitlines()[-1]
-        assert listed.endswith("offers nothing" if "return" in reason else f"BROKEN, left out: {reason}")
+        assert listed.endswith("no parts" if "return" in reason else f"BROKEN, left out: {reason}")
     file.write_text("")
     out, err = ok(mixzoo, "plugins", "--errors", "--plugin", file)
-    assert out.startswith("poles  (poles.py e3b0c44298fc)  BROKEN, left out: it offers nothing")
+    assert out.startswith("poles  (poles.py e3b0c44298fc)  BROKEN, left out: it registers no part")
     assert err == ""
 
 
@@ -361,11 +361,11 @@ def canary(site):
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_run_file_names_registered_parts_and_causes_no_import(mixzoo, canary, tmp_path, name):
-    for kind in ("mixer", "objective", "dataset"):
+    for kind, noun in (("mixer", "mixer"), ("objective", "objective"), ("dataset", "data set")):
         (tmp_path / "run.toml").write_text(f"[{kind}]\nname = {json.dumps(name)}\n")
         code, _, err = mixzoo("train", "--config", "run.toml")
         assert code == 2
-        assert "is not on offer" in err
+        assert f"unknown {noun}" in err
     (tmp_path / "run.toml").write_text(f"metrics = [{json.dumps(name)}]\n")
     assert mixzoo("train", "--config", "run.toml")[0] == 2
     assert not [module for module in canary if module == name]

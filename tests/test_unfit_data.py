@@ -89,7 +89,7 @@ def test_a_nan_in_a_test_image_makes_no_run(tmp_path):
             torch.zeros(1, 28, 28),
             r"h is of shape \(1, 28, 28\), one image without an axis for the batch; .*, so h\[None\]",
         ),
-        (torch.zeros(0, 1, 28, 28), r"h is of shape \(0, 1, 28, 28\), and holds no numbers"),
+        (torch.zeros(0, 1, 28, 28), r"h is of shape \(0, 1, 28, 28\), which is empty"),
     ],
 )
 def test_what_is_no_batch_is_refused_and_what_fits_is_said(h, words):

@@ -1,4 +1,4 @@
-"""mixzoo check: what a part promises, checked, and how many checks ran."""
+"""mixzoo check: the conformance checks of a part."""
 
 import json
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,16 +10,16 @@ from mixzoo.errors import ConfigError, PluginError, shown
 
 if TYPE_CHECKING:
     from mixzoo.plugins import Zoo
-    from mixzoo.testing.report import Effort, Report
+    from mixzoo.testing.report import Effort, Outcome, Report
 
 
 def check(
     target: Annotated[
         str,
-        typer.Argument(metavar="SPEC|DIST", help="A part, NAME[:KEY=VALUE,...], or a distribution: all of its parts."),
+        typer.Argument(metavar="SPEC|DIST", help="A part, NAME[:KEY=VALUE,...], or a distribution, for all its parts."),
     ],
     kind: Annotated[
-        str | None, typer.Option("--kind", help="mixer, autoencoder, ...; where several kinds have the name.")
+        str | None, typer.Option("--kind", help="mixer, autoencoder, ...; if several kinds have a part of that name.")
     ] = None,
     effort: Annotated[
         str, typer.Option("--effort", help="low, normal or high: how many cases a check tries.")
@@ -31,7 +31,7 @@ def check(
     plugin: PluginFiles = None,
     no_plugins: NoPlugins = False,
 ) -> None:
-    """Check what a part promises, one line a check, then how many ran; the exit code is 9 when one failed.
+    """Check that a part keeps its contract: a line for each check, then how many ran. The exit code is 9 if one failed.
 
     Example: mixzoo check bernoulli:k=3 --effort high
     """
@@ -58,7 +58,7 @@ def check(
 
 
 def _parts(zoo: "Zoo", target: str, kind: str) -> tuple[list[tuple[str, str]], dict[str, str]]:
-    """(kind, spec) of everything that the target names, and what of it cannot be checked by its name alone."""
+    """The kind and spec of each part that the target names, and why others of a distribution cannot be checked."""
     from mixzoo.spec import parse_spec
     from mixzoo.testing.part import kind_of
 
@@ -78,10 +78,10 @@ def _parts_of(zoo: "Zoo", distribution: str, kind: str) -> tuple[list[tuple[str,
         raise PluginError(f"{broken[0]} failed to load: {broken[0].problem}")
     entries = [o for o in zoo.registered if o.plugin.distribution == distribution and kind in ("", o.kind)]
     if not entries:
-        raise PluginError(f"{distribution} offers no {kind or 'part'}")
+        raise PluginError(f"{distribution} has no {kind or 'part'}")
     needed = {o: [f"{option.name}=" for option in options_of(o.recipe) if option.required] for o in entries}
     unchecked = {
-        f"{o.kind} {o.full_name}": f"which needs {', '.join(names)}: check it by a spec"
+        f"{o.kind} {o.full_name}": f"which requires {', '.join(names)}: check it by a spec"
         for o, names in needed.items()
         if names
     }
@@ -96,22 +96,23 @@ def _reasons(given: list[str], parts: int) -> dict[str, str]:
             raise ConfigError(f"--skip {shown(text)}: give NAME=REASON")
         reasons[name] = reason
     if reasons and parts > 1:
-        raise ConfigError("--skip goes with one part; name it by its spec")
+        raise ConfigError("--skip needs a single part; name it by its spec")
     return reasons
 
 
 def _checked(zoo: "Zoo", kind: str, spec: str, effort: "Effort", reasons: dict[str, str], *, quiet: bool) -> "Report":
     from mixzoo.testing.part import check_part
 
-    told: list[str] = []
+    lines = 0
 
-    def tell(line: str) -> None:
-        if not told:
+    def show(outcome: "Outcome") -> None:
+        nonlocal lines
+        if not lines:  # not before: an error should be the only line
             typer.echo(f"{kind} {spec}")
-        told.append(line)
-        typer.echo(line)
+        lines += 1
+        typer.echo(f"  {outcome.line}")
 
-    each = (lambda outcome: None) if quiet else lambda outcome: tell(f"  {outcome.line}")
+    each = (lambda outcome: None) if quiet else show
     report = check_part(spec, kind=kind, effort=effort, skip=reasons, zoo=zoo, each=each)
     if not quiet:
         typer.echo(report.counts)

@@ -1,4 +1,4 @@
-"""mixzoo list: the parts on offer."""
+"""mixzoo list: the registered parts."""
 
 import json
 from typing import Annotated
@@ -14,12 +14,12 @@ def list_parts(
         typer.Argument(metavar="KIND", help="autoencoders, discriminators, mixers, objectives, datasets or metrics."),
     ],
     as_json: Annotated[
-        bool, typer.Option("--json", help="A list of objects: name, as to write it, plugin, summary.")
+        bool, typer.Option("--json", help="A list of objects: name, write (the name to use), plugin, ...")
     ] = False,
     plugin: PluginFiles = None,
     no_plugins: NoPlugins = False,
 ) -> None:
-    """List the parts of one kind, each with its plugin and a line about it.
+    """List the parts of one kind, each with its plugin and a line that describes it.
 
     Example: mixzoo list mixers
     """
@@ -28,7 +28,7 @@ def list_parts(
     which = kind_named(kind).name
     catalogue = catalogue_from(plugin, no_plugins)
     entries = catalogue.of_kind(which)
-    names = [o.full_name if catalogue.name_conflicts(o) else o.name for o in entries]  # as it has to be written
+    names = [o.full_name if catalogue.name_conflicts(o) else o.name for o in entries]  # as they have to be written
     if as_json:
         rows = [
             {
@@ -45,5 +45,5 @@ def list_parts(
     width = max(map(len, names), default=0)
     for o, name in zip(entries, names):
         others = ", ".join(other.plugin.distribution for other in catalogue.name_conflicts(o))
-        claim = f"  (write the full name: {others} offers {o.name!r} too)" if others else ""
+        claim = f"  (write the full name: {others} has {o.name!r} too)" if others else ""
         typer.echo(f"{name:{width}}  {o.summary}  [{o.plugin.distribution}/{o.plugin.name}]{claim}")

@@ -1,4 +1,4 @@
-"""mixzoo new-plugin: a package of one's own to begin with."""
+"""mixzoo new-plugin: a package to begin a plugin with."""
 
 from pathlib import Path
 from typing import Annotated
@@ -32,7 +32,7 @@ def new_plugin(
     }
     chosen = [kind for kind, on in asked.items() if on]
     if len(chosen) > 1:
-        raise ConfigError(f"--{' and --'.join(chosen)}: a package begins with one part; give one of them")
+        raise ConfigError(f"--{' and --'.join(chosen)}: a new package has one part; give one of them")
     kind = chosen[0] if chosen else "mixer"
     for path in write_plugin(name, kind, Path()):
         typer.echo(path)

@@ -1,4 +1,4 @@
-"""mixzoo plugins: what is installed, and what of it is broken."""
+"""mixzoo plugins: what is installed, and what is broken."""
 
 import json
 from dataclasses import asdict
@@ -14,16 +14,18 @@ if TYPE_CHECKING:
 
 
 def plugins(
-    errors: Annotated[bool, typer.Option("--errors", help="Only the broken ones, and why each is left out.")] = False,
+    errors: Annotated[bool, typer.Option("--errors", help="Only the broken ones, and why they are left out.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="A list of objects: name, distribution, version, problem, changed, parts.")
     ] = False,
     plugin: PluginFiles = None,
     no_plugins: NoPlugins = False,
 ) -> None:
-    """List the plugins found, what each offers, and why a broken one is left out.
+    """List the installed plugins, their parts, and why broken ones are left out.
 
-    Installing a plugin is running its code. It exits with 0 whatever it finds. Example: mixzoo plugins --errors
+    Installing a plugin means running its code. The exit code is 0 even if one is broken.
+
+    Example: mixzoo plugins --errors
     """
     catalogue = catalogue_from(plugin, no_plugins, keep_broken_files=True)
     found = catalogue.broken if errors else catalogue.plugins
@@ -40,12 +42,12 @@ def plugins(
 
 
 def _state(catalogue: "Catalogue", plugin: "Plugin") -> str:
-    changed = f"  (changed {', '.join(plugin.changed)} while it loaded; put back)" if plugin.changed else ""
+    changed = f"  (changed {', '.join(plugin.changed)} while it loaded; restored)" if plugin.changed else ""
     if plugin.problem:
         return f"BROKEN, left out: {plugin.problem}{changed}"
     parts = []
     for entry in (o for o in catalogue.registered if o.plugin == plugin):
         others = ", ".join(other.plugin.distribution for other in catalogue.name_conflicts(entry))
-        full = f" (write {entry.full_name}: {others} offers it too)" if others else ""
+        full = f" (write {entry.full_name}: {others} has it too)" if others else ""
         parts.append(f"{entry.kind} {entry.name}{full}")
-    return (", ".join(parts) or "offers nothing") + changed
+    return (", ".join(parts) or "no parts") + changed

@@ -26,7 +26,7 @@ def show(
 
     which = kind_named(kind).name
     entry = catalogue_from(plugin, no_plugins).find(which, name)
-    about, options, suited = entry.text.about, entry.text.options, entry.text.run_defaults
+    about, options, defaults = entry.text.about, entry.text.options, entry.text.run_defaults
     if as_json:
         rows = [
             {"name": o.name, "type": o.type, "required": o.required, "default": o.default, "help": o.help}
@@ -38,8 +38,8 @@ def show(
             "plugin": entry.plugin.name,
             "summary": entry.summary,
         }
-        if suited:
-            found["run_defaults"] = suited
+        if defaults:
+            found["run_defaults"] = defaults
         typer.echo(json.dumps({**found, "about": about, "options": rows}, indent=2, ensure_ascii=False))
         return
     typer.echo(f"{which} {entry.name}  [{entry.plugin.distribution}/{entry.plugin.name}]\n\n{about}\n")
@@ -47,9 +47,9 @@ def show(
         typer.echo("It has no options.")
     for o in options:
         typer.echo(f"  {o.name}={_default(o)}  {o.type}\n      {o.help}")
-    if suited:
-        typer.echo("\nA run on these data takes, where neither a flag nor a run file says otherwise:")
-    for key, value in suited.items():
+    if defaults:
+        typer.echo("\nDefaults of a run on these data, unless a flag or a run file says otherwise:")
+    for key, value in defaults.items():
         typer.echo(f"  {key}: {_listed(value)}")
 
 
@@ -64,5 +64,5 @@ def _listed(value: "Json") -> str:
 
 def _default(option: "OptionText") -> str:
     if option.required:
-        return "(needed)"
+        return "(required)"
     return "(not given)" if option.default is None else option.default_text

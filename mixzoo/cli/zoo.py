@@ -20,7 +20,7 @@ NoPlugins = Annotated[
 
 
 def zoo_from(files: list[Path] | None, no_plugins: bool) -> "Zoo":
-    """The zoo that the two flags ask for; PluginError or ConfigError if a file that was asked for offers nothing."""
+    """The zoo that the two flags ask for. Raises PluginError or ConfigError if one of the files has no part."""
     from mixzoo.plugins import add_files, first_party, load_zoo
 
     zoo = load_zoo(first_party()) if no_plugins else load_zoo()
@@ -42,14 +42,16 @@ def catalogue_from(files: list[Path] | None, no_plugins: bool, *, keep_broken_fi
 
 
 def check_files_offer(plugins: Iterable["Plugin"], offering: Collection["Plugin"]) -> None:
-    """Raises PluginError for a file that is broken, and ConfigError for one that offers nothing."""
+    """Raises PluginError if a file is broken, and ConfigError if it registers no part."""
     from mixzoo.errors import ConfigError, PluginError
     from mixzoo.offers import NOTHING_MARKED
 
     for plugin in plugins:
         if plugin.file and plugin not in offering:
             error = ConfigError if plugin.problem in ("", NOTHING_MARKED) else PluginError
-            raise error(f"--plugin {plugin.file}: {plugin.problem or 'it offers nothing: its hooks return no part'}")
+            raise error(
+                f"--plugin {plugin.file}: {plugin.problem or 'it registers no part: its hooks return empty tables'}"
+            )
 
 
 def flags_of(files: list[Path] | None, no_plugins: bool) -> list[str]:

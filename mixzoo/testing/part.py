@@ -30,8 +30,8 @@ def check_part(
 ) -> Report:
     """The report of all checks of a part: a spec string, a recipe, or a part that is built.
 
-    The kind of a spec is found by its name, where only one kind has it; a part that is no spec is taken for a mixer
-    unless `kind` says otherwise. `skip`, name -> reason, adds to what the part skips itself.
+    The kind of a spec follows from its name, if only one kind has that name. A part that is not a spec is checked as a
+    mixer unless `kind` is given. `skip`, name -> reason, adds to the checks that the part itself skips.
     """
     kind, part, name = resolved(part, kind, zoo)
     reasons = {**skipped_by(part, kind), **skip}
@@ -39,7 +39,7 @@ def check_part(
 
 
 def resolved(part: Any, kind: str, zoo: Zoo | None = None) -> tuple[str, Any, str]:
-    """(kind, part or recipe, the name that a report shows)."""
+    """The kind, the part or recipe, and the name that a report shows."""
     if not isinstance(part, str):
         return kind or "mixer", part, shown(part)
     zoo = load_zoo() if zoo is None else zoo
@@ -49,7 +49,7 @@ def resolved(part: Any, kind: str, zoo: Zoo | None = None) -> tuple[str, Any, st
 
 
 def kind_of(zoo: Zoo, spec: Spec) -> str:
-    """The only kind that has a part of this name; ConfigError where none or several have."""
+    """The kind that has a part of this name. Raises ConfigError if none has, or more than one."""
     distribution, _, bare = spec.name.rpartition("/")
     kinds = [
         kind
@@ -57,25 +57,25 @@ def kind_of(zoo: Zoo, spec: Spec) -> str:
         if any(o.name == bare and distribution in ("", o.plugin.distribution) for o in zoo.of_kind(kind))
     ]
     if len(kinds) > 1:
-        raise ConfigError(f"{spec.name!r} is the name of {len(kinds)} parts; say which: --kind {' or '.join(kinds)}")
+        raise ConfigError(f"{spec.name!r} is the name of {len(kinds)} parts; choose one: --kind {' or '.join(kinds)}")
     if not kinds:
         names = sorted({plugin.distribution for plugin in zoo.plugins})
         raise ConfigError(
-            f"{shown(spec.name)} is no part on offer and no distribution ({listing(names)}); "
+            f"{shown(spec.name)} is neither a part nor an installed distribution ({listing(names)}); "
             f"see `mixzoo list mixers` and the other kinds.{nearest(spec.name, names)}"
         )
     return kinds[0]
 
 
 def skipped_by(part: Any, kind: str) -> Mapping[str, str]:
-    """The checks that the part itself skips: those of the recipe and those of the mixer that it builds."""
+    """The checks that the recipe skips, and those that the mixer which it builds skips."""
     own = dict(skipped_checks(part))
     if kind == "mixer" and isinstance(part, HasBuild):
         from mixzoo.testing.cases import any_mixer
 
         try:
             own |= skipped_checks(any_mixer(part))
-        except Exception:  # what builds no mixer skips nothing; the first check says why it builds none
+        except Exception:  # it builds no mixer; the first check will say why
             return own
     return own
 
@@ -93,7 +93,7 @@ def parametrize_with_checks(
         def test_poles_keeps_the_contract(check):
             check()
 
-    A check that is skipped, or does not apply, is a pytest skip with its reason. `skip` holds for every part.
+    A check that is skipped or does not apply is a pytest skip with the reason. `skip` holds for every part.
     """
     import pytest
 
@@ -109,7 +109,7 @@ def parametrize_with_checks(
 
 
 def run_in_pytest(check: Check, part: Any, effort: Effort, reason: str) -> None:
-    """Run one check inside a test: fail it, skip it with a reason, or pass."""
+    """Run one check inside a test, which then fails, is skipped with a reason, or passes."""
     import pytest
 
     outcome = run_check(check, part, effort, reason)

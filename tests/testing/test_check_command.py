@@ -90,7 +90,7 @@ def test_a_distributions_parts_of_one_kind_are_asked_for_and_what_needs_options_
     code, out, err = mixzoo("acme-nested", "--kind", "mixer", "--effort", "low")
     assert (code, err) == (0, "")
     assert out.splitlines()[0] == "mixer acme-nested/sound"
-    assert out.splitlines()[-1] == "not checked: mixer acme-nested/inside, which needs a=: check it by a spec"
+    assert out.splitlines()[-1] == "not checked: mixer acme-nested/inside, which requires a=: check it by a spec"
     _, out, _ = mixzoo("acme-nested", "--effort", "low", "--json")
     assert list(json.loads(out)["not_checked"]) == ["mixer acme-nested/inside"]
 
@@ -98,13 +98,13 @@ def test_a_distributions_parts_of_one_kind_are_asked_for_and_what_needs_options_
 @pytest.mark.parametrize(
     ("arguments", "line", "exit_code"),
     [
-        (["nothing"], "'nothing' is no part on offer and no distribution (acme, ", 2),
-        (["acme", "--kind", "metric"], "acme offers no metric", 9),
-        (["digits"], "'digits' is the name of 2 parts; say which: --kind mixer or dataset", 2),
+        (["nothing"], "'nothing' is neither a part nor an installed distribution (acme, ", 2),
+        (["acme", "--kind", "metric"], "acme has no metric", 9),
+        (["digits"], "'digits' is the name of 2 parts; choose one: --kind mixer or dataset", 2),
         (["maps", "--kind", "mixture"], "'mixture' is no kind of part", 2),
         (["maps", "--skip", "share_is_used"], "--skip 'share_is_used': give NAME=REASON", 2),
         (["maps", "--skip", "share=no"], "'share' is skipped but is none of", 2),
-        (["acme", "--skip", "share_is_used=no"], "--skip goes with one part; name it by its spec", 2),
+        (["acme", "--skip", "share_is_used=no"], "--skip needs a single part; name it by its spec", 2),
         (["maps", "--effort", "most"], "effort='most' must be one of high, low, normal", 2),
         (["ruin"], "plugin 'other' of ruin 2 failed to load: ImportError: no such module", 9),
     ],

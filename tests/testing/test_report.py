@@ -133,9 +133,9 @@ def test_without_hypothesis_one_line_says_what_to_install(monkeypatch):
 
 
 def test_a_spec_that_names_no_part_or_several_is_refused():
-    with pytest.raises(ConfigError, match=r"'mixpu' is no part on offer"):
+    with pytest.raises(ConfigError, match=r"'mixpu' is neither a part nor an installed distribution"):
         check_part("mixpu")
-    with pytest.raises(ConfigError, match=r"'amr' is the name of 3 parts; say which: --kind autoencoder or disc"):
+    with pytest.raises(ConfigError, match=r"'amr' is the name of 3 parts; choose one: --kind autoencoder or disc"):
         check_part("amr")
 
 

@@ -1,4 +1,4 @@
-"""What this package offers to mixzoo."""
+"""The part that this package adds to mixzoo."""
 
 from collections.abc import Mapping
 from typing import Any
