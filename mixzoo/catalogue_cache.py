@@ -74,7 +74,7 @@ class PluginCache:
         packages = {"mixzoo", self.package, *(dependencies.packages if dependencies else ())}
         found = [_files_of(package) for package in sorted(packages)]
         if not all(found):
-            return ""
+            return ""  # files that cannot be listed may change unnoticed
         try:
             lines = [line for files in found for line in files]
             lines += [_line(file) for file in (dependencies.files if dependencies else ())]
@@ -108,12 +108,15 @@ class PluginCache:
         recipes = [entry.recipe for entry in entries]
         if any(f.init and f.default_factory is not MISSING for recipe in recipes for f in fields(recipe)):
             return  # a computed default may be another one next time
+
         dependencies = _dependencies(recipes)
         parts = tuple(CachedPart(part.kind, part.name, part.text) for part in described)
         cached = CachedPlugin(self.fingerprint(dependencies), dependencies, tuple(changed), parts)
         folder = _folder()
         if folder is None or not cached.fingerprint:
             return
+
+        # Written under another name first: no reader ever sees half a file, and of two writers one wins.
         try:
             folder.mkdir(parents=True, exist_ok=True)
             descriptor, written = tempfile.mkstemp(dir=folder, suffix=".tmp")

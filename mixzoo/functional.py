@@ -19,7 +19,7 @@ from mixzoo.draws import partners, rng_for, to_device
 from mixzoo.errors import ConfigError, shown
 from mixzoo.kinds import kind_named
 from mixzoo.mixing import draw_for, needs_map
-from mixzoo.plugins import Zoo, load_zoo
+from mixzoo.plugins import load_zoo
 from mixzoo.protocols import BuildContext, CodeShape, Mixer
 from mixzoo.resynthesis import sources
 from mixzoo.strides import canonical
@@ -75,7 +75,10 @@ def create(
         raise ConfigError(
             f"latent_shape={shown(latent_shape)} must be (features,) or (channels, height, width), () if there is none"
         )
-    return _created(load_zoo(), kind, spec, BuildContext(image_shape, classes, latent_shape), seed)
+    zoo = load_zoo()
+    parsed = zoo.spec(kind, spec)
+    context = BuildContext(image_shape, classes, latent_shape)
+    return build_part(zoo.recipe(kind, parsed), kind, parsed.name, context, seed)
 
 
 def _are_sizes(shape: object) -> bool:
@@ -94,11 +97,12 @@ def mix(
 ) -> MixedBatch:
     """Each example of the batch mixed with k-1 others, differentiable in h.
 
-    Partners and draws are a function of (seed, step), those that a training run with this seed has at this step, on any
-    device. A mixer with weights has to be made once, with `create`, and passed in place of a spec. Raises ConfigError
-    for a spec that is not allowed, for what is no mixer, for h that is no batch of floating-point numbers, for labels
-    of another length or device, and for a mixer of positions where h is no batch of maps.
+    Partners and draws depend on (seed, step) alone: they are those of a training run with this seed at this step, on
+    any device. A mixer with weights has to be made once, with `create`, and passed instead of a spec. Raises
+    ConfigError if the spec is not allowed or `mixer` is none, if h is no batch of floating-point numbers, if labels
+    have another length or device, and if the mixer mixes positions and h is no batch of maps.
     """
+    # Everything is checked first: a mistake here is the caller's, who gets one line about it.
     _check_codes(h)
     if labels is not None:
         _check_labels(labels, h)
@@ -106,11 +110,15 @@ def mix(
         raise ConfigError(
             f"mixer is {shown(mixer)}; give a spec, such as 'dirichlet:k=4', or what mixzoo.create('mixer', ...) makes"
         )
+
+    # Canonical strides, so that results do not depend on how the caller's tensors lie in memory.
     h, labels = canonical(h), None if labels is None else canonical(labels)
     shape = CodeShape(len(h), tuple(h.shape[1:]))
     part = _mixer(mixer, shape.latent) if isinstance(mixer, str) else mixer
     if needs_map(part) and len(shape.latent) != 3:
         check_takes_codes(load_zoo(), mixer if isinstance(mixer, str) else type(part).__name__, part, shape.latent)
+
+    # The same purposes as in a training step, so that a run's mixes can be made again.
     others = partners(part.k, shape.batch, rng_for(seed, "partners", step))
     draw = to_device(draw_for(part, shape, rng_for(seed, "mix", step), progress), h.device)
     others = others.to(h.device)
@@ -152,17 +160,13 @@ def _check_labels(labels: object, h: Tensor) -> None:
 def _mixer(spec: str, latent: tuple[int, ...]) -> Mixer:
     """A mixer without weights, cached, as a loop asks for the same one at every step."""
     make_it = "make it once with mixzoo.create('mixer', ..., latent_shape=..., classes=...) and pass it"
+    zoo = load_zoo()
+    parsed = zoo.spec("mixer", spec)
+    recipe = zoo.recipe("mixer", parsed)
     try:
-        mixer: Mixer = _created(load_zoo(), "mixer", spec, BuildContext((1, 1, 1), 0, latent), 0)
-    except ConfigError as err:
-        if "the data have none" not in str(err):
-            raise
-        raise ConfigError(f"mixer {spec!r} must know the number of classes; {make_it}") from err
+        mixer: Mixer = build_part(recipe, "mixer", parsed.name, BuildContext((1, 1, 1), 0, latent))
+    except ConfigError as err:  # most likely it mixes by label, and how many classes there are is not known here
+        raise ConfigError(f"{err}. If it must know the number of classes, {make_it}") from err
     if isinstance(mixer, torch.nn.Module) and any(True for _ in mixer.parameters()):
-        raise ConfigError(f"mixer {spec!r} has weights, which a call by spec would make anew each time; {make_it}")
+        raise ConfigError(f"mixer {spec!r} has weights, which each call with a spec would make anew; {make_it}")
     return mixer
-
-
-def _created(zoo: Zoo, kind: str, spec: str, context: BuildContext, seed: int) -> Any:
-    read = zoo.spec(kind, spec)
-    return build_part(zoo.recipe(kind, read), kind, read.name, context, seed)

@@ -100,6 +100,8 @@ def build(
     """
     declared = {option.name: option for option in options_of(cls)}
     values: dict[str, object] = {}
+
+    # Each given value by itself: an unknown key first suggests a near one, else the parts that do have it.
     for key, value in given.items():
         if key not in declared:
             raise ConfigError(
@@ -111,6 +113,8 @@ def build(
             values[key] = _part(option, value, where, resolve, registered)
         else:
             values[key] = checked_value(cls, option, value, where)
+
+    # Then what only shows on the whole: options that are missing, and combinations that the part refuses.
     for option in declared.values():
         if option.required and option.name not in values:
             raise ConfigError(f"{where}: {option.name}= is required, {option.allowed}: {option.help}")
@@ -158,6 +162,7 @@ def _part(
 ) -> Part[Any] | None:
     """The part that a spec names ('mixup' or, in brackets, 'dirichlet:k=3'), or a table of a name and options."""
     assert resolve is not None, option
+    # "[mixer]" becomes "[mixer.a]", the table of a run file; any other place becomes "... in a".
     inside = f"{where[:-1]}.{option.name}]" if where.endswith("]") else f"{where} in {option.name}"
     if isinstance(value, str):
         if value == "none" and option.default is None:
@@ -210,6 +215,8 @@ def _hint(option: Option, value: object) -> str:
         return " Put text with brackets in double quotes." if option.type == "text" else ""
     if isinstance(value, (list, tuple)):
         return " Give one value, not a list."
+
+    # A number is checked for what people write in place of digits; other text, for a near choice.
     numeric = option.type.startswith(("integer", "number"))
     read = _from_text(value) if isinstance(value, str) else value
     if numeric and isinstance(read, float) and not isfinite(read):

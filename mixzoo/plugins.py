@@ -68,11 +68,14 @@ class Lookup(Generic[E]):
 
         Raises ConfigError if there is none or more than one, and PluginError if its distribution's plugin is broken.
         """
+        # A full name says which distribution; a bare name is enough as long as only one plugin has it.
         known = self.of_kind(kind)
         distribution, _, bare = name.rpartition("/")
         found = [o for o in known if o.name == bare and distribution in ("", o.plugin.distribution)]
         if len(found) == 1:
             return found[0]
+
+        # Not found, or ambiguous: say what to write instead, and which broken plugin may have the part.
         place = f"{where}: " if where else ""
         noun = KINDS[kind].noun
         if found:

@@ -5,7 +5,7 @@
     share  weight of each source at each latent position, sums to 1 over k      D  discriminator, raw scores
 
 A part is named by its *recipe*: a frozen dataclass whose fields are its options. A recipe without weights is the part
-itself (most mixers, every objective); one that must know the data, holds weights or is made of other parts has
+itself (most mixers, every objective); one that must know the data, has weights or holds other parts has
 `build(context)`, which returns the part.
 
 A part is recognised by its members, so a plugin's class need not inherit from any class here. An optional member is a
@@ -34,15 +34,15 @@ class BuildContext:
     """What a part may know about the run it is built for."""
 
     image_shape: tuple[int, int, int]  # channels, height, width
-    classes: int  # of the data set's labels; 0 where they are attributes, or there are none
-    latent_shape: tuple[int, ...] = ()  # of h without the batch; () while the auto-encoder itself is being built
-    attributes: int = 0  # 0 where labels are classes
+    classes: int  # of the data set's labels; 0 if labels are attributes or there are none
+    latent_shape: tuple[int, ...] = ()  # of one code; () while the auto-encoder itself is built
+    attributes: int = 0  # of each example; 0 if labels are classes
     num_labels: int = 0  # label logits that a discriminator should give: `label_width`, 0 if no objective reads them
-    restored: bool = False  # a checkpoint replaces all weights at once, so none need be fetched or read
+    restored: bool = False  # weights come from a checkpoint next, so none need to be downloaded or read
 
     @property
     def label_width(self) -> int:
-        """Numbers of y, one label as a vector: attributes, or one-hot over classes."""
+        """The length of y, a label as a vector: its attributes, or one-hot over classes."""
         return self.attributes or self.classes
 
 
@@ -61,17 +61,17 @@ class CodeShape(NamedTuple):
         return len(self.latent) > 1
 
     def broadcast(self, weights: Shaped[Tensor, "k batch *some"]) -> Shaped[Tensor, "k batch *latent"]:
-        """`weights` with trailing axes of size 1, so that it multiplies codes [k, batch, *latent]."""
+        """`weights` with trailing axes of size 1, so that they multiply codes [k, batch, *latent]."""
         ones = 2 + len(self.latent) - weights.ndim
         return weights.reshape(*weights.shape, *[1] * ones)
 
 
 class Mixed(NamedTuple):
-    """A mix and the share of each source that it really used (ACAI's critic regresses it)."""
+    """A mix, and the share of each source that was really used (ACAI's critic regresses it)."""
 
     h: Float[Tensor, "batch *latent"]
     share: Float[Tensor, "k batch *latent_or_ones"]
-    labels: Float[Tensor, "batch classes"] | None = None  # y_mix, what a label-conditioned mixer aimed at (AMR eq. 7)
+    labels: Float[Tensor, "batch classes"] | None = None  # y_mix, the target of a label-conditioned mixer (AMR eq. 7)
 
 
 class Scores(NamedTuple):
@@ -155,7 +155,7 @@ class Discriminator(Protocol):
 class Mixer(Protocol):
     """A random point of the simplex, realised somewhere in the code.
 
-    `draw` makes all its randomness, as tensors, from `rng` alone and never looks at a code or a parameter; the call is
+    `draw` makes all the randomness, as tensors, from `rng` alone, and never looks at a code or a parameter. The call is
     then a pure, differentiable function of the k sources. A mixer with weights is an `nn.Module` with the same methods.
 
     It may have `needs_map` (`HasNeedsMap`), `draw_at` (`HasDrawAt`) and `skipped_checks` (`mixzoo.recipes`) too.
@@ -171,7 +171,7 @@ class Mixer(Protocol):
     def __call__(self, h: Float[Tensor, "k batch *latent"], draw: Draw, labels: Tensor | None = None) -> Mixed: ...
 
     def at(self, point: Float[Tensor, " k"], shape: CodeShape) -> Draw:
-        """The draw that puts every example at `point` of the simplex, for pictures."""
+        """The draw with which every example is mixed at `point` of the simplex, for pictures."""
         ...
 
 
@@ -310,62 +310,62 @@ class Objective(Protocol):
 
 @runtime_checkable
 class Source(Protocol):
-    """Images that stay where they are, in files, until they are asked for; it can be pickled, for worker processes.
+    """Images that stay in their files until they are read. It can be pickled, for worker processes.
 
-    `read` is a function of `index` alone, so the same image comes back whatever was read before, in whatever order.
+    `read` is a function of `index` alone: an image is the same whatever was read before, and in whatever order.
     """
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """Number of images, channels, height, width."""
+        """The number of images, channels, height, width."""
         ...
 
     def __len__(self) -> int: ...
 
     def read(self, index: Int[Tensor, " some"]) -> UInt8[Tensor, "some channels height width"]:
-        """The images at `index`; raises DataError, which names the file, for one that cannot be read."""
+        """The images at `index`. Raises DataError, with the file's name, if one cannot be read."""
         ...
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images as stored, their labels, and the factors that they were made from where those are known.
+    """Images as stored, their labels and, if they are known, the factors that generated them.
 
-    Images are a tensor, uint8 in 0..255, or float32 in [-1, 1] for what is no picture; or they are a `Source`.
+    Images are a tensor (uint8 in 0..255, or float32 in [-1, 1] for data that are no pictures) or a `Source`.
     """
 
     images: Shaped[Tensor, "n channels height width"] | Source
-    labels: Int[Tensor, "n *attributes"]  # the class of each, or 0 and 1 for each attribute
+    labels: Int[Tensor, "n *attributes"]  # the class of each image, or 0 or 1 for each attribute
     factors: Float[Tensor, "n factors"] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
 
     def read(self, index: Int[Tensor, " some"]) -> Shaped[Tensor, "some channels height width"]:
-        """The images at `index`, as they are stored, in host memory, with canonical strides (`mixzoo.strides`)."""
+        """The images at `index`, as stored, in host memory, with canonical strides (`mixzoo.strides`)."""
         return canonical(self.images[index] if isinstance(self.images, Tensor) else self.images.read(index))
 
     @property
     def held(self) -> Tensor:
-        """The images, [n, channels, height, width], of a split that is held in memory; ValueError where it is not."""
+        """The images, [n, channels, height, width]. Raises ValueError if they are not held in memory."""
         if isinstance(self.images, Tensor):
             return self.images
-        raise ValueError("the images are read from their files as they are needed; read(index) gives those at index")
+        raise ValueError("the images are read from their files as needed; use read(index), or mixzoo.batches")
 
 
 @dataclass(frozen=True)
 class Dataset:
     """The three splits of a data set, in memory or streamed, and what their labels mean.
 
-    Labels are classes or attributes; where there are none (no names of either) they are all 0.
+    Labels are classes or attributes; without names of either there are none, and they are all 0.
     """
 
     train: Split
     validation: Split
     test: Split
     class_names: tuple[str, ...]
-    source: str = ""  # one line: where the images come from and how they were split
-    fingerprint: str = field(default="", compare=False)  # hash of what was read, so that a resume sees a change
+    source: str = ""  # one line: where the images come from, and how they were split
+    fingerprint: str = field(default="", compare=False)  # hash of the data, so that a resumed run notices a change
     attribute_names: tuple[str, ...] = ()
     factor_names: tuple[str, ...] = ()
 
@@ -381,13 +381,13 @@ class Dataset:
 
 @runtime_checkable
 class DatasetRecipe(Protocol):
-    """Options of a data set that can `load` itself; raises DataError for what is missing or damaged.
+    """A data set that can be loaded. Raises DataError if something is missing or damaged.
 
     It may have `stream` (`HasStream`), `data_files` (`HasDataFiles`) and `run_defaults` (`mixzoo.recipes`) too.
     """
 
     def load(self, seed: int) -> Dataset:
-        """The splits, held in memory. `seed` may choose a subset of the train split and nothing else."""
+        """The splits, held in memory. `seed`, the run's, may choose a subset of the train split, and nothing else."""
         ...
 
 
@@ -411,31 +411,31 @@ class HasDataFiles(Protocol):
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """What a metric is a function of: the trained networks, the data, and nothing else of the run.
+    """What a metric is a function of: the trained networks and the data, and nothing else of the run.
 
     The networks are as training left them: in training mode, on `device`. Put them in evaluation mode inside
-    `mixzoo.eval_mode(run.autoencoder)`, which turns gradients off too and puts the mode back; `mixzoo.encode` and
-    `mixzoo.batches` go through images of any number, held in memory or read from files.
+    `mixzoo.eval_mode(run.autoencoder)`, which also turns gradients off, and restores the mode; `mixzoo.encode` and
+    `mixzoo.batches` take any number of images, held in memory or read from files.
     """
 
     autoencoder: AutoEncoder  # encode(x) -> h, decode(h) -> x, latent_shape
-    mixer: Mixer  # the run's, trained with the auto-encoder if it has weights
+    mixer: Mixer  # of the run, trained with the auto-encoder if it has weights
     data: Dataset  # its splits train, validation and test, class_names, factor_names, ...
-    seed: int  # the run's: every number that a metric draws is from a generator of its own, seeded by it
+    seed: int  # of the run: seed a generator with it for random numbers
     device: str  # of the networks, such as "cpu" or "cuda:0"; images and codes go there
 
 
 @runtime_checkable
 class Metric(Protocol):
-    """Named numbers about a finished run. One that not all data suit has `check_data` too (`HasCheckData`)."""
+    """Named numbers about a finished run. A metric that needs certain data has `check_data` too (`HasCheckData`)."""
 
     def __call__(self, run: FinishedRun) -> Mapping[str, float]: ...
 
 
 @runtime_checkable
 class HasCheckData(Protocol):
-    """A metric that not all data suit; without it, a metric takes any data."""
+    """A metric that needs certain data; without it, a metric takes any data."""
 
     def check_data(self, data: Dataset) -> None:
-        """Raises DataError if it has no numbers for these data. It is called before any training is spent."""
+        """Raises DataError if it has no numbers for these data. It is called before training begins."""
         ...

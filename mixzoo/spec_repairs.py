@@ -42,6 +42,8 @@ def path_advice(text: str, kind: str, names: Mapping[str, Collection[str]]) -> s
     if kind != "dataset":
         plugin = f"; load a plugin that is one file with --plugin {text}" if text.endswith(".py") else ""
         return f"a path is not the name of a part{plugin}"
+
+    # The path of a folder called mnist/ is most likely that data set's; any other folder may hold MNIST, or pictures.
     stems = re.split(r"[^a-z0-9]+", text.lower())
     named = [f"{name}:root" for name, options in names.items() if "root" in options and name in stems]
     rooted = named or [f"{name}:root" for name, options in names.items() if "root" in options and name == "mnist"]
@@ -136,7 +138,10 @@ def _bracketed(text: str, known: Known | None) -> str:
 
     The options after it belong to it until one comes that the outer part has.
     """
+    # a=dirichlet(k=3), written like a call, needs no guess about where the inner options end.
     text = re.sub(rf"=\s*({_NAME})\(([^()]*)\)", r"=(\1:\2)", text)
+
+    # In a=dirichlet:k=3,b=mixup the options after the inner part belong to it until the outer part has one.
     name, colon, rest = text.partition(":")
     outer = known().get(name.strip(), ()) if known else ()
     options, inside = list[str](), False
