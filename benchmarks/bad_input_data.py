@@ -273,6 +273,6 @@ ROWS = [
         "a NaN in a test image",
         with_plugin("--data", "given:nan=true", "--autoencoder", "mlp", "--discriminator", "mlp"),
         3,
-        "image 3 of the test split: NaN or infinity",
+        "image 3 of the test split contains NaN or infinity",
     ),
 ]

@@ -1,7 +1,8 @@
-"""One layout for every tensor that comes in, so that equal numbers give equal results on every CPU.
+"""One memory layout for every input tensor, so that equal numbers give equal results on every CPU.
 
-An axis of size 1 may have any stride, and torch reads the memory format off the strides: grey images that were
-transposed without a copy look channels-last and are convolved in another order. `.contiguous()` leaves them so.
+An axis of size 1 may have any stride, and torch infers the memory format from the strides: grey images that were
+transposed without a copy look channels-last, and their convolution sums in another order. `.contiguous()` does not
+change them.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from torch import Tensor
 
 
 def canonical_strides(shape: Sequence[int]) -> tuple[int, ...]:
-    """The strides of `torch.empty(shape)`, those of axes of size 1 included."""
+    """The strides of `torch.empty(shape)`, including those of axes of size 1."""
     strides, step = list[int](), 1
     for size in reversed(shape):
         strides.append(step)
@@ -21,10 +22,10 @@ def canonical_strides(shape: Sequence[int]) -> tuple[int, ...]:
 
 
 def is_canonical(tensor: Tensor) -> bool:
-    """Whether the tensor has the strides of `torch.empty` of its shape; one without numbers always does."""
+    """Whether the tensor has the strides of `torch.empty(tensor.shape)`; an empty tensor always counts as canonical."""
     return tensor.numel() == 0 or tensor.stride() == canonical_strides(tensor.shape)
 
 
 def canonical(tensor: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
-    """The tensor itself if its strides are canonical, else a copy whose are."""
+    """The tensor itself if its strides are canonical, otherwise a copy with canonical strides."""
     return tensor if is_canonical(tensor) else tensor.clone(memory_format=torch.contiguous_format)

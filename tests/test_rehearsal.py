@@ -146,7 +146,7 @@ BROKEN = [
     ),
     ("objective", penalised(lambda self, x: {}), r"raised TypeError.*expected discriminator_penalty\(x, discriminator"),
     # data sets
-    ("dataset", part(load=lambda self, seed: (1, 2, 3)), r"load gives a tuple.*expected load\(seed\) -> Dataset"),
+    ("dataset", part(load=lambda self, seed: (1, 2, 3)), r"load returned a tuple.*expected load\(seed\) -> Dataset"),
     ("dataset", part(load=lambda self: 1), r"load raised TypeError.*expected load\(seed\) -> Dataset"),
     ("dataset", part(load=lambda self, seed: seed / 0), r"load raised ZeroDivisionError: .*\(test_rehearsal.py, line"),
 ]
@@ -184,22 +184,25 @@ def test_the_plugin_of_a_broken_part_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda data: replace(data, train=(1, 2)), "its train is a tuple, which is no mixzoo.Split"),
+        (lambda data: replace(data, train=(1, 2)), "its train is a tuple, which is not a mixzoo.Split"),
         (
             lambda data: replace(data, test=images(data.test, data.test.images[:, 0])),
-            r"test images are \[48, 8, 8\], not",
+            r"test images have the shape \(48, 8, 8\); it must",
         ),
-        (lambda data: replace(data, test=images(data.test, data.test.images[..., :4])), r"\[1, 8, 4\], those of train"),
+        (
+            lambda data: replace(data, test=images(data.test, data.test.images[..., :4])),
+            r"shape \(1, 8, 4\), but train images",
+        ),
         (
             lambda data: replace(data, train=images(data.train, data.train.images.double())),
-            "torch.float64; pictures are",
+            "torch.float64; they must be",
         ),
-        (lambda data: replace(data, train=images(data.train, [0])), "neither a Tensor nor a mixzoo.Source"),
+        (lambda data: replace(data, train=images(data.train, [0])), "must be a Tensor or a mixzoo.Source"),
         (lambda data: replace(data, train=labels(data.train, data.train.labels[1:])), r"labels are torch.int64 \[95\]"),
         (lambda data: replace(data, train=labels(data.train, data.train.labels.int())), "labels are torch.int32"),
         (
             lambda data: replace(data, train=labels(data.train, data.train.labels + 1)),
-            "go from 1 to 3, and there are 3",
+            "range from 1 to 3, but there are 3",
         ),
     ],
 )

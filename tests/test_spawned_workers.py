@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mixzoo.data.streaming import StreamedSplit, _Reads
+from mixzoo.data.streaming import StreamedSplit, _Reader
 from mixzoo.single_file import read_single_file
 from test_streaming import workers
 
@@ -85,7 +85,7 @@ def plugin(tmp_path):
 def test_what_a_worker_gets_loads_the_plugin_file_that_it_needs(plugin):
     file = read_single_file(plugin)
     module = file.load()
-    sent = ForkingPickler.dumps(_Reads(module.Made(0, 64)))
+    sent = ForkingPickler.dumps(_Reader(module.Made(0, 64)))
     del sys.modules[file.module_name]  # as in a process that is spawned
     numbers, images = ForkingPickler.loads(sent)[[3, 1]]
     assert numbers == [3, 1]
@@ -98,7 +98,7 @@ def test_what_a_worker_gets_loads_the_plugin_file_that_it_needs(plugin):
 def test_a_file_that_is_loaded_is_not_run_again(plugin):
     file = read_single_file(plugin)
     module = file.load()
-    ForkingPickler.loads(ForkingPickler.dumps(_Reads(module.Made(0, 64))))
+    ForkingPickler.loads(ForkingPickler.dumps(_Reader(module.Made(0, 64))))
     assert sys.modules.pop(file.module_name) is module
 
 

@@ -151,7 +151,7 @@ def test_a_worker_that_is_killed_is_one_line_and_takes_the_others_with_it(photos
                 if step == 3:
                     os.kill(workers()[0].pid, signal.SIGKILL)
 
-    with pytest.raises(DataError, match=r"data: a process that reads images died \(.+\); try fewer --workers"):
+    with pytest.raises(DataError, match=r"data: a worker process died \(.+\); try fewer --workers"):
         read_on()
     assert workers() == []
 
@@ -226,9 +226,7 @@ def test_auto_keeps_what_fits_on_the_device_and_says_nothing(photos, monkeypatch
 def test_auto_streams_what_takes_more_than_half_of_memory_and_says_why(photos, monkeypatch):
     where = auto(photos, monkeypatch, 2 * 60 * 64 - 1)
     assert where.data_on == "stream"
-    assert where.note == (
-        "data: read from their files as needed: 0.0 MB of images is more than half of the 0.0 MB free of memory"
-    )
+    assert where.note == ("data: streamed from files: 0.0 MB of images is more than half of the 0.0 MB free in memory")
     assert isinstance(where.data.train.images, Source)
 
 
@@ -246,7 +244,7 @@ def test_the_line_of_auto_is_shown_when_a_run_starts_and_when_it_resumes(tmp_pat
         start(zoo, config, tmp_path / "run", lambda *_: shows[0])
     resume(zoo, tmp_path / "run", lambda *_: shows[1])
     for show in shows:
-        assert [note for note in show.notes if note.startswith("data: read from their files as needed")]
+        assert [note for note in show.notes if note.startswith("data: streamed from files")]
 
 
 @pytest.mark.bit_exact
@@ -259,15 +257,13 @@ def test_held_out_images_are_held_where_they_are_a_small_part_of_memory(photos, 
 
 
 def test_data_that_are_always_in_memory_cannot_be_streamed():
-    with pytest.raises(
-        ConfigError, match="--data-on stream: data set 'folder' is always held in memory; use device, h"
-    ):
+    with pytest.raises(ConfigError, match="--data-on stream: data set 'folder' cannot be streamed; use device, host"):
         placed(ToyData(), data_on="stream")
 
 
 @pytest.mark.parametrize("data_on", ["device", "host"])
 def test_workers_that_would_read_nothing_are_refused(photos, data_on):
-    with pytest.raises(ConfigError, match=f"--workers 1: with --data-on {data_on} no worker reads; leave it out"):
+    with pytest.raises(ConfigError, match=f"--workers 1 has no effect with --data-on {data_on}; leave it out"):
         placed(Folder(path=str(photos)), data_on=data_on, workers=1)
 
 

@@ -227,7 +227,7 @@ def test_labels_are_chosen_by_the_seed():
 def test_more_labels_than_images_are_refused(tmp_path):
     zoo = toy_zoo()
     config = toy_config(zoo, flags={"dataset": "toy_tagged"} | SUPERVISED, labelled_images=97)
-    with pytest.raises(DataError, match=r"^labelled_images=97, but there are 96 train images$"):
+    with pytest.raises(DataError, match=r"^labelled_images=97, but there are only 96 train images$"):
         start(zoo, config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

@@ -48,20 +48,20 @@ def with_number(value, field="images"):
     return change
 
 
-def test_sound_points_are_taken():
+def test_valid_points_are_accepted():
     assert load(lambda split: split).data_on == "device"
 
 
 @pytest.mark.parametrize("which", ["train", "validation", "test"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_a_number_that_is_not_finite_is_found_when_data_are_loaded(which, value):
-    words = rf"data set 'given': image 5 of the {which} split: NaN or infinity \(2 of \d+ hold it\); mend or"
+    words = rf"data set 'given': image 5 of the {which} split contains NaN or infinity \(2 of \d+ do\); fix or"
     with pytest.raises(DataError, match=words):
         load(with_number(value), which)
 
 
 def test_a_factor_that_is_not_finite_is_found_when_data_are_loaded():
-    with pytest.raises(DataError, match=r"factors of image 5 of the test split: NaN or infinity"):
+    with pytest.raises(DataError, match=r"factors of image 5 of the test split contain NaN or infinity"):
         load(with_number(float("nan"), "factors"))
 
 
@@ -69,7 +69,7 @@ def test_a_nan_in_a_test_image_makes_no_run(tmp_path):
     zoo = toy_zoo()
     config = toy_config(zoo)
     config = replace(config, parts=dict(config.parts) | {"dataset": Given(with_number(float("nan")))})
-    with pytest.raises(DataError, match="data set 'toy_data': image 5 of the test split: NaN or infinity"):
+    with pytest.raises(DataError, match="data set 'toy_data': image 5 of the test split contains NaN or infinity"):
         start(zoo, config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

@@ -1,4 +1,4 @@
-"""Stored images -> network inputs, on the device."""
+"""Stored images to network inputs on the device."""
 
 from dataclasses import dataclass
 from types import TracebackType
@@ -20,9 +20,10 @@ Batch: TypeAlias = tuple[Float[Tensor, "batch channels height width"], Int[Tenso
 def to_images(
     stored: Shaped[Tensor, "batch channels height width"],
 ) -> Float[Tensor, "batch channels height width"]:
-    """Images in [-1, 1]: (v / 255 - 0.5) / 0.5, in the authors' order of operations; floats are there already.
+    """Images in [-1, 1]: (v / 255 - 0.5) / 0.5, in the order in which AMR's authors compute it; floats already are.
 
-    Every image that a network sees comes through here, so here its strides become canonical (`mixzoo.strides`).
+    Every image that a network sees passes through here, so this is where its strides become canonical
+    (`mixzoo.strides`).
     """
     stored = canonical(stored)
     if stored.is_floating_point():
@@ -32,17 +33,17 @@ def to_images(
 
 @runtime_checkable
 class Batches(Protocol):
-    """The train split wherever it is kept. Used as a context manager: what it holds open ends with the block."""
+    """Batches of the train split, wherever it is kept; a context manager that ends its worker processes."""
 
     @property
     def device(self) -> torch.device: ...
 
     def __len__(self) -> int:
-        """Images of the split."""
+        """The number of images in the split."""
         ...
 
     def batch(self, step: int, index: Int[Tensor, " batch"]) -> Batch:
-        """The images and labels at `index`, which are those of this step, on the device."""
+        """The images and labels of this step, which are those at `index`, on the device."""
         ...
 
     def __enter__(self) -> "Batches": ...
@@ -54,7 +55,7 @@ class Batches(Protocol):
 
 @dataclass(frozen=True)
 class DeviceSplit:
-    """A split held whole on the device as it is stored and indexed a batch at a time: no per-image work in Python."""
+    """A split held on the device, as bytes if it is stored so; a batch is one indexed read of it."""
 
     images: Shaped[Tensor, "n channels height width"]
     labels: Int[Tensor, "n *attributes"]
@@ -79,10 +80,10 @@ class DeviceSplit:
 
 @dataclass(frozen=True)
 class HostSplit:
-    """A split held in host memory; a batch is gathered there, as bytes, and sent to the device.
+    """A split held in host memory; a batch is gathered there, as bytes, and copied to the device.
 
-    Where the device is a GPU the gathered batch is pinned, so that it is sent while the host goes on; the whole split
-    need not be, since no more than the batch is ever sent. Labels are on the device.
+    For a GPU the gathered batch is pinned, so that the copy does not block the host. The split itself need not be
+    pinned: only batches are ever copied. Labels are on the device.
     """
 
     images: Shaped[Tensor, "n channels height width"]
@@ -96,10 +97,10 @@ class HostSplit:
         return len(self.images)
 
     def batch(self, step: int, index: Int[Tensor, " batch"]) -> Batch:
-        # A fresh buffer each time: torch hands a pinned one out again only once it has been sent.
+        # A new buffer for each batch: torch reuses pinned memory only once its copy to the device has finished.
         gathered = self.images.new_empty((len(index), *self.images.shape[1:]), pin_memory=self.device.type == "cuda")
         torch.index_select(self.images, 0, index.cpu(), out=gathered)
-        return sent(gathered, index, self.labels)
+        return copy_to_device(gathered, index, self.labels)
 
     def __enter__(self) -> "HostSplit":
         return self
@@ -108,24 +109,24 @@ class HostSplit:
         pass
 
 
-def sent(
+def copy_to_device(
     stored: Shaped[Tensor, "batch channels height width"],
     index: Int[Tensor, " batch"],
     labels: Int[Tensor, "n *attributes"],
 ) -> Batch:
-    """A gathered batch on the device that the labels are on."""
+    """A gathered batch as network inputs, with its labels, on the device that holds the labels."""
     images = to_images(stored.to(labels.device, non_blocking=True))
     return images, labels.index_select(0, index.to(labels.device, non_blocking=True))
 
 
 def on_device(split: Split, device: torch.device, batch_images: int) -> DeviceSplit:
-    """The split on the device; DataError where it holds less than one batch."""
+    """The split on the device. Raises DataError if it has fewer images than one batch."""
     check_batch_fits(split, batch_images)
     return DeviceSplit(split.held.to(device), split.labels.to(device))
 
 
 def check_batch_fits(split: Split, batch_images: int) -> None:
-    """DataError where the split holds less than one batch."""
+    """Raises DataError if the split has fewer images than one batch."""
     if batch_images > len(split):
         raise DataError(
             f"data: a batch of {batch_images} images from {len(split)} train images makes 0 batches per epoch; "
@@ -134,10 +135,13 @@ def check_batch_fits(split: Split, batch_images: int) -> None:
 
 
 def labelled_images(train: Train, images: int) -> Bool[Tensor, " images"] | None:
-    """Which of the train images the objective may use the label of; None for all. DataError where there are too few."""
+    """Which train images the objective may use the labels of; None means all.
+
+    Raises DataError if there are fewer train images than labels to keep.
+    """
     if train.labelled_images is None:
         return None
     if train.labelled_images > images:
-        raise DataError(f"labelled_images={train.labelled_images}, but there are {images} train images")
+        raise DataError(f"labelled_images={train.labelled_images}, but there are only {images} train images")
     chosen = torch.randperm(images, generator=rng_for(train.seed, "labelled_images"))[: train.labelled_images]
     return torch.zeros(images, dtype=torch.bool).index_fill(0, chosen, True)

@@ -1,4 +1,4 @@
-"""How much memory is free, on a device and on the host."""
+"""How much memory is free on a device and on the host."""
 
 import os
 from pathlib import Path
@@ -12,16 +12,16 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def device_free(device: torch.device) -> int | None:
-    """Bytes free on the device, of a GPU those that this run may take; None if they are not known."""
+    """Bytes free on the device, for a GPU as far as this run may use them; None if unknown."""
     if device.type == "cuda":
         return free_memory(device)
     return host_free() if device.type == "cpu" else None
 
 
 def host_free() -> int | None:
-    """Bytes available to this process, within what a container may use; None where the kernel does not say.
+    """Bytes available to this process, within a container's limit; None if the kernel does not report them.
 
-    Of several processes that torchrun started on this machine each has an equal part.
+    The processes that torchrun started on this machine get equal parts.
     """
     known = [free for free in (_available(MEMINFO), _left(CGROUP)) if free is not None]
     local = os.environ.get("LOCAL_WORLD_SIZE", "")
@@ -37,7 +37,7 @@ def _available(meminfo: Path) -> int | None:
 
 
 def _left(cgroup: Path) -> int | None:
-    """Of a container's limit (cgroup v2), what is not in use; "max" is no limit."""
+    """The unused part of a container's memory limit (cgroup v2); None without a limit ("max")."""
     try:
         limit, used = (int((cgroup / name).read_text()) for name in ("memory.max", "memory.current"))
     except (OSError, ValueError):
@@ -46,7 +46,7 @@ def _left(cgroup: Path) -> int | None:
 
 
 def _reclaimable(cgroup: Path) -> int:
-    """Bytes of files read a while ago, which count as used until something else needs them; 0 where it is not told."""
+    """Bytes of the page cache that count as used but are given up on demand; 0 if not reported."""
     try:
         lines = (cgroup / "memory.stat").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))

@@ -1,4 +1,4 @@
-"""Where the data of a run are kept: on the device, in host memory, or in their files."""
+"""Where a run keeps its data: on the device, in host memory, or in their files."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,70 +20,75 @@ from mixzoo.errors import ConfigError
 from mixzoo.protocols import Dataset, HasStream, Split
 from mixzoo.strides import canonical
 
-SHARE = 0.5  # of the memory that is free may go to the data; the networks need the rest
-READ = 500  # images read at a time when a split is read whole
-WORKERS = 2  # that read a stream, when --workers does not say
+DATA_FRACTION = 0.5  # of the free memory that the data may take; the networks need the rest
+HELD_OUT_FRACTION = DATA_FRACTION / 4  # that the validation and test images of a streamed data set may take
+READ_BATCH = 500  # images read at a time when a split is read into memory
+WORKERS = 2  # processes that read a stream unless --workers is given
 
 
 @dataclass(frozen=True)
 class LoadedData:
-    """A data set in memory or ready to stream, and where its train split is kept."""
+    """A data set, held in memory or ready to stream, and where its train split is kept."""
 
     data: Dataset
     data_on: Literal["device", "host", "stream"]
-    note: str = ""  # why `auto` did not choose the device, one line; '' if it did
+    note: str = ""  # one line on why `auto` did not choose the device; '' if it did
 
 
 def load_data(recipe: Any, name: str, train: Train, device: torch.device) -> LoadedData:
-    """The data set of the recipe, where `train.data_on` says, its tensors with canonical strides.
+    """The recipe's data set, kept where `train.data_on` says, with canonical strides.
 
-    Raises ConfigError if it cannot be there, PluginError if it is no such data set, and DataError if its numbers are
-    not finite.
+    Raises ConfigError if the data cannot be kept there, PluginError if they are not a valid data set, and DataError if
+    they contain NaN or infinity.
     """
-    placed = _load(recipe, name, train, device)
-    data = placed.data
+    loaded = _load(recipe, name, train, device)
+    data = loaded.data
     check_finite(data, name)
     train_split, validation, test = map(_canonical_split, _splits(data))
-    return replace(placed, data=replace(data, train=train_split, validation=validation, test=test))
+    return replace(loaded, data=replace(data, train=train_split, validation=validation, test=test))
 
 
 def _load(recipe: Any, name: str, train: Train, device: torch.device) -> LoadedData:
     can_stream = isinstance(recipe, HasStream)
     if train.workers is not None and train.data_on in ("device", "host"):
-        raise ConfigError(f"--workers {train.workers}: with --data-on {train.data_on} no worker reads; leave it out")
+        raise ConfigError(f"--workers {train.workers} has no effect with --data-on {train.data_on}; leave it out")
     if train.data_on == "stream":
         if not can_stream:
-            raise ConfigError(f"--data-on stream: data set {name!r} is always held in memory; use device, host or auto")
-        return LoadedData(_held_out_held(load_dataset(recipe, name, "stream", train.seed)), "stream")
+            raise ConfigError(f"--data-on stream: data set {name!r} cannot be streamed; use device, host or auto")
+        return LoadedData(_hold_small_splits(load_dataset(recipe, name, "stream", train.seed)), "stream")
+
     if train.data_on != "auto":
         return LoadedData(load_dataset(recipe, name, "load", train.seed), train.data_on)
+
+    # `auto`: stream what would fill host memory, else keep the train split on the device if it fits there.
     if can_stream:
         data = load_dataset(recipe, name, "stream", train.seed)
-        size, room = sum(map(nbytes, _splits(data))), host_free()
-        if room is not None and size > SHARE * room:
-            why = f"data: read from their files as needed: {_too_much(size, room, 'of memory')}"
-            return LoadedData(_held_out_held(data), "stream", why)
+        size, free = sum(map(nbytes, _splits(data))), host_free()
+        if free is not None and size > DATA_FRACTION * free:
+            note = f"data: streamed from files: {_too_large(size, free, 'in memory')}"
+            return LoadedData(_hold_small_splits(data), "stream", note)
     data = load_dataset(recipe, name, "load", train.seed)
-    size, room = nbytes(data.train), device_free(device)
-    if device.type == "cpu" or room is None or size <= SHARE * room:
+    size, free = nbytes(data.train), device_free(device)
+    if device.type == "cpu" or free is None or size <= DATA_FRACTION * free:
         return LoadedData(data, "device")
-    return LoadedData(data, "host", f"data: kept in host memory: {_too_much(size, room, f'on {device}')}")
+    return LoadedData(data, "host", f"data: kept in host memory: {_too_large(size, free, f'on {device}')}")
 
 
 def train_batches(
-    placed: LoadedData,
+    loaded: LoadedData,
     train: Train,
     device: torch.device,
     indices: Callable[[int], Int[Tensor, " batch"]] | None = None,
 ) -> Batches:
-    """The train split, ready to give batches on the device; `indices` says which images each step will ask for.
+    """Batches of the train split on the device.
 
-    All of the step's images when not given. No worker starts before the first batch is asked for.
+    `indices` gives the images that this process takes at a step, by default the whole batch. Workers start when the
+    first batch is read.
     """
-    split = placed.data.train
+    split = loaded.data.train
     labels = split.labels.to(device)
     if isinstance(split.images, Tensor):
-        if placed.data_on == "host":
+        if loaded.data_on == "host":
             return HostSplit(split.images, labels)
         return DeviceSplit(split.images.to(device), labels)
 
@@ -95,35 +100,35 @@ def train_batches(
 
 
 def nbytes(split: Split) -> int:
-    """Bytes of the split's images when they are held."""
+    """Bytes that the split's images take in memory."""
     return split.images.nbytes if isinstance(split.images, Tensor) else prod(split.images.shape)
 
 
-def _held_out_held(data: Dataset) -> Dataset:
-    """Streamed data with validation and test held in memory where they take a small part of it.
+def _hold_small_splits(data: Dataset) -> Dataset:
+    """Streamed data, with validation and test held in memory if they take only a small part of it.
 
-    Every evaluation reads them whole, in the run's own process, so decoding them each time would be most of the run.
+    Every evaluation reads both in full, in the run's own process; decoding them each time would dominate the run.
     """
-    room = host_free()
-    if room is None or nbytes(data.validation) + nbytes(data.test) > SHARE / 4 * room:
+    free = host_free()
+    if free is None or nbytes(data.validation) + nbytes(data.test) > HELD_OUT_FRACTION * free:
         return data
     return replace(data, validation=_read_whole(data.validation), test=_read_whole(data.test))
 
 
 def _canonical_split(split: Split) -> Split:
-    """The split, each of its tensors with canonical strides."""
+    """The split with canonical strides in all its tensors."""
     images = canonical(split.images) if isinstance(split.images, Tensor) else split.images
     factors = None if split.factors is None else canonical(split.factors)
     return Split(images, canonical(split.labels), factors)
 
 
 def _read_whole(split: Split) -> Split:
-    """The split in memory, read a batch at a time."""
+    """The split, read into memory batch by batch."""
     if isinstance(split.images, Tensor):
         return split
     images = torch.empty(split.images.shape, dtype=torch.uint8)
-    for some in torch.arange(len(split)).split(READ):
-        images[some] = split.images.read(some)
+    for index in torch.arange(len(split)).split(READ_BATCH):
+        images[index] = split.images.read(index)
     return replace(split, images=images)
 
 
@@ -131,9 +136,9 @@ def _splits(data: Dataset) -> tuple[Split, Split, Split]:
     return (data.train, data.validation, data.test)
 
 
-def _too_much(size: int, room: int, where: str) -> str:
-    return f"{_amount(size)} of images is more than half of the {_amount(room)} free {where}"
+def _too_large(size: int, free: int, where: str) -> str:
+    return f"{_readable(size)} of images is more than half of the {_readable(free)} free {where}"
 
 
-def _amount(size: int) -> str:
+def _readable(size: int) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

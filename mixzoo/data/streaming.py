@@ -1,7 +1,7 @@
-"""Images read from their files as they are needed, ahead of the step that needs them.
+"""Batches of images that worker processes read from their files ahead of the step that needs them.
 
-Which images a step takes is a function of its number, so what comes next is known: worker processes read the batches of
-the steps to come, in order, and a run that goes on at any step begins to read there. No position is saved.
+The images of a step are a function of its number, so workers know which batches come next, and a resumed run starts
+reading at its own step: no position in the data is saved.
 """
 
 import contextlib
@@ -16,19 +16,19 @@ from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
-from mixzoo.data.batches import Batch, sent
+from mixzoo.data.batches import Batch, copy_to_device
 from mixzoo.errors import DataError
 from mixzoo.protocols import Source
 from mixzoo.single_file import LoadedFiles
 
-AHEAD = 4  # batches that each worker reads ahead
+PREFETCH = 4  # batches that each worker reads ahead
 
 
 class StreamedSplit:
-    """A split that is never held whole: `indices(step)` says which images each step takes, and they are read ahead.
+    """A split that is never in memory as a whole; workers read the images at `indices(step)` ahead of each step.
 
-    With no workers the process itself reads each batch when it is asked for. A batch asked for out of turn restarts the
-    reading at its step. An image that cannot be read, or a worker that dies, is one DataError.
+    Without workers this process reads each batch when it is asked for. Asking for another step than the next one
+    restarts the workers there. Raises DataError if an image cannot be read or a worker dies.
     """
 
     def __init__(
@@ -42,8 +42,8 @@ class StreamedSplit:
     ) -> None:
         self._source, self._labels, self._indices = source, labels, indices
         self._steps, self._workers = steps, workers
-        self._next = -1  # the step whose batch `_coming` gives next
-        self._coming: Iterator[tuple[list[int], Tensor | str]] | None = None
+        self._next_step = -1  # whose batch `_batches` gives next
+        self._batches: Iterator[tuple[list[int], Tensor | str]] | None = None
 
     @property
     def device(self) -> torch.device:
@@ -54,16 +54,16 @@ class StreamedSplit:
 
     def batch(self, step: int, index: Int[Tensor, " batch"]) -> Batch:
         if self._workers == 0:
-            return sent(self._pinned(self._source.read(index)), index, self._labels)
-        if step != self._next or self._coming is None:
+            return copy_to_device(self._pinned(self._source.read(index)), index, self._labels)
+        if step != self._next_step or self._batches is None:
             self._restart(step)
-        assert self._coming is not None
-        numbers, stored = next(self._coming)
-        self._next = step + 1
+        assert self._batches is not None
+        index_read, stored = next(self._batches)
+        self._next_step = step + 1
         if isinstance(stored, str):
             raise DataError(stored)
-        assert numbers == index.tolist(), f"step {step} asks for other images than indices({step}) said"
-        return sent(stored, index, self._labels)
+        assert index_read == index.tolist(), f"step {step} asks for other images than indices({step})"
+        return copy_to_device(stored, index, self._labels)
 
     def __enter__(self) -> "StreamedSplit":
         return self
@@ -73,42 +73,42 @@ class StreamedSplit:
             self.close()
         except RuntimeError as late:
             error = late
-        cut_off = isinstance(error, (ConnectionError, EOFError))  # in the middle of a batch that it was handing over
-        if cut_off or tells_of_a_dead_worker(error):
+        cut_off = isinstance(error, (ConnectionError, EOFError))  # it died while it was handing over a batch
+        if cut_off or is_dead_worker_error(error):
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise DataError(f"data: a process that reads images died ({reason}); try fewer --workers, or 0") from error
+            raise DataError(f"data: a worker process died ({reason}); try fewer --workers, or 0") from error
 
     def close(self) -> None:
-        """End the workers. Dropping the iterator would do, were it not for tracebacks, which keep it alive."""
-        coming, self._coming = self._coming, None
-        if isinstance(coming, _MultiProcessingDataLoaderIter):
-            with contextlib.suppress(RuntimeError):  # that of a worker which died can come as late as this
-                coming._shutdown_workers()
-            for worker in coming._workers:  # one that waits for what a dead one held would wait for ever
+        """End the workers. Dropping the iterator is not enough, since a traceback can keep it alive."""
+        batches, self._batches = self._batches, None
+        if isinstance(batches, _MultiProcessingDataLoaderIter):
+            with contextlib.suppress(RuntimeError):  # a worker's death may be reported as late as this
+                batches._shutdown_workers()
+            for worker in batches._workers:  # one that waits for a lock of a dead worker would never end
                 worker.kill()
 
     def _restart(self, step: int) -> None:
         self.close()
         loader = DataLoader(
-            _Reads(self._source),
-            batch_size=None,  # the sampler's items are batches already
+            _Reader(self._source),
+            batch_size=None,  # each item of the sampler is a whole batch
             sampler=_Steps(self._indices, step, self._steps),
             num_workers=self._workers,
-            prefetch_factor=AHEAD,
+            prefetch_factor=PREFETCH,
             pin_memory=self.device.type == "cuda",
-            worker_init_fn=leave_signals_to_the_run,
-            generator=Generator(),  # its seed for workers, which none uses, comes from here and moves no global one
+            worker_init_fn=ignore_signals,
+            generator=Generator(),  # the loader draws a seed for its workers; not from the global generator
         )
-        with warnings.catch_warnings():  # Python from 3.12 on warns of threads; workers run no OpenMP, and no CUDA
+        with warnings.catch_warnings():  # Python >= 3.12 warns of forks with threads; workers use no OpenMP or CUDA
             warnings.filterwarnings("ignore", ".*multi-threaded, use of fork", DeprecationWarning)
-            self._coming = iter(loader)
+            self._batches = iter(loader)
 
     def _pinned(self, stored: Tensor) -> Tensor:
         return stored.pin_memory() if self.device.type == "cuda" else stored
 
 
 class _Steps:
-    """What the steps from `start` on take, one list of image numbers a step."""
+    """The image numbers of each step from `start` on, as a sampler."""
 
     def __init__(self, indices: Callable[[int], Tensor], start: int, steps: int) -> None:
         self._indices, self._start, self._steps = indices, start, steps
@@ -120,33 +120,33 @@ class _Steps:
         return self._steps - self._start
 
 
-class _Reads(Dataset[Any]):
-    """A source as torch's loader sees it: an item is a whole batch, with its numbers, or what is wrong with it."""
+class _Reader(Dataset[Any]):
+    """A source as a data set for torch's loader: an item is a batch with its image numbers, or an error message."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
 
     def __reduce__(self) -> tuple[object, tuple[LoadedFiles, Source]]:
-        """For workers that are not forked: the plugin files first, since the source may be of a class of theirs."""
-        return _reads, (LoadedFiles(), self._source)
+        """For spawned workers: plugin files come first, since the source's class may be defined in one of them."""
+        return _reader, (LoadedFiles(), self._source)
 
     def __getitem__(self, numbers: list[int]) -> tuple[list[int], Tensor | str]:
         try:
             return numbers, self._source.read(torch.tensor(numbers))
-        except DataError as err:  # in words: the loader would make many lines of an exception
+        except DataError as err:  # passed on as text: the loader would turn the exception into many lines
             return numbers, str(err)
 
 
-def _reads(files: LoadedFiles, source: Source) -> _Reads:
-    return _Reads(source)
+def _reader(files: LoadedFiles, source: Source) -> _Reader:
+    return _Reader(source)
 
 
-def tells_of_a_dead_worker(error: BaseException | None) -> bool:
-    """Whether it is what the loader raises where a worker died: from a signal handler, so wherever the run is then."""
+def is_dead_worker_error(error: BaseException | None) -> bool:
+    """Whether the loader raised this because a worker died; it may do so anywhere, from a signal handler."""
     return isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker")
 
 
-def leave_signals_to_the_run(worker: int) -> None:
-    """Workers end when the run ends them: a signal to the whole group must not take the batch from the last step."""
+def ignore_signals(worker: int) -> None:
+    """Ignore signals in a worker: one sent to the whole process group must not take the last step's batch away."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
-from mixzoo.data.streaming import tells_of_a_dead_worker
+from mixzoo.data.streaming import is_dead_worker_error
 from mixzoo.errors import CheckpointError, ConfigError, Interrupted, MixzooError, PluginError, is_out_of_memory, shown
 from mixzoo.training.failing import Watch
 
@@ -181,7 +181,7 @@ def together() -> Iterator[None]:
     try:
         yield
     except RuntimeError as err:
-        if is_out_of_memory(err) or tells_of_a_dead_worker(err):  # trouble of this process
+        if is_out_of_memory(err) or is_dead_worker_error(err):  # trouble of this process
             raise
         reason = str(err).partition("\n")[0]
         raise MixzooError(f"another process of the run is gone ({reason}); `mixzoo resume` goes on") from err
