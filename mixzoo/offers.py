@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from inspect import Parameter, iscoroutinefunction, isgeneratorfunction, signature
 from typing import Any
 
@@ -135,7 +135,7 @@ def _registered(kind: str, name: str, plugin: Plugin, recipe: Any) -> Registered
         raise PluginError(
             f"{shown(name)} cannot name a {kind}: use lower-case letters a to z, digits and '_', a letter first"
         )
-    if not (isinstance(recipe, type) and hasattr(recipe, "__dataclass_fields__")):
+    if not (isinstance(recipe, type) and is_dataclass(recipe)):
         raise PluginError(f"{kind} {name!r} must be a dataclass of options, not {shown(recipe)}")
     if not isinstance(recipe.__doc__, str | None):
         raise PluginError(f"{kind} {name!r}: its docstring must be text, not {shown(recipe.__doc__)}")

@@ -10,7 +10,7 @@ from torch.optim import Adam
 
 from mixzoo.contract import Contract, signatures
 from mixzoo.evaluation.codes import eval_mode
-from mixzoo.protocols import AutoEncoder
+from mixzoo.protocols import AutoEncoder, HasPosterior
 from mixzoo.testing.network_results import RESULT_PROMISES, ROUNDING
 from mixzoo.testing.network_states import STATE_PROMISES, assert_process_untouched
 from mixzoo.testing.networks import NetworkCase, Outputs, contexts_taken, network_cases
@@ -29,14 +29,14 @@ class AutoEncoderCase(NetworkCase):
         """The codes, the images that come back, and the posterior where there is one."""
         code = network.encode(x)
         found = {"code": code, "image": network.decode(code)}
-        if hasattr(network, "posterior"):
+        if isinstance(network, HasPosterior):
             found |= dict(zip(("mean", "log_variance"), network.posterior(x)))
         return found
 
     def shapes(self, network: Any, x: Tensor) -> dict[str, tuple[int, ...]]:
         code = (len(x), *network.latent_shape)
         found = {"code": code, "image": tuple(x.shape)}
-        return found | ({"mean": code, "log_variance": code} if hasattr(network, "posterior") else {})
+        return found | ({"mean": code, "log_variance": code} if isinstance(network, HasPosterior) else {})
 
     def codes(self, network: Any) -> Tensor:
         """The codes of the images, without a graph, as the network gives them in evaluation mode."""
@@ -204,7 +204,7 @@ def has_posterior(recipe: Any) -> str:
     """'' for a recipe whose network has a posterior."""
     with seeded(0):
         network = recipe.build(contexts_taken(recipe)[0])
-    return "" if hasattr(network, "posterior") else "it has no posterior"
+    return "" if isinstance(network, HasPosterior) else "it has no posterior"
 
 
 _check = partial(check_from, kind="autoencoder", cases=partial(network_cases, AutoEncoderCase))

@@ -17,6 +17,7 @@ from mixzoo.building import build_part
 from mixzoo.draws import rng_for
 from mixzoo.mixing import draw_for, needs_map
 from mixzoo.protocols import BuildContext, CodeShape, Draw, Mixed, Mixer
+from mixzoo.recipes import HasBuild
 from mixzoo.testing.hypotheses import strategies
 
 CLASSES = 10  # of the labels that cases carry
@@ -159,7 +160,7 @@ def mixer_cases(
     if isinstance(any_mixer(part), nn.Module):
         dtypes = tuple(dtype for dtype in dtypes if dtype in (torch.float64, torch.float32))
     shapes: Any
-    if hasattr(part, "build") or only or fixed_latent(part):
+    if isinstance(part, HasBuild) or only or fixed_latent(part):
         few = _few_latents(part) if only is None else only
         # built here and not while a case is drawn: hypothesis allows no other randomness there
         mixers = {(latent, dtype): mixer_for(part, latent, dtype) for latent in few for dtype in dtypes}
@@ -183,7 +184,7 @@ def _few_latents(part: Any) -> tuple[tuple[int, ...], ...]:
 
 def fixed_latent(part: Any) -> tuple[int, ...] | None:
     """The only shape of code that a mixer built beforehand takes, if it says one."""
-    own = None if hasattr(part, "build") else getattr(part, "latent_shape", None)
+    own = None if isinstance(part, HasBuild) else getattr(part, "latent_shape", None)
     return tuple(own) if own else None
 
 

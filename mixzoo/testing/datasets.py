@@ -19,7 +19,7 @@ from mixzoo.contract import Contract, signatures
 from mixzoo.data.batches import to_images
 from mixzoo.errors import DataError
 from mixzoo.pictures.grid import Row, sheet
-from mixzoo.protocols import Dataset, DatasetRecipe, Source, Split
+from mixzoo.protocols import Dataset, DatasetRecipe, HasStream, Source, Split
 from mixzoo.strides import canonical_strides, is_canonical
 from mixzoo.testing import dataset_labels
 from mixzoo.testing.hypotheses import strategies
@@ -359,7 +359,7 @@ def its_files_are_there(recipe: Any) -> str:
 
 def it_can_stream(recipe: Any) -> str:
     """'' for a data set that loads and can be streamed."""
-    return its_files_are_there(recipe) or ("" if hasattr(recipe, "stream") else "it has no stream(seed)")
+    return its_files_are_there(recipe) or ("" if isinstance(recipe, HasStream) else "it has no stream(seed)")
 
 
 def reads_a_folder(recipe: Any) -> str:

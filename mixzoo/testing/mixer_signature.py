@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from mixzoo.contract import described
 from mixzoo.draws import rng_for
 from mixzoo.kinds import KINDS
-from mixzoo.protocols import CodeShape, Mixed, Mixer
+from mixzoo.protocols import CodeShape, HasDrawAt, Mixed, Mixer
+from mixzoo.recipes import HasBuild
 from mixzoo.testing.cases import CLASSES, any_mixer, fixed_latent
 
 SIGNATURES = KINDS["mixer"].signatures
@@ -20,7 +21,7 @@ MEMBERS = ("k", "draw", "__call__", "at")
 def check_is_a_mixer(part: Any) -> None:
     """It has k, draw(shape, rng), at(point, shape), and __call__(h, draw, labels), which returns Mixed(h, share)."""
     assert not isinstance(part, type), f"it is the class {part.__name__} itself; pass an instance, {part.__name__}()"
-    if hasattr(part, "build"):
+    if isinstance(part, HasBuild):
         check_takes("build", part.build, 1)
         mixer = called("build", any_mixer, part)
     else:
@@ -34,9 +35,8 @@ def check_is_a_mixer(part: Any) -> None:
 
     shape = CodeShape(3, fixed_latent(part) or (2, 5, 3))
     check_takes("draw", mixer.draw, 2)
-    draw_at: Any = getattr(mixer, "draw_at", None)
-    if draw_at is not None:
-        check_takes("draw_at", draw_at, 3)
+    if isinstance(mixer, HasDrawAt):
+        check_takes("draw_at", mixer.draw_at, 3)
     check_takes("__call__", mixer.forward if isinstance(mixer, nn.Module) else mixer.__call__, 3)
     check_takes("at", mixer.at, 2)
 
@@ -45,8 +45,8 @@ def check_is_a_mixer(part: Any) -> None:
     labels = torch.arange(k * shape.batch).reshape(k, shape.batch) % CLASSES
     draw = called("draw", mixer.draw, shape, rng_for(0, "mix"))
     check_is_a_draw("draw", draw)
-    if draw_at is not None:
-        check_is_a_draw("draw_at", called("draw_at", draw_at, shape, rng_for(0, "mix"), 0.5))
+    if isinstance(mixer, HasDrawAt):
+        check_is_a_draw("draw_at", called("draw_at", mixer.draw_at, shape, rng_for(0, "mix"), 0.5))
     check_is_mixed(called("__call__", mixer, h, draw, labels))
     point = torch.eye(k)[0]
     draw = called("at", mixer.at, point, shape)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mixzoo.draws import rng_for, seed_for
 from mixzoo.protocols import BuildContext
+from mixzoo.recipes import part_of
 from mixzoo.testing.hypotheses import strategies
 from mixzoo.testing.watching import seeded
 
@@ -108,7 +109,7 @@ def refusal_of(recipe: Any, context: BuildContext) -> str:
     """The words in which the recipe refuses the context, or nothing where it takes it."""
     try:
         with seeded(0):
-            getattr(recipe, "build", bool)(context)
+            part_of(recipe, context)
     except ValueError as err:
         return str(err) or "a ValueError without words"
     return ""
