@@ -142,17 +142,17 @@ def loop(path: Path) -> None:
 
 
 ROWS = [
-    Row("a folder with PostScript named z.png, gs on PATH", postscript, 3, "a/z.png (no image of PNG, JPEG, BMP"),
+    Row("a folder with PostScript named z.png, gs on PATH", postscript, 3, "a/z.png (not an image in PNG, JPEG, BMP"),
     in_folder(
-        "a text named z.png", "z.png", writes(b"hello"), "1 of 31 images cannot be read: a/z.png (no image of PNG"
+        "a text named z.png", "z.png", writes(b"hello"), "1 of 31 images cannot be read: a/z.png (not an image in PNG"
     ),
     in_folder(
         "a truncated PNG", "z.png", lambda p: p.write_bytes((p.parent / "00.png").read_bytes()[:90]), "a/z.png ("
     ),
-    in_folder("a FIFO named z.png", "z.png", os.mkfifo, "a/z.png (a FIFO, no regular file)"),
-    in_folder("a socket named z.png", "z.png", bind, "a/z.png (a socket, no regular file)"),
+    in_folder("a FIFO named z.png", "z.png", os.mkfifo, "a/z.png (a FIFO, not a regular file)"),
+    in_folder("a socket named z.png", "z.png", bind, "a/z.png (a socket, not a regular file)"),
     in_folder(
-        "a link to /dev/zero", "z.png", lambda p: p.symlink_to("/dev/zero"), "a/z.png (a device, no regular file)"
+        "a link to /dev/zero", "z.png", lambda p: p.symlink_to("/dev/zero"), "a/z.png (a device, not a regular file)"
     ),
     in_folder("a link to itself", "z.png", loop, "a/z.png (Too many levels of symbolic links)"),
     in_folder("a link to nowhere", "z.png", lambda p: p.symlink_to("gone"), "a/z.png (No such file or directory)"),
@@ -167,7 +167,7 @@ ROWS = [
         "folder:path of 300 characters",
         trained("--data", f"folder:path={'x' * 300}"),
         3,
-        "(300 characters): cannot be looked",
+        "(300 characters): cannot be accessed",
     ),
     Row(
         "folder:path under a file",
@@ -179,13 +179,13 @@ ROWS = [
         "folder:path is a link to itself",
         trained("--data", "folder:path=f", prepare=lambda f: loop(f / "f")),
         3,
-        "f: cannot be looked at (Too many levels of symbolic links)",
+        "f: cannot be accessed (Too many levels of symbolic links)",
     ),
     Row(
         "mnist:root of 300 characters",
         trained("--data", f"mnist:root={'x' * 300}"),
         3,
-        "cannot be looked at (File name too long)",
+        "cannot be accessed (File name too long)",
     ),
     Row("mnist:root is not there", trained("--data", "mnist:root=gone"), 3, "gone: no such folder; give root=FOLDER"),
     Row(
@@ -198,13 +198,13 @@ ROWS = [
         "kmnist:root without train images",
         trained("--data", "kmnist:root=.", prepare=lambda f: (digits_in(f, "KMNIST") / MNIST_FILES[0]).unlink()),
         3,
-        "no such file in it: KMNIST/raw/train-images-idx3-ubyte",
+        "missing KMNIST/raw/train-images-idx3-ubyte",
     ),
     Row(
         "emnist of a selection that is not there",
         trained("--data", "emnist:root=.,split=digits"),
         3,
-        "no such file in it: EMNIST/raw/emnist-digits-train-images-idx3-ubyte",
+        "missing EMNIST/raw/emnist-digits-train-images-idx3-ubyte",
     ),
     Row(
         "sprites:path is not there",
@@ -216,10 +216,12 @@ ROWS = [
         "sprites:path is a FIFO",
         trained("--data", "sprites:path=s.npz", prepare=lambda f: os.mkfifo(f / "s.npz")),
         3,
-        "s.npz: cannot be read as npz (a FIFO, no regular file)",
+        "s.npz: cannot be read as npz (a FIFO, not a regular file)",
     ),
-    in_mnist("a FIFO", MNIST_FILES[0], os.mkfifo, "cannot be read (a FIFO, no regular file)"),
-    in_mnist("a link to /dev/zero", MNIST_FILES[0], lambda p: p.symlink_to("/dev/zero"), "a device, no regular file"),
+    in_mnist("a FIFO", MNIST_FILES[0], os.mkfifo, "cannot be read (a FIFO, not a regular file)"),
+    in_mnist(
+        "a link to /dev/zero", MNIST_FILES[0], lambda p: p.symlink_to("/dev/zero"), "a device, not a regular file"
+    ),
     in_mnist(
         "a .gz that grows to 1 GB",
         f"{MNIST_FILES[0]}.gz",
@@ -230,7 +232,7 @@ ROWS = [
         "a .gz whose header claims terabytes",
         f"{MNIST_FILES[0]}.gz",
         lambda p: p.write_bytes(gzip.compress(idx(2**31, 28, 28, content=b"x"))),
-        "entries need 1683627180048; damaged",
+        "entries need 1683627180048; the file is damaged",
     ),
     in_mnist(
         "a truncated .gz",
@@ -246,7 +248,7 @@ ROWS = [
             prepare=lambda f: [(f / f"{s}_32x32.mat").write_bytes(b"x" * 500) for s in ("train", "test")],
         ),
         3,
-        "no MATLAB file with X and y",
+        "not a MATLAB file with X and y",
     ),
     Row(
         "cifar10: a text in place of a batch",
@@ -261,7 +263,7 @@ ROWS = [
         3,
         "no batch file of CIFAR-10",
     ),
-    Row("celeba: no lists", trained("--data", "celeba:root=."), 3, "no such file in it: celeba/list_attr_celeba.txt"),
+    Row("celeba: no lists", trained("--data", "celeba:root=."), 3, "missing celeba/list_attr_celeba.txt"),
     Row(
         "four channels: trains, and says what pictures show",
         with_plugin("--data", "given:channels=4"),

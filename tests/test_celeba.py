@@ -76,7 +76,7 @@ def test_a_subset_is_chosen_before_anything_is_decoded(root):
     assert all((whole.train.images == image).flatten(1).all(1).any() for image in few.train.images)
     other = load(root, train_images=5, seed=1)
     assert not torch.equal(few.train.images, other.train.images)
-    with pytest.raises(DataError, match="train_images=29, but the train split has 28"):
+    with pytest.raises(DataError, match="train_images=29, but the train split has only 28 images"):
         load(root, train_images=29)
 
 
@@ -105,33 +105,33 @@ def test_missing_and_damaged_pictures_are_named_in_one_line(root):
     message = said(root)
     assert "4 of 40 images cannot be read: " in message
     assert f"{FILES[3]} (No such file or directory)" in message
-    assert f"{FILES[5]} (no image of PNG, JPEG, BMP, GIF, WEBP, TIFF or PPM)" in message
+    assert f"{FILES[5]} (not an image in PNG, JPEG, BMP, GIF, WEBP, TIFF or PPM format)" in message
     assert f"{FILES[8]} (image file is truncated" in message
     assert f"{FILES[30]} (64x64 pixels, expected 178x218)" in message
 
 
 def test_an_unknown_attribute_is_named_beside_those_there_are(root):
     message = said(root, attributes="Male+Happy")
-    assert "'Happy' is none of Bald, Male, Heavy_Makeup, Smiling, Wearing_Lipstick" in message
+    assert "'Happy' is not one of Bald, Male, Heavy_Makeup, Smiling, Wearing_Lipstick" in message
 
 
 BAD = {
     "no list": (
         ATTRIBUTES,
         None,
-        "no such file in it: celeba/list_attr_celeba.txt",
+        "missing celeba/list_attr_celeba.txt",
     ),
-    "no partition": (PARTITION, None, "no such file in it: celeba/list_eval_partition.txt"),
+    "no partition": (PARTITION, None, "missing celeba/list_eval_partition.txt"),
     "empty": (ATTRIBUTES, "", "0 lines, expected a count, the names, and a line per image"),
-    "count": (ATTRIBUTES, "3\nMale Bald\n000001.jpg 1 -1\n", "it says '3' images and lists 1"),
+    "count": (ATTRIBUTES, "3\nMale Bald\n000001.jpg 1 -1\n", "it announces '3' images but lists 1"),
     "columns": (
         ATTRIBUTES,
         "1\nMale Bald\n000001.jpg 1\n",
-        "line 3 is no file name and -1 or 1 for each of 2 attr",
+        "line 3 must be a file name and -1 or 1 for each of 2 attr",
     ),
-    "value": (ATTRIBUTES, "1\nMale\n000001.jpg 0\n", "line 3 is no file name and -1 or 1 for each of 1 attributes"),
-    "blank line": (ATTRIBUTES, "1\nMale\n\n", "line 3 is no file name"),
-    "split": (PARTITION, "000001.jpg 0\n000002.jpg 3\n", "line 2 is no file name and 0, 1 or 2"),
+    "value": (ATTRIBUTES, "1\nMale\n000001.jpg 0\n", "line 3 must be a file name and -1 or 1 for each of 1 attributes"),
+    "blank line": (ATTRIBUTES, "1\nMale\n\n", "line 3 must be a file name"),
+    "split": (PARTITION, "000001.jpg 0\n000002.jpg 3\n", "line 2 must be a file name and 0, 1 or 2"),
     "stranger": (PARTITION, "999999.jpg 0\n", "line 1: '999999.jpg' is not in list_attr_celeba.txt"),
     "no test images": (PARTITION, "000001.jpg 0\n000002.jpg 1\n", "the test split would be empty"),
     "not text": (PARTITION, b"\xff\xfe\x00", "cannot be read as text"),

@@ -59,7 +59,7 @@ def test_idx_images_of_another_size_are_refused(tmp_path):
 @pytest.mark.parametrize("shape", [(0, 28, 28), (3, 28, 0)])
 def test_an_idx_file_with_nothing_in_it_is_refused(tmp_path, shape):
     write_mnist(tmp_path / "MNIST" / "raw", test=shape)
-    with pytest.raises(DataError, match=f"t10k-{IMAGES}: {'x'.join(map(str, shape))} entries, so nothing is in it"):
+    with pytest.raises(DataError, match=f"t10k-{IMAGES}: {'x'.join(map(str, shape))} entries, so the file is empty"):
         MNIST(root=str(tmp_path)).load(0)
 
 
@@ -70,7 +70,9 @@ def test_an_empty_split_says_how_many_images_it_takes(tmp_path):
     ):
         MNIST(root=str(tmp_path)).load(0)
     write_images(tmp_path / "few", 9)
-    with pytest.raises(DataError, match=r"empty \(9 images in all\); needed: at least 10 to give away a tenth"):
+    with pytest.raises(
+        DataError, match=r"empty \(9 images in all\); needed: at least 10, so that a tenth can be held out"
+    ):
         Folder(path=str(tmp_path / "few")).load(0)
     for name in ("train", "test"):
         write_mat(tmp_path / f"{name}_32x32.mat", np.ones((1, 1)))
@@ -107,7 +109,7 @@ def test_a_cifar_batch_that_may_not_be_read_is_named(tmp_path, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(reading, "opened", refuse)  # a test that runs as root may read everything
+    monkeypatch.setattr(reading, "open_regular", refuse)  # a test that runs as root may read everything
     with pytest.raises(DataError, match=r"test_batch: cannot be read \(Permission denied\)"):
         cifar.read_batches(tmp_path, cifar.TEST)
 
@@ -123,7 +125,7 @@ def write_mat(path, labels, compressed=False):
 @pytest.mark.parametrize("label", [1.5, np.nan, np.inf, -1.0, 11.0])
 def test_an_svhn_label_that_is_no_digit_is_named_and_not_rounded(tmp_path, label):
     write_mat(tmp_path / "x.mat", np.array([[1.0], [label]]))
-    with pytest.raises(DataError, match=rf"label {label} of image 1 is no whole number in 0\.\.10"):
+    with pytest.raises(DataError, match=rf"label {label} of image 1 is not a whole number in 0\.\.10"):
         svhn.read_mat(tmp_path / "x.mat")
 
 
@@ -140,7 +142,7 @@ def test_a_truncated_svhn_file_is_named_whatever_scipy_raises(tmp_path, compress
     whole = path.read_bytes()
     for parts in range(40):
         path.write_bytes(whole[: len(whole) * parts // 40])
-        with pytest.raises(DataError, match=rf"^{path}: no MATLAB file with X and y .*; damaged$"):
+        with pytest.raises(DataError, match=rf"^{path}: not a MATLAB file with X and y .*; the file is damaged$"):
             svhn.read_mat(path)
 
 
@@ -153,7 +155,7 @@ def test_a_changed_bit_in_a_compressed_svhn_file_is_noticed(tmp_path):
         damaged = bytearray(whole)
         damaged[position] ^= 1
         path.write_bytes(damaged)
-        with pytest.raises(DataError, match=r"no MATLAB file with X and y .*; damaged"):
+        with pytest.raises(DataError, match=r"not a MATLAB file with X and y .*; the file is damaged"):
             svhn.read_mat(path)
 
 
@@ -196,7 +198,9 @@ def test_folders_of_splits_that_do_not_fit_together_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"class 'dogs' of test has no images in train \(cats\)"):
         Folder(path=str(tmp_path)).load(0)
     write_images(tmp_path / "more", 1)
-    with pytest.raises(DataError, match=r"folders of splits \(test, train\) beside others \(more\); move those"):
+    with pytest.raises(
+        DataError, match=r"folders of splits \(test, train\) next to other folders \(more\); move the others"
+    ):
         Folder(path=str(tmp_path)).load(0)
 
 
@@ -242,7 +246,7 @@ def test_floating_point_images_are_refused_and_not_clipped(tmp_path):
 def test_a_bad_file_whose_name_is_no_text_can_be_told(tmp_path):
     write_images(tmp_path / "cats", 10)
     Path(os.fsdecode(os.fsencode(tmp_path / "cats") + b"/\xff.png")).write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"cats/\\xff\.png \(no image of PNG") as caught:
+    with pytest.raises(DataError, match=r"cats/\\xff\.png \(not an image in PNG") as caught:
         Folder(path=str(tmp_path)).load(0)
     assert str(caught.value).encode()
 

@@ -11,7 +11,7 @@ from mixzoo.data.placement import load_data as place
 from mixzoo.strides import is_canonical
 from mixzoo_datasets.emnist import CLASSES, EMNIST
 from mixzoo_datasets.idx import IMAGES, LABELS
-from mixzoo_datasets.splits import resized, shuffled
+from mixzoo_datasets.splits import resize, shuffled_order
 from test_datasets_refusals import idx_bytes
 from toys import toy_config, toy_zoo
 
@@ -47,7 +47,7 @@ def test_a_selection_has_its_classes_and_a_validation_split_as_large_as_its_test
     assert [len(s) for s in (data.train, data.validation, data.test)] == [90, 30, 30]
     assert data.class_names == CLASSES[split]
     assert len(data.class_names) == {"letters": 26, "balanced": 47, "digits": 10}[split]
-    order = shuffled(120)
+    order = shuffled_order(120)
     assert torch.equal(data.train.labels, order[:90] % len(CLASSES[split]))
     assert torch.equal(data.validation.labels, order[90:] % len(CLASSES[split]))
 
@@ -55,7 +55,7 @@ def test_a_selection_has_its_classes_and_a_validation_split_as_large_as_its_test
 def test_images_are_turned_upright_and_enlarged(tmp_path):
     write(tmp_path, "letters", 1)
     data = load(tmp_path)
-    assert torch.equal(data.test.images, resized(torch.from_numpy(upright(30))[:, None]))
+    assert torch.equal(data.test.images, resize(torch.from_numpy(upright(30))[:, None]))
     assert (data.test.images[..., -1] > data.test.images[..., 0]).all()
     assert all(is_canonical(split.images) for split in (data.train, data.validation, data.test))
 
@@ -77,7 +77,7 @@ def test_a_label_that_is_no_letter_is_named_as_it_is_in_the_file(tmp_path, label
 
 def test_a_selection_that_is_not_there_names_its_file_and_what_to_do(tmp_path):
     write(tmp_path, "letters", 1)
-    words = r"no such file in it: EMNIST/raw/emnist-digits-train-images-idx3-ubyte .*; unpack the publishers' gzip\.zip"
+    words = r"missing EMNIST/raw/emnist-digits-train-images-idx3-ubyte .*; unpack the publishers' gzip\.zip"
     with pytest.raises(DataError, match=words):
         load(tmp_path, split="digits")
 
@@ -85,7 +85,7 @@ def test_a_selection_that_is_not_there_names_its_file_and_what_to_do(tmp_path):
 @pytest.mark.parametrize("inner", ["EMNIST", "EMNIST/raw"])
 def test_a_root_that_is_too_deep_says_which_it_is(tmp_path, inner):
     write(tmp_path, "letters", 1)
-    with pytest.raises(DataError, match="no such file in it: EMNIST/raw/.*; did you mean root=" + str(tmp_path)):
+    with pytest.raises(DataError, match="missing EMNIST/raw/.*; did you mean root=" + str(tmp_path)):
         load(tmp_path / inner)
 
 

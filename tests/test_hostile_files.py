@@ -22,8 +22,8 @@ from mixzoo_datasets import celeba, cifar, files, idx
 from mixzoo_datasets.celeba import CelebA
 from mixzoo_datasets.cifar import CIFAR10
 from mixzoo_datasets.emnist import EMNIST
-from mixzoo_datasets.files import each
-from mixzoo_datasets.folder import Folder, walked
+from mixzoo_datasets.files import read_each
+from mixzoo_datasets.folder import Folder, walk_files
 from mixzoo_datasets.idx import IMAGES, MNIST, read_idx
 from mixzoo_datasets.mat import read_arrays
 from mixzoo_datasets.sprites import ARCHIVE, Sprites
@@ -69,7 +69,9 @@ def test_an_image_that_is_postscript_starts_no_program(photos, tmp_path, monkeyp
     monkeypatch.setattr("PIL.EpsImagePlugin.gs_binary", None)  # as in a process that has not looked for it yet
     (photos / "a" / "z.png").write_bytes(EPS)
     for read in (load, stream):
-        with pytest.raises(DataError, match=r"1 of 21 images cannot be read: a/z\.png \(no image of PNG, JPEG, BMP"):
+        with pytest.raises(
+            DataError, match=r"1 of 21 images cannot be read: a/z\.png \(not an image in PNG, JPEG, BMP"
+        ):
             read(photos)
     assert not (tmp_path / "started").exists()
 
@@ -104,7 +106,7 @@ def test_a_picture_of_celeba_that_is_postscript_is_refused(tmp_path):
     (tmp_path / "celeba" / celeba.ATTRIBUTES).write_text("1\nMale Heavy_Makeup Wearing_Lipstick\na.jpg 1 1 1\n")
     (tmp_path / "celeba" / celeba.PARTITION).write_text("a.jpg 0\n")
     (tmp_path / "celeba" / "img_align_celeba" / "a.jpg").write_bytes(EPS)
-    with pytest.raises(DataError, match=r"img_align_celeba/a\.jpg \(no image of PNG"):
+    with pytest.raises(DataError, match=r"img_align_celeba/a\.jpg \(not an image in PNG"):
         CelebA(root=str(tmp_path)).load(0)
 
 
@@ -134,7 +136,7 @@ def test_damaged_images_are_read_or_named_and_never_a_traceback(tmp_path, ending
 def test_a_png_whose_header_asks_for_gigabytes_is_refused_of_celeba_too(tmp_path):
     (tmp_path / "a.jpg").write_bytes(png_header(60_000, 60_000))
     with pytest.raises(Exception, match="pixels"):
-        celeba.aligned(tmp_path / "a.jpg")
+        celeba.check_aligned(tmp_path / "a.jpg")
 
 
 # --- files that are no regular files
@@ -165,9 +167,9 @@ def make_dangling(path):
 
 
 KINDS = {
-    "a FIFO, no regular file": make_fifo,
-    "a device, no regular file": make_endless,
-    "a socket, no regular file": make_socket,
+    "a FIFO, not a regular file": make_fifo,
+    "a device, not a regular file": make_endless,
+    "a socket, not a regular file": make_socket,
     "Too many levels of symbolic links": make_loop,
 }
 
@@ -247,7 +249,7 @@ def test_a_folder_that_cannot_be_listed_is_one_line_and_nothing_is_skipped(photo
 
     monkeypatch.setattr("os.scandir", refuse)  # a test that runs as root may list everything
     with pytest.raises(DataError, match=r"photos: cannot be listed \(Permission denied\)"):
-        list(walked(photos))
+        list(walk_files(photos))
 
 
 # --- files that grow
@@ -269,7 +271,7 @@ def test_a_gz_that_grows_beyond_its_header_is_unpacked_no_further(tmp_path, monk
         return real(file, view)
 
     monkeypatch.setattr(gzip.GzipFile, "readinto", counted)
-    with pytest.raises(DataError, match=r"more than 1584 bytes, but 2x28x28 entries need 1584; damaged"):
+    with pytest.raises(DataError, match=r"more than 1584 bytes, but 2x28x28 entries need 1584; the file is damaged"):
         read_idx(tmp_path / "x-images", axes=3)
     assert sum(read) <= 2 * 1584
 
@@ -280,7 +282,7 @@ def test_a_gz_whose_header_claims_more_than_it_can_hold_is_not_unpacked(tmp_path
     head = bytes([0, 0, 8, 3]) + b"".join(n.to_bytes(4, "big") for n in (count, 28, 28))
     gz(path, head + bytes(1000))
     with pytest.raises(
-        DataError, match=rf"at most \d+ bytes, but {count}x28x28 entries need {16 + count * 784}; damaged"
+        DataError, match=rf"at most \d+ bytes, but {count}x28x28 entries need {16 + count * 784}; the file is damaged"
     ):
         read_idx(tmp_path / "x-images", axes=3)
 
@@ -288,7 +290,7 @@ def test_a_gz_whose_header_claims_more_than_it_can_hold_is_not_unpacked(tmp_path
 def test_an_idx_file_that_needs_more_memory_than_is_free_is_refused_before_it_is_read(tmp_path, monkeypatch):
     (tmp_path / "x").write_bytes(idx_bytes(np.zeros((2000, 28, 28))))
     monkeypatch.setattr(idx, "host_free", lambda: 3_000_000)
-    with pytest.raises(DataError, match=r"x: 2000x28x28 entries take 0\.0 GB of memory, and 0\.0 GB are free"):
+    with pytest.raises(DataError, match=r"x: 2000x28x28 entries take 0\.0 GB of memory, but only 0\.0 GB are free"):
         read_idx(tmp_path / "x", axes=3)
 
 
@@ -298,7 +300,7 @@ def test_a_member_of_an_archive_that_is_too_large_is_not_unpacked(tmp_path, monk
         member = tarfile.TarInfo(f"{cifar.PICKLED}/test_batch")
         member.size = 101
         tar.addfile(member, io.BytesIO(bytes(101)))
-    with pytest.raises(DataError, match=r"test_batch is of 101 bytes, at most 100 are read"):
+    with pytest.raises(DataError, match=r"test_batch has 101 bytes, more than the 100 allowed"):
         cifar.unpack(tmp_path / "x.tar.gz", tmp_path)
     assert not (tmp_path / cifar.PICKLED).exists()
 
@@ -356,7 +358,7 @@ def test_a_damaged_matlab_file_is_read_or_one_line(tmp_path, compressed):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ({"X": np.zeros((32, 32, 3, 2), np.uint8)}, "no y in it"),
+        ({"X": np.zeros((32, 32, 3, 2), np.uint8)}, "no array y"),
         ({"X": np.zeros((32, 32, 3, 2), np.uint8), "y": np.ones((2, 1)) * 1j}, "y does not hold real numbers"),
         ({"X": np.zeros((32, 32, 3, 2)), "y": np.ones((2, 1))}, "X is float64"),
     ],
@@ -369,7 +371,7 @@ def test_other_matlab_files_are_refused(tmp_path, content, words):
 
 def test_a_matlab_file_of_version_7_3_says_how_to_save_it(tmp_path):
     (tmp_path / "a.mat").write_bytes(b"MATLAB 7.3 MAT-file".ljust(124) + b"\0\2IM" + bytes(100))
-    with pytest.raises(DataError, match=r"a file of MATLAB 7\.3, which is not read; save it with -v7"):
+    with pytest.raises(DataError, match=r"MATLAB 7\.3 files are not supported; save it with -v7"):
         read_mat(tmp_path / "a.mat")
 
 
@@ -413,7 +415,7 @@ def test_names_of_files_and_classes_are_shown_escaped(tmp_path):
     assert data.source.isprintable()
     assert "pho\\x1b[31mtos" in data.source
     (root / "b\n" / "x\x1b[31m.png").write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"cannot be read: b\\n/x\\x1b\[31m\.png \(no image") as refused:
+    with pytest.raises(DataError, match=r"cannot be read: b\\n/x\\x1b\[31m\.png \(not an image") as refused:
         load(root)
     assert str(refused.value).isprintable()
     assert "pho\\x1b[31mtos: 1 of 21 images" in str(refused.value)
@@ -422,7 +424,7 @@ def test_names_of_files_and_classes_are_shown_escaped(tmp_path):
 def test_two_classes_that_would_be_shown_alike_are_refused(tmp_path):
     write_images(tmp_path / "a\x1b", 10)
     write_images(tmp_path / "a\\x1b", 10)
-    with pytest.raises(DataError, match=r"two class folders are both shown as a\\x1b; rename one"):
+    with pytest.raises(DataError, match=r"two class folders are both displayed as a\\x1b; rename one"):
         load(tmp_path)
 
 
@@ -436,7 +438,7 @@ def test_a_refusal_of_data_ends_a_command_with_3_and_one_printable_line(mixzoo, 
     (tmp_path / "p" / "a\x1b[31m" / "z.png").write_bytes(EPS)
     code, out, err = mixzoo("train", "--data", f'folder:path="{tmp_path / "p"}"')
     assert (code, out) == (3, "")
-    assert "1 of 11 images cannot be read: a\\x1b[31m/z.png (no image of PNG, JPEG" in err
+    assert "1 of 11 images cannot be read: a\\x1b[31m/z.png (not an image in PNG, JPEG" in err
     assert err.endswith("\n")
     assert err[:-1].isprintable()
 
@@ -455,4 +457,4 @@ def test_a_signal_while_an_image_is_read_is_no_fault_of_the_image(tmp_path):
         raise Interrupted("stopped by SIGTERM")
 
     with pytest.raises(Interrupted, match="stopped by SIGTERM"):
-        list(each([tmp_path / "a.png"], tmp_path, interrupted))
+        list(read_each([tmp_path / "a.png"], tmp_path, interrupted))

@@ -108,9 +108,9 @@ def test_attributes_may_stand_between_commas_in_quotes():
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ("square+big", r"'big' is none of square, ellipse, heart, large, turned, right, low"),
-        ("low+low", r"'low' is there twice"),
-        ("low+", r"'' is none of square"),
+        ("square+big", r"'big' is not one of square, ellipse, heart, large, turned, right, low"),
+        ("low+low", r"'low' is given twice"),
+        ("low+", r"'' is not one of square"),
     ],
 )
 def test_unknown_attributes_are_refused(given, words):
@@ -142,7 +142,7 @@ def test_the_originals_file_gives_the_images_of_the_same_numbers(small, tmp_path
 
 
 BAD = {
-    "no array": (lambda a: {"imgs": a["imgs"]}, r"no array 'latents_classes' in it; is it the original's\?"),
+    "no array": (lambda a: {"imgs": a["imgs"]}, r"no array 'latents_classes'; is it the original file\?"),
     "cut": (lambda a: a | {"imgs": a["imgs"][:40]}, r"imgs is \[40, 64, 64\] of uint8, expected \[48, 64, 64\]"),
     "grey": (lambda a: a | {"imgs": a["imgs"] * 255}, r"imgs are uint8 up to 255, expected uint8 of 0 and 1"),
     "shuffled": (lambda a: a | {"latents_classes": a["latents_classes"][::-1]}, "not in the original's order"),
@@ -163,10 +163,10 @@ def test_a_file_that_is_not_the_original_is_one_line(small, tmp_path, kind):
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not a zip", b"text"])
 def test_a_file_that_is_no_npz_is_one_line(tmp_path, content):
     (tmp_path / ARCHIVE).write_bytes(content)
-    with pytest.raises(DataError, match=r"cannot be read as npz .*; damaged"):
+    with pytest.raises(DataError, match=r"cannot be read as npz .*; the file is damaged"):
         Sprites(path=str(tmp_path)).load(0)
 
 
 def test_a_missing_file_says_what_to_do(tmp_path):
-    with pytest.raises(DataError, match=r"no such file; path= names the original's dsprites_.*npz, without it"):
+    with pytest.raises(DataError, match=r"no such file; path= must be the original dsprites_.*npz; without path="):
         Sprites(path=str(tmp_path)).load(0)

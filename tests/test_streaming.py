@@ -24,7 +24,7 @@ from mixzoo.pictures import views
 from mixzoo.plugins import load_zoo
 from mixzoo.run import resume, start
 from mixzoo.testing.metrics import MetricCase
-from mixzoo_datasets.folder import Folder, measured, pixels
+from mixzoo_datasets.folder import Folder, image_size, read_pixels
 from test_run import StopAt, weights, without_clock
 from toys import ToyData, toy_config, toy_zoo
 
@@ -378,7 +378,7 @@ def test_pictures_of_a_streamed_split_are_those_of_the_same_held():
 
 def test_a_streamed_split_is_not_taken_for_a_held_one(photos):
     split = Folder(path=str(photos)).stream(0).train
-    with pytest.raises(ValueError, match=r"read from their files as they are needed; read\(index\) gives"):
+    with pytest.raises(ValueError, match=r"read from their files as needed; use read\(index\), or"):
         _ = split.held
     assert split.read(torch.tensor([1])).shape == (1, 1, 8, 8)
 
@@ -404,8 +404,8 @@ def test_a_header_says_what_the_image_will_be(tmp_path):
         Image.new(mode, (8, 5)).save(file, **save)
         for size in (None, 4):
             for channels in ("auto", "grey", "rgb"):
-                height, width, found = pixels(file, size, channels).shape
-                assert measured(file, size, channels) == (found, height, width), (mode, ending, size, channels)
+                height, width, found = read_pixels(file, size, channels).shape
+                assert image_size(file, size, channels) == (found, height, width), (mode, ending, size, channels)
 
 
 @pytest.mark.parametrize("swapped", [True, False])
@@ -416,7 +416,7 @@ def test_a_rotated_tiff_is_measured_right_whether_pillow_turns_its_size_at_openi
     turned[0x0112] = 6
     Image.new("RGB", (8, 5)).save(tmp_path / "a.tif", exif=turned)
     monkeypatch.setattr(TiffImageFile, "size", property(lambda image: (5, 8) if swapped else (8, 5)))
-    assert measured(tmp_path / "a.tif", None, "auto") == (3, 8, 5)
+    assert image_size(tmp_path / "a.tif", None, "auto") == (3, 8, 5)
 
 
 @pytest.mark.bit_exact
@@ -429,7 +429,7 @@ def test_grey_images_among_coloured_ones_stream_as_they_load(photos):
 
 def test_bad_headers_and_sizes_are_named_before_a_stream_begins(photos):
     (photos / "dogs" / "03.png").write_bytes(b"no picture")
-    with pytest.raises(DataError, match=r"1 of 60 images cannot be read: dogs/03.png \(no image of PNG"):
+    with pytest.raises(DataError, match=r"1 of 60 images cannot be read: dogs/03.png \(not an image in PNG"):
         Folder(path=str(photos)).stream(0)
     Image.new("L", (9, 8)).save(photos / "dogs" / "03.png")
     with pytest.raises(DataError, match=r"images of 2 sizes: 8x8 \(59\), 9x8 \(1\); give size="):

@@ -1,4 +1,4 @@
-"""Attributes that an option names: `attributes=square+large`."""
+"""The `attributes=square+large` option of data sets."""
 
 from collections.abc import Sequence
 
@@ -9,17 +9,19 @@ from torch import Tensor
 SEPARATOR = "+"  # a comma would end the option of a spec string
 
 
-def named(text: str, known: Sequence[str]) -> tuple[str, ...]:
-    """The names in the text, between + or commas; ValueError for one that is unknown, empty or there twice."""
+def parse_attributes(text: str, known: Sequence[str]) -> tuple[str, ...]:
+    """The names in the text, separated by + or commas. Raises ValueError if one is unknown, empty or repeated."""
     names = tuple(name.strip() for name in text.replace(",", SEPARATOR).split(SEPARATOR))
     for name in names:
         if name not in known:
-            raise ValueError(f"attributes={text!r}: {name!r} is none of {', '.join(known)}")
+            raise ValueError(f"attributes={text!r}: {name!r} is not one of {', '.join(known)}")
         if names.count(name) > 1:
-            raise ValueError(f"attributes={text!r}: {name!r} is there twice")
+            raise ValueError(f"attributes={text!r}: {name!r} is given twice")
     return names
 
 
-def chosen(whole: Int[Tensor, "n known"], known: Sequence[str], names: Sequence[str]) -> Int[Tensor, "n named"]:
-    """The columns of those names."""
+def select_attributes(
+    whole: Int[Tensor, "n known"], known: Sequence[str], names: Sequence[str]
+) -> Int[Tensor, "n named"]:
+    """The columns of the named attributes."""
     return whole[:, torch.tensor([known.index(name) for name in names])]

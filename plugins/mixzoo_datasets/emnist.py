@@ -1,4 +1,4 @@
-"""EMNIST: handwritten letters and digits, in the files of MNIST."""
+"""EMNIST: handwritten letters and digits, in files of MNIST's format."""
 
 from dataclasses import dataclass
 from string import ascii_lowercase, ascii_uppercase, digits
@@ -6,26 +6,26 @@ from typing import Annotated, Literal
 
 from mixzoo import Dataset
 from mixzoo.errors import escaped
-from mixzoo_datasets.idx import pairs_there, read_pair
-from mixzoo_datasets.reading import located
-from mixzoo_datasets.splits import Root, TrainImages, assembled, cut
+from mixzoo_datasets.idx import find_pairs, read_pair
+from mixzoo_datasets.reading import resolve_path
+from mixzoo_datasets.splits import Root, TrainImages, build_dataset, shuffle_and_split
 
-CLASSES = {  # "letters" holds both cases of a letter as one class; "balanced" those lower-case ones that look different
+CLASSES = {  # "letters" merges the two cases of each letter; "balanced" keeps lower-case letters that look different
     "letters": tuple(ascii_lowercase),
     "balanced": (*digits, *ascii_uppercase, *"abdefghnqrt"),
     "digits": tuple(digits),
 }
-FIRST = {"letters": 1}  # the label of the first class, 0 where not here
+FIRST = {"letters": 1}  # the label of the first class, otherwise 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class EMNIST:
     """EMNIST (Cohen et al. 2017): handwritten letters (26 classes), both and digits (47), or digits (10), 32x32.
 
-    Reads root/EMNIST/raw/emnist-SPLIT-train-images-idx3-ubyte[.gz] and the three like it, as torchvision unpacks them
-    from the publishers' gzip.zip; it is not fetched. Images lie on their side in the files, and are turned and resized
-    from 28x28. Of the shuffled train images as many as there are test images validate: letters 104,000 / 20,800 /
-    20,800, balanced 94,000 / 18,800 / 18,800, digits 200,000 / 40,000 / 40,000.
+    Reads root/EMNIST/raw/emnist-SPLIT-train-images-idx3-ubyte[.gz] and its three counterparts, as torchvision unpacks
+    them from the publishers' gzip.zip; there is no download. The images, which are stored transposed, are turned
+    upright and resized from 28x28. As many of the shuffled train images as there are test images form the validation
+    split: letters 104,000 / 20,800 / 20,800, balanced 94,000 / 18,800 / 18,800, digits 200,000 / 40,000 / 40,000.
     """
 
     root: Root = "data"
@@ -33,12 +33,12 @@ class EMNIST:
     train_images: TrainImages | None = None
 
     def data_files(self) -> dict[str, bool]:
-        """Every file that `load` reads, and whether it is there."""
+        """Every file that `load` reads, and whether it exists."""
         stem = f"EMNIST/raw/emnist-{self.split}"
-        return pairs_there(located(self.root), f"{stem}-train", f"{stem}-test")
+        return find_pairs(resolve_path(self.root), f"{stem}-train", f"{stem}-test")
 
     def load(self, seed: int) -> Dataset:
-        root, names = located(self.root), CLASSES[self.split]
+        root, names = resolve_path(self.root), CLASSES[self.split]
         train, test = (
             read_pair(
                 root,
@@ -50,8 +50,8 @@ class EMNIST:
             )
             for part in ("train", "test")
         )
-        return assembled(
-            [*cut(train, max(0, len(train) - len(test))), test],
+        return build_dataset(
+            [*shuffle_and_split(train, max(0, len(train) - len(test))), test],
             class_names=names,
             source=escaped(f"EMNIST {self.split} under {root / 'EMNIST' / 'raw'}, 28x28 resized to 32x32"),
             needed="more train images than test images, and one of each",

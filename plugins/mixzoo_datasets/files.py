@@ -1,4 +1,4 @@
-"""Images in files of their own: read when they are asked for, or all at once."""
+"""Images with a file each, read on demand or all at once."""
 
 import hashlib
 import os
@@ -17,23 +17,23 @@ from torch import Tensor
 
 from mixzoo import DataError, Dataset, Split
 from mixzoo.errors import Interrupted, escaped
-from mixzoo_datasets.reading import opened, reason
+from mixzoo_datasets.reading import open_regular, reason
 
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # Pillow goes by content, and some others start programs
-MAX_PIXELS = 50_000_000  # of one file, read from its header before it is decoded
-NAMED = 5  # bad files named in one message
-MARKED = 4096  # bytes at either end of a file that its fingerprint covers
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # Pillow starts other programs for some formats
+MAX_PIXELS = 50_000_000  # of one file, according to its header, before it is decoded
+NAMED = 5  # unreadable files that one message names
+FINGERPRINTED = 4096  # bytes at each end of a file that its fingerprint covers
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
 class ImageFiles:
-    """A source of images, one from each of some files: those of `numbers`, in that order."""
+    """A source of images with a file each: those at `numbers`, in that order."""
 
     files: list[Path]
-    root: Path  # that messages name files from
-    decode: Callable[[Path], np.ndarray]  # one file as bytes [height, width, 1 or 3]; it can be pickled
+    root: Path  # messages give paths relative to it
+    decode: Callable[[Path], np.ndarray]  # file -> bytes [height, width, 1 or 3]; can be pickled
     size: tuple[int, int, int]  # channels, height, width
     numbers: Int[Tensor, " n"]
 
@@ -47,34 +47,39 @@ class ImageFiles:
     def read(self, index: Int[Tensor, " some"]) -> UInt8[Tensor, "some channels height width"]:
         files = [self.files[number] for number in self.numbers[index].tolist()]
         images = torch.empty(len(files), *self.size, dtype=torch.uint8)
-        for image, array in zip(images, each(files, self.root, self._decoded), strict=True):
-            image.copy_(torch.from_numpy(array).permute(2, 0, 1))  # a grey one among coloured ones becomes grey colours
+        for image, array in zip(images, read_each(files, self.root, self._decode_checked), strict=True):
+            image.copy_(
+                torch.from_numpy(array).permute(2, 0, 1)
+            )  # repeats the channel of a grey image among coloured ones
         return images
 
-    def taken(self, numbers: Int[Tensor, " some"]) -> "ImageFiles":
-        """The source of some of the images."""
+    def select(self, numbers: Int[Tensor, " some"]) -> "ImageFiles":
+        """The images at `numbers` as a source."""
         return replace(self, numbers=self.numbers[numbers])
 
     def fingerprint(self) -> bytes:
-        """A hash of every file's name, its length and the first and last 4096 bytes of it.
+        """A hash of every file's name, length, first 4096 and last 4096 bytes.
 
-        The end of a PNG is a checksum of all its pixels; the files of a large set are not read whole.
+        So the files of a large data set need not be read in full; the last bytes of a PNG include a checksum of its
+        pixels.
         """
         digest = hashlib.blake2b(repr(self.size).encode(), digest_size=16)
-        for mark in each([self.files[number] for number in self.numbers.tolist()], self.root, self._mark):
-            digest.update(mark)
+        for part in read_each(
+            [self.files[number] for number in self.numbers.tolist()], self.root, self._fingerprint_part
+        ):
+            digest.update(part)
         return digest.digest()
 
-    def _mark(self, file: Path) -> bytes:
-        with opened(file) as stream:
+    def _fingerprint_part(self, file: Path) -> bytes:
+        with open_regular(file) as stream:
             length = os.fstat(stream.fileno()).st_size
-            start = stream.read(MARKED)
-            stream.seek(max(length - MARKED, 0))
+            start = stream.read(FINGERPRINTED)
+            stream.seek(max(length - FINGERPRINTED, 0))
             name = os.fsencode(file.relative_to(self.root)).decode("utf-8", "backslashreplace")
-            return f"{name}/{length}/".encode() + start + stream.read(MARKED)
+            return f"{name}/{length}/".encode() + start + stream.read(FINGERPRINTED)
 
-    def _decoded(self, file: Path) -> np.ndarray:
-        array = np.array(self.decode(file))  # a copy: what Pillow gives may not be written to, and torch warns of it
+    def _decode_checked(self, file: Path) -> np.ndarray:
+        array = np.array(self.decode(file))  # a copy: torch warns about read-only arrays, such as Pillow's
         channels, height, width = self.size
         if array.shape[:2] != (height, width) or array.shape[2] not in (1, channels):
             found = f"{array.shape[1]}x{array.shape[0]}x{array.shape[2]}"
@@ -82,27 +87,29 @@ class ImageFiles:
         return array
 
 
-def held(data: Dataset, whole: UInt8[Tensor, "n channels height width"]) -> Dataset:
-    """The same data set in memory; `whole` holds the image of every file."""
+def hold_in_memory(data: Dataset, whole: UInt8[Tensor, "n channels height width"]) -> Dataset:
+    """The data set with its images in memory; `whole` holds the image of every file."""
 
-    def inside(split: Split) -> Split:
+    def with_images(split: Split) -> Split:
         assert isinstance(split.images, ImageFiles)
         return replace(split, images=whole[split.images.numbers])
 
-    return replace(data, train=inside(data.train), validation=inside(data.validation), test=inside(data.test))
+    return replace(
+        data, train=with_images(data.train), validation=with_images(data.validation), test=with_images(data.test)
+    )
 
 
-def each(files: list[Path], root: Path, read: Callable[[Path], T]) -> Iterator[T]:
-    """What `read` gives of every file; one DataError, at the end, names the files that cannot be read."""
+def read_each(files: list[Path], root: Path, read: Callable[[Path], T]) -> Iterator[T]:
+    """Yields `read(file)` for every file that can be read. Raises DataError at the end, naming those that cannot."""
     bad = []
     for file in files:
         try:
             yield read(file)
-        except UnidentifiedImageError:  # its message repeats the path
-            bad.append(f"{_named(file, root)} (no image of {', '.join(FORMATS[:-1])} or {FORMATS[-1]})")
-        except (MemoryError, Interrupted):  # a signal that stops the run may come here: it is no fault of the file
+        except UnidentifiedImageError:  # whose message repeats the path
+            bad.append(f"{_named(file, root)} (not an image in {', '.join(FORMATS[:-1])} or {FORMATS[-1]} format)")
+        except (MemoryError, Interrupted):  # not the file's fault: out of memory, or a signal stops the run
             raise
-        except Exception as err:  # Pillow raises nearly anything for damaged bytes: struct.error, IndexError, ...
+        except Exception as err:  # Pillow raises almost anything for damaged bytes: struct.error, IndexError, ...
             bad.append(f"{_named(file, root)} ({reason(err).partition(':')[0]})")
     if bad:
         more = f" and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
@@ -114,11 +121,11 @@ def _named(file: Path, root: Path) -> str:
 
 
 @contextmanager
-def image_in(file: Path) -> Iterator[Image.Image]:
-    """The image with its header read and nothing decoded; ValueError if it has too many pixels."""
-    with opened(file) as stream, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # an image is read or refused; Pillow warns of odd tags, and of a higher cap
+def open_image(file: Path) -> Iterator[Image.Image]:
+    """The image, with its header read but nothing decoded. Raises ValueError if it has too many pixels."""
+    with open_regular(file) as stream, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns about odd tags and large images; we read an image or raise
         with Image.open(stream, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise ValueError(f"{image.width}x{image.height} pixels, at most {MAX_PIXELS} are read")
+                raise ValueError(f"{image.width}x{image.height} pixels, more than the {MAX_PIXELS} allowed")
             yield image

@@ -1,6 +1,6 @@
-"""MNIST and its kin: IDX files, 28x28 grey images.
+"""MNIST and data sets in its format: IDX files of 28x28 grey images.
 
-idx = 0 0 8 (unsigned bytes) · number of axes · the axes' lengths, 4 bytes each, big-endian · the bytes
+idx = 0 0 8 (unsigned bytes) · number of axes · length of each axis, 4 bytes, big-endian · the bytes
 """
 
 import gzip
@@ -20,18 +20,18 @@ from mixzoo.data.free_memory import host_free
 from mixzoo.errors import escaped
 from mixzoo.strides import canonical
 from mixzoo_datasets.download import fetch
-from mixzoo_datasets.reading import GROWTH, is_there, located, missing, opened, reason
-from mixzoo_datasets.splits import Download, Root, TrainImages, assembled, checked_labels, cut, resized
+from mixzoo_datasets.reading import GROWTH, exists, missing_file, open_regular, reason, resolve_path
+from mixzoo_datasets.splits import Download, Root, TrainImages, build_dataset, check_labels, resize, shuffle_and_split
 
 VALIDATION = 10_000  # of the 60,000
 PIXELS = (28, 28)
-COPIES = 3  # of an array that are in memory at once, about: as read, resized, and cut into splits
+COPIES = 3  # of an array in memory at once, roughly: as read, resized, and split
 IMAGES, LABELS = "images-idx3-ubyte", "labels-idx1-ubyte"
 
 
 @dataclass(frozen=True)
 class Archive:
-    """Where a data set of this family lives: its folder under root, its address, its classes, its files' MD5."""
+    """A data set in MNIST's format: its folder under root, its address, its classes and the MD5 of its files."""
 
     folder: str
     url: str
@@ -39,20 +39,20 @@ class Archive:
     md5: dict[str, str]  # by file stem
 
     def load(self, root: str, *, download: bool, train_images: int | None, seed: int) -> Dataset:
-        """50,000 train and 10,000 validation images of the 60,000 (AMR's split), and the 10,000 of the test split."""
-        home = located(root)
+        """50,000 train and 10,000 validation images from the 60,000 (AMR's split), and the 10,000 test images."""
+        home = resolve_path(root)
         raw = home / self.folder / "raw"
         if download:
             for stem, md5 in self.md5.items():
-                if not is_there(raw / stem):
+                if not exists(raw / stem):
                     fetch(f"{self.url}{stem}.gz", raw / f"{stem}.gz", md5)
         train, test = (
             read_pair(home, f"{self.folder}/raw/{split}", len(self.class_names), "; download=true fetches it")
             for split in ("train", "t10k")
         )
-        splits = [*cut(train, max(0, len(train) - VALIDATION)), test]
+        splits = [*shuffle_and_split(train, max(0, len(train) - VALIDATION)), test]
         source = escaped(f"{self.folder} under {raw}, 28x28 resized to 32x32")
-        return assembled(
+        return build_dataset(
             splits,
             class_names=self.class_names,
             source=source,
@@ -62,23 +62,23 @@ class Archive:
         )
 
 
-def pairs_there(root: Path, *stems: str) -> dict[str, bool]:
-    """Whether the images and the labels of each stem are there, unpacked or not, by their path under root."""
+def find_pairs(root: Path, *stems: str) -> dict[str, bool]:
+    """Whether the images and labels of each stem exist, gzipped or not, by their path under root."""
     files = [f"{stem}-{kind}" for stem in stems for kind in (IMAGES, LABELS)]
-    return {file: is_there(root / file) or is_there(gzipped(root / file)) for file in files}
+    return {file: exists(root / file) or exists(gzip_path(root / file)) for file in files}
 
 
 def read_pair(
     root: Path, stem: str, classes: int, remedy: str = "", *, first: int = 0, transposed: bool = False
 ) -> Split:
-    """The images of root/STEM-images-idx3-ubyte[.gz], at 32x32, and the labels beside them, which count from `first`.
+    """The images in root/STEM-images-idx3-ubyte[.gz], resized to 32x32, and their labels, which count from `first`.
 
-    DataError if a file is missing or damaged, or they do not go together.
+    Raises DataError if a file is missing or damaged, or if the two do not match.
     """
     paths = [root / f"{stem}-{kind}" for kind in (IMAGES, LABELS)]
     for path, kind in zip(paths, (IMAGES, LABELS)):
-        if not (is_there(path) or is_there(gzipped(path))):
-            raise missing(root, f"{stem}-{kind} (or {stem.rpartition('/')[2]}-{kind}.gz)", remedy)
+        if not (exists(path) or exists(gzip_path(path))):
+            raise missing_file(root, f"{stem}-{kind} (or {stem.rpartition('/')[2]}-{kind}.gz)", remedy)
     images, labels = read_idx(paths[0], axes=3), read_idx(paths[1], axes=1)
     if images.shape[1:] != PIXELS:
         shape = "x".join(map(str, images.shape[1:]))
@@ -88,23 +88,23 @@ def read_pair(
         raise DataError(
             f"{paths[0].parent}: {len(images)} {split} images and {len(labels)} labels; the files do not match"
         )
-    checked = checked_labels(labels.long() - first, classes, str(paths[1]), first)
+    checked = check_labels(labels.long() - first, classes, str(paths[1]), first)
     upright = canonical(images.mT) if transposed else images
-    return Split(resized(upright[:, None]), checked)
+    return Split(resize(upright[:, None]), checked)
 
 
-def gzipped(path: Path) -> Path:
+def gzip_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.gz")
 
 
 def read_idx(path: Path, axes: int) -> UInt8[Tensor, "..."]:
-    """The array in an IDX file, plain or gzipped (.gz); DataError names the file and what is wrong with it.
+    """The array in an IDX file, plain or gzipped (.gz). Raises DataError if the file is not valid.
 
-    No more is read, or unpacked, than the lengths at its beginning say.
+    Reads and unpacks no more than the lengths in the header announce.
     """
-    found = path if is_there(path) else gzipped(path)
+    found = path if exists(path) else gzip_path(path)
     try:
-        with opened(found) as file:
+        with open_regular(found) as file:
             size = file.seek(0, 2)
             file.seek(0)
             if found.suffix != ".gz":
@@ -112,41 +112,41 @@ def read_idx(path: Path, axes: int) -> UInt8[Tensor, "..."]:
             with gzip.open(file) as unpacked:
                 return _array(unpacked, found, axes, size * GROWTH)
     except (OSError, EOFError, zlib.error) as err:
-        raise DataError(f"{found}: cannot be read ({reason(err)}); damaged or not permitted") from err
+        raise DataError(f"{found}: cannot be read ({reason(err)}); the file is damaged or not permitted") from err
 
 
 def _array(file: BufferedReader | gzip.GzipFile, found: Path, axes: int, at_most: int) -> UInt8[Tensor, "..."]:
-    """The array; `at_most` bytes can be in the file."""
+    """The array of an open IDX file that contains `at_most` bytes at most."""
     head = file.read(4)
     if len(head) < 4 or head[:3] != b"\0\0\x08":
-        raise DataError(f"{found}: no IDX file of bytes (begins with {head.hex() or 'nothing'}, not 000008)")
+        raise DataError(f"{found}: not an IDX file of bytes (begins with {head.hex() or 'nothing'}, not 000008)")
     if head[3] != axes:
         raise DataError(f"{found}: {head[3]} axes, expected {axes}")
     lengths = [int.from_bytes(file.read(4), "big") for _ in range(axes)]
     start, entries, shape = 4 + 4 * axes, prod(lengths), "x".join(map(str, lengths))
-    need = f"but {shape} entries need {start + entries}; damaged"
+    need = f"but {shape} entries need {start + entries}; the file is damaged"
     if start + entries > at_most:
         raise DataError(f"{found}: at most {at_most} bytes, {need}")
     if not entries:
-        raise DataError(f"{found}: {shape} entries, so nothing is in it")
+        raise DataError(f"{found}: {shape} entries, so the file is empty")
     free = host_free()
     if free is not None and COPIES * entries > free:
         needed = f"{COPIES * entries / 1e9:.1f} GB"
-        raise DataError(f"{found}: {shape} entries take {needed} of memory, and {free / 1e9:.1f} GB are free")
+        raise DataError(f"{found}: {shape} entries take {needed} of memory, but only {free / 1e9:.1f} GB are free")
     array, read = torch.empty(entries, dtype=torch.uint8), 0
     view = memoryview(array.numpy().data)
-    while some := file.readinto(view[read:]):
-        read += some
+    while count := file.readinto(view[read:]):
+        read += count
     if read < entries:
         raise DataError(f"{found}: {start + read} bytes, {need}")
-    if file.read(1):  # at its end a gzipped file compares its checksum
+    if file.read(1):  # reading to the end makes gzip compare the checksum
         raise DataError(f"{found}: more than {start + entries} bytes, {need}")
     return array.reshape(lengths)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Archived:
-    """The options that all of the family have."""
+    """Options and loading, shared by the data sets in MNIST's format."""
 
     root: Root = "data"
     download: Download = False
@@ -158,9 +158,9 @@ class Archived:
         return self.archive.load(self.root, download=self.download, train_images=self.train_images, seed=seed)
 
     def data_files(self) -> dict[str, bool]:
-        """Every file that `load` reads, and whether it is there."""
+        """Every file that `load` reads, and whether it exists."""
         raw = f"{self.archive.folder}/raw"
-        return pairs_there(located(self.root), f"{raw}/train", f"{raw}/t10k")
+        return find_pairs(resolve_path(self.root), f"{raw}/train", f"{raw}/t10k")
 
 
 class MNIST(Archived):
@@ -204,7 +204,7 @@ class KMNIST(Archived):
 class FashionMNIST(Archived):
     """Fashion-MNIST (Xiao et al. 2017): clothes, 50,000 / 10,000 / 10,000, resized from 28x28 to 32x32.
 
-    Reads root/FashionMNIST/raw/*-ubyte[.gz]. MIT. Not a data set of the paper: of the same size and shape as KMNIST.
+    Reads root/FashionMNIST/raw/*-ubyte[.gz]. MIT. The paper does not use it; it has the size and shape of KMNIST.
     """
 
     archive = Archive(

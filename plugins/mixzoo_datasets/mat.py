@@ -1,9 +1,9 @@
-"""Arrays of numbers in MATLAB 5 files, read within bounds: shapes are looked at before anything is unpacked.
+"""Numeric arrays in MATLAB 5 files, read within bounds: shapes are checked before anything is unpacked.
 
 file    = 116 bytes of text · 8 · version (2) · "IM" or "MI", the byte order · elements
 element = type (4) · length (4) · data, to a multiple of 8 bytes;  or length (2) · type (2) · up to 4 bytes of data
 matrix  = an element of four: flags with the class · lengths of the axes · name · numbers, first axis fastest
-A compressed element (zlib) holds one matrix. What is not named is skipped; version 7.3 is HDF5 and is not read.
+A compressed element (zlib) holds one matrix. Other elements are skipped. Version 7.3, which is HDF5, is not supported.
 """
 
 import zlib
@@ -15,37 +15,37 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from mixzoo.data.free_memory import host_free
-from mixzoo_datasets.reading import GROWTH, opened
+from mixzoo_datasets.reading import GROWTH, open_regular
 
 HEADER, MATRIX, COMPRESSED = 128, 14, 15
-STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}  # types of data
+STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}  # data types
 CLASSES = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}
-COMPLEX = 0x0800  # a flag
+COMPLEX = 0x0800  # flag of a complex matrix
 LONGEST_NAME, MOST_AXES = 64, 32
 BLOCK = 1 << 16
-COPIES = 3  # of the numbers in memory while they are read
+COPIES = 3  # of the numbers in memory at once, while they are read
 
 
 def read_arrays(path: Path, shapes: Mapping[str, tuple[int | None, ...]]) -> dict[str, np.ndarray]:
-    """The arrays of those names and shapes, None for an axis of any length; KeyError for one that is not there.
+    """The arrays with the given names and shapes, where None is an axis of any length.
 
-    ValueError, zlib.error or OSError for what is no such file.
+    Raises KeyError if an array is missing, and ValueError, zlib.error or OSError if the file is not valid.
     """
     found: dict[str, np.ndarray] = {}
-    with opened(path) as file:
+    with open_regular(path) as file:
         size = file.seek(0, 2)
         file.seek(0)
         header = _exactly(file, HEADER)
         if header[126:] not in (b"IM", b"MI"):
-            raise ValueError("no MATLAB 5 file")
+            raise ValueError("not a MATLAB 5 file")
         order = "<" if header[126:] == b"IM" else ">"
         if header[125 if order == "<" else 124] == 2:
-            raise ValueError("a file of MATLAB 7.3, which is not read; save it with -v7")
+            raise ValueError("MATLAB 7.3 files are not supported; save it with -v7")
         while len(found) < len(shapes) and (place := file.tell()) < size:
             kind, length = np.frombuffer(_exactly(file, 8), f"{order}u4").tolist()
             end = place + 8 + length
             if end > size:
-                raise ValueError(f"an element of {length} bytes ends after the file")
+                raise ValueError(f"an element of {length} bytes is longer than the file")
             if kind in (MATRIX, COMPRESSED):
                 inside = _Inflated(file, length) if kind == COMPRESSED else _Plain(file, length)
                 name, array = _matrix(inside, order, shapes, length * (GROWTH if kind == COMPRESSED else 1))
@@ -54,14 +54,14 @@ def read_arrays(path: Path, shapes: Mapping[str, tuple[int | None, ...]]) -> dic
             file.seek(end)
     for name in shapes:
         if name not in found:
-            raise KeyError(f"no {name} in it")
+            raise KeyError(f"no array {name}")
     return found
 
 
 def _matrix(
     data: "_Plain | _Inflated", order: str, shapes: Mapping[str, tuple[int | None, ...]], at_most: int
 ) -> tuple[str, np.ndarray | None]:
-    """Name and numbers of a matrix; no numbers if nobody asks for that name."""
+    """The name and numbers of a matrix; None instead of numbers if the name is not in `shapes`."""
     if isinstance(data, _Inflated) and np.frombuffer(data.exactly(8), f"{order}u4")[0] != MATRIX:
         return "", None
     flags = np.frombuffer(_element(data, order, 8)[1], f"{order}u4")
@@ -82,20 +82,22 @@ def _matrix(
         raise ValueError(f"{name} of {dims} does not fit into the file")
     needed, free = COPIES * prod(dims) * np.dtype(number_class).itemsize, host_free()
     if free is not None and needed > free:
-        raise ValueError(f"{name} of {dims} takes {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free")
+        raise ValueError(
+            f"{name} of {dims} takes {needed / 1e9:.1f} GB of memory, but only {free / 1e9:.1f} GB are free"
+        )
     stored, content = _element(data, order, 8 * prod(dims))
     if stored not in STORED or len(content) != prod(dims) * np.dtype(STORED[stored]).itemsize:
-        raise ValueError(f"{name} is {dims}, and has {len(content)} bytes of type {stored}")
+        raise ValueError(f"{name} is {dims}, but has {len(content)} bytes of type {stored}")
     data.finish()
     numbers = np.frombuffer(content, order + STORED[stored]).astype(number_class)
     return name, numbers.reshape(dims, order="F")
 
 
 def _element(data: "_Plain | _Inflated", order: str, at_most: int) -> tuple[int, bytes]:
-    """Type and data of an element inside a matrix; ValueError if it is longer than it may be."""
+    """The type and data of an element inside a matrix. Raises ValueError if it is longer than `at_most`."""
     tag = data.exactly(8)
     kind, length = np.frombuffer(tag, f"{order}u4").tolist()
-    if kind >> 16:  # a short one, its data in the tag
+    if kind >> 16:  # a short element, with its data in the tag
         if kind >> 16 > 4:
             raise ValueError(f"a short element of {kind >> 16} bytes")
         return kind & 0xFFFF, tag[4 : 4 + (kind >> 16)]
@@ -114,7 +116,7 @@ def _exactly(file: BinaryIO, length: int) -> bytes:
 
 
 class _Plain:
-    """An element as it lies in the file."""
+    """An uncompressed element."""
 
     def __init__(self, file: BinaryIO, length: int) -> None:
         self._file, self._left = file, length
@@ -130,7 +132,7 @@ class _Plain:
 
 
 class _Inflated:
-    """A compressed element, inflated no further than is asked for."""
+    """A compressed element, inflated only as far as it is read."""
 
     def __init__(self, file: BinaryIO, length: int) -> None:
         self._file, self._left = file, length
@@ -147,7 +149,7 @@ class _Inflated:
         return bytes(content)
 
     def finish(self) -> None:
-        """ValueError if there is more than the matrix, or no checksum; zlib.error if that is wrong."""
+        """Raises ValueError if data follow the matrix or the checksum is missing, zlib.error if it is wrong."""
         while not self._zlib.eof:
             block = self._zlib.unconsumed_tail or self._block()
             if self._zlib.decompress(block, 1) or not block:

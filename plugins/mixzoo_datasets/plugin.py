@@ -1,4 +1,4 @@
-"""The first data sets, offered through the hook that any plugin uses."""
+"""Registers mixzoo's data sets through the hook that any plugin uses."""
 
 from collections.abc import Mapping
 from typing import Any

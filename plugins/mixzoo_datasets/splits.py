@@ -1,8 +1,8 @@
-"""Splits as AMR made them: one fixed shuffle, then the first images train and the rest validate.
+"""Splits as in AMR: one fixed shuffle, then the first images train and the rest validate.
 
-The shuffle is numpy's RandomState(0).shuffle over the image numbers, whose stream numpy has frozen: everybody gets the
-same splits whatever the seed of the run. Only `train_images`, a subset of the train split, depends on that seed; the
-authors' own subsets were the same images every time, against what their text says.
+The shuffle is numpy's RandomState(0).shuffle of the image numbers, whose stream numpy has frozen, so everybody gets the
+same splits whatever the seed of the run. Only `train_images`, a subset of the train split, depends on that seed. (The
+authors' own subsets were the same images every time, although their text says otherwise.)
 """
 
 import hashlib
@@ -20,34 +20,34 @@ from mixzoo.draws import rng_for
 from mixzoo_datasets.files import ImageFiles
 
 TrainImages: TypeAlias = Annotated[int, Ge(1), "train images to keep, a subset that depends on the seed"]
-Root: TypeAlias = Annotated[str, "folder with the data, laid out as torchvision does"]
-Download: TypeAlias = Annotated[bool, "fetch what is missing into root"]
+Root: TypeAlias = Annotated[str, "folder with the data, in torchvision's layout"]
+Download: TypeAlias = Annotated[bool, "download missing files into root"]
 
 SIDE = 32  # pixels; the side of the paper's images
 
 
-def shuffled(images: int) -> Int[Tensor, " images"]:
+def shuffled_order(images: int) -> Int[Tensor, " images"]:
     """The image numbers in the fixed order of the paper's splits."""
     order = np.arange(images)
     np.random.RandomState(0).shuffle(order)
     return torch.from_numpy(order)
 
 
-def taken(whole: Split, numbers: Int[Tensor, " n"]) -> Split:
-    """The images of those numbers."""
+def select(whole: Split, numbers: Int[Tensor, " n"]) -> Split:
+    """The split of the images at `numbers`."""
     factors = None if whole.factors is None else whole.factors[numbers]
-    images = whole.images.taken(numbers) if isinstance(whole.images, ImageFiles) else whole.held[numbers]
+    images = whole.images.select(numbers) if isinstance(whole.images, ImageFiles) else whole.held[numbers]
     return Split(images, whole.labels[numbers], factors)
 
 
-def cut(whole: Split, *counts: int) -> list[Split]:
-    """The shuffled images as splits of `counts` images, then one of those that are left."""
-    order = shuffled(len(whole))
+def shuffle_and_split(whole: Split, *counts: int) -> list[Split]:
+    """The shuffled images as splits of `counts` images, followed by a split of the remaining images."""
+    order = shuffled_order(len(whole))
     sizes = [*counts, len(whole) - sum(counts)]
-    return [taken(whole, numbers) for numbers in torch.split(order, sizes)]
+    return [select(whole, numbers) for numbers in torch.split(order, sizes)]
 
 
-def assembled(
+def build_dataset(
     splits: list[Split],
     *,
     class_names: tuple[str, ...] = (),
@@ -58,9 +58,9 @@ def assembled(
     train_images: int | None,
     seed: int,
 ) -> Dataset:
-    """The data set of train, validation and test, with its subset and its fingerprint.
+    """The data set of the train, validation and test splits, reduced to `train_images`, with its fingerprint.
 
-    DataError for an empty split; `needed` says how many images it takes to have none.
+    Raises DataError if a split is empty; `needed` tells the user how many images that takes.
     """
     train, validation, test = splits
     for name, split in zip(("train", "validation", "test"), splits):
@@ -68,21 +68,21 @@ def assembled(
             total = sum(map(len, splits))
             raise DataError(f"{source}: the {name} split would be empty ({total} images in all); needed: {needed}")
     if train_images is not None:
-        train = taken(train, kept(len(train), train_images, seed, source))
+        train = select(train, choose_train_images(len(train), train_images, seed, source))
         source = f"{source}; {train_images} train images chosen by seed {seed}"
     mark = fingerprint([train, validation, test])
     return Dataset(train, validation, test, class_names, source, mark, attribute_names, factor_names)
 
 
-def kept(images: int, train_images: int, seed: int, source: str) -> Int[Tensor, " train_images"]:
-    """Which of the images of a train split the seed chooses; DataError where there are not as many."""
+def choose_train_images(images: int, train_images: int, seed: int, source: str) -> Int[Tensor, " train_images"]:
+    """The train images that the seed chooses. Raises DataError if the train split has fewer."""
     if train_images > images:
-        raise DataError(f"{source}: train_images={train_images}, but the train split has {images}")
+        raise DataError(f"{source}: train_images={train_images}, but the train split has only {images} images")
     return torch.randperm(images, generator=rng_for(seed, "train_images"))[:train_images]
 
 
 def fingerprint(splits: list[Split]) -> str:
-    """A hash of every pixel, label and factor; of images in files, of what `ImageFiles.fingerprint` says."""
+    """A hash of every pixel, label and factor; images in files are covered by `ImageFiles.fingerprint` instead."""
     digest = hashlib.blake2b(digest_size=16)
     for split in splits:
         if isinstance(split.images, ImageFiles):
@@ -94,15 +94,13 @@ def fingerprint(splits: list[Split]) -> str:
     return digest.hexdigest()
 
 
-def resized(
-    images: UInt8[Tensor, "n channels height width"], side: int = SIDE
-) -> UInt8[Tensor, "n channels side side"]:
-    """The images at side x side, bilinear; equal to Pillow's resize, pixel for pixel, and many at a time."""
+def resize(images: UInt8[Tensor, "n channels height width"], side: int = SIDE) -> UInt8[Tensor, "n channels side side"]:
+    """The images resized bilinearly to side x side, with exactly the pixels that Pillow's resize gives."""
     return interpolate(images, size=(side, side), mode="bilinear", antialias=True)
 
 
-def checked_labels(labels: Int[Tensor, " n"], classes: int, where: str, first: int = 0) -> Int[Tensor, " n"]:
-    """The labels, all in 0 .. classes-1; DataError names the first that is not, as it is in a file that counts from
+def check_labels(labels: Int[Tensor, " n"], classes: int, where: str, first: int = 0) -> Int[Tensor, " n"]:
+    """The labels. Raises DataError for the first one outside 0 .. classes-1, numbered as in a file that counts from
     `first`."""
     wrong = ((labels < 0) | (labels >= classes)).nonzero().flatten()
     if len(wrong):

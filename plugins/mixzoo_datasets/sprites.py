@@ -1,4 +1,4 @@
-"""dSprites (Matthey et al. 2017), drawn anew: white shapes on black whose factors are all known.
+"""dSprites (Matthey et al. 2017), redrawn: white shapes on black whose factors are all known.
 
 index = (((shape * 6 + scale) * 40 + orientation) * 32 + posX) * 32 + posY        of 737,280 images
 """
@@ -17,12 +17,12 @@ from torch import Tensor
 
 from mixzoo import DataError, Dataset, Split
 from mixzoo.errors import escaped
-from mixzoo_datasets.attributes import chosen, named
-from mixzoo_datasets.reading import is_folder, is_there, located, opened, reason
-from mixzoo_datasets.splits import TrainImages, assembled, shuffled
+from mixzoo_datasets.attributes import parse_attributes, select_attributes
+from mixzoo_datasets.reading import exists, is_folder, open_regular, reason, resolve_path
+from mixzoo_datasets.splits import TrainImages, build_dataset, shuffled_order
 
-SIDE, WINDOW = 64, 32  # pixels of an image; of the square around a shape that holds all of it
-CHUNK = 1024  # images drawn at a time; larger arrays would go back to the system after each step
+SIDE, WINDOW = 64, 32  # pixels, side of an image and of a square that contains any shape
+CHUNK = 1024  # images drawn at a time; the allocator would return larger arrays to the system each time
 COUNTS = (3, 6, 40, 32, 32)
 TOTAL = 737_280
 SHAPES = ("square", "ellipse", "heart")
@@ -42,41 +42,41 @@ ARCHIVE = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"
 class Sprites:
     """dSprites: a square, ellipse or heart of 6 sizes, 40 orientations and 32 x 32 positions, 64x64, black and white.
 
-    Drawn here by formulas recovered from frames of the original (benchmarks/results/sprites.md says how well they
-    agree), or read from the original's npz with `path`. Factors: shape (1, 2, 3), scale (0.5 to 1), orientation (0 to
-    2π), posX, posY (0 to 1, left to right and top to bottom). Labels: the three shapes; or, with `attributes`, any of
+    Drawn by formulas recovered from images of the original (benchmarks/results/sprites.md shows how well they agree),
+    or read from the original npz with `path`. Factors: shape (1, 2, 3), scale (0.5 to 1), orientation (0 to 2π), posX,
+    posY (0 to 1, left to right and top to bottom). Labels: the three shapes; or, with `attributes`, any of
 
         square, ellipse, heart   that shape        large   scale > 0.75     turned   orientation in (π/2, 3π/2)
         right   posX > 0.5       low   posY > 0.5
 
-    `images` of the 737,280 are taken in the order of the fixed shuffle: 80 % train, 10 % validation, 10 % test. (AMR's
-    authors trained and validated on all of them.) Orientations 0 and 2π are the same picture, so of all images 1 in 25
-    of a held-out split is in the train split too.
+    The first `images` of the 737,280, in the order of the fixed shuffle, are 80 % train, 10 % validation and 10 % test.
+    (AMR's authors trained and validated on all of them.) Orientations 0 and 2π give the same picture, so if all images
+    are used, 1 in 25 of a held-out split is in the train split too.
     """
 
     images: Annotated[int, Ge(20), Le(TOTAL), "in all three splits; all 737280 take 3 GB"] = 20_000
-    attributes: Annotated[str, "labels in place of the shapes, joined by +, such as square+large+right"] | None = None
-    path: Annotated[str, "the original's npz, or the folder that holds it; drawn where not given"] | None = None
+    attributes: Annotated[str, "labels instead of the shapes, joined by +, such as square+large+right"] | None = None
+    path: Annotated[str, "the original npz or its folder; without it images are drawn"] | None = None
     train_images: TrainImages | None = None
 
     def __post_init__(self) -> None:
         if self.attributes is not None:
-            named(self.attributes, ATTRIBUTES)
+            parse_attributes(self.attributes, ATTRIBUTES)
 
     def load(self, seed: int) -> Dataset:
-        numbers = shuffled(TOTAL)[: self.images]
+        numbers = shuffled_order(TOTAL)[: self.images]
         classes = factor_classes(numbers)
-        images = draw_chunks(classes) if self.path is None else read(located(self.path), numbers)
+        images = draw_chunks(classes) if self.path is None else read_archive(resolve_path(self.path), numbers)
         factors = torch.stack([v[c] for v, c in zip(VALUES, classes.T)], 1)
         labels, attribute_names = classes[:, 0], tuple[str, ...]()
         if self.attributes is not None:
-            attribute_names = named(self.attributes, ATTRIBUTES)
-            labels = chosen(attributes_of(factors), ATTRIBUTES, attribute_names)
+            attribute_names = parse_attributes(self.attributes, ATTRIBUTES)
+            labels = select_attributes(attributes_of(factors), ATTRIBUTES, attribute_names)
         whole = Split(images, labels, factors.float())
         tenth = self.images // 10
         origin = escaped(f"from {self.path}") if self.path else "drawn anew"
-        return assembled(
-            in_order(whole, [self.images - 2 * tenth, tenth, tenth]),
+        return build_dataset(
+            consecutive_splits(whole, [self.images - 2 * tenth, tenth, tenth]),
             class_names=SHAPES if self.attributes is None else (),
             attribute_names=attribute_names,
             factor_names=FACTORS,
@@ -87,40 +87,40 @@ class Sprites:
         )
 
 
-def in_order(whole: Split, counts: list[int]) -> list[Split]:
-    """Splits of those many images, one after the other; views, as all of them may be gigabytes."""
+def consecutive_splits(whole: Split, counts: list[int]) -> list[Split]:
+    """Consecutive splits of `counts` images; views, since the images may take gigabytes."""
     assert whole.factors is not None
     return [Split(*parts) for parts in zip(*(t.split(counts) for t in (whole.held, whole.labels, whole.factors)))]
 
 
 def factor_classes(numbers: Int[Tensor, " n"]) -> Int[Tensor, "n 5"]:
-    """The place of each image's five factors among their values."""
-    places = []
+    """For each image, the index of its five factors in VALUES."""
+    indices = []
     for count in reversed(COUNTS):
-        places.append(numbers % count)
+        indices.append(numbers % count)
         numbers = numbers // count
-    return torch.stack(places[::-1], 1)
+    return torch.stack(indices[::-1], 1)
 
 
 def attributes_of(factors: Float[Tensor, "n 5"]) -> Int[Tensor, "n attributes"]:
-    """0 and 1 for each of ATTRIBUTES."""
+    """0 or 1 for each of ATTRIBUTES."""
     shape, scale, orientation, x, y = factors.T
     turned = (orientation > pi / 2) & (orientation < 3 * pi / 2)
     return torch.stack([shape == 1, shape == 2, shape == 3, scale > 0.75, turned, x > 0.5, y > 0.5], 1).long()
 
 
 def draw_chunks(classes: Int[Tensor, "n 5"]) -> UInt8[Tensor, "n 1 64 64"]:
-    """The images of those factors, 0 and 255, a few thousand at a time."""
+    """The images with those factors, as 0 and 255, drawn CHUNK at a time."""
     images = torch.zeros(len(classes), 1, SIDE, SIDE, dtype=torch.uint8)
     for shape in range(len(SHAPES)):
-        of_shape = (classes[:, 0] == shape).nonzero().flatten()
-        for some in of_shape.split(CHUNK):
-            draw(shape, classes[some], images, some)
+        with_shape = (classes[:, 0] == shape).nonzero().flatten()
+        for index in with_shape.split(CHUNK):
+            draw(shape, classes[index], images, index)
     return images
 
 
 def draw(shape: int, classes: Int[Tensor, "n 5"], into: UInt8[Tensor, "all 1 64 64"], at: Int[Tensor, " n"]) -> None:
-    """Draw images of one shape into their places. A pixel is white where its centre is inside the shape."""
+    """Draw images of one shape into `into`. A pixel is white if its centre is inside the shape."""
     scale, angle, x, y = (values[column][:, None] for values, column in zip(VALUES[1:], classes.T[1:]))
     cx, cy = 16 + 32 * x, 16 + 32 * y
     columns, rows = (c.floor().long() - WINDOW // 2 + torch.arange(WINDOW) for c in (cx, cy))  # [n window]
@@ -141,8 +141,8 @@ def in_ellipse(u: Float[Tensor, "*pixels"], v: Float[Tensor, "*pixels"]) -> Bool
 def in_heart(u: Float[Tensor, "*pixels"], v: Float[Tensor, "*pixels"]) -> Bool[Tensor, "*pixels"]:
     """Inside u = 9.5938 sin³ s, v = -1.4364 - 0.6622 (13 cos s - 5 cos 2s - 2 cos 3s - cos 4s).
 
-    At each |u| the curve has two points, one for each sign of c = cos s, and inside is between them. As a polynomial of
-    c the bracket is even(c) + odd(c), so the two are even ± odd.
+    At each |u| the curve has two points, one for each sign of c = cos s, and the inside is between them. As a
+    polynomial of c the bracket is even(c) + odd(c), so the two points are even ± odd.
     """
     root = (u.abs() / 9.5938) ** (1 / 3)  # |sin s|
     square = (1 - root * root).clamp(min=0)  # c²
@@ -154,19 +154,19 @@ def in_heart(u: Float[Tensor, "*pixels"], v: Float[Tensor, "*pixels"]) -> Bool[T
 INSIDE = (in_square, in_ellipse, in_heart)
 
 
-def read(path: Path, numbers: Int[Tensor, " n"]) -> UInt8[Tensor, "n 1 64 64"]:
-    """Those images of the original's npz, 0 and 255; DataError where it is not that file."""
+def read_archive(path: Path, numbers: Int[Tensor, " n"]) -> UInt8[Tensor, "n 1 64 64"]:
+    """Those images of the original npz, as 0 and 255. Raises DataError if the file is not the original."""
     file = path / ARCHIVE if is_folder(path) else path
-    if not is_there(file):
-        raise DataError(f"{path}: no such file; path= names the original's {ARCHIVE}, without it images are drawn")
+    if not exists(file):
+        raise DataError(f"{path}: no such file; path= must be the original {ARCHIVE}; without path= images are drawn")
     try:
-        with opened(file) as stream, zipfile.ZipFile(stream) as archive:
-            imgs = member(archive, "imgs", (TOTAL, SIDE, SIDE), file)
-            classes = member(archive, "latents_classes", (TOTAL, 6), file)
+        with open_regular(file) as stream, zipfile.ZipFile(stream) as archive:
+            imgs = read_member(archive, "imgs", (TOTAL, SIDE, SIDE), file)
+            classes = read_member(archive, "latents_classes", (TOTAL, 6), file)
     except (DataError, MemoryError):
         raise
-    except Exception as err:  # zipfile raises nearly anything for damaged bytes: zlib.error, NotImplementedError, ...
-        raise DataError(f"{file}: cannot be read as npz ({reason(err)}); damaged") from err
+    except Exception as err:  # zipfile raises almost anything for damaged bytes: zlib.error, NotImplementedError, ...
+        raise DataError(f"{file}: cannot be read as npz ({reason(err)}); the file is damaged") from err
     if imgs.dtype != np.uint8 or imgs.max() > 1:
         raise DataError(f"{file}: imgs are {imgs.dtype} up to {imgs.max()}, expected uint8 of 0 and 1")
     ours = factor_classes(torch.arange(TOTAL)).numpy()
@@ -175,10 +175,10 @@ def read(path: Path, numbers: Int[Tensor, " n"]) -> UInt8[Tensor, "n 1 64 64"]:
     return torch.from_numpy(imgs[numbers.numpy()])[:, None] * 255
 
 
-def member(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], file: Path) -> np.ndarray:
-    """One array of an npz; DataError, before anything is unpacked, if it is of another shape than that."""
+def read_member(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], file: Path) -> np.ndarray:
+    """One array of an npz. Raises DataError, before unpacking anything, if it has another shape."""
     if f"{name}.npy" not in archive.namelist():
-        raise DataError(f"{file}: no array {name!r} in it; is it the original's?")
+        raise DataError(f"{file}: no array {name!r}; is it the original file?")
     with archive.open(f"{name}.npy") as stream:
         version = np.lib.format.read_magic(stream)
         header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

@@ -13,8 +13,8 @@ from mixzoo.errors import escaped
 from mixzoo.strides import canonical
 from mixzoo_datasets.download import fetch
 from mixzoo_datasets.mat import read_arrays
-from mixzoo_datasets.reading import is_there, located, missing, reason
-from mixzoo_datasets.splits import Download, Root, TrainImages, assembled, cut
+from mixzoo_datasets.reading import exists, missing_file, reason, resolve_path
+from mixzoo_datasets.splits import Download, Root, TrainImages, build_dataset, shuffle_and_split
 
 URL = "http://ufldl.stanford.edu/housenumbers/"
 MD5 = {"train": "e26dedcc434d2e4c54c9b2d4a06d8373", "test": "eb5a983be6a315427106f1b164d9cef3"}
@@ -24,8 +24,8 @@ MD5 = {"train": "e26dedcc434d2e4c54c9b2d4a06d8373", "test": "eb5a983be6a31542710
 class SVHN:
     """SVHN (Netzer et al. 2011), cropped digits: 65,931 train, 7,326 validation and 26,032 test images, 32x32x3.
 
-    Reads root/train_32x32.mat and root/test_32x32.mat. As in AMR the first 90 % of the shuffled train split train and
-    the rest validate; `extra` is not used.
+    Reads root/train_32x32.mat and root/test_32x32.mat. As in AMR, the first 90 % of the shuffled train images train and
+    the rest validate; the `extra` images are not used.
     """
 
     root: Root = "data"
@@ -33,23 +33,23 @@ class SVHN:
     train_images: TrainImages | None = None
 
     def data_files(self) -> dict[str, bool]:
-        """Every file that `load` reads, and whether it is there."""
-        root = located(self.root)
-        return {file: is_there(root / file) for file in (f"{split}_32x32.mat" for split in MD5)}
+        """Every file that `load` reads, and whether it exists."""
+        root = resolve_path(self.root)
+        return {file: exists(root / file) for file in (f"{split}_32x32.mat" for split in MD5)}
 
     def load(self, seed: int) -> Dataset:
-        root = located(self.root)
+        root = resolve_path(self.root)
         if self.download:
             for split, md5 in MD5.items():
                 fetch(f"{URL}{split}_32x32.mat", root / f"{split}_32x32.mat", md5)
         for split in MD5:
-            if not is_there(root / f"{split}_32x32.mat"):
-                raise missing(root, f"{split}_32x32.mat", "; download=true fetches it")
+            if not exists(root / f"{split}_32x32.mat"):
+                raise missing_file(root, f"{split}_32x32.mat", "; download=true fetches it")
         train, test = read_mat(root / "train_32x32.mat"), read_mat(root / "test_32x32.mat")
-        splits = [*cut(train, int(0.9 * len(train))), test]
+        splits = [*shuffle_and_split(train, int(0.9 * len(train))), test]
         digits = tuple("0123456789")
         source = escaped(f"SVHN under {root}")
-        return assembled(
+        return build_dataset(
             splits,
             class_names=digits,
             source=source,
@@ -60,11 +60,11 @@ class SVHN:
 
 
 def read_mat(path: Path) -> Split:
-    """The images X [32, 32, 3, n] and labels y of one file; its label 10 is the digit 0."""
+    """The images X [32, 32, 3, n] and labels y of one file, in which the digit 0 has the label 10."""
     try:
         content = read_arrays(path, {"X": (32, 32, 3, None), "y": (None, None)})
     except (OSError, ValueError, KeyError, zlib.error) as err:
-        raise DataError(f"{path}: no MATLAB file with X and y ({reason(err)}); damaged") from err
+        raise DataError(f"{path}: not a MATLAB file with X and y ({reason(err)}); the file is damaged") from err
     images, labels = content["X"], content["y"].ravel()
     if images.dtype != np.uint8:
         raise DataError(f"{path}: X is {images.dtype} {list(images.shape)}, expected uint8 [32, 32, 3, n]")
@@ -75,9 +75,9 @@ def read_mat(path: Path) -> Split:
 
 
 def _digits(labels: Shaped[np.ndarray, " n"], path: Path) -> Int[np.ndarray, " n"]:
-    """The labels as digits; DataError for one that is no whole number in 0..10 (MATLAB may have saved floats)."""
+    """The labels as digits. Raises DataError if one is not a whole number in 0..10 (MATLAB may have saved floats)."""
     wrong = ~((labels >= 0) & (labels <= 10) & (labels == np.rint(labels)))
     if wrong.any():
         first = int(wrong.argmax())
-        raise DataError(f"{path}: label {labels[first]} of image {first} is no whole number in 0..10")
+        raise DataError(f"{path}: label {labels[first]} of image {first} is not a whole number in 0..10")
     return labels.astype(np.int64) % 10
