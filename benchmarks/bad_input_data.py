@@ -161,7 +161,7 @@ ROWS = [
         "a folder named z.png with a bad image",
         "z.png/y.png",
         lambda p: (p.parent.mkdir(), p.write_bytes(b"x")),
-        "a/z.png/y.png (no image",
+        "a/z.png/y.png (not an image",
     ),
     Row(
         "folder:path of 300 characters",
@@ -210,7 +210,7 @@ ROWS = [
         "sprites:path is not there",
         trained("--data", "sprites:path=gone.npz"),
         3,
-        "gone.npz: no such file; path= names",
+        "gone.npz: no such file; path= must be",
     ),
     Row(
         "sprites:path is a FIFO",

@@ -68,7 +68,7 @@ def by_angle(home: Path) -> dict[str, tuple[float, float]]:
     opened = open_run(load_zoo(), home)
     players, metric = opened.players, LineInterpolation()
     run = FinishedRun(players.autoencoder, players.mixer, opened.data, opened.config.train.seed, opened.device)
-    distances, angles = metric.followed(run)
+    distances, angles = metric.nearest_along(run)
     smooth, counts = smoothness(angles)
     apart = (angles[:, -1] - angles[:, 0]).rad2deg() % 360
     apart = apart.minimum(360 - apart)

@@ -1,4 +1,4 @@
-"""A classifier that a run's networks never meet: trained on real images, it reads labels off decoded ones."""
+"""A classifier that judges decoded images: trained on real images, independently of the run's networks."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -19,24 +19,26 @@ from mixzoo.evaluation.codes import eval_mode
 from mixzoo.evaluation.probe import has_labels
 from mixzoo.mixing import label_vectors
 
-ClassifierSteps: TypeAlias = Annotated[int, Ge(1), "of the classifier's training on real images, one batch each"]
-BATCH, RATE, WIDTH = 64, 2e-3, 16
+ClassifierSteps: TypeAlias = Annotated[int, Ge(1), "training steps of the classifier, on a batch of real images each"]
+BATCH = 64  # images of a training step
+LEARNING_RATE = 2e-3
+WIDTH = 16  # feature maps of the first convolution
 
-Reads: TypeAlias = Callable[[Float[Tensor, "batch channels height width"]], Bool[Tensor, "batch label"]]
+Predict: TypeAlias = Callable[[Float[Tensor, "batch channels height width"]], Bool[Tensor, "batch label"]]
 
 
-def trained_classifier(run: FinishedRun, steps: int) -> Reads:
-    """Reads labels off images: for each class or attribute, whether the image has it. DataError where nothing can be
-    told apart.
+def train_classifier(run: FinishedRun, steps: int) -> Predict:
+    """A function that predicts, for each class or attribute, whether an image has it.
 
-    Four convolutions and a linear layer, on the train images and all their labels, from the run's seed.
+    Four convolutions and a linear layer, trained on all train images and labels, seeded by the run. Raises DataError if
+    the data have no labels to tell apart.
     """
     check_has_labels(run.data)
     context, train = run.data.build_context(), run.data.train
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for(run.seed, "classifier"))
         network = _network(context.image_shape, context.label_width).to(run.device)
-    optimiser = Adam(network.parameters(), lr=RATE)
+    optimiser = Adam(network.parameters(), lr=LEARNING_RATE)
     batch = min(BATCH, len(train))
     with torch.enable_grad():
         for step in range(steps):
@@ -46,35 +48,35 @@ def trained_classifier(run: FinishedRun, steps: int) -> Reads:
             _loss(logits, train.labels[index].to(run.device)).backward()
             optimiser.step()
 
-    def reads(images: Float[Tensor, "batch channels height width"]) -> Bool[Tensor, "batch label"]:
+    def predict(images: Float[Tensor, "batch channels height width"]) -> Bool[Tensor, "batch label"]:
         with eval_mode(network):
             logits = network(images)
-        said: Tensor = logits > 0 if context.attributes else logits == logits.amax(1, keepdim=True)
-        return said
+        predicted: Tensor = logits > 0 if context.attributes else logits == logits.amax(1, keepdim=True)
+        return predicted
 
-    return reads
+    return predict
 
 
 def check_has_labels(data: Dataset) -> None:
-    """DataError for data whose labels tell nothing apart."""
+    """Raises DataError if the data have no labels to tell apart."""
     if not has_labels(data.build_context()):
         raise DataError(f"{data.source}: no labels to tell apart, so no classifier can read them")
 
 
-def truth(split: Split, width: int) -> Float[Tensor, "n label"]:
-    """The labels as vectors: one-hot over classes, or attributes."""
+def label_matrix(split: Split, width: int) -> Float[Tensor, "n label"]:
+    """The labels as vectors: one-hot over classes, or the attributes."""
     return label_vectors(split.labels[None], width)[0]
 
 
 def _network(image_shape: tuple[int, int, int], width: int) -> nn.Sequential:
-    """Four convolutions that halve the image, and a linear layer on all that is left."""
+    """Four convolutions that halve the image, then a linear layer."""
     channels, *sides = image_shape
     sizes = [channels, WIDTH, 2 * WIDTH, 4 * WIDTH, 4 * WIDTH]
-    left = prod(-(-side // 2 ** (len(sizes) - 1)) for side in sides)  # positions; every halving rounds up
+    positions = prod(-(-side // 2 ** (len(sizes) - 1)) for side in sides)  # each halving rounds up
     layers: list[nn.Module] = []
-    for one, other in pairwise(sizes):
-        layers += [nn.Conv2d(one, other, 3, stride=2, padding=1), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(sizes[-1] * left, width))
+    for maps_in, maps_out in pairwise(sizes):
+        layers += [nn.Conv2d(maps_in, maps_out, 3, stride=2, padding=1), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(sizes[-1] * positions, width))
 
 
 def _loss(logits: Float[Tensor, "batch label"], labels: Tensor) -> Float[Tensor, ""]:

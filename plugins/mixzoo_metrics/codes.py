@@ -1,4 +1,4 @@
-"""Scores of the code: how much a simple classifier reads off it."""
+"""Scores of the code: how well a simple classifier reads labels off it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ from mixzoo.evaluation.probe import has_labels
 class LogisticRegression:
     """Test accuracy of a logistic regression fitted on the final codes of train images (scikit-learn, L2, C = 1).
 
-    Codes are standardised by the mean and deviation of the codes it is fitted on. Of attributes it is the mean over all
-    of them, each with a classifier of its own; of data with fewer than two classes there is no such number.
+    Codes are standardised by the mean and standard deviation of those that it is fitted on. For attributes, the score
+    is the mean over all of them, each with its own classifier. Data with fewer than two classes get no score.
     """
 
-    images: Annotated[int, Ge(2), "train images to fit on, chosen by the run's seed; all where there are fewer"] = 10000
+    images: Annotated[int, Ge(2), "train images to fit on, chosen by the run's seed; all if there are fewer"] = 10000
     iterations: Annotated[int, Ge(1), "of L-BFGS, at most"] = 1000
 
     def __call__(self, run: FinishedRun) -> Mapping[str, float]:
@@ -35,11 +35,11 @@ class LogisticRegression:
         if not has_labels(run.data.build_context()):
             return {}
         train, test = run.data.train, run.data.test
-        kept = torch.randperm(len(train), generator=rng_for(run.seed, "logistic_regression"))[: self.images]
-        codes, test_codes = self._codes(run, train, kept), self._codes(run, test)
+        index = torch.randperm(len(train), generator=rng_for(run.seed, "logistic_regression"))[: self.images]
+        codes, test_codes = self._codes(run, train, index), self._codes(run, test)
         scores = []
-        for y, test_y in zip(_columns(train.labels[kept]), _columns(test.labels), strict=True):
-            if (y == y[0]).all():  # of an attribute that no image fitted on has, or every one, no more can be said
+        for y, test_y in zip(_columns(train.labels[index]), _columns(test.labels), strict=True):
+            if (y == y[0]).all():  # all or none of these images have the attribute: predict that
                 scores.append(float((test_y == y[0]).mean()))
                 continue
             classifier = make_pipeline(StandardScaler(), Classifier(max_iter=self.iterations))
@@ -54,5 +54,5 @@ class LogisticRegression:
 
 
 def _columns(labels: Int[Tensor, "n *attributes"]) -> list[Int[np.ndarray, " n"]]:
-    """The labels as what single classifiers say: the classes, or each attribute."""
+    """What each classifier predicts: the classes, or one attribute."""
     return list(labels.reshape(len(labels), -1).T.numpy())

@@ -1,4 +1,4 @@
-"""Scores of labels: whether decoded mixes have the label that they should, and whether label vectors steer codes."""
+"""Whether decoded mixes have the labels that the mixer aimed at."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,64 +13,64 @@ from mixzoo import CodeShape, DataError, Dataset, FinishedRun
 from mixzoo.draws import rng_for, to_device
 from mixzoo.evaluation.codes import batches, encode, eval_mode
 from mixzoo.mixing import label_vectors
-from mixzoo_metrics.classifier import ClassifierSteps, check_has_labels, trained_classifier, truth
+from mixzoo_metrics.classifier import ClassifierSteps, check_has_labels, label_matrix, train_classifier
 
 BATCH = 256
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConditionedLabels:
-    """How often decoded mixes have the label ỹ_mix that they were to have, read by a classifier trained on real images.
+    """How often decoded mixes have the label ỹ_mix they aim at, according to a classifier trained on real images.
 
-    ỹ_mix = Σᵢ αᵢ yᵢ of k random test images; a label counts as asked for where its part of ỹ_mix is more than 1/2, or
-    is the largest of classes. α is the mixer's own where it aims at labels; for another mixer, which does not know
-    of it, α is drawn beside from Dirichlet(1, …, 1), so that its score is what no conditioning gives. Scored are the
-    labels over which the k sources are not at one: what they agree on a mix has anyway. `chance` is the score of one
-    source's label, any, in place of the mix. `reconstruction_accuracy` and `classifier_accuracy` are the classifier's,
-    on all labels of reconstructed and of real test images: what the score could come to.
+    ỹ_mix = Σᵢ αᵢ yᵢ of k random test images. A mix should have the attributes with more than 1/2 in ỹ_mix, or the class
+    with the most. α is the mixer's own if it aims at labels; otherwise it is drawn independently from
+    Dirichlet(1, …, 1), so that the score is that of no conditioning. Only labels on which the k sources disagree count,
+    since a mix has the others anyway. `chance_accuracy` is the score of the labels of the first source.
+    `reconstruction_accuracy` and `classifier_accuracy` are those of the classifier on all labels of reconstructed and
+    of real test images, as upper limits.
     """
 
     mixes: Annotated[int, Ge(1), "decoded mixes to score"] = 1000
     steps: ClassifierSteps = 400
 
     def check_data(self, data: Dataset) -> None:
-        """DataError for data without labels to tell apart."""
+        """Raises DataError if the data have no labels to tell apart."""
         check_has_labels(data)
 
     def __call__(self, run: FinishedRun) -> Mapping[str, float]:
-        reads = trained_classifier(run, self.steps)
+        predict = train_classifier(run, self.steps)
         width, test = run.data.build_context().label_width, run.data.test
-        y, codes = truth(test, width), encode(run.autoencoder, test.images, run.device)
+        y, codes = label_matrix(test, width), encode(run.autoencoder, test.images, run.device)
         hits, guesses = [], []
         with eval_mode(run.autoencoder):
             for start in range(0, self.mixes, BATCH):
                 chosen = self._sources(run, start, len(test))
-                asked, images = _mixed(run, codes[chosen], test.labels[chosen], start)
-                apart = (y[chosen] != y[chosen][:1]).any(0)  # [batch label]
-                hits.append(_agreement(reads(images).cpu(), asked, apart, run))
-                guesses.append(_agreement(y[chosen][0] > 0, asked, apart, run))
-            said = [reads(run.autoencoder.decode(h.to(run.device))).cpu() for h in codes.split(BATCH)]
-        real = [reads(x).cpu() for x in batches(test.images, run.device)]
+                wanted, images = _mix(run, codes[chosen], test.labels[chosen], start)
+                differs = (y[chosen] != y[chosen][:1]).any(0)  # [batch label]
+                hits.append(_agreement(predict(images).cpu(), wanted, differs, run))
+                guesses.append(_agreement(y[chosen][0] > 0, wanted, differs, run))
+            rebuilt = [predict(run.autoencoder.decode(h.to(run.device))).cpu() for h in codes.split(BATCH)]
+        real = [predict(x).cpu() for x in batches(test.images, run.device)]
         scored = torch.cat(hits)
         if not len(scored):
             raise DataError(f"{run.data.source}: no two test images have different labels")
         return {
             "accuracy": scored.double().mean().item(),
             "chance_accuracy": torch.cat(guesses).double().mean().item(),
-            "reconstruction_accuracy": _all_labels(torch.cat(said), y, run),
+            "reconstruction_accuracy": _all_labels(torch.cat(rebuilt), y, run),
             "classifier_accuracy": _all_labels(torch.cat(real), y, run),
         }
 
     def _sources(self, run: FinishedRun, start: int, images: int) -> Tensor:
-        """Numbers of test images, [k batch]."""
+        """Indices of test images, [k batch]."""
         rng = rng_for(run.seed, "conditioned_labels/sources", start)
         return torch.randint(images, (run.mixer.k, min(BATCH, self.mixes - start)), generator=rng)
 
 
-def _mixed(
+def _mix(
     run: FinishedRun, h: Float[Tensor, "k batch *latent"], labels: Tensor, start: int
 ) -> tuple[Bool[Tensor, "batch label"], Float[Tensor, "batch channels height width"]]:
-    """The labels asked of mixes of these codes, and the decoded mixes."""
+    """The labels that mixes of these codes should have, and the decoded mixes."""
     context = run.data.build_context()
     shape = CodeShape(h.shape[1], tuple(h.shape[2:]))
     draw = run.mixer.draw(shape, rng_for(run.seed, "conditioned_labels/mix", start))
@@ -82,20 +82,23 @@ def _mixed(
         )
         y_mix = ((e / e.sum(0))[..., None] * label_vectors(labels, context.label_width)).sum(0)
     y_mix = y_mix.cpu()
-    asked = y_mix > 0.5 if context.attributes else y_mix == y_mix.amax(1, keepdim=True)
-    return asked, run.autoencoder.decode(mixed.h)
+    wanted = y_mix > 0.5 if context.attributes else y_mix == y_mix.amax(1, keepdim=True)
+    return wanted, run.autoencoder.decode(mixed.h)
 
 
 def _agreement(
-    said: Bool[Tensor, "batch label"], asked: Bool[Tensor, "batch label"], apart: Bool[Tensor, "batch label"],
+    predicted: Bool[Tensor, "batch label"],
+    wanted: Bool[Tensor, "batch label"],
+    differs: Bool[Tensor, "batch label"],
     run: FinishedRun,
-) -> Bool[Tensor, " scored"]:  # fmt: skip
-    """Of each label over which the sources differ, whether it is as asked; of classes, one answer an image."""
+) -> Bool[Tensor, " scored"]:
+    """Whether predictions are as wanted: for each attribute on which the sources differ, or for each image's class."""
     if run.data.build_context().attributes:
-        return (said == asked)[apart]
-    return (said == asked).all(1)[apart.any(1)]
+        return (predicted == wanted)[differs]
+    return (predicted == wanted).all(1)[differs.any(1)]
 
 
-def _all_labels(said: Bool[Tensor, "n label"], y: Float[Tensor, "n label"], run: FinishedRun) -> float:
-    right = said == (y > 0)
+def _all_labels(predicted: Bool[Tensor, "n label"], y: Float[Tensor, "n label"], run: FinishedRun) -> float:
+    """The mean accuracy of predictions, over attributes and images, or over images for classes."""
+    right = predicted == (y > 0)
     return (right if run.data.build_context().attributes else right.all(1)).double().mean().item()

@@ -1,4 +1,4 @@
-"""Whether single numbers of the code follow single factors of the data (Table 4 of AMR)."""
+"""Whether each number of the code follows one factor of the data (AMR Table 4)."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,40 +12,41 @@ from torch import Generator, Tensor
 from mixzoo import DataError, Dataset, FinishedRun, Split
 from mixzoo.draws import rng_for
 from mixzoo.evaluation.codes import batches, encode, eval_mode
+from mixzoo.protocols import HasPosterior
 
-COUNTED = 4  # factors that the authors' sum goes over, of the five they vote on
-COLLAPSED_DEVIATION = 0.05  # below it a number of the code is left out (disentanglement_lib's factor_vae.gin)
-COLLAPSED_KL = 0.01  # nats; the same for a posterior, whose scale may be any
+COUNTED = 4  # of the five factors that the authors vote on, those that their sum covers
+COLLAPSED_DEVIATION = 0.05  # a number of the code below it is left out (disentanglement_lib's factor_vae.gin)
+COLLAPSED_KL = 0.01  # nats; the same for posteriors, whatever their scale
 
 
 @dataclass(frozen=True, kw_only=True)
 class Disentanglement:
-    """FactorVAE score (Kim & Mnih 2018, section 4), and the score that Table 4 of AMR really reports.
+    """FactorVAE score (Kim & Mnih 2018, section 4), and the score that AMR Table 4 actually reports.
 
-    A vote: one factor is held at one value, `images` images are drawn that have it, and d* is the number of the code
-    (divided by its deviation over all images; those that never change are left out) whose variance among them is least.
-    A classifier maps each d* to the factor most often behind it. `factorvae` is its accuracy on as many other votes, in
-    [0, 1]; a code that says nothing has 1 / factors.
+    For a vote, one factor is held at one value, `images` images with that value are drawn, and d* is the number of the
+    code with the least variance among them, after dividing each number by its standard deviation over all images and
+    leaving out constant ones. A classifier maps each d* to the factor that most often led to it. `factorvae` is its
+    accuracy on as many other votes, in [0, 1]; a code that carries no information gets 1 / factors.
 
-    Collapsed numbers of the code have no vote in `factorvae`, since dividing by their deviation would make noise of any
-    size count: those that deviate by less than 0.05, the published context (Locatello et al. 2019), which is absolute;
-    for a posterior those whose mean KL(q(z_j|x) ‖ N(0, 1)) is below 0.01 nats, whatever their scale.
+    Collapsed numbers of the code have no vote in `factorvae`, since dividing them by their deviation would amplify
+    noise: those that deviate by less than 0.05, the published setting (Locatello et al. 2019), or, with a posterior,
+    those whose mean KL(q(z_j|x) ‖ N(0, 1)) is below 0.01 nats.
 
-    `authors` is what their code computes from the votes, with collapsed numbers among them: for each of the first four
-    factors the count of its most common d*, summed and divided by all votes. The fifth factor's votes are never
-    counted, so five factors give 0.80 at most, and numbers of the code that serve two factors cost nothing.
+    `authors` is what AMR's code computes from the votes, collapsed numbers included: for each of the first four factors
+    the count of its most common d*, summed and divided by the number of all votes. The fifth factor's votes are not
+    counted, so five factors give at most 0.80, and a number of the code that serves two factors is not penalised.
     """
 
-    votes: Annotated[int, Ge(10), "to learn the classifier from, and as many to score it; the authors took 800"] = 800
-    images: Annotated[int, Ge(2), "of one vote; the authors took 800"] = 200
+    votes: Annotated[int, Ge(10), "to fit the classifier, and as many to score it; 800 in the authors' code"] = 800
+    images: Annotated[int, Ge(2), "images of one vote; 800 in the authors' code"] = 200
     pool: Annotated[int, Ge(2), "images of all splits to draw from, chosen by the run's seed"] = 50_000
 
     def check_data(self, data: Dataset) -> None:
-        """DataError for data whose factors are not known, or never vary."""
+        """Raises DataError if the data have no known factors, or none that varies."""
         if data.train.factors is None or data.validation.factors is None or data.test.factors is None:
-            raise DataError(f"{data.source}: its factors are not known, so there is no score of them")
+            raise DataError(f"{data.source}: its factors are not known, so disentanglement cannot be scored")
         if (data.train.factors == data.train.factors[0]).all():
-            raise DataError(f"{data.source}: no factor of it varies, so there is nothing to disentangle")
+            raise DataError(f"{data.source}: none of its factors varies, so there is nothing to disentangle")
 
     def __call__(self, run: FinishedRun) -> Mapping[str, float]:
         self.check_data(run.data)
@@ -54,12 +55,12 @@ class Disentanglement:
         varying = factors[:, [f for f in range(factors.shape[1]) if len(factors[:, f].unique()) > 1]]
         deviation = codes.std(0)
 
-        kept = ~self._collapsed(run, chosen, deviation) & (deviation > 0)  # a constant has nothing to be divided by
+        kept = ~self._collapsed(run, chosen, deviation) & (deviation > 0)  # no division by 0
         learned, held_out = (
             self._votes(standardised(codes, kept), varying, rng_for(run.seed, f"disentanglement/{which}"))
             for which in ("learn", "score")
         )
-        best = learned.argmax(0)  # the factor that each d* stands for
+        best = learned.argmax(0)  # the factor that the classifier predicts for each d*
         right = held_out[best, torch.arange(held_out.shape[1])].sum()
 
         changing = standardised(codes, deviation > 0)
@@ -68,32 +69,32 @@ class Disentanglement:
         return {"factorvae": (right / held_out.sum()).item(), "authors": (counted / votes.sum()).item()}
 
     def _chosen(self, run: FinishedRun) -> Int[Tensor, " n"]:
-        """The numbers of the images to draw from, over all splits, in order."""
+        """The images to draw from, numbered over all splits, in order."""
         total = sum(map(len, splits_of(run.data)))
         return torch.randperm(total, generator=rng_for(run.seed, "disentanglement/pool"))[: self.pool].sort().values
 
     def _collapsed(
         self, run: FinishedRun, chosen: Int[Tensor, " n"], deviation: Float[Tensor, " numbers"]
     ) -> Bool[Tensor, " numbers"]:
-        """The numbers of the code that say next to nothing of the image."""
-        posterior = getattr(run.autoencoder, "posterior", None)  # which a variational auto-encoder alone has
-        if posterior is None:
+        """Which numbers of the code carry almost no information about the image."""
+        autoencoder = run.autoencoder
+        if not isinstance(autoencoder, HasPosterior):
             return deviation < COLLAPSED_DEVIATION
         kl = torch.zeros_like(deviation)
-        with eval_mode(run.autoencoder):
+        with eval_mode(autoencoder):
             for split, here in numbered(run.data, chosen):
                 for x in batches(split.images, run.device, here):
-                    mean, log_variance = (part.flatten(1).cpu().double() for part in posterior(x))
+                    mean, log_variance = (part.flatten(1).cpu().double() for part in autoencoder.posterior(x))
                     kl += ((mean.square() + log_variance.exp() - log_variance - 1) / 2).sum(0)
         return kl / len(chosen) < COLLAPSED_KL
 
     def _pool(
         self, run: FinishedRun, chosen: Int[Tensor, " n"]
     ) -> tuple[Float[Tensor, "n numbers"], Float[Tensor, "n factors"]]:
-        """Codes and factors of the images to draw from."""
+        """The codes and factors of the chosen images."""
         codes, factors = [], []
         for split, here in numbered(run.data, chosen):
-            assert split.factors is not None, "refused above"
+            assert split.factors is not None, "see check_data"
             codes.append(encode(run.autoencoder, split.images, run.device, here).flatten(1).double())
             factors.append(split.factors[here])
         return torch.cat(codes), torch.cat(factors)
@@ -101,7 +102,7 @@ class Disentanglement:
     def _votes(
         self, codes: Float[Tensor, "n numbers"], factors: Float[Tensor, "n factors"], rng: Generator
     ) -> Float[Tensor, "factors numbers"]:
-        """How often each number of the code was d* of each factor; every factor has as many votes."""
+        """How often each number of the code was d* for each factor; all factors have equally many votes."""
         counts = torch.zeros(factors.shape[1], codes.shape[1], dtype=torch.float64)
         for vote in range(self.votes):
             factor = vote % factors.shape[1]
@@ -117,7 +118,7 @@ def splits_of(data: Dataset) -> tuple[Split, Split, Split]:
 
 
 def numbered(data: Dataset, chosen: Int[Tensor, " n"]) -> Iterator[tuple[Split, Int[Tensor, " some"]]]:
-    """Each split with its chosen images, numbered within the split; `chosen` counts over all splits."""
+    """Each split with its chosen images, numbered within the split; `chosen` numbers them over all splits."""
     start = 0
     for split in splits_of(data):
         here = chosen[(chosen >= start) & (chosen < start + len(split))] - start
@@ -127,5 +128,5 @@ def numbered(data: Dataset, chosen: Int[Tensor, " n"]) -> Iterator[tuple[Split, 
 
 
 def standardised(codes: Float[Tensor, "n numbers"], kept: Bool[Tensor, " numbers"]) -> Float[Tensor, "n some"]:
-    """The kept numbers of the code, each divided by its deviation; one number that is always 0 if none is kept."""
+    """The kept numbers of the code, each divided by its standard deviation; a constant 0 if none is kept."""
     return codes[:, kept] / codes[:, kept].std(0) if kept.any() else torch.zeros_like(codes[:, :1])

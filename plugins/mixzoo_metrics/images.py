@@ -1,4 +1,4 @@
-"""Scores of images: how near a reconstruction is to its input."""
+"""Scores of images: how close reconstructions are to their inputs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

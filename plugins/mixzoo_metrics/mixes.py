@@ -1,4 +1,4 @@
-"""Scores of decoded mixes: how near they are to the data."""
+"""Scores of decoded mixes: how close they are to the data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from mixzoo.evaluation.mixes import random_mixes
 
 @dataclass(frozen=True, kw_only=True)
 class MixDistance:
-    """How far decoded random mixes are from the data, for points that lie dense on a curve (AMR section 7.3).
+    """How far decoded random mixes are from the data, if those densely cover a curve (AMR section 7.3).
 
         mean over mixes of  min over data x of ‖g(h_mix) - x‖₂,  x in all three splits
 
-    Mixes are of test images, drawn as in training. Two anchors beside it: `reconstructions`, the same of g(f(x)); and
-    `blends`, the same of α x₁ + (1 - α) x₂ with α ~ U(0, 1), what mixing the data themselves would give.
+    Mixes are of test images and drawn as in training. For comparison: `reconstructions` is the same distance for
+    g(f(x)), and `blends` for α x₁ + (1 - α) x₂ with α ~ U(0, 1), which mixes the data themselves.
     """
 
     mixes: Annotated[int, Ge(1), "random mixes, and as many blends"] = 2000
@@ -51,7 +51,7 @@ class MixDistance:
 
 
 def _distance(images: Float[Tensor, "n channels height width"], run: FinishedRun) -> float:
-    """Mean distance of the images to the nearest of the data, each laid out as a vector."""
+    """Mean Euclidean distance of the images to their nearest image of the data."""
     nearest = torch.full((len(images),), torch.inf)
     for split in (run.data.train, run.data.validation, run.data.test):
         for x in batches(split.images, "cpu"):

@@ -1,4 +1,4 @@
-"""The first metrics, offered through the hook that any plugin uses."""
+"""Registers mixzoo's metrics through the hook that any plugin uses."""
 
 from collections.abc import Mapping
 from typing import Any
