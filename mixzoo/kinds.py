@@ -30,7 +30,7 @@ class Kind:
 
     @property
     def hook(self) -> str:
-        """The function through which a plugin offers such parts."""
+        """The function of a plugin that registers such parts."""
         return f"mixzoo_{self.plural}"
 
     @property

@@ -7,6 +7,7 @@ import typer
 
 from mixzoo.cli.zoo import NoPlugins, PluginFiles, zoo_from
 from mixzoo.errors import ConfigError, PluginError, shown
+from mixzoo.kinds import KINDS, kind_named
 
 if TYPE_CHECKING:
     from mixzoo.plugins import Zoo
@@ -19,7 +20,8 @@ def check(
         typer.Argument(metavar="SPEC|DIST", help="A part, NAME[:KEY=VALUE,...], or a distribution, for all its parts."),
     ],
     kind: Annotated[
-        str | None, typer.Option("--kind", help="mixer, autoencoder, ...; if several kinds have a part of that name.")
+        str | None,
+        typer.Option("--kind", help=f"{', '.join(KINDS)}; needed if several kinds have a part of that name."),
     ] = None,
     effort: Annotated[
         str, typer.Option("--effort", help="low, normal or high: how many cases a check tries.")
@@ -35,7 +37,6 @@ def check(
 
     Example: mixzoo check bernoulli:k=3 --effort high
     """
-    from mixzoo.kinds import kind_named
     from mixzoo.testing.report import effort_named
 
     chosen, zoo = effort_named(effort), zoo_from(plugin, no_plugins)

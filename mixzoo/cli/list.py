@@ -6,12 +6,13 @@ from typing import Annotated
 import typer
 
 from mixzoo.cli.zoo import NoPlugins, PluginFiles, catalogue_from
+from mixzoo.kinds import KINDS, kind_named
 
 
 def list_parts(
     kind: Annotated[
         str,
-        typer.Argument(metavar="KIND", help="autoencoders, discriminators, mixers, objectives, datasets or metrics."),
+        typer.Argument(metavar="KIND", help=", ".join(kind.plural for kind in KINDS.values()) + "."),
     ],
     as_json: Annotated[
         bool, typer.Option("--json", help="A list of objects: name, write (the name to use), plugin, ...")
@@ -23,8 +24,6 @@ def list_parts(
 
     Example: mixzoo list mixers
     """
-    from mixzoo.kinds import kind_named
-
     which = kind_named(kind).name
     catalogue = catalogue_from(plugin, no_plugins)
     entries = catalogue.of_kind(which)

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mixzoo.cli.zoo import NoPlugins, PluginFiles, catalogue_from
+from mixzoo.kinds import KINDS, kind_named
 
 if TYPE_CHECKING:
     from mixzoo.descriptions import Json, OptionText
 
 
 def show(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="autoencoder, discriminator, mixer, objective, ...")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help=", ".join(KINDS) + ".")],
     name: Annotated[str, typer.Argument(metavar="NAME", help="The part's name, as `mixzoo list` gives it.")],
     as_json: Annotated[bool, typer.Option("--json", help="One object, its options in a list.")] = False,
     plugin: PluginFiles = None,
@@ -22,8 +23,6 @@ def show(
 
     Example: mixzoo show mixer dirichlet
     """
-    from mixzoo.kinds import kind_named
-
     which = kind_named(kind).name
     entry = catalogue_from(plugin, no_plugins).find(which, name)
     about, options, defaults = entry.text.about, entry.text.options, entry.text.run_defaults
