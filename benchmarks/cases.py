@@ -92,9 +92,9 @@ def in_place_of(**functions: Callable[..., Tensor]) -> Callable[[], AbstractCont
 
 
 APART = {
-    "begin": lambda x, first, conv: conv(first(x)),
-    "enlarge": lambda x, conv: conv(F.interpolate(x, scale_factor=2, mode="nearest")),
-    "gather": lambda x, conv: F.conv2d(x, conv.weight, conv.bias, padding=1),
+    "fused_first": lambda x, first, conv: conv(first(x)),
+    "fused_upsample": lambda x, conv: conv(F.interpolate(x, scale_factor=2, mode="nearest")),
+    "conv_by_taps": lambda x, conv: F.conv2d(x, conv.weight, conv.bias, padding=1),
 }
 VARIANTS: dict[str, Variant] = {
     "ours": Variant(),
@@ -104,9 +104,9 @@ VARIANTS: dict[str, Variant] = {
     "two passes back through D": Variant(around=lambda: patch("mixzoo.training.step.one_score", lambda needs: False)),
     "one power iteration": Variant(flags={"discriminator": "amr:power_iterations=1"}),
     "instance norm": Variant(around=lambda: patch.object(nn.GroupNorm, "forward", instance_norm)),
-    "first two convolutions apart": Variant(around=in_place_of(begin=APART["begin"])),
-    "upsampling apart": Variant(around=in_place_of(enlarge=APART["enlarge"])),
-    "last convolution whole": Variant(around=in_place_of(gather=APART["gather"])),
+    "first two convolutions apart": Variant(around=in_place_of(fused_first=APART["fused_first"])),
+    "upsampling apart": Variant(around=in_place_of(fused_upsample=APART["fused_upsample"])),
+    "last convolution whole": Variant(around=in_place_of(conv_by_taps=APART["conv_by_taps"])),
     "layers one after another": Variant(around=in_place_of(**APART)),
     "D not channels last": Variant(prepare=rows_of_maps),
     "leaky ReLU not in place": Variant(prepare=keep_before_relu),

@@ -93,10 +93,10 @@ def test_an_exported_network_is_its_layers_one_after_another():
         assert not any(word in node for node in nodes for word in ("einsum", "bmm", "conv_transpose", "col2im"))
 
 
-@pytest.mark.parametrize("form", ["begin", "gather"])
+@pytest.mark.parametrize("form", ["fused_first", "conv_by_taps"])
 def test_a_form_does_not_freeze_the_batch_size_either(form, monkeypatch):
     """Where a pass is recorded that does not say so, sizes are still read as sizes."""
     monkeypatch.setattr(stack, "is_exported", lambda: False)
     (encoder, x), (decoder, h) = passes("amr:depth=4", GREY)
-    network, given = (encoder, x) if form == "begin" else (decoder, h)
+    network, given = (encoder, x) if form == "fused_first" else (decoder, h)
     alike(export(network, (given,), dynamic_shapes=({0: Dim("batch", min=1)},)).module(), network, given)

@@ -41,7 +41,7 @@ def test_a_form_is_the_same_function_as_its_layers(name):
         torch.testing.assert_close(fast, plain, rtol=1e-12, atol=1e-13)
 
 
-@pytest.mark.parametrize("form", ["begin", "enlarge", "gather"])
+@pytest.mark.parametrize("form", ["fused_first", "fused_upsample", "conv_by_taps"])
 def test_the_networks_take_every_form(form, monkeypatch):
     taken = []
     plain = getattr(stack, form)

@@ -47,7 +47,7 @@ def test_a_broken_timm_ends_a_run_that_uses_it_with_one_line_that_names_the_caus
     (line,) = [line for line in done.stderr.splitlines() if "timm" in line]
     assert f"autoencoder 'timm': timm cannot be imported ({cause})" in line
     assert "torchvision" in line
-    assert "install releases that fit one another, from one index; `mixzoo doctor` gives the command" in line
+    assert "install releases that fit together, from one index; `mixzoo doctor` gives the command" in line
     assert "Traceback" not in done.stderr
 
 

@@ -1,4 +1,4 @@
-"""Encoder f and decoder g: the networks of ACAI and of AMR, one architecture with two sets of defaults."""
+"""Encoder f and decoder g of ACAI and of AMR: one architecture with two sets of defaults."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,8 @@ from mixzoo_convnets.layers import Border, Depth, Init, Latent, Norm, Scales, Sl
 class ACAI:
     """Convolutional auto-encoder of Berthelot et al. 2019: no norm, slope 0.2, no border, fan-in initialisation.
 
-    The code is a map [latent, height / 2^scales, width / 2^scales]. Berthelot et al. use depth 16 for MNIST, 64 else.
+    The code is a map [latent, height / 2^scales, width / 2^scales]. Berthelot et al. use depth 16 for MNIST, otherwise
+    64.
     """
 
     latent: Latent = 2
@@ -32,8 +33,9 @@ class ACAI:
 class AMR:
     """Convolutional auto-encoder of AMR's authors: instance norm, slope 0.01, a border around the image.
 
-    Weights begin fan-in scaled by default, as meant; `init=authors` begins as the authors' code did, whose formula took
-    the axes of the weights in another library's order and gave every norm's scale a random sign.
+    By default weights are initialised with a variance scaled by fan-in, as intended. `init=authors` reproduces the
+    authors' code, whose formula assumed another library's order of the weight axes and gave the scale of every norm a
+    random sign.
     """
 
     latent: Latent = 2

@@ -1,4 +1,4 @@
-"""A discriminator that is an auto-encoder: what it redraws well is real to it (Berthelot et al. 2017, "BEGAN")."""
+"""A discriminator that is an auto-encoder, as in BEGAN (Berthelot et al. 2017): real is what it reconstructs well."""
 
 from dataclasses import dataclass
 
@@ -42,7 +42,7 @@ class Autoencoding:
 
 
 class AutoencodingDiscriminator(nn.Module):
-    """The layers that redraw an image, and the bias of the score."""
+    """Layers that reconstruct an image, and the bias of its logit."""
 
     def __init__(self, layers: nn.Module) -> None:
         super().__init__()

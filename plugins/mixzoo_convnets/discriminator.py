@@ -1,4 +1,4 @@
-"""Discriminator D: an encoder without norm whose whole output, averaged, is one raw score per image."""
+"""Discriminator D: an encoder without norm, whose output is averaged to one logit per image."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -12,15 +12,15 @@ from mixzoo import BuildContext, Scores
 from mixzoo_convnets.layers import Border, Depth, Init, Latent, Scales, Slope, Style, halvings
 
 PowerIterations = Annotated[
-    int, Ge(0), "of spectral norm on 3x3 convolutions, at each pass in training; 0 leaves it out"
+    int, Ge(0), "of spectral norm on 3x3 convolutions, per training pass; 0 for no spectral norm"
 ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ACAI:
-    """Critic of Berthelot et al. 2019: an encoder's layers, no norm, slope 0.2; its score is the mean of its output.
+    """Critic of Berthelot et al. 2019: an encoder's layers, no norm, slope 0.2; the logit is the mean of its output.
 
-    `latent`, the maps of the last layer, is the auto-encoder's when not given.
+    `latent`, the maps of the last layer, defaults to the auto-encoder's.
     """
 
     latent: Latent | None = None
@@ -39,12 +39,12 @@ class ACAI:
 class AMR:
     """Discriminator of AMR's authors: spectral norm on its 3x3 convolutions (not the first 1x1), slope 0.01, a border.
 
-    It scores all images of a step in one pass where the authors made five, each with one power iteration; hence 5 here.
-    `latent`, the maps of the last layer, is the auto-encoder's when not given.
+    It scores all images of a step in one pass with 5 power iterations; the authors made five passes with one each.
+    `latent`, the maps of the last layer, defaults to the auto-encoder's.
 
-    Weights begin as the authors' did: those under spectral norm with torch's own, the first convolution, which is not
-    under it, at a gain near 1. `init=fan_in` gives that one a gain near 4, which multiplies every score from the first
-    step; D then wins (benchmarks/results/initialisation.md).
+    Weights are initialised as in the authors' code: torch's own under spectral norm, and a gain near 1 for the first
+    convolution, which has none. `init=fan_in` gives that convolution a gain near 4, which multiplies every logit from
+    the first step on; D then wins (benchmarks/results/initialisation.md).
     """
 
     latent: Latent | None = None
@@ -60,10 +60,9 @@ class AMR:
 
 
 class ConvDiscriminator(nn.Module):
-    """The layers and their mean; where an objective asks for it, a head that says the label.
+    """The layers and their mean, with a label head if the objective needs one.
 
-    The score sees the maps before the last convolution through it, the head, the auxiliary classifier of Odena et al.
-    2017, sees them as they are.
+    The head, an auxiliary classifier (Odena et al. 2017), takes the maps before the last convolution.
     """
 
     def __init__(self, options: ACAI | AMR, context: BuildContext) -> None:
@@ -80,7 +79,7 @@ class ConvDiscriminator(nn.Module):
         last = self.layers[-1]
         assert isinstance(last, nn.Conv2d)
         self.head = label_head(last.in_channels * (height >> scales) * (width >> scales), context.num_labels)
-        self.to(memory_format=torch.channels_last)  # faster where no norm is between
+        self.to(memory_format=torch.channels_last)  # faster without norms in between
 
     def forward(self, x: Float[Tensor, "batch channels height width"]) -> Scores:
         features = self.layers[:-1](x)
@@ -90,9 +89,9 @@ class ConvDiscriminator(nn.Module):
 
 
 def label_head(features: int, width: int) -> nn.Sequential | None:
-    """A linear classifier of all features of an image, brought to mean 0 and variance 1 image by image; None for none.
+    """A linear classifier of an image's features, normalised to mean 0 and variance 1; None for `width` 0.
 
-    Spectral norm leaves features of different images so alike that a classifier of them as they are learns nothing for
-    hundreds of steps.
+    Spectral norm makes the features of different images so similar that a classifier without the normalisation learns
+    nothing for hundreds of steps.
     """
     return nn.Sequential(nn.Flatten(), nn.LayerNorm(features), nn.Linear(features, width)) if width else None

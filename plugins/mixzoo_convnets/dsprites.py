@@ -1,8 +1,8 @@
-"""The networks of AMR's authors for dSprites: strided convolutions, two fully connected layers, a vector of 10 numbers.
+"""The networks of AMR's authors for dSprites: strided convolutions, fully connected layers, a code of 10 numbers.
 
 encoder        4x [4x4 conv /2, ReLU] · flatten · 2x [linear, ReLU] · linear
 decoder        2x [linear, ReLU] · linear, ReLU · 3x [4x4 transposed conv x2, ReLU] · transposed conv x2, tanh
-discriminator  the encoder's layers under spectral norm, to one number
+discriminator  the encoder's layers under spectral norm, ending in one number
 """
 
 from dataclasses import dataclass
@@ -26,12 +26,12 @@ HALVINGS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class DSprites:
-    """Auto-encoder of AMR's authors for dSprites (64x64): the code is a vector, the image ends in tanh.
+    """Auto-encoder of AMR's authors for dSprites (64x64): the code is a vector, and the decoder ends in tanh.
 
-    Linear layers and convolutions begin as He et al. 2015 (normal, fan-in, gain √2) with biases at 0; transposed
-    convolutions as torch's own, which the authors' initialisation missed. Any image whose sides are multiples of 16.
-    With variational=true it is their VAE: twice the numbers from the encoder, a posterior's mean, which is the code,
-    and the logarithm of its variance (theirs took the second half for a deviation as it was, of either sign).
+    Linear layers and convolutions are initialised as in He et al. 2015 (normal, fan-in, gain √2), with biases at 0, and
+    transposed convolutions as in torch, since the authors' initialisation skipped them. The sides of images must be
+    multiples of 16. With variational=true this is their VAE: the encoder gives the mean of a posterior, which is the
+    code, and its log-variance (the authors used the second half directly as a deviation, whatever its sign).
     """
 
     latent: Annotated[int, Ge(1), "numbers of the code"] = 10
@@ -67,21 +67,22 @@ class DSpritesAutoEncoder(nn.Module):
 class DSpritesDiscriminator:
     """Discriminator of AMR's authors for dSprites: spectral norm on every layer, one raw score per image.
 
-    Their scripts for AMR have width 32; the one for AE+GAN left it at 64. They took one power iteration in each of five
-    passes of a step, here is one pass. Weights begin as theirs, He et al. 2015 (normal, fan-in, gain √2) with biases
-    at 0, before spectral norm divides them: their size is what Adam's steps are small against.
+    Their scripts for AMR use width 32; the one for AE+GAN left it at 64. They made five passes a step with one power
+    iteration each; here one pass has five. Weights are initialised as theirs, as in He et al. 2015 (normal, fan-in,
+    gain √2) with biases at 0, before spectral norm divides them: their size sets how small Adam's steps are relative to
+    them.
     """
 
     width: Width = 32
     hidden: Hidden = 256
     power_iterations: PowerIterations = 5
 
-    def build(self, context: BuildContext) -> "DSpritesJudge":
-        return DSpritesJudge(self, context)
+    def build(self, context: BuildContext) -> "DSpritesCritic":
+        return DSpritesCritic(self, context)
 
 
-class DSpritesJudge(nn.Module):
-    """An encoder that ends in one number."""
+class DSpritesCritic(nn.Module):
+    """An encoder that ends in one logit, with a label head if the objective needs one."""
 
     def __init__(self, options: DSpritesDiscriminator, context: BuildContext) -> None:
         super().__init__()
@@ -100,7 +101,7 @@ class DSpritesJudge(nn.Module):
 
 
 def encoder(image_shape: tuple[int, int, int], width: int, hidden: int, numbers: int) -> list[nn.Module]:
-    """Image -> a vector of `numbers`; a variational code takes twice as many as it has."""
+    """Layers from an image to a vector of `numbers`, twice the size of the code for a variational encoder."""
     channels, *_ = image_shape
     layers: list[nn.Module] = []
     for halving in range(HALVINGS):
@@ -111,7 +112,7 @@ def encoder(image_shape: tuple[int, int, int], width: int, hidden: int, numbers:
 
 
 def decoder(image_shape: tuple[int, int, int], width: int, hidden: int, numbers: int) -> list[nn.Module]:
-    """A vector of `numbers` -> image in (-1, 1)."""
+    """Layers from a vector of `numbers` to an image in (-1, 1)."""
     channels, *_ = image_shape
     smallest = map_shape(image_shape, width)
     layers: list[nn.Module] = [nn.Linear(numbers, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU()]
@@ -124,7 +125,7 @@ def decoder(image_shape: tuple[int, int, int], width: int, hidden: int, numbers:
 
 
 def map_shape(image_shape: tuple[int, int, int], width: int) -> tuple[int, int, int]:
-    """The shape of the smallest map; ValueError for an image that cannot be halved as often."""
+    """The shape of the smallest map. Raises ValueError if the image cannot be halved HALVINGS times."""
     _, height, wide = image_shape
     if height % 2**HALVINGS or wide % 2**HALVINGS:
         raise ValueError(
@@ -135,7 +136,7 @@ def map_shape(image_shape: tuple[int, int, int], width: int) -> tuple[int, int, 
 
 
 def init_layer(layer: nn.Module) -> None:
-    """Normal weights of variance 2 / fan-in and biases at 0, for linear layers and convolutions."""
+    """Initialise a linear layer or convolution: normal weights of variance 2 / fan-in, biases 0."""
     if isinstance(layer, nn.Conv2d | nn.Linear):
         nn.init.kaiming_normal_(layer.weight)
         assert layer.bias is not None

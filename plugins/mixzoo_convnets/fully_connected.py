@@ -1,4 +1,4 @@
-"""Fully connected networks: for points, or for images of any shape laid out as one vector; the code is a vector."""
+"""Fully connected networks for points, or for flattened images of any shape; the code is a vector."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from mixzoo import BuildContext, Scores
 from mixzoo_convnets.discriminator import label_head
 
 Hidden: TypeAlias = Annotated[int, Ge(1), "units of a hidden layer"]
-Layers: TypeAlias = Annotated[int, Ge(0), Le(16), "hidden layers, of encoder and of decoder each"]
+Layers: TypeAlias = Annotated[int, Ge(0), Le(16), "hidden layers of the encoder, and of the decoder"]
 Activation: TypeAlias = Annotated[Literal["relu", "leaky_relu", "tanh"], "after each hidden layer (leaky: slope 0.2)"]
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -28,9 +28,9 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class MLP:
-    """Fully connected auto-encoder, both ways the same number of hidden layers; the last layer each way is linear.
+    """Fully connected auto-encoder whose encoder and decoder have equally many hidden layers and end in a linear one.
 
-    Weights begin as torch's own.
+    Weights are initialised as in torch.
     """
 
     latent: Annotated[int, Ge(1), "numbers of the code"] = 2
@@ -43,7 +43,7 @@ class MLP:
 
 
 class DenseAutoEncoder(nn.Module):
-    """f and g as two stacks of layers between an image laid out as a vector and the code."""
+    """f and g as two stacks of layers between the flattened image and the code."""
 
     def __init__(self, options: MLP, context: BuildContext) -> None:
         super().__init__()
@@ -66,22 +66,22 @@ class DenseAutoEncoder(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class MLPDiscriminator:
-    """Fully connected discriminator, one raw score per image; without spectral norm unless power_iterations= is given.
+    """Fully connected discriminator with one logit per image; power_iterations= gives it spectral norm.
 
-    Weights begin as torch's own.
+    Weights are initialised as in torch.
     """
 
     hidden: Hidden = 128
     layers: Annotated[int, Ge(0), Le(16), "hidden layers"] = 3
     activation: Activation = "relu"
-    power_iterations: Annotated[int, Ge(0), "of spectral norm, at each pass in training; 0 leaves it out"] = 0
+    power_iterations: Annotated[int, Ge(0), "of spectral norm, per training pass; 0 for no spectral norm"] = 0
 
     def build(self, context: BuildContext) -> "DenseDiscriminator":
         return DenseDiscriminator(self, context)
 
 
 class DenseDiscriminator(nn.Module):
-    """A stack of layers that ends in one number."""
+    """A stack of layers that ends in one logit."""
 
     def __init__(self, options: MLPDiscriminator, context: BuildContext) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class DenseDiscriminator(nn.Module):
 
 
 def stack(widths: list[int], activation: str) -> list[nn.Module]:
-    """Linear layers from each width to the next, the activation between them."""
+    """Linear layers from each width to the next, with the activation between them."""
     layers: list[nn.Module] = []
     for wide_in, wide_out in pairwise(widths):
         layers += [nn.Linear(wide_in, wide_out), ACTIVATIONS[activation]()]

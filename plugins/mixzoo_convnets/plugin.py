@@ -1,4 +1,4 @@
-"""The convolutional networks of ACAI and AMR, and fully connected ones, offered through the hooks of any plugin."""
+"""Registers the convolutional networks of ACAI and AMR, and fully connected ones, through the hooks of any plugin."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""A variational auto-encoder: the layout of ACAI and AMR, with an encoder that ends in a mean and a log-variance."""
+"""A variational auto-encoder with the layout of ACAI and AMR; its encoder ends in a mean and a log-variance."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
@@ -10,7 +10,8 @@ from mixzoo import BuildContext
 from mixzoo_convnets.layers import Border, Depth, Init, Latent, Norm, Scales, Slope, Style, code_positions, halvings
 
 Output: TypeAlias = Annotated[
-    Literal["tanh", "linear"], "of the decoder: tanh keeps images in [-1, 1], which a Bernoulli likelihood needs"
+    Literal["tanh", "linear"],
+    "last layer of the decoder: tanh keeps images in [-1, 1], as a Bernoulli likelihood needs",
 ]
 
 
@@ -18,9 +19,9 @@ Output: TypeAlias = Annotated[
 class VAE:
     """Convolutional variational auto-encoder (Kingma & Welling 2014) with the layers of AMR's authors.
 
-    The encoder ends in twice as many maps: the posterior's mean, which is the code, and the logarithm of its variance.
-    The decoder ends in tanh by default. Images are in [-1, 1], so a Gaussian's mean loses nothing by it, and a
-    Bernoulli's probability (x_rec + 1)/2 must not leave [0, 1].
+    The encoder ends in twice as many maps: the mean of the posterior, which is the code, and its log-variance. The
+    decoder ends in tanh by default: images are in [-1, 1], so the mean of a Gaussian loses nothing, and the probability
+    of a Bernoulli, (x_rec + 1)/2, has to stay in [0, 1].
     """
 
     latent: Latent = 2
@@ -45,7 +46,7 @@ class VAE:
 
 
 class VariationalAutoEncoder(nn.Module):
-    """f and g, of which f gives twice the features of a code: the first half is the mean of the posterior."""
+    """f and g; f gives twice the features of a code, the mean of the posterior and then its log-variance."""
 
     def __init__(self, f: nn.Module, g: nn.Module, latent_shape: tuple[int, ...]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""An auto-encoder around an encoder of timm: f is timm's up to one feature map, g mirrors it."""
+"""An auto-encoder around a timm encoder: f is timm's up to one of its feature maps, and g mirrors it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,45 +17,43 @@ from mixzoo_timm.norms import Norm
 
 @dataclass(frozen=True, kw_only=True)
 class Timm:
-    """An encoder of timm up to its feature map `out_index`, 1x1 convolution to `latent` maps, and a matched decoder.
+    """A timm encoder up to its feature map `out_index`, a 1x1 convolution to `latent` maps, and a matching decoder.
 
-    The code is [latent, height / reduction, width / reduction], with the reduction that timm states for that map; the
-    decoder doubles its way back with the feature maps that timm states on the way. Images stay in [-1, 1]: the model's
-    own mean and deviation are applied inside, and a grey image is given to all of its channels.
+    The code is [latent, height / reduction, width / reduction], with timm's reduction of that map; the decoder doubles
+    its maps step by step, with as many channels as timm has at each scale. Images are in [-1, 1]: the model's mean and
+    standard deviation are applied inside, and a grey image is copied to all of its channels.
 
-    A batch norm makes the code of an image depend on its batch. `norm` says what becomes of it: `group` normalises
-    each image alone, `fixed` keeps the statistics of the pretrained weights as they are, and `batch` is timm's own.
-    When not given it is fixed with pretrained weights and group without.
+    Batch norm makes the code of an image depend on its batch. `norm` says what replaces it: `group` normalises each
+    image alone, `fixed` keeps the statistics of the pretrained weights, and `batch` leaves batch norm in place. The
+    default is `fixed` with pretrained weights and `group` without.
     """
 
-    model: Annotated[str, "any model of timm, such as resnet18 or vit_tiny_patch16_224; see timm.list_models()"] = (
-        "resnet18"
-    )
-    out_index: Annotated[int, Ge(0), "which of the model's feature maps the code is made of, from 0"] = 2
+    model: Annotated[str, "a timm model, such as resnet18 or vit_tiny_patch16_224; see timm.list_models()"] = "resnet18"
+    out_index: Annotated[int, Ge(0), "which of the model's feature maps becomes the code, counted from 0"] = 2
     latent: Annotated[int, Ge(1), "feature maps of the code"] = 32
-    pretrained: Annotated[bool, "begin from the weights of timm's hub, which has to be reached once"] = False
-    weights: Annotated[str | None, "begin from the weights of this safetensors file, with timm's names"] = None
-    freeze: Annotated[bool, "the timm part stays as it begins, statistics of norms too"] = False
-    norm: Annotated[Literal["group", "fixed", "batch"] | None, "what becomes of the model's batch norms"] = None
-    decoder_width: Annotated[int, Ge(16), "most feature maps of a layer of the decoder"] = 256
+    pretrained: Annotated[bool, "start from the weights on timm's hub, which are downloaded once"] = False
+    weights: Annotated[str | None, "start from the weights in this safetensors file, with timm's names"] = None
+    freeze: Annotated[bool, "do not train the timm part, including the statistics of norms"] = False
+    norm: Annotated[Literal["group", "fixed", "batch"] | None, "what replaces the model's batch norms"] = None
+    decoder_width: Annotated[int, Ge(16), "feature maps in a layer of the decoder, at most"] = 256
 
     def __post_init__(self) -> None:
         if self.pretrained and self.weights is not None:
-            raise ValueError("pretrained=true and weights= both name weights to begin from; give one of them")
-        if self.norm == "group" and self.begins_trained:
-            raise ValueError("norm=group does not fit pretrained weights, made for batch norm; use norm=fixed or batch")
-        if self.norm == "fixed" and not self.begins_trained:
-            raise ValueError("norm=fixed needs statistics, and random weights have none; use pretrained=true, weights=")
+            raise ValueError("pretrained=true and weights= both give weights to start from; use one of them")
+        if self.norm == "group" and self.is_pretrained:
+            raise ValueError("norm=group does not fit weights pretrained with batch norm; use norm=fixed or batch")
+        if self.norm == "fixed" and not self.is_pretrained:
+            raise ValueError("norm=fixed needs pretrained statistics; use pretrained=true or weights=, or norm=group")
         if self.norm == "batch" and self.freeze:
             raise ValueError("norm=batch has no effect with freeze=true, which keeps all statistics; leave one out")
 
     @property
-    def begins_trained(self) -> bool:
+    def is_pretrained(self) -> bool:
         return self.pretrained or self.weights is not None
 
     @property
     def skipped_checks(self) -> Mapping[str, str]:
-        reason = "norm=batch keeps timm's batch norms, which take mean and variance over the batch in training"
+        reason = "norm=batch keeps timm's batch norms, whose mean and variance are over the batch in training"
         return {"images_do_not_meet_in_training": reason} if self.norm == "batch" else {}
 
     def build(self, context: BuildContext) -> "TimmAutoEncoder":
@@ -63,14 +61,14 @@ class Timm:
 
 
 class TimmAutoEncoder(nn.Module):
-    """f and g; g has as many doublings as f has halvings."""
+    """f and g; g doubles its maps as often as f halves them."""
 
     def __init__(self, options: Timm, context: BuildContext) -> None:
         super().__init__()
         channels, height, width = context.image_shape
         file = None if context.restored else pretrained_file(options.model, options.pretrained, options.weights)
         features = backbone(options.model, options.out_index, context.image_shape, file)
-        norm: Norm = options.norm or ("fixed" if options.begins_trained else "group")
+        norm: Norm = options.norm or ("fixed" if options.is_pretrained else "group")
         self.f = Encoder(features, latent=options.latent, norm=norm, freeze=options.freeze, chosen=bool(options.norm))
         self.latent_shape = (options.latent, *features.size)
         self.g = Decoder(options.latent, channels, (height, width), features.widths(options.decoder_width))

@@ -1,4 +1,4 @@
-"""Encoder f: images in [-1, 1], as the model wants them, through timm's layers, to the maps of the code."""
+"""Encoder f: images in [-1, 1], normalised for the model, through timm's layers to the maps of the code."""
 
 from typing import TypeVar
 
@@ -15,7 +15,7 @@ E = TypeVar("E", bound="Encoder")
 class Encoder(nn.Module):
     """timm's layers and a 1x1 convolution.
 
-    `chosen` says that the user asked for this `norm`; ValueError then where the model has no batch norm.
+    `chosen` means that the user gave `norm`; then ValueError is raised if the model has no batch norm.
     """
 
     mean: Tensor
@@ -30,7 +30,7 @@ class Encoder(nn.Module):
         self.net = features.net
         self.to_code = nn.Conv2d(features.channels, latent, 1)
         self.norm, self.freeze = norm, freeze
-        # in the checkpoint: another release of timm may name other defaults
+        # In the checkpoint, since another release of timm may have other defaults.
         self.register_buffer("mean", torch.tensor(features.mean).reshape(1, -1, 1, 1))
         self.register_buffer("deviation", torch.tensor(features.deviation).reshape(1, -1, 1, 1))
         if freeze:
@@ -40,18 +40,18 @@ class Encoder(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch latent code_height code_width"]:
-        """A grey image goes to all channels of the model: to it that is a grey photograph, pretrained or not."""
+        """Codes of images; a grey image is copied to all channels of the model, like a grey photograph."""
         normalised = ((x + 1) / 2 - self.mean) / self.deviation
         (maps,) = self.net(normalised)
         code: Tensor = self.to_code(maps)
         return code
 
     def train(self: E, mode: bool = True) -> E:
-        """Training mode for all but what keeps its statistics: the timm part when frozen, fixed batch norms."""
+        """Training mode, except for parts with fixed statistics: a frozen timm part and fixed batch norms."""
         super().train(mode)
         if self.freeze:
             self.net.eval()
         elif self.norm == "fixed":
             for batch_norm in batch_norms(self.net):
-                batch_norm.eval()  # its scale and shift are trained all the same
+                batch_norm.eval()  # its scale and shift are still trained
         return self

@@ -1,4 +1,4 @@
-"""timm itself, imported when a network is built and not before."""
+"""timm itself, imported only when a network is built."""
 
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -7,20 +7,20 @@ from mixzoo import PluginError
 
 
 def timm() -> Any:
-    """The module; PluginError with the cause where it does not load, so that nothing but this plugin needs it to."""
+    """The timm module. Raises PluginError with the cause if it cannot be imported; only this plugin needs it."""
     try:
         import timm
-    except Exception as err:  # ImportError, or RuntimeError of a torchvision built for another torch
+    except Exception as err:  # ImportError, or RuntimeError if torchvision is built for another torch
         cause = f"{type(err).__name__}: {first_line(err)}"
         raise PluginError(
-            f"autoencoder 'timm': timm cannot be imported ({cause}). Here are {_installed()}; "
-            "install releases that fit one another, from one index; `mixzoo doctor` gives the command"
+            f"autoencoder 'timm': timm cannot be imported ({cause}). Installed: {_installed()}; "
+            "install releases that fit together, from one index; `mixzoo doctor` gives the command"
         ) from err
     return timm
 
 
 def first_line(err: BaseException) -> str:
-    """The first line that an exception says, at most 200 characters of it."""
+    """The first line of an exception's message, at most 200 characters."""
     return str(err).strip().partition("\n")[0][:200]
 
 

@@ -1,4 +1,4 @@
-"""Any encoder of timm with a decoder that matches it, offered through the hooks that any plugin uses."""
+"""Registers an auto-encoder around any timm encoder through the hook that any plugin uses."""
 
 from collections.abc import Mapping
 from typing import Any
