@@ -1,17 +1,20 @@
 """The command line, as a user types it: what is printed, where, and with which exit code."""
 
 import json
-import subprocess
-import sys
+import os
+import signal
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Annotated
 
 import pytest
 import torch
 from annotated_types import Ge, Le
 
+import warm
 from mixzoo import LinearMixer, Mixer, Part
+from mixzoo.catalogue import catalogue_of
 from mixzoo.plugins import RegisteredPart, load_zoo
 from toys import SMALL, TOY_PLUGIN, TOYS, toy_zoo
 
@@ -173,7 +176,9 @@ def test_show_gives_the_equation_and_every_option(mixzoo):
     assert "It has no options." in mixzoo("show", "mixer", "slerp")[1]
 
 
-def test_every_part_can_be_shown(mixzoo):
+def test_every_part_can_be_shown(mixzoo, monkeypatch):
+    catalogue = catalogue_of(toy_zoo())
+    monkeypatch.setattr("mixzoo.catalogue.load_catalogue", lambda *found: catalogue)
     for entry in load_zoo().registered:
         code, out, _ = mixzoo("show", entry.kind, entry.name)
         assert code == 0
@@ -324,16 +329,15 @@ def test_a_run_interrupted_by_a_signal_exits_75_and_resumes(tmp_path):
     home = tmp_path / "run"
     small = ["--steps", "100000", "--batch-images", "16", "--log-every", "1", "--evaluate-every", "100000"]
     parts = ["--autoencoder", "acai:depth=1", "--discriminator", "acai:depth=1", "--threads", "1"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mixzoo", "train", *small, *parts, "--out", str(home)], stderr=subprocess.PIPE, text=True
-    )
-    while (process.poll() is None and not (home / "metrics.jsonl").exists()) or not read_metrics(
-        home / "metrics.jsonl"
-    ):
-        pass
-    process.terminate()
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 75, err
+    with open(os.devnull) as nothing, open(tmp_path / "errors", "w") as errors:
+        streams = nothing, nothing, errors
+        process = warm.start("-m", "mixzoo", "train", *small, *parts, "--out", home, streams=streams)
+    end = monotonic() + 60
+    while not ((home / "metrics.jsonl").exists() and read_metrics(home / "metrics.jsonl")) and monotonic() < end:
+        sleep(0.02)
+    os.kill(process.pid, signal.SIGTERM)
+    code, err = process.wait(60), (tmp_path / "errors").read_text()
+    assert code == 75, err
     assert "stopped by SIGTERM after step" in err
     status = json.loads((home / "status.json").read_text())
     assert status["state"] == "interrupted"
@@ -355,14 +359,14 @@ def test_version_is_the_distributions(mixzoo):
 
 def test_progress_goes_to_a_terminal_live_and_elsewhere_as_lines(tmp_path):
     """A pseudo-terminal sees a bar with the time left; data stay on standard output."""
-    import os
     import pty
 
     master, slave = pty.openpty()
     parts = ["--autoencoder", "acai:depth=1", "--discriminator", "acai:depth=1", "--threads", "1"]
-    run = [sys.executable, "-m", "mixzoo", "train", *SMALL, *parts, "--out", str(tmp_path / "run")]
+    run = ["-m", "mixzoo", "train", *SMALL, *parts, "--out", tmp_path / "run"]
     env = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "40"}
-    process = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=slave, text=True, env=env)
+    with open(os.devnull) as nothing, open(tmp_path / "out", "w") as out:
+        process = warm.start(*run, streams=(nothing, out, slave), env=env)
     os.close(slave)
     shown = b""
     while True:
@@ -371,10 +375,9 @@ def test_progress_goes_to_a_terminal_live_and_elsewhere_as_lines(tmp_path):
         except OSError:  # the other end has closed
             break
         shown += block
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 0
+    assert process.wait(60) == 0
     text = shown.decode()
     for expected in ("4/4", "left", "images/s", "reconstruct", "D(mix)", "probe: validation"):
         assert expected in text
-    assert "logistic regression" in out
+    assert "logistic regression" in (tmp_path / "out").read_text()
     assert Path(tmp_path / "run" / "results.json").exists()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import warm
 from broken_plugins import GOOD, install
 from mixzoo.doctor import PAIR, Finding, _bounds, _data_sets, _disk, _gpu, _pair, _processor, _terminal, exit_code
 from mixzoo.errors import DataError, PluginError, StorageError
@@ -19,14 +20,7 @@ NO_DISK = Path("/proc/sys")  # a folder where nobody, root included, can make a 
 def doctor(*arguments, folder, env=None):
     """The command in a process of its own, with a folder before all others on its path."""
     code = f"import sys; sys.path.insert(0, {str(folder)!r})\nfrom mixzoo.cli.app import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", code, "doctor", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        timeout=300,
-        env={**os.environ, **(env or {})},
-    )
+    return warm.run("-c", code, "doctor", *arguments, cwd=folder, env={**os.environ, **(env or {})})
 
 
 def test_this_environment_is_sound_and_every_subject_is_looked_at(tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import warm
 from mixzoo.errors import StorageError
 from mixzoo.kinds import KINDS
 from mixzoo.new_plugin import package_files, write_plugin
@@ -85,8 +86,8 @@ def test_the_tests_that_are_written_pass(written):
     """All but the mixer's, which the page about writing one runs, and the example's."""
     homes = [written / f"mixzoo-new-{kind}" for kind in KINDS if kind != "mixer"] + [EXAMPLE]
     path = os.pathsep.join([*map(str, homes), os.environ.get("PYTHONPATH", "")])
-    run = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *map(str, homes)]
-    done = subprocess.run(run, cwd=written, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
+    run = ["-m", "pytest", "-q", "-p", "no:cacheprovider", *homes]
+    done = warm.run(*run, cwd=written, env={**os.environ, "PYTHONPATH": path})
     assert done.returncode == 0, done.stdout
 
 

@@ -1,13 +1,13 @@
 """A timm that is broken or missing: only the auto-encoder `timm` is, and one line says why."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+import warm
+
 BREAKS = 'raise RuntimeError("operator torchvision::nms does not exist\\nand more")'
+AFRESH = "import sys; [sys.modules.pop(name) for name in list(sys.modules) if name.partition('.')[0] == 'timm']"
 SMALL = ["--steps", "1", "--batch-images", "4", "--objective", "ae"]
 
 
@@ -17,10 +17,8 @@ def mixzoo_beside(tmp_path):
 
     def run(timm, *arguments):
         (tmp_path / "timm.py").write_text(timm)
-        code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nfrom mixzoo.cli.app import main; main()"
-        return subprocess.run(
-            [sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=tmp_path, timeout=300
-        )
+        code = f"{AFRESH}; sys.path.insert(0, {str(tmp_path)!r})\nfrom mixzoo.cli.app import main; main()"
+        return warm.run("-c", code, *arguments, cwd=tmp_path)
 
     return run
 
@@ -60,8 +58,9 @@ def test_a_broken_timm_leaves_other_parts_alone(mixzoo_beside):
 def test_the_example_of_manifold_mixup_says_the_same_in_one_line(tmp_path):
     (tmp_path / "timm.py").write_text(BREAKS)
     example = Path(__file__).parents[1] / "docs/examples/manifold_mixup.py"
-    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    done = subprocess.run([sys.executable, example], capture_output=True, text=True, env=env, timeout=300)
+    runs = f"import runpy; runpy.run_path({str(example)!r}, None, '__main__')"
+    code = f"{AFRESH}; sys.path.insert(0, {str(tmp_path)!r})\n{runs}"
+    done = warm.run("-c", code)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert "timm cannot be imported (RuntimeError: operator torchvision::nms does not exist)" in done.stderr
     assert "`mixzoo doctor` gives the command" in done.stderr

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import warm
+
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "write_a_mixer.md").read_text()
 KIT = find_spec("mixzoo.testing") is not None
@@ -24,10 +26,10 @@ def shell(tmp_path_factory):
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True)
     site = home / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
     (site / "here.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
-    for command in ("pip", "mixzoo", "pytest"):
-        script = home / "bin" / command
-        script.write_text(f'#!/bin/sh\nexec "{home}/bin/python" -m {command} "$@"\n')
-        script.chmod(0o755)
+    (home / "bin" / "pip").write_text(f'#!/bin/sh\nexec "{home}/bin/python" -m pip "$@"\n')
+    (home / "bin" / "pip").chmod(0o755)
+    for command in ("mixzoo", "pytest"):
+        warm.executable(home / "bin" / command, "-m", command, installed=[site])
     offline = {"PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_QUIET": "1"}
     path = os.pathsep.join([str(home / "bin"), os.environ["PATH"]])
     python_path = os.pathsep.join([str(ROOT), str(ROOT / "plugins")])
