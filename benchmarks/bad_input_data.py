@@ -268,7 +268,7 @@ ROWS = [
         "four channels: trains, and says what pictures show",
         with_plugin("--data", "given:channels=4"),
         0,
-        "of the 4 channels of an image they show the first three as red, green and blue",
+        "they show only the first three (as red, green and blue) of the 4 channels",
     ),
     Row("two channels", with_plugin("--data", "given:channels=2"), 0, "they show the first as grey"),
     Row(

@@ -12,9 +12,9 @@ from mixzoo.building import build_part, check_takes_codes
 from mixzoo.errors import ConfigError, PluginError, excerpt
 from mixzoo.options import Part
 from mixzoo.pictures import views
-from mixzoo.pictures.catalogue import CORNERS
-from mixzoo.pictures.conditioned import aims_at_labels, conditioned_strips, differing
+from mixzoo.pictures.conditioned import aims_at_labels, conditioned_strips, pairs_with_different_labels
 from mixzoo.pictures.grid import save_png
+from mixzoo.pictures.mixer_sheet import CORNERS
 from mixzoo.plugins import RegisteredPart, Zoo
 from mixzoo.protocols import Mixer
 from mixzoo.run import Opened, open_run
@@ -73,7 +73,7 @@ def draw_interpolations(
         sheet = views.every_mixer(autoencoder, mixers, test, steps=CATALOGUE_STEPS, device=run.device)
         files["mixers"] = save_png(sheet, pictures / "mixers.png")
     aims = aims_at_labels(mixer, run.data, tuple(autoencoder.latent_shape), run.device)
-    if aims and (apart := differing(test, run.data.build_context().label_width, pairs)):
+    if aims and (apart := pairs_with_different_labels(test, run.data.build_context().label_width, pairs)):
         drawn = conditioned_strips(autoencoder, mixer, run.data, pairs=apart, steps=steps, device=run.device)
         files["conditioned"] = save_png(drawn, pictures / f"conditioned-{slug}.png")
     if mixer.k < 3:

@@ -41,7 +41,7 @@ def zoo_with_channels():
     return zoo
 
 
-SHOWN = {1: "", 3: "", 2: "the first as grey", 4: "the first three as red, green and blue"}
+SHOWN = {1: "", 3: "", 2: "the first (as grey)", 4: "the first three (as red, green and blue)"}
 SHOWN[5] = SHOWN[4]
 
 
@@ -53,7 +53,7 @@ def test_a_run_of_images_of_any_number_of_channels_draws_pictures_and_says_of_wh
     done = start(zoo, config, tmp_path / "run", lambda *_: show)
     assert {"probe.best_validation_accuracy", "reconstruction.l2"} <= done.numbers.keys()
     said = [line for line in show.notes if line.startswith("pictures:")]
-    line = f"pictures: of the {channels} channels of an image they show {SHOWN[channels]}"
+    line = f"pictures: they show only {SHOWN[channels]} of the {channels} channels of an image"
     assert said == ([line] if SHOWN[channels] else [])
     with Image.open(done.picture) as picture:
         assert picture.mode == "RGB"
@@ -68,4 +68,4 @@ def test_a_picture_shows_the_first_channels():
     pixels = {channels: to_pixels(images[:, :channels])[0, 0, 0].tolist() for channels in range(1, 6)}
     assert pixels[1] == pixels[2] == [0, 0, 0]
     assert pixels[3] == pixels[4] == pixels[5] == [0, 64, 128]
-    assert channels_note(2) == "pictures: of the 2 channels of an image they show the first as grey"
+    assert channels_note(2) == "pictures: they show only the first (as grey) of the 2 channels of an image"

@@ -6,8 +6,8 @@ import torch
 from mixzoo import BuildContext, Split
 from mixzoo.building import build_part
 from mixzoo.errors import StorageError
-from mixzoo.pictures import catalogue, conditioned
-from mixzoo.pictures.conditioned import aims_at_labels, conditioned_strips, differing
+from mixzoo.pictures import conditioned, mixer_sheet
+from mixzoo.pictures.conditioned import aims_at_labels, conditioned_strips, pairs_with_different_labels
 from mixzoo.pictures.grid import Row, save_png, sheet, to_pixels
 from mixzoo.pictures.interpolation import strips, triangle
 from mixzoo.pictures.mixes import fixed_examples, mix_rows, points
@@ -19,7 +19,7 @@ DATA = ToyData().load(0)
 
 
 class Identity(torch.nn.Module):
-    """Codes are the images themselves, so a decoded mix can be told by hand."""
+    """Codes are the images themselves, so decoded mixes can be worked out by hand."""
 
     latent_shape = (1, 8, 8)
 
@@ -98,7 +98,7 @@ def test_a_triangle_has_the_three_images_at_its_corners():
 
 
 def test_a_triangle_of_two_sources_is_refused():
-    with pytest.raises(ValueError, match="a triangle needs a mixer of three sources, this one mixes 2"):
+    with pytest.raises(ValueError, match="a triangle needs a mixer of three sources, but this one mixes 2"):
         triangle(Identity(), ZOO.recipe("mixer", "mixup"), DATA.test, side=3, device="cpu")
 
 
@@ -117,7 +117,7 @@ def test_drawing_leaves_a_network_in_the_mode_it_was_in():
 
 def test_every_mixer_walks_the_same_path_between_the_same_three_images():
     mixers = {spec: ZOO.recipe("mixer", spec) for spec in ("mixup", "dirichlet:k=3", "channel:k=5", "bernoulli:k=3")}
-    found = {row.label: row.images for row in catalogue.rows(Identity(), mixers, DATA.test, steps=5, device="cpu")}
+    found = {row.label: row.images for row in mixer_sheet.rows(Identity(), mixers, DATA.test, steps=5, device="cpu")}
     blended = found.pop("pixels, mixup")
     assert len(blended) == 10  # two legs of five with one corner in common, and the middle
     torch.testing.assert_close(blended[2], (blended[0] + blended[4]) / 2)
@@ -132,24 +132,24 @@ def test_every_mixer_walks_the_same_path_between_the_same_three_images():
 
 def test_a_leg_has_two_ends():
     with pytest.raises(ValueError, match="a leg of 1 mixes has no two ends; steps must be at least 2"):
-        catalogue.rows(Identity(), {}, DATA.test, steps=1, device="cpu")
+        mixer_sheet.rows(Identity(), {}, DATA.test, steps=1, device="cpu")
 
 
 # --- strips of conditioned mixes
 
 
 @pytest.mark.parametrize(("data", "mixer", "aims"), [(ToyTagged(), "label", True), (ToyTagged(), "mixup", False)])
-def test_a_mixer_that_aims_at_labels_is_known(data, mixer, aims):
+def test_a_mixer_that_aims_at_labels_is_recognised(data, mixer, aims):
     loaded = data.load(0)
     built_mixer = build_part(load_zoo().recipe("mixer", mixer), "mixer", mixer, loaded.build_context((2, 4, 4)), 0)
     assert aims_at_labels(built_mixer, loaded, (2, 4, 4), "cpu") == aims
     assert not aims_at_labels(built_mixer, ToyUnlabelled().load(0), (2, 4, 4), "cpu")
 
 
-def test_conditioned_strips_mark_what_was_asked_for_under_each_column():
+def test_conditioned_strips_mark_the_target_label_under_each_column():
     data = ToyTagged().load(0)
     mixer = build_part(load_zoo().recipe("mixer", "label"), "mixer", "label", data.build_context((2, 4, 4)), 0)
-    pairs = differing(data.test, 2, 3)
+    pairs = pairs_with_different_labels(data.test, 2, 3)
     assert len(pairs) == 3
     y = data.test.labels
     assert all((y[a] != y[b]).sum() == 2 for a, b in pairs if y[a].any() and y[b].any())
@@ -165,6 +165,6 @@ def test_conditioned_strips_mark_what_was_asked_for_under_each_column():
             assert f"#{r:02x}{g:02x}{b:02x}" == marks[0 if y[image, a] else 1]
 
 
-def test_examples_that_do_not_differ_are_no_pair():
+def test_examples_with_equal_labels_are_not_paired():
     same = Split(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.zeros(4, 2, dtype=torch.int64))
-    assert differing(same, 2, 2) == []
+    assert pairs_with_different_labels(same, 2, 2) == []

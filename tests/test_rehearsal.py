@@ -226,14 +226,14 @@ def changed(split, **values):
 
 
 METRICS = [
-    (part(__call__=lambda self, run: None), "it gives None; expected __call__"),
-    (part(__call__=lambda self, run: 0.5), "it gives a float; expected __call__"),
+    (part(__call__=lambda self, run: None), "it returned None; expected __call__"),
+    (part(__call__=lambda self, run: 0.5), "it returned a float; expected __call__"),
     (
         part(__call__=lambda self, run: {"a": torch.ones(())}),
-        r"its a is a Tensor \[\]; .item\(\) of a tensor gives a fl",
+        r"its a is a Tensor \[\], not a float; use .item\(\)",
     ),
     (part(__call__=lambda self, run: {"a": "much"}), "its a is a str"),
-    (part(__call__=lambda self, run: {1: 0.5}), "it names a number 1, which is no text"),
+    (part(__call__=lambda self, run: {1: 0.5}), "it names a number 1, which is not a string"),
     (part(__call__=lambda self, run: run.codes), "raised AttributeError: .*codes"),
 ]
 
@@ -255,7 +255,7 @@ def test_a_metric_that_breaks_its_contract_leaves_the_training_and_says_how_to_g
     [
         (part(__call__=lambda self, run, data: {}), r"cannot be called with a run alone: missing a required argument"),
         (part(__call__=lambda self: {}), r"cannot be called with a run alone: too many positional"),
-        (part(), "it cannot be called; expected __call__"),
+        (part(), "it is not callable; expected __call__"),
         (
             part(__call__=lambda self, run: {}, check_data=lambda self: None),
             r"check_data raised TypeError.*expected check_data\(dat",

@@ -1,4 +1,4 @@
-"""Codes of whole splits, outside training."""
+"""Codes of whole splits, in evaluation mode."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,19 +12,19 @@ from mixzoo.data.batches import to_images
 from mixzoo.errors import NonFiniteError
 from mixzoo.protocols import AutoEncoder, Source
 
-EVALUATION_BATCH = 500  # images at a time; no result depends on it where no layer mixes examples
+EVALUATION_BATCH = 500  # images at a time; results do not depend on it unless a layer mixes examples
 
 
 @contextmanager
 def eval_mode(module: Any) -> Iterator[None]:
-    """The module in evaluation mode and without gradients inside the block, each part of it as it was after it."""
-    was_training = {inside: inside.training for inside in module.modules()}  # a fixed norm is not, amid a net that is
+    """Evaluation mode without gradients within the block; afterwards every submodule is in its former mode again."""
+    was_training = {inside: inside.training for inside in module.modules()}  # a fixed norm may differ from the rest
     module.eval()
     try:
         with torch.no_grad():
             yield
     finally:
-        module.train(was_training[module])  # for a network whose own `train` does more than set the mode
+        module.train(was_training[module])  # in case the network's own `train` does more than set the mode
         for inside, mode in was_training.items():
             inside.training = mode
 
@@ -32,9 +32,13 @@ def eval_mode(module: Any) -> Iterator[None]:
 def batches(
     images: Shaped[Tensor, "n channels height width"] | Source, device: str, index: Int[Tensor, " some"] | None = None
 ) -> Iterator[Float[Tensor, "batch channels height width"]]:
-    """The images in order, or those at `index`, as network inputs on the device; no more than a batch is read ahead."""
-    for some in torch.arange(len(images)).split(EVALUATION_BATCH) if index is None else index.split(EVALUATION_BATCH):
-        stored = images[some] if isinstance(images, Tensor) else images.read(some)
+    """Batches of all images, or of those at `index`, in order, as network inputs on the device.
+
+    Only one batch is in memory at a time.
+    """
+    wanted = torch.arange(len(images)) if index is None else index
+    for part in wanted.split(EVALUATION_BATCH):
+        stored = images[part] if isinstance(images, Tensor) else images.read(part)
         yield to_images(stored.to(device))
 
 
@@ -44,7 +48,7 @@ def encode(
     device: str,
     index: Int[Tensor, " some"] | None = None,
 ) -> Float[Tensor, "coded *latent"]:
-    """f(x) of every image, or of those at `index`, on the CPU; raises NonFiniteError if one is NaN or infinite."""
+    """f(x) of all images, or of those at `index`, on the CPU. Raises NonFiniteError if a code has NaN or infinity."""
     with eval_mode(autoencoder):
         codes = torch.cat([autoencoder.encode(x).cpu() for x in batches(images, device, index)])
     if not codes.isfinite().all():

@@ -1,4 +1,4 @@
-"""Decoded random mixes of a split, as a trained run would make them."""
+"""Decoded random mixes of a split, as a run makes them in training."""
 
 import torch
 from jaxtyping import Float
@@ -13,8 +13,10 @@ from mixzoo.protocols import AutoEncoder, CodeShape, Mixer, Split
 def random_mixes(
     autoencoder: AutoEncoder, mixer: Mixer, split: Split, *, count: int, seed: int, device: str
 ) -> Float[Tensor, "count channels height width"]:
-    """g(h_mix) of `count` mixes of random images of the split, on the CPU; the sources of one mix are drawn one by one,
-    and the shares as in training."""
+    """g(h_mix) of `count` mixes of random images of the split, on the CPU.
+
+    The sources of a mix are drawn independently, and the mixer's draw is as in training.
+    """
     mixes = []
     with eval_mode(autoencoder):
         for start in range(0, count, EVALUATION_BATCH):

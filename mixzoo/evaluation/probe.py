@@ -1,6 +1,6 @@
-"""The probe in unison (AMR section 4.1): a linear classifier of the code that never teaches the encoder.
+"""The probe (AMR section 4.1): a linear classifier of the code whose gradient does not reach the encoder.
 
-It trains beside the auto-encoder, on codes cut off from the graph, with an optimiser of its own.
+It trains along with the auto-encoder, on detached codes and with its own optimiser.
 """
 
 from dataclasses import dataclass, replace
@@ -14,17 +14,17 @@ from mixzoo.protocols import AutoEncoder, BuildContext, Split
 
 
 def has_labels(context: BuildContext) -> bool:
-    """Whether there is anything for a probe to tell apart: attributes, or two classes at least."""
+    """Whether the data have labels to tell apart: attributes, or at least two classes."""
     return context.attributes > 0 or context.classes > 1
 
 
 def build_probe(context: BuildContext) -> nn.Linear:
-    """Logits of the classes, or of each attribute, from a flattened code."""
+    """A linear layer from a flattened code to logits of the classes, or of each attribute."""
     return nn.Linear(prod(context.latent_shape), context.label_width)
 
 
 def probe_loss(probe: nn.Linear, h: Float[Tensor, "batch *latent"], labels: Tensor) -> Float[Tensor, ""]:
-    """Cross-entropy of the probe's logits, over classes or for each attribute; no gradient reaches h."""
+    """Cross-entropy of the probe's logits, over classes or per attribute; no gradient reaches h."""
     logits = probe(h.detach().flatten(1))
     if labels.ndim > 1:
         return nn.functional.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
@@ -32,17 +32,16 @@ def probe_loss(probe: nn.Linear, h: Float[Tensor, "batch *latent"], labels: Tens
 
 
 def accuracy(probe: nn.Linear, autoencoder: AutoEncoder, split: Split, device: str) -> float:
-    """The part of the split's images, in [0, 1], whose label the probe reads off their code; of attributes, the mean
-    over all of them."""
+    """The fraction of the split's images whose label the probe predicts, averaged over attributes if there are any."""
     codes = encode(autoencoder, split.images, device).flatten(1)
     logits = nn.functional.linear(codes, probe.weight.detach().cpu(), probe.bias.detach().cpu())
-    said = logits > 0 if split.labels.ndim > 1 else logits.argmax(1)
-    return (said == split.labels).double().mean().item()
+    predicted = logits > 0 if split.labels.ndim > 1 else logits.argmax(1)
+    return (predicted == split.labels).double().mean().item()
 
 
 @dataclass(frozen=True)
 class ProbeRecord:
-    """Accuracies of the probe in [0, 1] at the best validation so far and at the last evaluation."""
+    """Accuracies of the probe, in [0, 1], at the best validation accuracy so far and at the last evaluation."""
 
     best_validation: float = -1.0  # the paper's protocol: the highest over the whole run
     best_step: int = 0
@@ -51,8 +50,8 @@ class ProbeRecord:
     last_test: float = 0.0
 
     def after(self, step: int, validation: float, test: float) -> "ProbeRecord":
-        """The record with one more evaluation; the earliest of equals stays the best."""
-        seen = replace(self, last_validation=validation, last_test=test)
+        """The record after another evaluation; of equal validation accuracies the earliest counts as the best."""
+        record = replace(self, last_validation=validation, last_test=test)
         if validation <= self.best_validation:
-            return seen
-        return replace(seen, best_validation=validation, best_step=step, test_at_best=test)
+            return record
+        return replace(record, best_validation=validation, best_step=step, test_at_best=test)

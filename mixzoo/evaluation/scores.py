@@ -1,4 +1,4 @@
-"""What a metric gives, checked."""
+"""Checks of metrics and of what they return."""
 
 import inspect
 from collections.abc import Mapping
@@ -11,12 +11,12 @@ from mixzoo.protocols import FinishedRun, Metric
 
 
 def check_metric_signature(contract: Contract, metric: Metric) -> None:
-    """PluginError, before any training, if the metric cannot be called with a finished run alone."""
+    """Raises PluginError if the metric cannot be called with just a finished run; called before training."""
     if not callable(metric):
-        raise contract.broken("__call__", "it cannot be called")
+        raise contract.broken("__call__", "it is not callable")
     try:
         signature = inspect.signature(metric)
-    except ValueError:  # of something written in C
+    except ValueError:  # as for functions written in C
         return
     try:
         signature.bind(None)
@@ -25,15 +25,17 @@ def check_metric_signature(contract: Contract, metric: Metric) -> None:
 
 
 def compute_scores(contract: Contract, metric: Metric, run: FinishedRun) -> dict[str, float]:
-    """The metric's numbers; PluginError if it fails, or gives anything but names and numbers."""
+    """The metric's numbers. Raises PluginError if it fails or returns anything but a mapping of names to numbers."""
     scores = contract.call("__call__", metric, run)
     if not isinstance(scores, Mapping):
-        raise contract.broken("__call__", f"it gives {_described(scores)}")
+        raise contract.broken("__call__", f"it returned {_described(scores)}")
     for name, value in scores.items():
         if not isinstance(name, str):
-            raise contract.broken("__call__", f"it names a number {name!r}, which is no text")
+            raise contract.broken("__call__", f"it names a number {name!r}, which is not a string")
         if not isinstance(value, Real) or isinstance(value, bool):
-            raise contract.broken("__call__", f"its {name} is {_described(value)}; .item() of a tensor gives a float")
+            raise contract.broken(
+                "__call__", f"its {name} is {_described(value)}, not a float; use .item() on a tensor"
+            )
     return {name: float(value) for name, value in scores.items()}
 
 

@@ -1,4 +1,4 @@
-"""Strips of mixes that aim at a label, with the label under each column (Figure 5 of the paper)."""
+"""Strips of mixes that aim at a label, with the label under each column (AMR Figure 5)."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -9,15 +9,16 @@ from mixzoo.data.batches import to_images
 from mixzoo.draws import to_device
 from mixzoo.evaluation.codes import eval_mode
 from mixzoo.mixing import label_vectors
-from mixzoo.pictures.grid import BACKGROUND, GAP, INK, MARGIN, SIDE, enlarged, to_pixels
+from mixzoo.pictures.grid import BACKGROUND, GAP, INK, MARGIN, SIDE, enlarge, to_pixels
+from mixzoo.pictures.interpolation import path_between_two
 from mixzoo.protocols import AutoEncoder, CodeShape, Dataset, Mixer, Split
 
-ON, OFF = "#2a9d4a", "#d1495b"  # an attribute that is asked for, and one that is not
-TICK = 11  # pixels, height of one mark and of its name
+ON, OFF = "#2a9d4a", "#d1495b"  # colours of attributes that a mix should and should not have
+TICK = 11  # pixels, height of a mark and of its name
 
 
 def aims_at_labels(mixer: Mixer, data: Dataset, latent: tuple[int, ...], device: str) -> bool:
-    """Whether the mixer conditions its mixes on a label."""
+    """Whether the mixer conditions its mixes on labels."""
     if not data.build_context().label_width:
         return False
     h = torch.zeros(mixer.k, 1, *latent, device=device)
@@ -31,9 +32,9 @@ def aims_at_labels(mixer: Mixer, data: Dataset, latent: tuple[int, ...], device:
 def conditioned_strips(
     autoencoder: AutoEncoder, mixer: Mixer, data: Dataset, *, pairs: list[tuple[int, int]], steps: int, device: str
 ) -> Image.Image:
-    """A row per pair of test images: x₁, mixes conditioned on ỹ_mix on the way from y₁ to y₂, x₂.
+    """A row per pair of test images: x₁, mixes conditioned on ỹ_mix between y₁ and y₂, x₂.
 
-    Under each column a mark for each class or attribute, green where its part of ỹ_mix is more than 1/2, red where not.
+    Under each column is a mark for each class or attribute, green if it has more than 1/2 in ỹ_mix and red otherwise.
     """
     width = data.build_context().label_width
     names = data.attribute_names or data.class_names
@@ -45,13 +46,13 @@ def conditioned_strips(
     left = 2 * MARGIN + max(int(font.getlength(name)) for name in names)
     paper = Image.new("RGB", (left + (steps + 2) * cell_w + MARGIN, 2 * MARGIN + len(rows) * cell_h), BACKGROUND)
     pen = ImageDraw.Draw(paper)
-    for j, (images, asked) in enumerate(rows):
+    for j, (images, targets) in enumerate(rows):
         top = MARGIN + j * cell_h
         marks = top + height * scale + 1
         for i, pixels in enumerate(to_pixels(images)):
             x = left + i * cell_w
-            paper.paste(enlarged(pixels, scale), (x, top))
-            for a, on in enumerate(asked[i].tolist()):
+            paper.paste(enlarge(pixels, scale), (x, top))
+            for a, on in enumerate(targets[i].tolist()):
                 y = marks + a * TICK
                 pen.rectangle((x, y + 1, x + wide * scale - 1, y + TICK - 2), fill=ON if on else OFF)
         for a, name in enumerate(names):
@@ -59,8 +60,8 @@ def conditioned_strips(
     return paper
 
 
-def differing(split: Split, width: int, pairs: int) -> list[tuple[int, int]]:
-    """Pairs of the first examples, none used twice, each with the one that differs from it in most labels."""
+def pairs_with_different_labels(split: Split, width: int, pairs: int) -> list[tuple[int, int]]:
+    """Pairs among the first examples, each paired with the unused one that differs in the most labels."""
     y = label_vectors(split.labels[None], width)[0]
     free = list(range(min(len(y), 50 * pairs)))
     found: list[tuple[int, int]] = []
@@ -76,21 +77,19 @@ def differing(split: Split, width: int, pairs: int) -> list[tuple[int, int]]:
 def _strip(
     autoencoder: AutoEncoder, mixer: Mixer, split: Split, pair: tuple[int, int], width: int, steps: int, device: str
 ) -> tuple[Float[Tensor, "columns channels height width"], Bool[Tensor, "columns label"]]:
-    """The images of one row, and which labels each has, is asked for, or has."""
+    """The images of one row, with the labels of the two inputs and those that the mixes between them aim at."""
     chosen = torch.tensor(pair)
     x, labels = to_images(split.read(chosen).to(device)), split.labels[chosen].to(device)
-    order = [min(i, 1) for i in range(mixer.k)]  # sources beyond two repeat the second
-    weights = torch.linspace(0, 1, steps)
-    images, asked = [x[:1]], [label_vectors(labels[None, :1], width)[0]]
+    sources = [min(i, 1) for i in range(mixer.k)]  # sources beyond two repeat the second
+    images, targets = [x[:1]], [label_vectors(labels[None, :1], width)[0]]
     with eval_mode(autoencoder):
-        h = autoencoder.encode(x)[order][:, None]
-        for t in weights:
-            point = torch.cat([torch.stack([1 - t, t]), torch.zeros(mixer.k - 2)])
+        h = autoencoder.encode(x)[sources][:, None]
+        for point in path_between_two(mixer.k, steps):
             draw = to_device(mixer.at(point, CodeShape(1, tuple(h.shape[2:]))), x.device)
-            mixed = mixer(h, draw, labels[order][:, None])
+            mixed = mixer(h, draw, labels[sources][:, None])
             assert mixed.labels is not None
             images.append(autoencoder.decode(mixed.h))
-            asked.append(mixed.labels)
+            targets.append(mixed.labels)
     images.append(x[1:])
-    asked.append(label_vectors(labels[None, 1:], width)[0])
-    return torch.cat(images), torch.cat(asked).cpu() > 0.5
+    targets.append(label_vectors(labels[None, 1:], width)[0])
+    return torch.cat(images), torch.cat(targets).cpu() > 0.5

@@ -1,4 +1,4 @@
-"""Rows of images with a label before each, as one PNG file."""
+"""Labelled rows of images as one PNG file."""
 
 import os
 from pathlib import Path
@@ -11,20 +11,20 @@ from torch import Tensor
 
 from mixzoo.errors import StorageError
 
-MARGIN, GAP, TEXT = 6, 2, 13  # pixels: around the sheet, between images, height of a label's type
-SIDE = 64  # pixels, the least an image is enlarged to
+MARGIN, GAP, TEXT = 6, 2, 13  # pixels: around the sheet, between images, height of text
+SIDE = 64  # pixels, to which smaller images are enlarged at least
 BACKGROUND, INK = "white", "black"
 
 
 class Row(NamedTuple):
-    """A label and the images beside it."""
+    """A label and the images to the right of it."""
 
     label: str
-    images: Float[Tensor, "n channels height width"]  # in [-1, 1]; what lies outside is clipped
+    images: Float[Tensor, "n channels height width"]  # in [-1, 1]; values outside are clipped
 
 
 def sheet(rows: list[Row]) -> Image.Image:
-    """The rows below one another, each image enlarged by a whole number so that its pixels stay square and sharp."""
+    """The rows one below the other; images are enlarged by a whole number, so that their pixels stay sharp."""
     _, _, height, width = rows[0].images.shape
     scale = max(1, -(-SIDE // min(height, width)))
     cell_w, cell_h = width * scale + GAP, height * scale + GAP
@@ -37,38 +37,38 @@ def sheet(rows: list[Row]) -> Image.Image:
         top = MARGIN + j * cell_h
         pen.text((MARGIN, top + cell_h // 2 - TEXT // 2), row.label, fill=INK, font=font)
         for i, pixels in enumerate(to_pixels(row.images)):
-            paper.paste(enlarged(pixels, scale), (left + i * cell_w, top))
+            paper.paste(enlarge(pixels, scale), (left + i * cell_w, top))
     return paper
 
 
 def channels_shown(channels: int) -> int:
-    """How many of an image's channels a picture shows, the first ones: one as grey, or three as red, green and blue."""
+    """How many channels of an image a picture shows: the first as grey, or the first three as red, green and blue."""
     return 3 if channels >= 3 else 1
 
 
 def channels_note(channels: int) -> str:
-    """What pictures show of images of so many channels, in a line; '' for grey and coloured ones."""
+    """One line on what pictures show of images with this many channels; '' for one or three."""
     if channels in (1, 3):
         return ""
-    shown = "the first three as red, green and blue" if channels > 3 else "the first as grey"
-    return f"pictures: of the {channels} channels of an image they show {shown}"
+    shown = "the first three (as red, green and blue)" if channels > 3 else "the first (as grey)"
+    return f"pictures: they show only {shown} of the {channels} channels of an image"
 
 
 def to_pixels(images: Float[Tensor, "n channels height width"]) -> UInt8[Tensor, "n height width rgb"]:
-    """Images in [-1, 1] as 8-bit RGB; grey ones have three equal channels. See `channels_shown` for other numbers."""
+    """Images in [-1, 1] as 8-bit RGB, with three equal channels for grey images; see `channels_shown`."""
     images = images[:, : channels_shown(images.shape[1])]
     bytes_ = ((images.detach().float().cpu().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     return bytes_.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous()
 
 
-def enlarged(pixels: UInt8[Tensor, "height width rgb"], scale: int) -> Image.Image:
-    """One image, each pixel a square of `scale` x `scale`."""
+def enlarge(pixels: UInt8[Tensor, "height width rgb"], scale: int) -> Image.Image:
+    """One image in which each pixel becomes a square of `scale` x `scale`."""
     image = Image.fromarray(pixels.numpy())
     return image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
 
 
 def save_png(image: Image.Image, path: Path) -> Path:
-    """Write the file whole or not at all."""
+    """Write the file atomically. Raises StorageError if it cannot be written."""
     temporary = path.with_name(f".tmp-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
