@@ -841,7 +841,7 @@ PLANTED_METRICS = [
     ),
     ("draws by dropout", DrawsByDropout, "scores_repeat", "in training mode, .* `with mixzoo.eval_mode"),
     ("takes more", TakesMore, "is_a_metric", r"raised TypeError.*expected __call__\(run\) -> {name: float}"),
-    ("cannot be called", CannotBeCalled, "is_a_metric", "it is not callable"),
+    ("cannot be called", CannotBeCalled, "is_a_metric", "it cannot be called"),
     ("a number alone", GivesOneNumber, "is_a_metric", "gives a float, expected names and numbers"),
     ("no number", GivesNothing, "is_a_metric", "it gives no number"),
     ("a tensor", GivesATensor, "numbers_are_named_and_finite", "is a Tensor, expected a float"),
