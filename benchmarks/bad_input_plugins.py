@@ -167,7 +167,12 @@ ROWS = [
     ),
     Row("a metric that returns nothing", scored("run", "pass"), 9, "expected __call__(run) -> {name: float}"),
     Row("a metric of two arguments", scored("run, data", "return {}"), 9, "cannot be called with a run alone"),
-    Row("data that load as a tuple", trained("dataset", data(result="(split, split, split)")), 9, "not a mixzoo.Dataset"),
+    Row(
+        "data that load as a tuple",
+        trained("dataset", data(result="(split, split, split)")),
+        9,
+        "which is not a mixzoo.Dataset",
+    ),
     Row("data whose load takes no seed", trained("dataset", data(arguments="")), 9, "expected load(seed) -> Dataset"),
     Row("labels from 1", trained("dataset", data(labels="torch.arange(64) % 4 + 1")), 9, "count classes from 0"),
 ]  # fmt: skip
