@@ -1,4 +1,4 @@
-"""CelebA: what is read of files in its layout, and what is said of bad ones."""
+"""CelebA: how files in its layout are read, and the errors for bad ones."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def attributes_of(i):
 
 @pytest.fixture
 def root(tmp_path):
-    """Forty pictures of noise, the last bright in the square in its middle alone; 28 train, 6 validation, 6 test."""
+    """Forty noisy pictures, the last one bright only in its central square; 28 train, 6 validation, 6 test."""
     home = tmp_path / "celeba"
     (home / "img_align_celeba").mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -54,7 +54,7 @@ def test_the_splits_are_those_of_the_partition_and_labels_the_named_attributes(r
 
 
 @pytest.mark.parametrize("size", [32, 64])
-def test_the_square_in_the_middle_is_kept_and_nothing_beside_it(root, size):
+def test_only_the_central_square_is_kept(root, size):
     data = load(root, size=size)
     assert data.image_shape == (3, size, size)
     assert data.test.images[-1].min() >= 220
@@ -84,7 +84,7 @@ def test_a_subset_is_chosen_before_anything_is_decoded(root):
 def test_files_in_its_layout_pass_every_check(root, options):
     report = check_part(f'celeba:root="{root}"{options}', kind="dataset", effort="low")
     assert [outcome.line for outcome in report.failed] == []
-    assert len(report.passed) >= 20  # hardly any check is left out
+    assert len(report.passed) >= 20  # hardly any check is skipped
 
 
 def said(root, **options):

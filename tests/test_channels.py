@@ -1,4 +1,4 @@
-"""Images of any number of channels: a run, its probe, metrics and pictures; and what pictures show of them."""
+"""Images of any number of channels: a run, its probe, metrics and pictures, and what the pictures show."""
 
 from dataclasses import dataclass, replace
 
@@ -16,7 +16,7 @@ from toys import TOY_PLUGIN, ToyData, toy_config, toy_zoo
 
 @dataclass(frozen=True, kw_only=True)
 class Spectral(ToyData):
-    """Bars whose channels get darker one after another."""
+    """Bars that get darker from channel to channel."""
 
     channels: int = 5
 
@@ -46,7 +46,7 @@ SHOWN[5] = SHOWN[4]
 
 
 @pytest.mark.parametrize("channels", SHOWN)
-def test_a_run_of_images_of_any_number_of_channels_draws_pictures_and_says_of_which(tmp_path, channels):
+def test_a_run_of_images_of_any_number_of_channels_draws_pictures_and_says_which_channels_they_show(tmp_path, channels):
     zoo, show = zoo_with_channels(), Notes()
     flags = {"dataset": f"spectral:channels={channels}", "mixer": "dirichlet:k=3"}
     config = toy_config(zoo, flags=flags, steps=4, evaluate_every=2)

@@ -1,4 +1,4 @@
-"""The networks of ACAI and AMR: their sizes, shapes, beginnings and what they refuse."""
+"""The networks of ACAI and AMR: sizes, shapes, initialisation and errors."""
 
 import pytest
 import torch
@@ -134,12 +134,12 @@ def test_the_authors_initialisation_is_their_slip_to_the_digit():
     gammas = torch.cat([m.weight for m in nets.modules() if isinstance(m, nn.GroupNorm)])
     assert gammas.std().item() == pytest.approx(0.98, rel=0.1)
     assert gammas.min() < 0 < gammas.max()
-    inner = D.layers[3].parametrizations.weight.original  # torch's own: uniform within 1 / sqrt(fan_in)
+    inner = D.layers[3].parametrizations.weight.original  # torch's initialisation: uniform within 1 / sqrt(fan_in)
     assert inner.abs().max().item() <= 1 / (16 * 9) ** 0.5
     assert inner.std().item() == pytest.approx(1 / (3 * 16 * 9) ** 0.5, rel=0.05)
 
 
-def test_the_first_convolution_of_amrs_discriminator_begins_at_a_gain_near_one():
+def test_the_first_convolution_of_amrs_discriminator_has_an_initial_gain_near_one():
     gains = []
     for init in ("authors", "fan_in"):
         D = networks(discriminator_options={"init": init})[1]
@@ -148,7 +148,7 @@ def test_the_first_convolution_of_amrs_discriminator_begins_at_a_gain_near_one()
     assert gains[1] == pytest.approx(4, abs=1.4)
 
 
-def test_no_bias_but_those_under_spectral_norm_of_the_authors_begins_off_zero():
+def test_initial_biases_are_0_except_the_authors_under_spectral_norm():
     nets, D = networks(discriminator_options={"init": "fan_in"})
     assert all((m.bias == 0).all() for m in [*nets.modules(), *D.modules()] if isinstance(m, nn.Conv2d))
 

@@ -1,4 +1,4 @@
-"""Data sets: what is read, how it is split, and what is said of bad files."""
+"""Data sets: how they are read and split, and the errors for bad files."""
 
 import gzip
 import io
@@ -26,7 +26,7 @@ def zoo():
 
 @pytest.fixture
 def shared_data():
-    """Real data sets; MIXZOO_TEST_DATA names the folder, else it is beside the checkout."""
+    """The folder of real data sets: MIXZOO_TEST_DATA, or next to the checkout."""
     default = Path(__file__).parents[2] / "shared" / "data"
     folder = Path(os.environ.get("MIXZOO_TEST_DATA", default))
     if not (folder / "MNIST").is_dir():
@@ -41,7 +41,7 @@ def idx_bytes(array, kind=8):
 
 @pytest.fixture
 def mnist_root(tmp_path):
-    """A little MNIST: 10,040 train images and 20 test images."""
+    """A small MNIST: 10,040 train images and 20 test images."""
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -346,7 +346,7 @@ def test_a_folder_without_sub_folders_is_one_class(zoo, photos):
     assert len(data.train) + len(data.validation) + len(data.test) == 15
 
 
-def test_a_folder_resizes_the_square_in_the_middle(zoo, photos):
+def test_a_folder_resizes_the_central_square(zoo, photos):
     wide = Image.new("RGB", (30, 10), "red")
     wide.paste((0, 0, 255), (10, 0, 20, 10))
     wide.save(photos / "cats" / "00.png")
@@ -412,7 +412,7 @@ def test_sixteen_bit_images_are_scaled_and_not_clipped(tmp_path):
     assert (converted(tmp_path, Image.fromarray(ramp))[:, :, 0].ravel() == np.arange(256)).all()
 
 
-def test_transparency_is_laid_on_black(tmp_path):
+def test_transparent_pixels_become_black(tmp_path):
     half = converted(tmp_path, Image.new("RGBA", (4, 4), (255, 255, 255, 128)))
     assert (half == 128).all()
     assert half.shape == (4, 4, 3)
@@ -425,7 +425,7 @@ def test_palettes_bits_and_cmyk_become_grey_or_rgb(tmp_path):
     assert converted(tmp_path, Image.new("CMYK", (4, 4)), format="jpg").shape == (4, 4, 3)
 
 
-def test_rotation_tags_are_followed(tmp_path):
+def test_rotation_tags_are_applied(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     assert converted(tmp_path, Image.new("RGB", (8, 4)), exif=exif).shape == (8, 4, 3)
@@ -434,7 +434,7 @@ def test_rotation_tags_are_followed(tmp_path):
 # --- downloads: from a file:// address, never the network
 
 
-def test_a_file_is_fetched_only_when_asked_for_and_checked(tmp_path):
+def test_a_file_is_downloaded_only_when_asked_for_and_checked(tmp_path):
     source, target = tmp_path / "source", tmp_path / "there" / "target"
     source.write_bytes(b"content")
     download.fetch(source.as_uri(), target, "9a0364b9e99bb480dd25e1f0284c8555")

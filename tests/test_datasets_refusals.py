@@ -1,4 +1,4 @@
-"""Data sets: damage that must not pass for data, a folder's own splits, and whole downloads from file:// addresses."""
+"""Data sets: damage that must be noticed, the splits of a folder, and whole downloads from file:// addresses."""
 
 import dataclasses
 import gzip
@@ -80,7 +80,7 @@ def test_an_empty_split_says_how_many_images_it_takes(tmp_path):
         svhn.SVHN(root=str(tmp_path)).load(0)
 
 
-def test_a_home_of_nobody_is_refused():
+def test_the_home_of_an_unknown_user_is_refused():
     with pytest.raises(DataError, match="~nobody-of-that-name/data: no such folder"):
         MNIST(root="~nobody-of-that-name/data").load(0)
 
@@ -109,7 +109,7 @@ def test_a_cifar_batch_that_may_not_be_read_is_named(tmp_path, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(reading, "open_regular", refuse)  # a test that runs as root may read everything
+    monkeypatch.setattr(reading, "open_regular", refuse)  # a test run as root may read everything
     with pytest.raises(DataError, match=r"test_batch: cannot be read \(Permission denied\)"):
         cifar.read_batches(tmp_path, cifar.TEST)
 
@@ -123,7 +123,7 @@ def write_mat(path, labels, compressed=False):
 
 
 @pytest.mark.parametrize("label", [1.5, np.nan, np.inf, -1.0, 11.0])
-def test_an_svhn_label_that_is_no_digit_is_named_and_not_rounded(tmp_path, label):
+def test_an_svhn_label_that_is_not_a_digit_is_named_and_not_rounded(tmp_path, label):
     write_mat(tmp_path / "x.mat", np.array([[1.0], [label]]))
     with pytest.raises(DataError, match=rf"label {label} of image 1 is not a whole number in 0\.\.10"):
         svhn.read_mat(tmp_path / "x.mat")
@@ -243,7 +243,7 @@ def test_floating_point_images_are_refused_and_not_clipped(tmp_path):
         Folder(path=str(tmp_path)).load(0)
 
 
-def test_a_bad_file_whose_name_is_no_text_can_be_told(tmp_path):
+def test_a_bad_file_whose_name_is_not_text_is_named(tmp_path):
     write_images(tmp_path / "cats", 10)
     Path(os.fsdecode(os.fsencode(tmp_path / "cats") + b"/\xff.png")).write_bytes(b"no image")
     with pytest.raises(DataError, match=r"cats/\\xff\.png \(not an image in PNG") as caught:
@@ -256,7 +256,7 @@ def test_a_bad_file_whose_name_is_no_text_can_be_told(tmp_path):
 
 @pytest.fixture
 def mnist_archive(tmp_path, monkeypatch):
-    """A little MNIST at a file:// address, which MNIST(download=True) takes for the published one."""
+    """A small MNIST at a file:// address, which replaces the published one for MNIST(download=True)."""
     folder = tmp_path / "server"
     write_mnist(folder, ending=".gz")
     md5 = {p.stem: hashlib.md5(p.read_bytes(), usedforsecurity=False).hexdigest() for p in folder.iterdir()}
@@ -265,7 +265,7 @@ def mnist_archive(tmp_path, monkeypatch):
     return folder
 
 
-def test_mnist_is_fetched_once_and_then_read_from_disk(mnist_archive, tmp_path):
+def test_mnist_is_downloaded_once_and_then_read_from_disk(mnist_archive, tmp_path):
     root = tmp_path / "data"
     first = MNIST(root=str(root), download=True).load(0)
     for path in mnist_archive.iterdir():
@@ -274,7 +274,7 @@ def test_mnist_is_fetched_once_and_then_read_from_disk(mnist_archive, tmp_path):
     assert sizes(first) == [10, 10_000, 5]
 
 
-def test_what_is_there_unpacked_is_not_fetched(mnist_archive, tmp_path):
+def test_unpacked_files_are_not_downloaded_again(mnist_archive, tmp_path):
     root = tmp_path / "data"
     write_mnist(root / "MNIST" / "raw")
     MNIST(root=str(root), download=True).load(0)
@@ -283,7 +283,7 @@ def test_what_is_there_unpacked_is_not_fetched(mnist_archive, tmp_path):
 
 @pytest.fixture
 def cifar_archive(tmp_path, monkeypatch):
-    """A little CIFAR-10 at a file:// address, which CIFAR10(download=True) takes for the published one."""
+    """A small CIFAR-10 at a file:// address, which replaces the published one for CIFAR10(download=True)."""
     archive = tmp_path / "server" / "cifar-10-python.tar.gz"
     archive.parent.mkdir()
     with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
@@ -299,7 +299,7 @@ def cifar_archive(tmp_path, monkeypatch):
     return archive
 
 
-def test_cifar_is_fetched_and_a_file_that_went_missing_is_unpacked_again(cifar_archive, tmp_path):
+def test_cifar_is_downloaded_and_a_file_that_went_missing_is_unpacked_again(cifar_archive, tmp_path):
     recipe = cifar.CIFAR10(root=str(tmp_path / "data"), download=True)
     first = recipe.load(0)
     assert sizes(first) == [10, 10_000, 5]
@@ -322,7 +322,7 @@ def test_a_truncated_archive_is_named_and_leaves_no_half_batch(cifar_archive, tm
     assert all(p.stat().st_size == true_sizes[p.name] for p in written)
 
 
-def test_an_answer_that_is_no_http_is_told_in_one_line(tmp_path, monkeypatch):
+def test_an_answer_that_is_not_http_is_reported_in_one_line(tmp_path, monkeypatch):
     def nonsense(url, timeout):
         raise http.client.BadStatusLine("SSH-2.0-OpenSSH")
 

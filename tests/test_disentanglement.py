@@ -1,4 +1,4 @@
-"""Disentanglement scores of codes whose scores are known (the authors' on votes as theirs gave)."""
+"""Disentanglement scores of codes whose scores are known."""
 
 import pytest
 import torch
@@ -63,7 +63,7 @@ def test_scale_sign_order_and_dead_numbers_do_not_matter():
     assert scores == {"factorvae": 1.0, "authors": pytest.approx(0.8)}
 
 
-def test_a_code_that_says_nothing_is_at_chance_and_the_authors_score_is_as_good_as_ever():
+def test_an_uninformative_code_is_at_chance_and_the_authors_score_is_as_good_as_ever():
     scores = scored(lambda x: 0 * x[:, :1])
     assert scores["factorvae"] == pytest.approx(0.2)
     assert scores["authors"] == pytest.approx(0.8)

@@ -1,4 +1,4 @@
-"""The networks of AMR's authors for dSprites: sizes, beginnings and what they refuse."""
+"""The networks of AMR's authors for dSprites: sizes, initialisation and errors."""
 
 from math import sqrt
 
@@ -41,21 +41,21 @@ def test_images_come_out_in_shape_and_inside_minus_one_and_one():
     assert images.abs().max() <= 1
 
 
-def test_weights_begin_as_the_authors_did():
+def test_weights_are_initialised_as_by_the_authors():
     net = built(DSprites())
     for layer in net.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             fan_in = layer.weight[0].numel()
             assert layer.weight.std().item() == pytest.approx(sqrt(2 / fan_in), rel=0.15)
             assert layer.bias.abs().max() == 0
-        if isinstance(layer, nn.ConvTranspose2d):  # torch's own: uniform within 1/√(channels out x 4 x 4)
+        if isinstance(layer, nn.ConvTranspose2d):  # torch's initialisation: uniform within 1/√(channels out x 4 x 4)
             bound = 1 / sqrt(layer.weight.shape[1] * 16)
             assert 0.9 * bound < layer.weight.abs().max().item() <= bound
             assert layer.bias.abs().max() > 0
 
 
 @pytest.mark.parametrize("iterations", [0, 5])
-def test_the_discriminator_begins_as_the_authors_did_before_spectral_norm(iterations):
+def test_the_discriminator_is_initialised_as_by_the_authors_before_spectral_norm(iterations):
     """Torch's own weights have a scaled deviation of 0.58, and Adam's steps move them two and a half times as far."""
     judge = built(DSpritesDiscriminator(power_iterations=iterations))
     layers = [layer for layer in judge.layers if isinstance(layer, nn.Conv2d | nn.Linear)]
@@ -77,7 +77,7 @@ def test_every_layer_of_the_discriminator_is_under_spectral_norm(iterations, bou
 
 
 @pytest.mark.parametrize("recipe", [DSprites(), DSpritesDiscriminator()])
-def test_sides_that_are_no_multiples_of_sixteen_are_refused(recipe):
+def test_sides_that_are_not_multiples_of_sixteen_are_refused(recipe):
     with pytest.raises(ValueError, match="28x40 cannot be halved 4 times: both sides must be multiples of 16"):
         built(recipe, BuildContext((1, 28, 40), 10))
 

@@ -1,4 +1,4 @@
-"""EMNIST in small: the publishers' layout, letters counted from one, images that lie on their side."""
+"""A small EMNIST: the publishers' layout, letters counted from 1, transposed images."""
 
 import gzip
 
@@ -19,7 +19,7 @@ COUNTS = {"train": 120, "test": 30}
 
 
 def upright(count):
-    """Images that are brighter towards the right, and brighter one after another."""
+    """Images that get brighter to the right and from one to the next."""
     ramp = np.linspace(0, 100, 28, dtype=np.uint8)[None, None, :] + np.zeros((count, 28, 1), np.uint8)
     return ramp + np.arange(count, dtype=np.uint8)[:, None, None]
 
@@ -67,7 +67,7 @@ def test_letters_are_the_default_and_their_names_are_in_the_order_of_the_labels(
 
 
 @pytest.mark.parametrize("label", [0, 27])
-def test_a_label_that_is_no_letter_is_named_as_it_is_in_the_file(tmp_path, label):
+def test_a_label_that_is_not_a_letter_is_named_as_it_is_in_the_file(tmp_path, label):
     write(tmp_path, "letters", 1)
     path = tmp_path / "EMNIST" / "raw" / f"emnist-letters-test-{LABELS}"
     path.write_bytes(idx_bytes(np.array([1] * 29 + [label])))

@@ -37,7 +37,7 @@ class Pass(nn.Module):
 
 
 def passes(spec, context):
-    """Encoder and decoder, each with a batch of five that goes in."""
+    """Encoder and decoder, each with an input batch of five."""
     torch.manual_seed(0)
     network = ZOO.recipe("autoencoder", spec).build(context).eval()
     x = torch.rand(5, *context.image_shape) * 2 - 1
@@ -69,7 +69,7 @@ def test_an_exported_discriminator_takes_any_batch_size(spec, context):
 
 @pytest.fixture
 def unchecked():
-    """Without the checks of shapes, which a tracer would take for part of the program."""
+    """The network without shape checks, which a tracer would record as part of the program."""
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
@@ -84,7 +84,7 @@ def test_a_traced_network_takes_any_batch_size(spec, unchecked):
 
 
 def test_an_exported_network_is_its_layers_one_after_another():
-    """The forms that are faster on a CPU are not what another machine is to run."""
+    """Other machines should not run the forms that are faster on this CPU."""
     (encoder, x), (decoder, h) = passes("amr:depth=4", GREY)
     for network, given, layers in ((encoder, x, encoder.network.f), (decoder, h, decoder.network.g)):
         nodes = [str(node.target) for node in export(network, (given,)).graph.nodes]
@@ -95,7 +95,7 @@ def test_an_exported_network_is_its_layers_one_after_another():
 
 @pytest.mark.parametrize("form", ["fused_first", "conv_by_taps"])
 def test_a_form_does_not_freeze_the_batch_size_either(form, monkeypatch):
-    """Where a pass is recorded that does not say so, sizes are still read as sizes."""
+    """Even if a recorded pass is not recognised as one, sizes stay symbolic."""
     monkeypatch.setattr(stack, "is_exported", lambda: False)
     (encoder, x), (decoder, h) = passes("amr:depth=4", GREY)
     network, given = (encoder, x) if form == "fused_first" else (decoder, h)

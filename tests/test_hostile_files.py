@@ -1,4 +1,4 @@
-"""Data files that were made or damaged to do harm: one DataError each, no program started, no wait, no gigabytes."""
+"""Harmful or damaged data files: one DataError each, no program started, no blocking, no gigabytes."""
 
 import gzip
 import io
@@ -48,7 +48,7 @@ def stream(path):
 
 
 def refusal(read):
-    """The message if what is read is refused as data; '' if it is read. Nothing else may be raised."""
+    """The message of the DataError that reading raises, or ''. Nothing else may be raised."""
     try:
         read()
     except DataError as err:
@@ -139,7 +139,7 @@ def test_a_png_whose_header_asks_for_gigabytes_is_refused_of_celeba_too(tmp_path
         celeba.check_aligned(tmp_path / "a.jpg")
 
 
-# --- files that are no regular files
+# --- files that are not regular files
 
 
 def make_fifo(path):
@@ -175,7 +175,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("words", KINDS)
-def test_an_image_that_is_no_regular_file_is_named_and_not_waited_for(photos, words):
+def test_an_image_that_is_not_a_regular_file_is_named_and_not_waited_for(photos, words):
     KINDS[words](photos / "a" / "z.png")
     for read in (load, stream):
         with pytest.raises(DataError, match=rf"1 of 21 images cannot be read: a/z\.png \({words}\)"):
@@ -189,7 +189,7 @@ def test_a_link_to_nowhere_among_images_is_named(photos):
 
 
 def files_of(root):
-    """Recipes with a file that each reads first."""
+    """Recipes, each with the file that it reads first."""
     return {
         "mnist": (MNIST(root=str(root)), f"MNIST/raw/train-{IMAGES}"),
         "mnist.gz": (MNIST(root=str(root)), f"MNIST/raw/train-{IMAGES}.gz"),
@@ -213,7 +213,7 @@ BESIDE = {
 
 @pytest.mark.parametrize("words", KINDS)
 @pytest.mark.parametrize("name", files_of(Path()))
-def test_a_data_file_that_is_no_regular_file_is_one_line_and_not_waited_for(tmp_path, name, words):
+def test_a_data_file_that_is_not_a_regular_file_is_one_line_and_not_waited_for(tmp_path, name, words):
     recipe, file = files_of(tmp_path)[name]
     for other in BESIDE.get(name, ()):
         (tmp_path / other).parent.mkdir(parents=True, exist_ok=True)
@@ -227,7 +227,7 @@ def test_a_data_file_that_is_no_regular_file_is_one_line_and_not_waited_for(tmp_
 
 @pytest.mark.parametrize("name", [*files_of(Path()), "folder"])
 @pytest.mark.parametrize("path", ["x" * 300, "nul\0", "/dev/null/x", "loop/x", "file/x"])
-def test_a_path_that_cannot_be_looked_at_is_one_line(tmp_path, monkeypatch, name, path):
+def test_a_path_that_cannot_be_accessed_is_one_line(tmp_path, monkeypatch, name, path):
     monkeypatch.chdir(tmp_path)
     make_loop(tmp_path / "loop")
     (tmp_path / "file").write_bytes(b"")
@@ -247,7 +247,7 @@ def test_a_folder_that_cannot_be_listed_is_one_line_and_nothing_is_skipped(photo
     def refuse(path, *rest):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("os.scandir", refuse)  # a test that runs as root may list everything
+    monkeypatch.setattr("os.scandir", refuse)  # a test run as root may list everything
     with pytest.raises(DataError, match=r"photos: cannot be listed \(Permission denied\)"):
         list(walk_files(photos))
 
@@ -452,7 +452,7 @@ def test_no_file_is_opened_by_pillow_without_its_formats():
     }
 
 
-def test_a_signal_while_an_image_is_read_is_no_fault_of_the_image(tmp_path):
+def test_a_signal_while_an_image_is_read_is_not_blamed_on_the_image(tmp_path):
     def interrupted(file):
         raise Interrupted("stopped by SIGTERM")
 

@@ -17,7 +17,7 @@ STEPS = 60
 
 
 class Drawer(nn.Module):
-    """The code of an image of bars is its thirds' brightness, -1 or 1; decoding draws bars of that brightness."""
+    """The code of an image of bars is the brightness of its thirds, -1 or 1; decoding draws such bars."""
 
     latent_shape = (3,)
 
@@ -33,7 +33,7 @@ class Drawer(nn.Module):
 
 @dataclass(frozen=True)
 class Obeys(LinearMixer):
-    """Aims at a label and gives just the code that has it; or, `spitefully`, the one that has it not."""
+    """Aims at a label and returns the code that has it or, if `spitefully`, the one that does not."""
 
     width: int
     spitefully: bool = False
@@ -62,7 +62,7 @@ def scored(metric, data, mixer):
 
 
 @pytest.mark.parametrize(("data", "width"), [(ToyData(), 3), (ToyTagged(), 2)])
-def test_mixes_that_have_the_label_asked_for_score_1_and_the_contrary_0(data, width):
+def test_mixes_with_the_wanted_label_score_1_and_the_opposite_0(data, width):
     metric = f"conditioned_labels:mixes=300,steps={STEPS}"
     good = scored(metric, data.load(0), Obeys(width))
     assert good["classifier_accuracy"] == good["reconstruction_accuracy"] == 1
@@ -73,10 +73,10 @@ def test_mixes_that_have_the_label_asked_for_score_1_and_the_contrary_0(data, wi
 
 
 @pytest.mark.parametrize("data", [ToyData(), ToyTagged()])
-def test_a_mixer_that_knows_nothing_of_the_label_is_at_chance(data):
+def test_a_mixer_that_ignores_labels_is_at_chance(data):
     @dataclass(frozen=True)
     class Coin(LinearMixer):
-        """One source or the other, whole."""
+        """Picks one of the two sources."""
 
         k: int = 2
 
@@ -104,7 +104,7 @@ def test_data_without_labels_are_refused(metric):
 @pytest.mark.parametrize("data", [ToyData(), ToyTagged()])
 def test_vectors_of_labels_steer_codes_that_are_linear_in_them(data):
     class Linear(Drawer):
-        """As Drawer, but of codes that arithmetic leaves between -1 and 1, decoded by their largest number."""
+        """Like Drawer, but decodes codes between -1 and 1, as arithmetic gives them, by their largest number."""
 
         def decode(self, h):
             return super().decode(2.0 * (h == h.amax(1, keepdim=True)) - 1)
@@ -116,7 +116,7 @@ def test_vectors_of_labels_steer_codes_that_are_linear_in_them(data):
     assert scores["before_accuracy"] == 0
 
 
-def test_a_code_that_says_nothing_steers_nothing():
+def test_an_uninformative_code_steers_nothing():
     class Deaf(Drawer):
         def encode(self, x):
             return torch.zeros(len(x), 3)
@@ -134,7 +134,7 @@ def test_a_code_that_says_nothing_steers_nothing():
         ("disentanglement", "its factors are not known"),
     ],
 )
-def test_a_metric_that_has_no_number_for_the_data_is_refused_before_the_run_begins(metric, words, tmp_path):
+def test_a_metric_that_cannot_score_the_data_is_refused_before_the_run_begins(metric, words, tmp_path):
     zoo = toy_zoo()
     file = tmp_path / "run.toml"
     file.write_text(f'metrics = ["{metric}"]\n')
@@ -146,7 +146,7 @@ def test_a_metric_that_has_no_number_for_the_data_is_refused_before_the_run_begi
     assert not (tmp_path / "run").exists()
 
 
-def test_an_attribute_that_no_train_image_has_is_scored_as_what_can_be_said_of_it():
+def test_an_attribute_that_no_train_image_has_is_scored_by_the_only_possible_prediction():
     data = ToyTagged().load(0)
     nobody = torch.stack([data.train.labels[:, 0], torch.zeros_like(data.train.labels[:, 1])], 1)
     run = FinishedRun(Drawer(), Obeys(2), replace(data, train=replace(data.train, labels=nobody)), seed=0, device="cpu")

@@ -43,7 +43,7 @@ def test_a_build_context_knows_the_width_of_a_label():
 @pytest.mark.parametrize(
     ("classes", "attributes", "something"), [(0, 0, False), (1, 0, False), (2, 0, True), (0, 1, True)]
 )
-def test_a_probe_is_for_what_can_be_told_apart(classes, attributes, something):
+def test_a_probe_needs_labels_to_tell_apart(classes, attributes, something):
     assert has_labels(BuildContext((1, 8, 8), classes, (3,), attributes)) == something
 
 
@@ -86,7 +86,7 @@ def test_logistic_regression_of_attributes_is_the_mean_of_a_classifier_each():
     assert score == pytest.approx((1 + 2 / 3) / 2, abs=0.03)  # a third of the images have the second attribute
 
 
-def test_a_run_without_labels_has_no_probe_and_no_number_of_one(tmp_path, capsys):
+def test_a_run_without_labels_has_no_probe_and_no_probe_scores(tmp_path, capsys):
     result = trained(tmp_path / "run", "toy_unlabelled", PlainLines)
     assert not [name for name in result.numbers if "accuracy" in name or "probe" in name]
     assert "no probe: no labels to tell apart" in capsys.readouterr().err

@@ -18,7 +18,7 @@ DATA = Lines(images=720).load(0)
 
 
 class Angles(nn.Module):
-    """The code is the angle itself, read off the nearest line; decoded is the line at `bend` of it."""
+    """The code is the angle of the nearest line; it is decoded to the line at `bend` of that angle."""
 
     latent_shape = (1,)
 
@@ -36,7 +36,7 @@ class Angles(nn.Module):
 
 
 class Pixels(nn.Module):
-    """The code is the image: its interpolation is a blend."""
+    """The code is the image itself, so an interpolation is a blend."""
 
     latent_shape = (1, 32, 32)
 
@@ -54,7 +54,7 @@ def scores(net, data=DATA, **options):
 def test_lines_are_drawn_at_their_angle():
     right, down = draw(torch.tensor([0.0, pi / 2], dtype=torch.float64))[:, 0]
     assert (right[15:17, 17:] == 255).all()
-    assert right[15:17, 15].tolist() == [0, 0]  # it begins at the centre, between the pixels 15 and 16
+    assert right[15:17, 15].tolist() == [0, 0]  # it starts at the centre, between the pixels 15 and 16
     assert right.count_nonzero() == 2 * 16
     assert torch.equal(down, right.T)
     diagonal = draw(torch.tensor([pi / 4], dtype=torch.float64))[0, 0]
@@ -88,10 +88,10 @@ def test_every_angle_is_there_once_and_is_that_of_its_image():
     angles = torch.cat([s.factors[:, 0] for s in splits])
     torch.testing.assert_close(angles.sort().values, torch.arange(720) * (2 * pi / 720))
     again = draw(DATA.test.factors[:, 0].double())
-    assert (again.int() - DATA.test.images.int()).abs().max() <= 1  # the factor has a float's digits
+    assert (again.int() - DATA.test.images.int()).abs().max() <= 1  # the factor is only a float32
 
 
-def test_a_perfect_interpolation_scores_nothing():
+def test_a_perfect_interpolation_scores_0():
     found = scores(Angles(), pairs=50)
     assert found["mean_distance"] == pytest.approx(0, abs=2e-3)
     assert found["smoothness"] == pytest.approx(0, abs=0.05)
@@ -132,12 +132,12 @@ def test_a_decoder_of_one_line_has_a_distance_and_no_smoothness():
     assert scores(Angles(lambda angle: 0 * angle), pairs=20) == {"mean_distance": pytest.approx(0, abs=1e-6)}
 
 
-def test_data_without_angles_have_no_such_numbers():
+def test_data_without_angles_get_no_score():
     assert scores(Pixels(), ToyUnlabelled().load(0)) == {}
     assert scores(Pixels(), factor="radius") == {}
 
 
-def test_what_suits_a_run_on_lines():
+def test_defaults_of_a_run_on_lines():
     from mixzoo.config import resolve
 
     config = resolve(ZOO, None, {"dataset": "lines"}, {})

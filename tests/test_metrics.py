@@ -29,15 +29,15 @@ def finished(f, g=torch.zeros_like):
 
 
 def thirds(x):
-    """Mean brightness of each third, which tells the class."""
+    """Mean brightness of each third, from which the class follows."""
     return torch.stack([x[:, 0, 2 * i + 1 : 2 * i + 3].mean((1, 2)) for i in range(3)], 1)
 
 
-def test_logistic_regression_reads_codes_that_tell_the_class():
+def test_logistic_regression_reads_informative_codes():
     assert ZOO.recipe("metric", "logistic_regression")(finished(thirds)) == {"test_accuracy": 1.0}
 
 
-def test_logistic_regression_is_at_chance_on_codes_that_tell_nothing():
+def test_logistic_regression_is_at_chance_on_uninformative_codes():
     score = ZOO.recipe("metric", "logistic_regression")(finished(lambda x: torch.ones(len(x), 4)))
     assert score["test_accuracy"] == pytest.approx(1 / 3, abs=0.01)
 

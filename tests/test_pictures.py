@@ -1,4 +1,4 @@
-"""Pictures: the right images in the right places, the same ones every time."""
+"""Pictures show the right images in the right positions, the same ones every time."""
 
 import pytest
 import torch
@@ -46,7 +46,7 @@ def test_a_sheet_has_a_row_per_label_and_sharp_square_pixels():
     assert colours == {(0, 0, 0), (255, 255, 255)}
 
 
-def test_the_examples_shown_are_the_first_of_each_class_in_turn():
+def test_the_fixed_examples_are_the_first_of_each_class_in_turn():
     labels = torch.tensor([2, 2, 0, 1, 0, 2, 1])
     split = Split(torch.zeros(7, 1, 8, 8, dtype=torch.uint8), labels)
     assert fixed_examples(split, 5).tolist() == [2, 3, 0, 4, 6]

@@ -1,4 +1,4 @@
-"""Data of points: the spiral, the networks and numbers of its runs, and its pictures."""
+"""Data of points: the spiral, the networks and scores of its runs, and its pictures."""
 
 import json
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ def plane(split):
 
 
 class Identity(nn.Module):
-    """Codes are the points, laid out as vectors; the decoder adds `offset`."""
+    """Codes are the points as vectors; the decoder adds `offset`."""
 
     latent_shape = (2,)
 
@@ -158,7 +158,7 @@ def test_the_written_file_says_all_of_it(tmp_path):
 
 @dataclass(frozen=True)
 class Odd(Spiral):
-    """A spiral whose defaults are misspelt."""
+    """A spiral with misspelt defaults."""
 
     run_defaults: ClassVar[dict[str, Any]] = {"encoder": "mlp"}
 
@@ -201,7 +201,7 @@ def test_random_mixes_repeat_and_are_of_the_mixers_sources(spec):
     assert once.shape == (7, 2, 1, 1)
     assert torch.equal(once, again)
     assert not torch.equal(once, random_mixes(Identity(), mixer, data.test, count=7, seed=2, device="cpu"))
-    if spec.startswith("bernoulli"):  # each number is that of one source
+    if spec.startswith("bernoulli"):  # each number comes from one source
         assert torch.isin(once[:, 0], data.test.images[:, 0]).all()
 
 
@@ -231,7 +231,7 @@ def test_a_joined_layer_is_a_line():
         assert (max(paper.getpixel((160, 159 + i))[0] for i in range(2)) <= 128) == joined
 
 
-def test_a_run_on_points_draws_scatter_plots_and_ways_between_points(mixzoo):
+def test_a_run_on_points_draws_scatter_plots_and_paths_between_points(mixzoo):
     numbers = [arg for key, value in SHORT.items() for arg in (f"--{key.replace('_', '-')}", value)]
     code, out, _ = mixzoo("train", "--data", "spiral:points=200", "--mixer", "dirichlet:k=3", *numbers, "--out", "run")
     assert code == 0
@@ -242,7 +242,7 @@ def test_a_run_on_points_draws_scatter_plots_and_ways_between_points(mixzoo):
     assert sorted(json.loads(out)) == ["mixers", "strips", "triangle"]
 
 
-def test_the_way_between_points_goes_from_one_to_the_other():
+def test_the_path_between_points_goes_from_one_to_the_other():
     data = Spiral(points=100).load(0)
     panel = points.path_panel(Identity(), ZOO.recipe("mixer", "mixup"), data.test, pairs=2, steps=5, device="cpu")
     ways = [layer.points for layer in panel.layers[1:]]

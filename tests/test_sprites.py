@@ -1,4 +1,4 @@
-"""dSprites, drawn: against real frames, factors and attributes, and what is said of a file that is not the original."""
+"""dSprites, redrawn: real images, factors and attributes, and the errors for a file that is not the original."""
 
 import os
 from math import pi
@@ -21,7 +21,7 @@ SPLITS = (DATA.train, DATA.validation, DATA.test)
 
 @pytest.fixture
 def frames():
-    """Real frames and the places of their factors."""
+    """Real images and the indices of their factors."""
     default = Path(__file__).parents[2] / "shared" / "data"
     file = Path(os.environ.get("MIXZOO_TEST_DATA", default)) / "dSprites" / "reference_frames.npz"
     if not file.is_file():
@@ -52,7 +52,7 @@ def test_the_index_counts_the_last_factor_first():
     ]
 
 
-def test_factors_are_the_values_of_the_original_and_tell_the_picture():
+def test_factors_are_the_values_of_the_original_and_determine_the_picture():
     assert [len(s) for s in SPLITS] == [1600, 200, 200]
     assert (DATA.class_names, DATA.factor_names) == (("square", "ellipse", "heart"), FACTORS)
     for column, values in enumerate(VALUES):
@@ -161,7 +161,7 @@ def test_a_file_that_is_not_the_original_is_one_line(small, tmp_path, kind):
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not a zip", b"text"])
-def test_a_file_that_is_no_npz_is_one_line(tmp_path, content):
+def test_a_file_that_is_not_an_npz_is_one_line(tmp_path, content):
     (tmp_path / ARCHIVE).write_bytes(content)
     with pytest.raises(DataError, match=r"cannot be read as npz .*; the file is damaged"):
         Sprites(path=str(tmp_path)).load(0)

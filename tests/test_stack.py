@@ -1,4 +1,4 @@
-"""The faster forms of a stack of layers: the function and the gradients of the layers one after another, in float64."""
+"""The faster forms of a stack have the outputs and gradients of its layers run one after another, in float64."""
 
 from copy import deepcopy
 

@@ -1,4 +1,4 @@
-"""Where the data of a run are: the same batches from everywhere, read ahead, resumed, refused, and workers that end."""
+"""Where a run keeps its data: the same batches from everywhere, prefetching, resuming, errors, ending workers."""
 
 import multiprocessing
 import os
@@ -141,7 +141,7 @@ def test_an_image_that_changes_its_size_while_a_run_trains_is_named(photos):
         source.read(torch.tensor([0, 3]))
 
 
-def test_a_worker_that_is_killed_is_one_line_and_takes_the_others_with_it(photos):
+def test_a_killed_worker_is_one_line_and_ends_the_others(photos):
     images, train = batches_of(Folder(path=str(photos)), data_on="stream", workers=2, steps=10_000)
 
     def read_on():
@@ -156,7 +156,7 @@ def test_a_worker_that_is_killed_is_one_line_and_takes_the_others_with_it(photos
     assert workers() == []
 
 
-def test_workers_leave_signals_to_the_run(photos):
+def test_workers_ignore_signals(photos):
     images, train = batches_of(Folder(path=str(photos)), data_on="stream", workers=2, steps=60)
     with images:
         for step in range(60):
@@ -236,7 +236,7 @@ def test_auto_keeps_in_host_memory_what_takes_more_than_half_of_the_device(photo
     assert where.note.startswith("data: kept in host memory: 0.0 MB of images is more than half of the 0.0 MB free on")
 
 
-def test_the_line_of_auto_is_shown_when_a_run_starts_and_when_it_resumes(tmp_path, photos, monkeypatch):
+def test_the_note_of_auto_is_shown_when_a_run_starts_and_when_it_resumes(tmp_path, photos, monkeypatch):
     monkeypatch.setattr(placement, "host_free", lambda: 1000)
     zoo, config = config_of(photos)
     shows = [StopAt(2), StopAt(100)]
@@ -275,7 +275,7 @@ def test_workers_that_would_read_nothing_are_refused(photos, data_on):
         ("--workers", "-1", "workers=-1 must be an integer >= 0 and <= 64 (or not given)."),
     ],
 )
-def test_a_place_or_a_number_of_workers_that_is_not_allowed_is_refused(mixzoo, flag, value, words):
+def test_a_bad_data_on_or_number_of_workers_is_refused(mixzoo, flag, value, words):
     assert mixzoo("train", flag, value) == (2, "", f"mixzoo: {flag}: {words}\n")
 
 
@@ -296,7 +296,7 @@ def test_free_memory_is_what_the_kernel_says_within_the_limit_of_a_container(tmp
 
 @pytest.fixture
 def container(tmp_path, monkeypatch):
-    """One that may use 5000 bytes, and has 4000 of them left."""
+    """A container that may use 5000 bytes, of which 4000 are left."""
     monkeypatch.setattr(free_memory, "MEMINFO", tmp_path / "meminfo")
     monkeypatch.setattr(free_memory, "CGROUP", tmp_path)
     (tmp_path / "memory.max").write_text("5000\n")
@@ -323,7 +323,7 @@ def test_processes_of_one_machine_share_its_free_memory(container, monkeypatch, 
 
 
 class Watched:
-    """A source that knows the most images it was ever asked for at once."""
+    """A source that records the largest number of images read at once."""
 
     def __init__(self, images):
         self.images, self.most = images, 0
@@ -376,7 +376,7 @@ def test_pictures_of_a_streamed_split_are_those_of_the_same_held():
     assert 0 < sources["test"].most < len(sources["test"])
 
 
-def test_a_streamed_split_is_not_taken_for_a_held_one(photos):
+def test_a_streamed_split_is_not_treated_as_held(photos):
     split = Folder(path=str(photos)).stream(0).train
     with pytest.raises(ValueError, match=r"read from their files as needed; use read\(index\), or"):
         _ = split.held
@@ -473,4 +473,4 @@ def test_a_folder_passes_every_check_of_a_stream(photos, options):
 
     report = check_part(f'folder:path="{photos}"{options}', kind="dataset", effort="low")
     assert [outcome.line for outcome in report.failed] == []
-    assert len(report.passed) >= 20  # hardly any check is left out
+    assert len(report.passed) >= 20  # hardly any check is skipped

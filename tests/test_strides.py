@@ -1,4 +1,4 @@
-"""Canonical strides where tensors come in, whatever reader or caller they come from."""
+"""Input tensors get canonical strides, whatever reader or caller they come from."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -86,7 +86,7 @@ def test_data_that_are_made_are_canonical(spec):
 
 @dataclass(frozen=True)
 class Strided:
-    """Bars whose tensors are all laid out in another way, or, if `fresh`, as torch lays them out itself."""
+    """Bars whose tensors have unusual strides or, if `fresh`, those that torch gives a new tensor."""
 
     fresh: bool = False
 
@@ -113,7 +113,7 @@ class Strided:
 
 @dataclass(frozen=True)
 class Read:
-    """A source of those images that keeps their layout."""
+    """A source of the images that keeps their strides."""
 
     images: torch.Tensor
 

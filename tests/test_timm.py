@@ -1,4 +1,4 @@
-"""Encoders of timm: shapes, what they see, norms, weights, frozen parts, and what is refused."""
+"""Encoders of timm: shapes, what they see, norms, weights, frozen parts and errors."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -64,7 +64,7 @@ def test_each_family_encodes_decodes_and_takes_a_step_that_lowers_the_loss(model
 
 
 @pytest.mark.parametrize(("model", "out_index"), SPREAD)
-def test_the_decoder_mirrors_the_reductions_and_channels_that_timm_states(model, out_index):
+def test_the_decoder_mirrors_the_reductions_and_channels_that_timm_declares(model, out_index):
     import timm
 
     stated = timm.create_model(model, features_only=True, out_indices=(0,)).feature_info
@@ -137,13 +137,13 @@ def test_images_are_normalised_as_timm_trained_the_model_and_grey_ones_are_given
     theirs.load_state_dict({k.removeprefix("model."): v for k, v in net.f.net.state_dict().items()})
     config = timm.get_pretrained_cfg("resnet18")
     mean, std = (torch.tensor(values)[:, None, None] for values in (config.mean, config.std))
-    grey = torch.rand(2, 1, 32, 32)  # in [0, 1], as timm has it
+    grey = torch.rand(2, 1, 32, 32)  # in [0, 1], as in timm
     (expected,) = theirs((grey.expand(-1, 3, -1, -1) - mean) / std)
     torch.testing.assert_close(net.encode(2 * grey - 1), net.f.to_code(expected))
 
 
 def saved_weights(model="resnet18", change=lambda tensors: tensors, folder=[]):  # noqa: B006  (made once)
-    """A file as on timm's hub: the whole model with its classifier, and batch statistics that are not 0 and 1."""
+    """A file as on timm's hub: the whole model with its classifier, with batch statistics other than 0 and 1."""
     import tempfile
 
     import timm
@@ -165,7 +165,7 @@ def saved_weights(model="resnet18", change=lambda tensors: tensors, folder=[]): 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of timm and scipy, as timm fits swin's position biases
 @pytest.mark.parametrize("model", ["resnet18", "vit_tiny_patch16_224", "swin_tiny_patch4_window7_224"])
 def test_weights_of_a_local_file_are_loaded(model):
-    """Those of a transformer were made for images of 224x224; timm fits position embeddings to the new size."""
+    """Weights of a transformer are for 224x224 images; timm adapts its position embeddings to the new size."""
     from safetensors.torch import load_file
 
     file = saved_weights(model)
@@ -293,7 +293,7 @@ def test_batch_norms_move_their_statistics_only_where_asked_for():
     assert not [m for m in network().modules() if isinstance(m, _BatchNorm)]
 
 
-def test_a_group_norm_begins_with_the_scale_and_keeps_the_activation_of_the_batch_norm_it_replaces():
+def test_a_group_norm_starts_with_the_scale_and_keeps_the_activation_of_the_batch_norm_it_replaces():
     from timm.layers import BatchNormAct2d
 
     from mixzoo_timm.norms import group_norm, replace_batch_norms
@@ -347,12 +347,12 @@ def test_each_family_keeps_every_promise_of_an_auto_encoder(options):
     assert [outcome.check.name for outcome in report.skipped] == left_out
 
 
-@pytest.mark.parametrize("begun_from", ["random weights", "a file"])
-def test_a_run_on_timm_resumes_bit_for_bit(tmp_path, begun_from):
-    """Statistics of batch norms move at each step and are in the checkpoint; so are weights whose file is gone."""
+@pytest.mark.parametrize("initial", ["random weights", "a file"])
+def test_a_run_on_timm_resumes_bit_for_bit(tmp_path, initial):
+    """Checkpoints contain the statistics of batch norms, which change every step, and weights whose file is gone."""
     weights_file = tmp_path / "weights.safetensors"
     options = "norm=batch,model=test_resnet,out_index=1,latent=4,decoder_width=16"
-    if begun_from == "a file":
+    if initial == "a file":
         saved_weights("test_resnet").rename(weights_file)
         options += f",weights={weights_file}"
     flags = {"autoencoder": f"timm:{options}", "mixer": "dirichlet:k=3", "objective": "amr:beta=0.1"}
@@ -377,7 +377,7 @@ def test_the_call_of_the_document_works():
 
 
 def zoo_with_timm():
-    """The toys, and `timm` also where mixzoo was installed before it had one."""
+    """The toys and `timm`, even if mixzoo was installed before it had that plugin."""
     zoo = toy_zoo()
     if not any(entry.name == "timm" for entry in zoo.registered):
         zoo.registered.append(RegisteredPart("autoencoder", "timm", Plugin("timm", "mixzoo", mixzoo.__version__), Timm))

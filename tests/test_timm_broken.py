@@ -1,4 +1,4 @@
-"""A timm that is broken or missing: only the auto-encoder `timm` is, and one line says why."""
+"""With a broken or missing timm only the auto-encoder `timm` fails, with one line that says why."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ SMALL = ["--steps", "1", "--batch-images", "4", "--objective", "ae"]
 
 @pytest.fixture
 def mixzoo_beside(tmp_path):
-    """Runs a command in a fresh process whose timm is the text given."""
+    """Runs a command in a new process in which timm is the given source text."""
 
     def run(timm, *arguments):
         (tmp_path / "timm.py").write_text(timm)

@@ -1,4 +1,4 @@
-"""Data that no run could use are refused when they are loaded, and so is what callers give `mix` and `create`."""
+"""Data that no run can use are refused when they are loaded, as are bad arguments of `mix` and `create`."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -92,7 +92,7 @@ def test_a_nan_in_a_test_image_makes_no_run(tmp_path):
         (torch.zeros(0, 1, 28, 28), r"h is of shape \(0, 1, 28, 28\), which is empty"),
     ],
 )
-def test_what_is_no_batch_is_refused_and_what_fits_is_said(h, words):
+def test_a_bad_batch_is_refused_and_the_message_says_what_fits(h, words):
     call = getattr(mixzoo.mix, "__wrapped__", mixzoo.mix)
     with pytest.raises(ConfigError, match=words):
         call(h, "mixup")
@@ -113,7 +113,7 @@ def test_labels_that_do_not_fit_are_refused(labels, words):
 
 
 @pytest.mark.parametrize("mixer", [3, None, type(mixzoo.create("mixer", "mixup")), object()])
-def test_what_is_no_mixer_is_refused(mixer):
+def test_something_else_than_a_mixer_is_refused(mixer):
     call = getattr(mixzoo.mix, "__wrapped__", mixzoo.mix)
     with pytest.raises(ConfigError, match=r"mixer is .*; give a spec, such as 'dirichlet:k=4', or what mixzoo.create"):
         call(torch.zeros(4, 8), mixer)

@@ -23,7 +23,7 @@ def rng():
 
 @pytest.fixture
 def images(rng):
-    """Two batches of three images of two pixels by two, in [-1, 1]."""
+    """Two batches of three 2x2 images in [-1, 1]."""
     return torch.rand(2, 3, 1, 2, 2, generator=rng, dtype=torch.float64) * 2 - 1
 
 
