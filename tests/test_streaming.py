@@ -357,8 +357,8 @@ def watched(run):
 )
 def test_no_metric_reads_a_streamed_split_whole(spec, monkeypatch):
     monkeypatch.setattr(codes, "EVALUATION_BATCH", 24)
-    for module in ("mixzoo_metrics.lines", "mixzoo.evaluation.mixes"):
-        monkeypatch.setattr(f"{module}.EVALUATION_BATCH", 24)
+    monkeypatch.setattr("mixzoo_metrics.lines.BATCH", 24)
+    monkeypatch.setattr("mixzoo.evaluation.mixes.EVALUATION_BATCH", 24)
     run, sources = watched(MetricCase(None, 1, 300, 0).run())
     assert load_zoo().recipe("metric", spec)(run)
     limit = 64  # a batch of the classifier of labels

@@ -16,7 +16,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from mixzoo import DataError, Dataset, Split
-from mixzoo.errors import escaped, shown
+from mixzoo.errors import shown
 from mixzoo_datasets.attributes import parse_attributes
 from mixzoo_datasets.files import ImageFiles, hold_in_memory, open_image, read_each
 from mixzoo_datasets.reading import exists, missing_file, read_lines, resolve_path
@@ -68,7 +68,7 @@ class CelebA:
         except ValueError as err:
             raise DataError(f"{root / ATTRIBUTES}: {err}") from err
         files = read_partition(root / PARTITION, values)
-        source = escaped(f"CelebA under {root}, {self.size}x{self.size}")
+        source = f"CelebA under {root}, {self.size}x{self.size}"
         if self.train_images is not None:
             files["train"] = [
                 files["train"][i] for i in choose_train_images(len(files["train"]), self.train_images, seed, source)

@@ -15,7 +15,6 @@ from pathlib import Path
 import torch
 
 from mixzoo import DataError, Dataset, Split
-from mixzoo.errors import escaped
 from mixzoo_datasets.download import fetch
 from mixzoo_datasets.reading import exists, is_folder, missing_file, open_regular, read_bytes, reason, resolve_path
 from mixzoo_datasets.splits import Download, Root, TrainImages, build_dataset, check_labels, shuffle_and_split
@@ -57,11 +56,10 @@ class CIFAR10:
             unpack(archive, root)
         train, test = read_batches(root, TRAIN), read_batches(root, TEST)
         splits = [*shuffle_and_split(train, max(0, len(train) - VALIDATION)), test]
-        source = escaped(f"CIFAR-10 under {root}")
         return build_dataset(
             splits,
             class_names=CLASSES,
-            source=source,
+            source=f"CIFAR-10 under {root}",
             needed=f"more than {VALIDATION:,} train images and a test image",
             train_images=self.train_images,
             seed=seed,

@@ -5,7 +5,6 @@ from string import ascii_lowercase, ascii_uppercase, digits
 from typing import Annotated, Literal
 
 from mixzoo import Dataset
-from mixzoo.errors import escaped
 from mixzoo_datasets.idx import find_pairs, read_pair
 from mixzoo_datasets.reading import resolve_path
 from mixzoo_datasets.splits import Root, TrainImages, build_dataset, shuffle_and_split
@@ -53,7 +52,7 @@ class EMNIST:
         return build_dataset(
             [*shuffle_and_split(train, max(0, len(train) - len(test))), test],
             class_names=names,
-            source=escaped(f"EMNIST {self.split} under {root / 'EMNIST' / 'raw'}, 28x28 resized to 32x32"),
+            source=f"EMNIST {self.split} under {root / 'EMNIST' / 'raw'}, 28x28 resized to 32x32",
             needed="more train images than test images, and one of each",
             train_images=self.train_images,
             seed=seed,

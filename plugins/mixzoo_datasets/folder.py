@@ -89,7 +89,7 @@ class Folder:
         return build_dataset(
             train_validation_test(whole, {split: len(pairs) for split, pairs in found.items()}),
             class_names=class_names,
-            source=escaped(f"folder {root}"),
+            source=f"folder {root}",
             needed="at least 10, so that a tenth can be held out",
             train_images=self.train_images,
             seed=seed,

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from mixzoo import DataError, Dataset, Split
 from mixzoo.data.free_memory import host_free
-from mixzoo.errors import escaped
 from mixzoo.strides import canonical
 from mixzoo_datasets.download import fetch
 from mixzoo_datasets.reading import GROWTH, exists, missing_file, open_regular, reason, resolve_path
@@ -51,11 +50,10 @@ class Archive:
             for split in ("train", "t10k")
         )
         splits = [*shuffle_and_split(train, max(0, len(train) - VALIDATION)), test]
-        source = escaped(f"{self.folder} under {raw}, 28x28 resized to 32x32")
         return build_dataset(
             splits,
             class_names=self.class_names,
-            source=source,
+            source=f"{self.folder} under {raw}, 28x28 resized to 32x32",
             needed=f"more than {VALIDATION:,} train images and a test image",
             train_images=train_images,
             seed=seed,

@@ -17,6 +17,7 @@ from torch.nn.functional import interpolate
 
 from mixzoo import DataError, Dataset, Split
 from mixzoo.draws import rng_for
+from mixzoo.errors import escaped
 from mixzoo_datasets.files import ImageFiles
 
 TrainImages: TypeAlias = Annotated[int, Ge(1), "train images to keep, a subset that depends on the seed"]
@@ -63,6 +64,7 @@ def build_dataset(
     Raises DataError if a split is empty; `needed` tells the user how many images that takes.
     """
     train, validation, test = splits
+    source = escaped(source)
     for name, split in zip(("train", "validation", "test"), splits):
         if not len(split):
             total = sum(map(len, splits))
@@ -77,7 +79,7 @@ def build_dataset(
 def choose_train_images(images: int, train_images: int, seed: int, source: str) -> Int[Tensor, " train_images"]:
     """The train images that the seed chooses. Raises DataError if the train split has fewer."""
     if train_images > images:
-        raise DataError(f"{source}: train_images={train_images}, but the train split has only {images} images")
+        raise DataError(f"{escaped(source)}: train_images={train_images}, but the train split has only {images} images")
     return torch.randperm(images, generator=rng_for(seed, "train_images"))[:train_images]
 
 

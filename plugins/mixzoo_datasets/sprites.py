@@ -16,7 +16,6 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from mixzoo import DataError, Dataset, Split
-from mixzoo.errors import escaped
 from mixzoo_datasets.attributes import parse_attributes, select_attributes
 from mixzoo_datasets.reading import exists, is_folder, open_regular, reason, resolve_path
 from mixzoo_datasets.splits import TrainImages, build_dataset, shuffled_order
@@ -74,7 +73,7 @@ class Sprites:
             labels = select_attributes(attributes_of(factors), ATTRIBUTES, attribute_names)
         whole = Split(images, labels, factors.float())
         tenth = self.images // 10
-        origin = escaped(f"from {self.path}") if self.path else "drawn anew"
+        origin = f"from {self.path}" if self.path else "drawn anew"
         return build_dataset(
             consecutive_splits(whole, [self.images - 2 * tenth, tenth, tenth]),
             class_names=SHAPES if self.attributes is None else (),

@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Int, Shaped
 
 from mixzoo import DataError, Dataset, Split
-from mixzoo.errors import escaped
 from mixzoo.strides import canonical
 from mixzoo_datasets.download import fetch
 from mixzoo_datasets.mat import read_arrays
@@ -48,11 +47,10 @@ class SVHN:
         train, test = read_mat(root / "train_32x32.mat"), read_mat(root / "test_32x32.mat")
         splits = [*shuffle_and_split(train, int(0.9 * len(train))), test]
         digits = tuple("0123456789")
-        source = escaped(f"SVHN under {root}")
         return build_dataset(
             splits,
             class_names=digits,
-            source=source,
+            source=f"SVHN under {root}",
             needed="at least 2 train images and a test image",
             train_images=self.train_images,
             seed=seed,

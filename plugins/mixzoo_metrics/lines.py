@@ -13,7 +13,9 @@ from torch.nn.functional import normalize
 
 from mixzoo import FinishedRun
 from mixzoo.draws import rng_for
-from mixzoo.evaluation.codes import EVALUATION_BATCH, batches, encode, eval_mode
+from mixzoo.evaluation.codes import batches, encode, eval_mode
+
+BATCH = 500  # images decoded or compared at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,11 +59,13 @@ class LineInterpolation:
         best, angles = torch.full((len(images),), -torch.inf, dtype=torch.float64), torch.zeros(len(images)).double()
         for split in (run.data.train, run.data.validation, run.data.test):
             assert split.factors is not None
-            known = split.factors[:, column].double().split(EVALUATION_BATCH)
-            for x, their_angles in zip(batches(split.images, "cpu"), known):
+            known, start = split.factors[:, column].double(), 0
+            for x in batches(split.images, "cpu"):
                 similarity, nearest = nearest_of(images, x)
                 nearer = similarity > best
-                best, angles = torch.where(nearer, similarity, best), torch.where(nearer, their_angles[nearest], angles)
+                best = torch.where(nearer, similarity, best)
+                angles = torch.where(nearer, known[start + nearest], angles)
+                start += len(x)
         return best, angles
 
     def _interpolations(self, run: FinishedRun) -> Float[Tensor, "pairs steps channels height width"]:
@@ -72,7 +76,7 @@ class LineInterpolation:
         t = torch.linspace(0, 1, self.steps).reshape(1, -1, *[1] * (first.ndim - 1))
         codes = torch.lerp(first[:, None], second[:, None], t).flatten(0, 1)
         with eval_mode(run.autoencoder):
-            decoded = torch.cat([run.autoencoder.decode(h.to(run.device)).cpu() for h in codes.split(EVALUATION_BATCH)])
+            decoded = torch.cat([run.autoencoder.decode(h.to(run.device)).cpu() for h in codes.split(BATCH)])
         return decoded.reshape(self.pairs, self.steps, *decoded.shape[1:])
 
 
@@ -80,9 +84,7 @@ def nearest_of(
     images: Float[Tensor, "m channels height width"], data: Float[Tensor, "n channels height width"]
 ) -> tuple[Float[Tensor, " m"], Tensor]:
     """The cosine similarity of each image to the nearest one in `data`, and the index of that one."""
-    found = [
-        (normalize(part.flatten(1)) @ normalize(data.flatten(1)).T).max(1) for part in images.split(EVALUATION_BATCH)
-    ]
+    found = [(normalize(part.flatten(1)) @ normalize(data.flatten(1)).T).max(1) for part in images.split(BATCH)]
     return torch.cat([f.values for f in found]).double(), torch.cat([f.indices for f in found])
 
 
