@@ -39,6 +39,8 @@ def conditioned_strips(
     width = data.build_context().label_width
     names = data.attribute_names or data.class_names
     rows = [_strip(autoencoder, mixer, data.test, pair, width, steps, device) for pair in pairs]
+
+    # The sheet: names of the labels at the left, then a column per image with room for the marks under it.
     font = ImageFont.load_default(TICK)
     _, _, height, wide = rows[0][0].shape
     scale = max(1, -(-SIDE // min(height, wide)))
@@ -46,6 +48,7 @@ def conditioned_strips(
     left = 2 * MARGIN + max(int(font.getlength(name)) for name in names)
     paper = Image.new("RGB", (left + (steps + 2) * cell_w + MARGIN, 2 * MARGIN + len(rows) * cell_h), BACKGROUND)
     pen = ImageDraw.Draw(paper)
+
     for j, (images, targets) in enumerate(rows):
         top = MARGIN + j * cell_h
         marks = top + height * scale + 1

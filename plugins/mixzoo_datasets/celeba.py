@@ -68,17 +68,22 @@ class CelebA:
         except ValueError as err:
             raise DataError(f"{root / ATTRIBUTES}: {err}") from err
         files = read_partition(root / PARTITION, values)
+
+        # Choose the train images first, so that the others are not decoded.
         source = f"CelebA under {root}, {self.size}x{self.size}"
         if self.train_images is not None:
             files["train"] = [
                 files["train"][i] for i in choose_train_images(len(files["train"]), self.train_images, seed, source)
             ]
             source += f"; {self.train_images} train images chosen by seed {seed}"
-        columns = [known.index(name) for name in names]
+
+        # Decode every picture, or, for a stream, read only the headers.
         images = face_files([file for split in SPLITS for file in files[split]], root, self.size)
         pixels = images.read(images.numbers) if whole else None
         if not whole:
             list(read_each(images.files, root, check_aligned))
+
+        columns = [known.index(name) for name in names]
         labels = torch.tensor([[values[file][c] for c in columns] for split in SPLITS for file in files[split]])
         counts = [len(files[split]) for split in SPLITS]
         everything = Split(images, labels.reshape(-1, len(names)))

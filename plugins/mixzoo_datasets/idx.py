@@ -120,6 +120,8 @@ def _array(file: BufferedReader | gzip.GzipFile, found: Path, axes: int, at_most
         raise DataError(f"{found}: not an IDX file of bytes (begins with {head.hex() or 'nothing'}, not 000008)")
     if head[3] != axes:
         raise DataError(f"{found}: {head[3]} axes, expected {axes}")
+
+    # Refuse lengths that the file cannot hold, or that memory cannot, before anything is allocated.
     lengths = [int.from_bytes(file.read(4), "big") for _ in range(axes)]
     start, entries, shape = 4 + 4 * axes, prod(lengths), "x".join(map(str, lengths))
     need = f"but {shape} entries need {start + entries}; the file is damaged"
@@ -131,6 +133,7 @@ def _array(file: BufferedReader | gzip.GzipFile, found: Path, axes: int, at_most
     if free is not None and COPIES * entries > free:
         needed = f"{COPIES * entries / 1e9:.1f} GB"
         raise DataError(f"{found}: {shape} entries take {needed} of memory, but only {free / 1e9:.1f} GB are free")
+
     array, read = torch.empty(entries, dtype=torch.uint8), 0
     view = memoryview(array.numpy().data)
     while count := file.readinto(view[read:]):

@@ -35,12 +35,16 @@ def read_arrays(path: Path, shapes: Mapping[str, tuple[int | None, ...]]) -> dic
     with open_regular(path) as file:
         size = file.seek(0, 2)
         file.seek(0)
+
+        # The header gives the byte order and the version.
         header = _exactly(file, HEADER)
         if header[126:] not in (b"IM", b"MI"):
             raise ValueError("not a MATLAB 5 file")
         order = "<" if header[126:] == b"IM" else ">"
         if header[125 if order == "<" else 124] == 2:
             raise ValueError("MATLAB 7.3 files are not supported; save it with -v7")
+
+        # Walk over the elements until every array is found; unknown ones are skipped unread.
         while len(found) < len(shapes) and (place := file.tell()) < size:
             kind, length = np.frombuffer(_exactly(file, 8), f"{order}u4").tolist()
             end = place + 8 + length
@@ -52,6 +56,7 @@ def read_arrays(path: Path, shapes: Mapping[str, tuple[int | None, ...]]) -> dic
                 if array is not None:
                     found[name] = array
             file.seek(end)
+
     for name in shapes:
         if name not in found:
             raise KeyError(f"no array {name}")
@@ -64,6 +69,8 @@ def _matrix(
     """The name and numbers of a matrix; None instead of numbers if the name is not in `shapes`."""
     if isinstance(data, _Inflated) and np.frombuffer(data.exactly(8), f"{order}u4")[0] != MATRIX:
         return "", None
+
+    # What precedes the numbers, with bounds on the length of each element.
     flags = np.frombuffer(_element(data, order, 8)[1], f"{order}u4")
     if len(flags) != 2:
         raise ValueError(f"{len(flags)} flags of a matrix, expected 2")
@@ -71,6 +78,8 @@ def _matrix(
     name = _element(data, order, LONGEST_NAME)[1].decode("latin-1")
     if name not in shapes:
         return name, None
+
+    # Nothing is unpacked before its shape, type and size are known to be as expected.
     expected = shapes[name]
     if len(dims) != len(expected) or any(want not in (None, length) for want, length in zip(expected, dims)):
         wanted = ", ".join("n" if length is None else str(length) for length in expected)
@@ -85,6 +94,8 @@ def _matrix(
         raise ValueError(
             f"{name} of {dims} takes {needed / 1e9:.1f} GB of memory, but only {free / 1e9:.1f} GB are free"
         )
+
+    # MATLAB stores numbers in the smallest type that holds them all.
     stored, content = _element(data, order, 8 * prod(dims))
     if stored not in STORED or len(content) != prod(dims) * np.dtype(STORED[stored]).itemsize:
         raise ValueError(f"{name} is {dims}, but has {len(content)} bytes of type {stored}")

@@ -55,6 +55,7 @@ class Disentanglement:
         varying = factors[:, [f for f in range(factors.shape[1]) if len(factors[:, f].unique()) > 1]]
         deviation = codes.std(0)
 
+        # FactorVAE: fit the majority-vote classifier on one set of votes, and score it on another.
         kept = ~self._collapsed(run, chosen, deviation) & (deviation > 0)  # no division by 0
         learned, held_out = (
             self._votes(standardised(codes, kept), varying, rng_for(run.seed, f"disentanglement/{which}"))
@@ -63,6 +64,7 @@ class Disentanglement:
         best = learned.argmax(0)  # the factor that the classifier predicts for each d*
         right = held_out[best, torch.arange(held_out.shape[1])].sum()
 
+        # The authors' score, from the first set of votes alone, with collapsed numbers in it.
         changing = standardised(codes, deviation > 0)
         votes = self._votes(changing, varying, rng_for(run.seed, "disentanglement/learn"))
         counted = votes[:COUNTED].amax(1).sum() if varying.shape[1] > COUNTED else votes.amax(1).sum()

@@ -68,12 +68,14 @@ def check_model(model: str) -> str:
 
 
 def backbone(model: str, index: int, image_shape: tuple[int, int, int], file: Path | None) -> Features:
-    """timm's encoder for images of this shape. Raises ValueError if it does not accept or not fully see them."""
+    """timm's encoder for images of this shape. Raises ValueError if it does not accept or fully see them."""
     config = timm().get_pretrained_cfg(check_model(model))
     wanted = config.input_size[0]
     if image_shape[0] not in (1, wanted):
         raise ValueError(f"images of {image_shape[0]} channels: {model!r} needs {wanted} channels, or grey images")
     size = image_shape[1:]
+
+    # With weights, build the network twice from the same random numbers, to see which tensors the file lacks.
     state = torch.get_rng_state()
     net = _create(model, index, size)
     if file is not None:
@@ -81,6 +83,7 @@ def backbone(model: str, index: int, image_shape: tuple[int, int, int], file: Pa
         torch.set_rng_state(state)  # so that only tensors from the file differ
         net = _create(model, index, size, tensors, str(file))
         check_weights_loaded(initial, net, f"weights={str(file)!r}")
+
     info = net.feature_info
     stages = tuple((info.reduction(i), info.channels(i)) for i in range(index + 1))
     code = _try_out(net, model, (wanted, *size), stages[-1])
