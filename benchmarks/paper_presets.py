@@ -223,7 +223,7 @@ def mixer_of(cell: Cell, reading: str) -> str:
     if cell.method != "bernoulli":
         return "mixup" if cell.k == 2 else f"dirichlet:k={cell.k}"
     authors = "batch" if cell.k == 2 else "unit"  # one p a batch; of three sources every pick for itself
-    return f"bernoulli:k={cell.k},share={authors if reading == 'authors' else 'example'}"
+    return f"bernoulli:k={cell.k},p_per={authors if reading == 'authors' else 'example'}"
 
 
 def objective_of(cell: Cell, reading: str) -> str:

@@ -169,9 +169,9 @@ def test_show_gives_the_equation_and_every_option(mixzoo):
     assert "m ~ Bernoulli(p)" in out
     assert "k=2  integer >= 2 and <= 64" in out
     assert "p=(not given)  number >= 0 and <= 1" in out
-    assert "share=example  'unit', 'example', 'batch'" in out
+    assert "p_per=example  'unit', 'example', 'batch'" in out
     found = json.loads(mixzoo("show", "mixers", "bernoulli", "--json")[1])
-    assert [option["name"] for option in found["options"]] == ["k", "p", "share"]
+    assert [option["name"] for option in found["options"]] == ["k", "p", "p_per"]
     assert found["options"][0]["default"] == 2
     assert "It has no options." in mixzoo("show", "mixer", "slerp")[1]
 
@@ -196,7 +196,7 @@ def test_show_tells_a_part_as_an_option_by_its_kind_and_its_default_by_its_spec(
     zoo = toy_zoo()
     zoo.registered.append(RegisteredPart("mixer", "usual", TOY_PLUGIN, Usual))
     monkeypatch.setattr("mixzoo.plugins.load_zoo", lambda: zoo)
-    spec = "bernoulli:k=2,p=0.5,share=example"
+    spec = "bernoulli:k=2,p=0.5,p_per=example"
     assert f"  a={spec}  mixer\n      the usual" in mixzoo("show", "mixer", "usual")[1]
     option = json.loads(mixzoo("show", "mixer", "usual", "--json")[1])["options"][0]
     assert (option["type"], option["default"], option["required"]) == ("mixer", spec, False)

@@ -8,7 +8,7 @@ import pytest
 
 SPECS = [
     "one_of:a=(network:k=3),b=(chain:a=bernoulli,b=label)",
-    *("label:k=3", "label:gradient=relaxed", "network:k=3", "network:share=example"),
+    *("label:k=3", "label:gradient=relaxed", "network:k=3", "network:weight_per=example"),
     *("one_of:a=(dirichlet:k=3),b=bernoulli,c=label", "chain:a=(bernoulli:k=3),b=network"),
     "schedule:a=mixup,b=(chain:a=label,b=mixup)",
 ]

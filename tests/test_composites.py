@@ -287,7 +287,7 @@ def test_a_run_file_holds_a_table_for_each_nested_part_and_gives_the_same_run(tm
     assert table["a"] == {
         "name": "chain",
         "a": {"name": "mixup", "law": "uniform"},
-        "b": {"name": "bernoulli", "k": 2, "p": 0.3, "share": "example"},
+        "b": {"name": "bernoulli", "k": 2, "p": 0.3, "p_per": "example"},
     }
     assert resolve(zoo, tmp_path / "run.toml", {}, {}) == config
 

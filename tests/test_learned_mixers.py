@@ -236,7 +236,7 @@ def test_gumbel_noise_has_its_law_and_is_finite():
 
 # --- network
 
-NETWORKS = ["network", "network:k=4", "network:share=position", "network:k=3,share=example,hidden=7"]
+NETWORKS = ["network", "network:k=4", "network:weight_per=position", "network:k=3,weight_per=example,hidden=7"]
 
 
 def moved(mixer):
@@ -255,9 +255,11 @@ def test_a_network_begins_as_dirichlet_mixup(spec, latent):
     torch.testing.assert_close(mixer(h, draw).h, same(h, draw).h)
 
 
-@pytest.mark.parametrize(("share", "shape"), [("position", (4, 3, 2)), ("channel", (4, 1, 1)), ("example", (1, 1, 1))])
-def test_a_network_gives_a_weight_to_each_position_map_or_example_from_the_codes(share, shape):
-    mixer = moved(mixer_of(f"network:k=3,share={share}"))
+@pytest.mark.parametrize(
+    ("weight_per", "shape"), [("position", (4, 3, 2)), ("channel", (4, 1, 1)), ("example", (1, 1, 1))]
+)
+def test_a_network_gives_a_weight_to_each_position_map_or_example_from_the_codes(weight_per, shape):
+    mixer = moved(mixer_of(f"network:k=3,weight_per={weight_per}"))
     h, _ = sources(mixer, 5)
     draw = drawn(mixer, 5)
     mixed = mixer(h, draw)
@@ -268,9 +270,9 @@ def test_a_network_gives_a_weight_to_each_position_map_or_example_from_the_codes
     assert (mixer(h * 2, draw).share - mixed.share).abs().max() > 0.01
 
 
-@pytest.mark.parametrize(("share", "axes"), [("channel", (3, 4)), ("example", (3, 4))])
-def test_a_weight_that_no_position_has_of_its_own_depends_on_the_mean_over_positions_alone(share, axes):
-    mixer = moved(mixer_of(f"network:k=3,share={share}"))
+@pytest.mark.parametrize(("weight_per", "axes"), [("channel", (3, 4)), ("example", (3, 4))])
+def test_a_weight_that_no_position_has_of_its_own_depends_on_the_mean_over_positions_alone(weight_per, axes):
+    mixer = moved(mixer_of(f"network:k=3,weight_per={weight_per}"))
     h, _ = sources(mixer, 5)
     draw = drawn(mixer, 5)
     averaged = h.mean(axes, keepdim=True).expand_as(h)
@@ -278,7 +280,7 @@ def test_a_weight_that_no_position_has_of_its_own_depends_on_the_mean_over_posit
 
 
 def test_of_a_network_every_feature_map_is_weighed_when_not_told_otherwise():
-    assert ZOO.recipe("mixer", "network") == ZOO.recipe("mixer", "network:share=channel")
+    assert ZOO.recipe("mixer", "network") == ZOO.recipe("mixer", "network:weight_per=channel")
 
 
 @pytest.mark.parametrize("spec", NETWORKS)

@@ -17,7 +17,7 @@ ZOO = load_zoo()
 SPECS = [
     *("mixup", "dirichlet:k=2", "dirichlet:k=5,alpha=0.3", "channel", "channel:k=3"),
     *("bernoulli", "bernoulli:k=4", "bernoulli:p=0.3", "bernoulli:k=3,p=0.8"),
-    *("bernoulli:share=unit", "bernoulli:k=3,share=batch"),
+    *("bernoulli:p_per=unit", "bernoulli:k=3,p_per=batch"),
     *("mixup:law=gaia", "spatial", "spatial:k=3,alpha=0.3", "slerp"),
     *(
         "cutmix",
@@ -28,8 +28,8 @@ SPECS = [
         "grid",
         "grid:k=3,cells=3",
     ),
-    *("grid:share=batch", "dropblock", "dropblock:k=3,block=3,share=channel", "dropblock:k=4,p=0.4"),
-    *("dirichlet:k=8,alpha=0.01", "dirichlet:k=3,alpha=10", "channel:k=8", "bernoulli:k=8,share=unit"),
+    *("grid:p_per=batch", "dropblock", "dropblock:k=3,block=3,mask_per=channel", "dropblock:k=4,p=0.4"),
+    *("dirichlet:k=8,alpha=0.01", "dirichlet:k=3,alpha=10", "channel:k=8", "bernoulli:k=8,p_per=unit"),
 ]
 MIXERS = {spec: ZOO.recipe("mixer", spec) for spec in SPECS}
 LINEAR = [spec for spec in SPECS if isinstance(MIXERS[spec], LinearMixer)]
@@ -365,14 +365,14 @@ def test_channel_weights_are_independent_between_feature_maps():
 
 
 @pytest.mark.parametrize("k", [2, 3, 5])
-@pytest.mark.parametrize("share", ["unit", "example"])
-def test_bernoulli_picks_each_source_as_often(k, share):
-    mask = drawn(ZOO.recipe("mixer", f"bernoulli:k={k},share={share}"), CodeShape(N, (1,)), 0).flatten(1)
+@pytest.mark.parametrize("p_per", ["unit", "example"])
+def test_bernoulli_picks_each_source_as_often(k, p_per):
+    mask = drawn(ZOO.recipe("mixer", f"bernoulli:k={k},p_per={p_per}"), CodeShape(N, (1,)), 0).flatten(1)
     spread = 6 * (1 / k * (1 - 1 / k) / N) ** 0.5
     assert (mask.double().mean(1) - 1 / k).abs().max() < spread
 
 
-def test_bernoulli_with_a_given_p_keeps_that_much_of_the_first_and_shares_the_rest():
+def test_bernoulli_with_a_given_p_keeps_that_much_of_the_first_and_divides_the_rest():
     mask = drawn(ZOO.recipe("mixer", "bernoulli:k=3,p=0.8"), CodeShape(N, (1,)), 0).flatten(1).double()
     assert mask.mean(1).tolist() == pytest.approx([0.8, 0.1, 0.1], abs=0.006)
     for p, first in ((0.0, 0.0), (1.0, 1.0)):
@@ -380,15 +380,15 @@ def test_bernoulli_with_a_given_p_keeps_that_much_of_the_first_and_shares_the_re
         assert exact[0].double().mean() == first
 
 
-def test_what_shares_one_p_is_correlated_by_a_third_and_nothing_else_is():
+def test_what_has_one_p_is_correlated_by_a_third_and_nothing_else_is():
     """p ~ U(0, 1): two picks with one p have correlation Var(p) / (1/4) = 1/3."""
     spread = 6 / N**0.5
-    by_example = drawn(ZOO.recipe("mixer", "bernoulli:share=example"), CodeShape(N, (2,)), 0)[0]
+    by_example = drawn(ZOO.recipe("mixer", "bernoulli:p_per=example"), CodeShape(N, (2,)), 0)[0]
     assert correlation(by_example[:, 0], by_example[:, 1]) == pytest.approx(1 / 3, abs=spread)
     assert abs(correlation(by_example[:-1, 0], by_example[1:, 0])) < spread
-    by_unit = drawn(ZOO.recipe("mixer", "bernoulli:share=unit"), CodeShape(N, (2,)), 0)[0]
+    by_unit = drawn(ZOO.recipe("mixer", "bernoulli:p_per=unit"), CodeShape(N, (2,)), 0)[0]
     assert abs(correlation(by_unit[:, 0], by_unit[:, 1])) < spread
-    mixer, few = ZOO.recipe("mixer", "bernoulli:share=batch"), 20_000
+    mixer, few = ZOO.recipe("mixer", "bernoulli:p_per=batch"), 20_000
     by_batch = torch.stack([drawn(mixer, CodeShape(2, (1,)), step)[0, :, 0] for step in range(few)])
     assert correlation(by_batch[:, 0], by_batch[:, 1]) == pytest.approx(1 / 3, abs=6 / few**0.5)
 
@@ -408,24 +408,24 @@ def test_a_large_alpha_keeps_to_the_middle():
 
 
 def test_one_p_for_the_batch_still_picks_each_source_as_often():
-    mixer, batches = ZOO.recipe("mixer", "bernoulli:k=3,share=batch"), 5000
+    mixer, batches = ZOO.recipe("mixer", "bernoulli:k=3,p_per=batch"), 5000
     picked = torch.stack([drawn(mixer, CodeShape(1, (1,)), step).flatten() for step in range(batches)])
     assert (picked.double().mean(0) - 1 / 3).abs().max() < 6 * (2 / 9 / batches) ** 0.5
 
 
-@pytest.mark.parametrize("share", ["unit", "example", "batch"])
-def test_a_given_p_makes_all_picks_independent(share):
-    mask = drawn(ZOO.recipe("mixer", f"bernoulli:p=0.3,share={share}"), CodeShape(N, (2,)), 0)[0]
+@pytest.mark.parametrize("p_per", ["unit", "example", "batch"])
+def test_a_given_p_makes_all_picks_independent(p_per):
+    mask = drawn(ZOO.recipe("mixer", f"bernoulli:p=0.3,p_per={p_per}"), CodeShape(N, (2,)), 0)[0]
     assert (mask.double().mean(0) - 0.3).abs().max() < 6 * (0.3 * 0.7 / N) ** 0.5
     assert abs(correlation(mask[:, 0], mask[:, 1])) < 6 / N**0.5
     assert abs(correlation(mask[:-1, 0], mask[1:, 0])) < 6 / N**0.5
 
 
-def test_one_p_for_an_example_is_not_shared_by_the_whole_batch():
+def test_one_p_for_an_example_is_not_that_of_the_whole_batch():
     """The spread of a batch's mean tells: independent examples give 1/n, one p for all would give 1/12."""
-    mask = drawn(ZOO.recipe("mixer", "bernoulli:share=example"), CodeShape(N, (1,)), 0)[0]
+    mask = drawn(ZOO.recipe("mixer", "bernoulli:p_per=example"), CodeShape(N, (1,)), 0)[0]
     assert abs(mask.double().mean().item() - 0.5) < 6 * (0.25 / N) ** 0.5
-    together = drawn(ZOO.recipe("mixer", "bernoulli:share=batch"), CodeShape(N, (1,)), 0)[0]
+    together = drawn(ZOO.recipe("mixer", "bernoulli:p_per=batch"), CodeShape(N, (1,)), 0)[0]
     assert abs(together.double().mean().item() - 0.5) > 6 * (0.25 / N) ** 0.5
 
 

@@ -220,7 +220,7 @@ def test_what_is_not_finite_is_refused_even_without_a_range(rate):
 
 ZOO = load_zoo()
 DIRICHLET = "alpha=1.0,k=3"
-BERNOULLI = "k=2,share=example"
+BERNOULLI = "k=2,p_per=example"
 
 
 def mixer(text):

@@ -14,7 +14,7 @@ from mixzoo_mixers.weights import dirichlet
 
 ZOO = load_zoo()
 N = 100_000
-REGIONS = ["cutmix", "cutmix:border=wrap", "dropblock", "dropblock:share=channel", "fmix", "grid"]
+REGIONS = ["cutmix", "cutmix:border=wrap", "dropblock", "dropblock:mask_per=channel", "fmix", "grid"]
 NAMES = ["cutmix", "dropblock", "fmix", "grid", "spatial"]
 
 
@@ -242,11 +242,11 @@ def test_no_partner_is_on_top_more_often_where_blocks_overlap():
     assert off((squares[0] - squares[1])[None], 0) < 6
 
 
-def test_blocks_of_each_feature_map_are_its_own_and_share_one_p():
-    draw = ZOO.recipe("mixer", "dropblock:share=channel,p=0.4").draw(CodeShape(N, (2, 3, 3)), rng_for(0, "mix"))
+def test_blocks_of_each_feature_map_are_its_own_and_have_one_p():
+    draw = ZOO.recipe("mixer", "dropblock:mask_per=channel,p=0.4").draw(CodeShape(N, (2, 3, 3)), rng_for(0, "mix"))
     a, b = draw[0].double().mean((2, 3)).T
     assert abs(correlation(a, b)) < 6 / N**0.5
-    drawn_p = ZOO.recipe("mixer", "dropblock:share=channel,block=1").draw(CodeShape(N, (2, 1, 1)), rng_for(0, "mix"))
+    drawn_p = ZOO.recipe("mixer", "dropblock:mask_per=channel,block=1").draw(CodeShape(N, (2, 1, 1)), rng_for(0, "mix"))
     a, b = drawn_p[0].double().flatten(1).T
     assert correlation(a, b) == pytest.approx(1 / 3, abs=6 / N**0.5)
 
@@ -295,7 +295,7 @@ def test_fmix_gives_no_source_the_middle_of_the_noise():
 
 
 def test_a_patch_comes_whole_from_one_source_and_sides_differ_by_one_at_most():
-    mask = mask_of("grid:k=3,cells=3,share=unit", CodeShape(2000, (1, 8, 4)))
+    mask = mask_of("grid:k=3,cells=3,p_per=unit", CodeShape(2000, (1, 8, 4)))
     rows, columns = [0, 0, 0, 1, 1, 1, 2, 2], [0, 0, 1, 2]
     patch = torch.tensor(rows)[:, None] * 3 + torch.tensor(columns)
     for number in range(9):
@@ -305,18 +305,18 @@ def test_a_patch_comes_whole_from_one_source_and_sides_differ_by_one_at_most():
 
 
 def test_a_side_shorter_than_the_grid_has_a_patch_for_each_position():
-    narrow = mask_of("grid:cells=64,share=unit", CodeShape(N, (1, 2, 1)))[0, :, :, 0].T
+    narrow = mask_of("grid:cells=64,p_per=unit", CodeShape(N, (1, 2, 1)))[0, :, :, 0].T
     assert abs(correlation(narrow[0], narrow[1])) < 6 / N**0.5
 
 
 def test_patches_with_one_q_are_correlated_by_a_third_and_independent_ones_are_not():
     by_example = mask_of("grid", CodeShape(N, (1, 2, 2)))[0].flatten(1).T
     assert correlation(by_example[0], by_example[3]) == pytest.approx(1 / 3, abs=6 / N**0.5)
-    by_unit = mask_of("grid:share=unit", CodeShape(N, (1, 2, 2)))[0].flatten(1).T
+    by_unit = mask_of("grid:p_per=unit", CodeShape(N, (1, 2, 2)))[0].flatten(1).T
     assert abs(correlation(by_unit[0], by_unit[3])) < 6 / N**0.5
 
 
-def test_grid_with_a_given_p_keeps_that_much_of_the_first_and_shares_the_rest():
+def test_grid_with_a_given_p_keeps_that_much_of_the_first_and_divides_the_rest():
     mask = mask_of("grid:k=3,p=0.8", CodeShape(N, (1, 2, 2)))
     for source, share in zip(mask, (0.8, 0.1, 0.1)):
         assert off(source.permute(1, 2, 0), share) < 6

@@ -58,7 +58,7 @@ MIXERS = {
     "chain": ["chain:a=(bernoulli:k=3),b=network"],
     "schedule": ["schedule:a=mixup,b=(label)"],
     "label": ["label:k=3,gradient=relaxed,sees=mix"],
-    "network": ["network:k=3,share=position"],
+    "network": ["network:k=3,weight_per=position"],
 }
 NETWORKS = {  # that an objective needs; else the toys
     "vae": {"autoencoder": "vae:depth=2,scales=1,border=0"},

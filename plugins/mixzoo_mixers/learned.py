@@ -12,10 +12,17 @@ from torch import Generator, Tensor, nn
 from mixzoo import BuildContext, CodeShape, MaskMixer, Mixed
 from mixzoo.draws import rng_for
 from mixzoo.mixing import label_vectors
+from mixzoo_mixers.options import K
 from mixzoo_mixers.weights import dirichlet
 
 Gradient = Literal["straight_through", "relaxed"]
-Weight = Literal["position", "channel", "example"]
+WeightPer = Annotated[
+    Literal["position", "channel", "example"],
+    "what has a weight of its own: a position of a feature map, a map, or an example",
+]
+Hidden = Annotated[
+    int, Ge(1), Le(65536), "units of the hidden layer; if not given as many as feature maps, 16 at least"
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,14 +53,11 @@ class Label:
         "a_larger_batch_has_the_same_law": "the chance of a source hangs on the labels, and another batch has others",
     }
 
-    k: Annotated[int, Ge(2), Le(64), "sources of one mix"] = 2
+    k: K = 2
     gradient: Annotated[Gradient, "how the gradient passes the sampled mask"] = "straight_through"
     temperature: Annotated[float, Gt(0), Le(100), "of the relaxed mask: near 0 as good as one-hot, above 1 soft"] = 1.0
     sees: Annotated[Literal["sources", "mix"], "embed's input: y_mix and each source's y, or y_mix alone"] = "sources"
-    hidden: (
-        Annotated[int, Ge(1), Le(65536), "units of the hidden layer; if not given as many as feature maps, 16 at least"]
-        | None
-    ) = None
+    hidden: Hidden | None = None
 
     def build(self, context: BuildContext) -> "LabelMixer":
         if not context.label_width:
@@ -68,9 +72,9 @@ class Network:
     h_mix = Σᵢ sᵢ hᵢ,   s = softmax over i of (log αᵢ + net(h̄ᵢ, Σⱼ h̄ⱼ / k)),   α ~ Dirichlet(1, …, 1)
 
     net, one hidden layer along the channels, is the same for every source. h̄ is the code averaged over its positions,
-    for one weight a feature map (share=channel) or an example; with share=position it is the code itself, net 1x1
-    convolutions, and the mixer many times dearer. net's last layer begins at zero, so that the mixer begins as
-    dirichlet. An α of 1 gives that source whatever net says.
+    for one weight per feature map (weight_per=channel) or per example; with weight_per=position it is the code itself,
+    net is 1x1 convolutions, and the mixer costs many times more. net's last layer starts at zero, so that the mixer
+    starts as dirichlet. An α of 1 gives that source whatever net returns.
     """
 
     skipped_checks: ClassVar[Mapping[str, str]] = {
@@ -80,14 +84,9 @@ class Network:
         "mean_share_is_one_over_k": "what the network says of the codes decides",
     }
 
-    k: Annotated[int, Ge(2), Le(64), "sources of one mix"] = 2
-    share: Annotated[Weight, "what has a weight of its own: a position of a feature map, a map, or an example"] = (
-        "channel"
-    )
-    hidden: (
-        Annotated[int, Ge(1), Le(65536), "units of the hidden layer; if not given as many as feature maps, 16 at least"]
-        | None
-    ) = None
+    k: K = 2
+    weight_per: WeightPer = "channel"
+    hidden: Hidden | None = None
 
     def build(self, context: BuildContext) -> "NetworkMixer":
         return NetworkMixer(self, _channels(context))
@@ -158,7 +157,7 @@ class NetworkMixer(nn.Module):
     def __init__(self, options: Network, channels: int) -> None:
         super().__init__()
         self.skipped_checks = options.skipped_checks
-        self.k, self.share = options.k, options.share
+        self.k, self.weight_per = options.k, options.weight_per
         hidden = options.hidden or max(channels, 16)
         last = nn.Linear(hidden, channels)
         nn.init.zeros_(last.weight)
@@ -179,11 +178,11 @@ class NetworkMixer(nn.Module):
 
     def _logits(self, h: Float[Tensor, "k batch *latent"]) -> Float[Tensor, "k batch *latent_or_ones"]:
         space = tuple(range(3, h.ndim))
-        seen = h.mean(space, keepdim=True) if space and self.share != "position" else h
+        seen = h.mean(space, keepdim=True) if space and self.weight_per != "position" else h
         last = seen.to(next(self.net.parameters()).dtype).movedim(2, -1)  # [k batch *space_or_ones channels]
         logits: Tensor = self.net(torch.cat([last, last.mean(0, keepdim=True).expand_as(last)], -1))
         logits = logits.movedim(-1, 2)
-        return logits.mean(2, keepdim=True) if self.share == "example" else logits
+        return logits.mean(2, keepdim=True) if self.weight_per == "example" else logits
 
 
 def picked_straight_through(

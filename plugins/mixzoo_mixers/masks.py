@@ -5,15 +5,15 @@ h_mix = sum_i m_i h_i,   m_i in {0, 1},   sum_i m_i = 1                         
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from annotated_types import Ge, Le
 from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
 from mixzoo import CodeShape, MaskMixer
 from mixzoo.draws import rng_for
+from mixzoo_mixers.options import FirstChance, K, PPer
 from mixzoo_mixers.weights import dirichlet
 
 
@@ -23,23 +23,23 @@ class Bernoulli(MaskMixer):
 
     h_mix[c] = h_i[c],   i ~ Categorical(q);   k = 2 is m h₁ + (1 - m) h₂, m ~ Bernoulli(p)
 
-    q = (p, (1-p)/(k-1), …) for a given p; else q ~ Dirichlet(1, …, 1), which for k = 2 is p ~ U(0, 1). `share` says
-    which feature maps have one q in common: share=batch is the authors' `fm2` (their "Bern" rows with k = 2),
-    share=unit makes the picks independent and uniform (their `fm`, and k = 3 on dSprites). Their k-way version kept
-    only the last source's maps; this one keeps all.
+    q = (p, (1-p)/(k-1), …) for a given p; otherwise q ~ Dirichlet(1, …, 1), which for k = 2 is p ~ U(0, 1), drawn once
+    for each example, batch or unit (feature map), as `p_per` says. p_per=batch is the authors' `fm2` (their "Bern" rows
+    with k = 2); p_per=unit makes the picks independent and uniform (their `fm`, and k = 3 on dSprites). Their k-way
+    version kept only the last source's maps; this one keeps all.
     """
 
-    k: Annotated[int, Ge(2), Le(64), "sources of one mix"] = 2
-    p: Annotated[float, Ge(0), Le(1), "chance of the first source; drawn uniformly when not given"] | None = None
-    share: Annotated[Literal["unit", "example", "batch"], "what has one drawn p in common"] = "example"
+    k: K = 2
+    p: FirstChance | None = None
+    p_per: PPer = "example"
 
     @property
     def skipped_checks(self) -> Mapping[str, str]:
         """What a given p, or one p for a whole batch, breaks on purpose."""
-        return skipped_with(self.p, self.k, self.share)
+        return skipped_with(self.p, self.k, self.p_per)
 
     def draw(self, shape: CodeShape, rng: Generator) -> Bool[Tensor, "k batch channels *ones"]:
-        return shape.broadcast(crossover(self.k, self.p, self.share, (shape.batch, shape.channels), rng))
+        return shape.broadcast(crossover(self.k, self.p, self.p_per, (shape.batch, shape.channels), rng))
 
     def at(self, point: Float[Tensor, " k"], shape: CodeShape) -> Bool[Tensor, "k batch channels *ones"]:
         """Each source gets its part of the feature maps, in an order that is shuffled but always the same."""
@@ -48,11 +48,11 @@ class Bernoulli(MaskMixer):
         return shape.broadcast(picked(pick, point.cpu()[:, None, None])).to(point.device)
 
 
-def skipped_with(p: float | None, k: int, share: str) -> Mapping[str, str]:
+def skipped_with(p: float | None, k: int, p_per: str) -> Mapping[str, str]:
     """The checks that picks with a given chance p of the first source, or one p for a whole batch, break on purpose."""
     left = {}
-    if p is None and share == "batch":
-        left["examples_are_drawn_independently"] = "share=batch: one p for the whole batch"
+    if p is None and p_per == "batch":
+        left["examples_are_drawn_independently"] = "p_per=batch: one p for the whole batch"
     if p is not None and abs(p - 1 / k) > 1e-6:
         left["mean_share_is_one_over_k"] = f"p={p} was asked for"
     if p in (0, 1):
@@ -66,17 +66,17 @@ def skipped_with(p: float | None, k: int, share: str) -> Mapping[str, str]:
 
 
 def crossover(
-    k: int, p: float | None, share: Literal["unit", "example", "batch"], size: tuple[int, int], rng: Generator
+    k: int, p: float | None, p_per: Literal["unit", "example", "batch"], size: tuple[int, int], rng: Generator
 ) -> Bool[Tensor, "k batch units"]:
     """One-hot over k: each unit (a feature map, or a patch of all maps) picks its source, i ~ Categorical(q).
 
-    `size` is (batch, units); q is (p, (1-p)/(k-1), …), or drawn for each unit, example or batch as `share` says.
+    `size` is (batch, units); q is (p, (1-p)/(k-1), …), or drawn once for each unit, example or batch as `p_per` says.
     """
     batch, units = size
     pick = torch.rand(batch, units, generator=rng)
     if p is not None:
         return picked(pick, one_against_others(p, k)[:, None, None])
-    own = {"unit": (batch, units), "example": (batch, 1), "batch": (1, 1)}[share]
+    own = {"unit": (batch, units), "example": (batch, 1), "batch": (1, 1)}[p_per]
     return picked(pick, dirichlet((k, *own), 1.0, rng))
 
 

@@ -13,6 +13,7 @@ from mixzoo import CodeShape
 from mixzoo.draws import rng_for
 from mixzoo_mixers.maps import map_size
 from mixzoo_mixers.masks import one_against_others, picked, skipped_with
+from mixzoo_mixers.options import AreaConcentration, K
 from mixzoo_mixers.regions import RegionMixer, by_source, in_random_order, ranks, shuffled
 from mixzoo_mixers.weights import dirichlet
 
@@ -31,23 +32,23 @@ class DropBlock(RegionMixer):
     the law is the same. Each source has 1/k on average where p is not given.
     """
 
-    k: Annotated[int, Ge(2), Le(64), "sources of one mix"] = 2
+    k: K = 2
     block: Annotated[int, Ge(1), Le(32), "b, side of a block in positions"] = 2
     p: (
         Annotated[float, Ge(0), Le(1), "expected part handed over; drawn uniformly over shares when not given"] | None
     ) = None
-    share: Annotated[Literal["map", "channel"], "one mask for all feature maps, or one each"] = "map"
+    mask_per: Annotated[Literal["example", "channel"], "one mask for all feature maps, or one for each"] = "example"
 
     @property
     def skipped_checks(self) -> Mapping[str, str]:
         """What a given part to hand over breaks on purpose."""
-        return skipped_with(None if self.p is None else 1 - self.p, self.k, self.share)
+        return skipped_with(None if self.p is None else 1 - self.p, self.k, p_per="example")
 
     def draw(self, shape: CodeShape, rng: Generator) -> Bool[Tensor, "k batch #channels height width"]:
         height, width = map_size(self, shape)
         expected = self._expected(shape.batch, rng)
         others, place = in_random_order(expected[1:], rng)
-        channels = shape.channels if self.share == "channel" else 1
+        channels = shape.channels if self.mask_per == "channel" else 1
         number = self._numbers((shape.batch, channels, height, width), rng)
         mask = picked(number, torch.cat([expected[:1], others])[..., None, None, None])
         return torch.cat([mask[:1], by_source(mask[1:], place)])
@@ -87,8 +88,8 @@ class FMix(RegionMixer):
     position alike. (The original rounds to the nearest, and mixes two.)
     """
 
-    k: Annotated[int, Ge(2), Le(64), "sources of one mix"] = 2
-    alpha: Annotated[float, Ge(0.01), Le(1e6), "concentration of the areas: below 1 one source has nearly all"] = 1.0
+    k: K = 2
+    alpha: AreaConcentration = 1.0
     decay: Annotated[float, Ge(0), Le(100), "of the spectrum; 0 is white noise, more is smoother"] = 3.0
 
     def draw(self, shape: CodeShape, rng: Generator) -> Bool[Tensor, "k batch 1 height width"]:

@@ -17,6 +17,7 @@ from mixzoo import CodeShape, MaskMixer
 from mixzoo.draws import rng_for
 from mixzoo_mixers.maps import map_size
 from mixzoo_mixers.masks import crossover, one_hot, picked, skipped_with
+from mixzoo_mixers.options import AreaConcentration, FirstChance, K, PPer
 from mixzoo_mixers.weights import dirichlet
 
 
@@ -54,8 +55,8 @@ class CutMix(RegionMixer):
     border=wrap, and for k = 2 with both (for more, boxes that stay inside hide one another more than chance would).
     """
 
-    k: Annotated[int, Ge(2), Le(64), "sources of one mix"] = 2
-    alpha: Annotated[float, Ge(0.01), Le(1e6), "concentration of the areas: below 1 one source has nearly all"] = 1.0
+    k: K = 2
+    alpha: AreaConcentration = 1.0
     border: Annotated[Literal["inside", "wrap"], "boxes stay inside the map, or run round its edges"] = "inside"
 
     def draw(self, shape: CodeShape, rng: Generator) -> Bool[Tensor, "k batch 1 height width"]:
@@ -78,24 +79,25 @@ class Grid(RegionMixer):
 
     h_mix[patch] = h_i[patch],   i ~ Categorical(q)
 
-    q = (p, (1-p)/(k-1), …) for a given p, else q ~ Dirichlet(1, …, 1), and each source has 1/k of every position on
-    average. Patches of one side differ by one position at most; a side with fewer positions than `cells` has a patch
-    for each. `share` says which patches have one q in common: with share=unit they are independent.
+    q = (p, (1-p)/(k-1), …) for a given p; otherwise q ~ Dirichlet(1, …, 1), drawn once for each example, batch or unit
+    (patch), as `p_per` says, and each source has 1/k of every position on average. With p_per=unit patches are
+    independent. Sides of patches differ by one position at most; a side of the map with fewer positions than `cells`
+    has one patch per position.
     """
 
-    k: Annotated[int, Ge(2), Le(64), "sources of one mix"] = 2
+    k: K = 2
     cells: Annotated[int, Ge(1), Le(64), "patches along each side of the map"] = 2
-    p: Annotated[float, Ge(0), Le(1), "chance of the first source; drawn uniformly when not given"] | None = None
-    share: Annotated[Literal["unit", "example", "batch"], "what has one drawn p in common"] = "example"
+    p: FirstChance | None = None
+    p_per: PPer = "example"
 
     @property
     def skipped_checks(self) -> Mapping[str, str]:
         """What a given p, or one p for a whole batch, breaks on purpose."""
-        return skipped_with(self.p, self.k, self.share)
+        return skipped_with(self.p, self.k, self.p_per)
 
     def draw(self, shape: CodeShape, rng: Generator) -> Bool[Tensor, "k batch 1 height width"]:
         patch = self._patches(*map_size(self, shape))
-        mask = crossover(self.k, self.p, self.share, (shape.batch, int(patch.max()) + 1), rng)
+        mask = crossover(self.k, self.p, self.p_per, (shape.batch, int(patch.max()) + 1), rng)
         return mask[:, :, patch][:, :, None]
 
     def order(self, height: int, width: int) -> Int[Tensor, "height width"]:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 import torch
-from annotated_types import Ge, Le
 from jaxtyping import Float
 from torch import Generator, Tensor
 
 from mixzoo import CodeShape, LinearMixer
 from mixzoo_mixers.maps import map_size
+from mixzoo_mixers.options import Concentration, K
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +43,8 @@ class Dirichlet(LinearMixer):
     h_mix = Σᵢ αᵢ hᵢ,   α ~ Dirichlet(alpha, …, alpha);   alpha = 1 is uniform, and k = 2 then is mixup
     """
 
-    k: Annotated[int, Ge(2), Le(64), "sources of one mix"] = 3
-    alpha: Annotated[float, Ge(0.01), Le(1e6), "concentration: below 1 near the sources, above 1 near their mean"] = 1.0
+    k: K = 3
+    alpha: Concentration = 1.0
 
     def draw(self, shape: CodeShape, rng: Generator) -> Float[Tensor, "k batch *ones"]:
         return shape.broadcast(dirichlet((self.k, shape.batch), self.alpha, rng))
@@ -57,7 +57,7 @@ class Channel(LinearMixer):
     h_mix[c] = Σᵢ αᵢ[c] hᵢ[c],   α[c] ~ Dirichlet(1, …, 1) independently for each feature map c
     """
 
-    k: Annotated[int, Ge(2), Le(64), "sources of one mix"] = 2
+    k: K = 2
 
     def draw(self, shape: CodeShape, rng: Generator) -> Float[Tensor, "k batch channels *ones"]:
         return shape.broadcast(dirichlet((self.k, shape.batch, shape.channels), 1.0, rng))
@@ -73,8 +73,8 @@ class Spatial(LinearMixer):
     """
 
     needs_map: ClassVar[bool] = True
-    k: Annotated[int, Ge(2), Le(64), "sources of one mix"] = 2
-    alpha: Annotated[float, Ge(0.01), Le(1e6), "concentration: below 1 near the sources, above 1 near their mean"] = 1.0
+    k: K = 2
+    alpha: Concentration = 1.0
 
     def draw(self, shape: CodeShape, rng: Generator) -> Float[Tensor, "k batch 1 height width"]:
         return dirichlet((self.k, shape.batch, 1, *map_size(self, shape)), self.alpha, rng)

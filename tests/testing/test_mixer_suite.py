@@ -16,8 +16,8 @@ DEFAULTS = [
     entry.name for entry in ZOO.of_kind("mixer") if not any(o.required for o in ZOO.options("mixer", entry.name))
 ]
 VARIANTS = [
-    *("dirichlet:k=8,alpha=0.01", "dirichlet:k=2,alpha=1e6", "channel:k=3", "bernoulli:k=4,share=unit"),
-    *("bernoulli:k=3,p=0.8", "bernoulli:p=1", "bernoulli:k=3,share=batch"),
+    *("dirichlet:k=8,alpha=0.01", "dirichlet:k=2,alpha=1e6", "channel:k=3", "bernoulli:k=4,p_per=unit"),
+    *("bernoulli:k=3,p=0.8", "bernoulli:p=1", "bernoulli:k=3,p_per=batch"),
 ]
 
 
