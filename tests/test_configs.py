@@ -90,7 +90,7 @@ def test_readings_differ_where_the_readme_says(presets):
     paper, authors = (presets.config_of(ZOO, cell, reading) for reading in presets.READINGS)
     assert (paper.parts["objective"].recon, authors.parts["objective"].recon) == ("l2", "l1")
     assert (paper.train.d_steps, authors.train.d_steps) == (1, 5)
-    assert (paper.parts["mixer"].share, authors.parts["mixer"].share) == ("example", "batch")
+    assert (paper.parts["mixer"].p_per, authors.parts["mixer"].p_per) == ("example", "batch")
     assert (paper.parts["autoencoder"].init, authors.parts["autoencoder"].init) == ("fan_in", "authors")
     assert paper.train.steps == authors.train.steps == 1_562_500  # 2,000 epochs of 50,000 in batches of 64
     assert paper.names == authors.names
