@@ -1,7 +1,7 @@
-"""Bases that turn one method, `draw`, into a whole mixer: h_mix = sum_i share_i * h_i, for any k.
+"""Base classes that turn one method, `draw`, into a complete mixer: h_mix = sum_i share_i * h_i, for any k.
 
-Nearly every mixing function has that form; mixers differ in how the share is drawn: one number per example, one per
-feature map, one-hot per feature map or region, one per position.
+Nearly every mixing function has that form. Mixers differ in how the share is drawn: one number per example, per feature
+map or per position, or one-hot per feature map or region.
 """
 
 from typing import ClassVar
@@ -14,12 +14,12 @@ from mixzoo.protocols import CodeShape, Draw, HasDrawAt, HasNeedsMap, Mixed, Mix
 
 
 def draw_for(mixer: Mixer, shape: CodeShape, rng: Generator, progress: float = 1.0) -> Draw:
-    """The mixer's draw at this progress of the training, from 0 to 1; most laws do not depend on it."""
+    """Returns a draw of the mixer at this progress of training, in [0, 1]. Most mixers do not depend on it."""
     return mixer.draw_at(shape, rng, progress) if isinstance(mixer, HasDrawAt) else mixer.draw(shape, rng)
 
 
 def needs_map(mixer: object) -> bool:
-    """Whether the mixer mixes positions of a map, so that vector codes have nothing for it to mix."""
+    """Whether the mixer mixes positions of a map, and so cannot mix vector codes."""
     return isinstance(mixer, HasNeedsMap) and bool(mixer.needs_map)
 
 
@@ -39,10 +39,9 @@ def mixed_labels(mixed: Mixed, y: Float[Tensor, "k batch label"]) -> Float[Tenso
 
 
 class LinearMixer:
-    """Mixes by weights: `draw` returns the share itself, non-negative, sum 1 over k, [k batch *broadcastable].
+    """A mixer that weighs its sources: `draw` returns the share, [k batch *broadcastable], in [0, 1], sum 1 over k.
 
-    Gives `__call__` for any such share and `at` for mixers whose share is one number per example; one with a finer
-    share writes its own `at`.
+    Provides `__call__`, h_mix = Σᵢ shareᵢ hᵢ, and an `at` with one share per example.
     """
 
     needs_map: ClassVar[bool] = False
@@ -50,7 +49,7 @@ class LinearMixer:
     def __call__(
         self, h: Float[Tensor, "k batch *latent"], draw: Float[Tensor, "k batch *ones"], labels: Tensor | None = None
     ) -> Mixed:
-        share = draw.to(h.dtype)  # drawn in float32 whatever the precision of the codes
+        share = draw.to(h.dtype)  # drawn in float32 whatever the dtype of the codes
         return Mixed(h=(share * h).sum(0), share=share)
 
     def at(self, point: Float[Tensor, " k"], shape: CodeShape) -> Float[Tensor, "k batch *ones"]:
@@ -58,10 +57,10 @@ class LinearMixer:
 
 
 class MaskMixer:
-    """Mixes by picking: `draw` returns a mask, true for exactly one of the k sources, [k batch *broadcastable].
+    """A mixer that picks: `draw` returns a mask [k batch *broadcastable], true for exactly one of the k sources.
 
-    Picks with `where`, not by multiplying: the source that is picked comes through bit for bit, and what is in the
-    others (an infinity, a NaN) stays out.
+    Provides `__call__`, which picks with `where` and does not multiply: the source that is picked is copied bit for
+    bit, and an infinity or a NaN in another one has no effect. A subclass provides `at`.
     """
 
     needs_map: ClassVar[bool] = False

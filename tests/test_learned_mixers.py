@@ -213,7 +213,7 @@ def test_a_label_mixer_without_labels_says_what_to_do():
 
 @pytest.mark.parametrize("name", ["label", "network"])
 def test_a_learned_mixer_must_know_the_shape_of_the_code(name):
-    with pytest.raises(ConfigError, match=f"^mixer '{name}': it has weights for each feature map, so it must know"):
+    with pytest.raises(ConfigError, match=f"^mixer '{name}': it has weights for each feature map, so it needs the"):
         mixer_of(name, ())
 
 

@@ -39,7 +39,7 @@ def correlation(a, b):
 @pytest.mark.parametrize("name", NAMES)
 def test_vector_codes_are_refused_by_name(name):
     mixer, vectors = ZOO.recipe("mixer", name), CodeShape(2, (10,))
-    line = rf"^{name} mixes positions of a map \[channels, height, width\]; codes of shape \(10,\) have none$"
+    line = rf"^{name} mixes positions of a map \[channels, height, width\]; codes of shape \(10,\) have none; use "
     with pytest.raises(ValueError, match=line):
         mixer.draw(vectors, rng_for(0, "mix"))
     if name != "spatial":

@@ -1,12 +1,12 @@
-"""Mixers made of mixers: one of several for each example, one after another, one giving way to another in training.
+"""Mixers made of mixers: a choice for each example, a composition, a transition from one to another over training.
 
-A part's draw is kept under the part's name: "a" where it is one tensor, "a/choice" and so on where it is several. A
-part with weights learns on inside.
+The draw of an inner mixer is stored under its name: "a" if it is one tensor, "a/choice" and so on if it is several. An
+inner mixer with weights is trained as usual.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Protocol, runtime_checkable
 
 import torch
 from annotated_types import Ge, Le
@@ -16,24 +16,33 @@ from torch import Generator, Tensor, nn, where
 from mixzoo import BuildContext, CodeShape, Draw, LinearMixer, MaskMixer, Mixed, Mixer, Part
 from mixzoo.mixing import draw_for, label_vectors, mixed_labels, needs_map
 
-UNEVEN = {"mean_share_is_one_over_k": "its mixers take different numbers of sources, so the first have more share"}
+
+@runtime_checkable
+class HasK(Protocol):
+    """A recipe that knows how many sources its mixer takes before it is built."""
+
+    @property
+    def k(self) -> int: ...
+
+
+UNEVEN = {"mean_share_is_one_over_k": "its mixers take different numbers of sources, so the first have larger shares"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class OneOf:
-    """Each example mixed by one of the mixers a, b, c, d, chosen for it alone.
+    """Each example mixed by one of the mixers a, b, c, d, chosen at random for each.
 
     h_mix = h_mix of mixer j,   j ~ Categorical(q),   q = (p, (1-p)/(n-1), …) for a given p, else (1/n, …, 1/n)
 
-    It takes as many sources as the mixer that takes most; one that takes fewer uses the first, and gives the others no
-    share. Pictures at set weights show the first of those that take most.
+    k is the largest k of its mixers; one with fewer sources uses the first ones, and the others' share is 0. `at`, and
+    so a picture at chosen weights, uses the first mixer with the largest k.
     """
 
     a: Annotated[Part[Mixer], "the first mixer"]
     b: Annotated[Part[Mixer], "the second"]
     c: Annotated[Part[Mixer], "the third"] | None = None
     d: Annotated[Part[Mixer], "the fourth"] | None = None
-    p: Annotated[float, Ge(0), Le(1), "chance of the first; equal chances when not given"] | None = None
+    p: Annotated[float, Ge(0), Le(1), "chance of the first; equal chances if not given"] | None = None
 
     @property
     def parts(self) -> dict[str, Part[Mixer]]:
@@ -47,7 +56,7 @@ class OneOf:
     @property
     def skipped_checks(self) -> Mapping[str, str]:
         uneven = len(set(map(_k, self.parts.values()))) > 1
-        return _left_out(self.parts) | (UNEVEN if uneven else {})
+        return _skipped(self.parts) | (UNEVEN if uneven else {})
 
     def build(self, context: BuildContext) -> "ForEachExample":
         others = len(self.parts) - 1
@@ -58,18 +67,18 @@ class OneOf:
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """Each example mixed by a, or by b with a chance that rises over training.
+    """Each example mixed by a or by b, which takes over during training.
 
-    h_mix = h_mix of b with chance t, else of a;   t = 0 up to `start` of the training, 1 from `end` on, linear between
+    h_mix = h_mix of b with chance t, else of a;   t is 0 up to `start` of the training, 1 from `end` on, linear between
 
-    It takes as many sources as the mixer that takes most. A draw with no training around it, as in pictures, is that of
-    its end; pictures at set weights show b, or a where a takes more sources.
+    k is the larger k of the two. A draw outside training, as for pictures, is one of the end of training; `at`, and so
+    a picture at chosen weights, uses b, or a if a has more sources.
     """
 
     a: Annotated[Part[Mixer], "the mixer at the beginning"]
     b: Annotated[Part[Mixer], "the mixer at the end"]
-    start: Annotated[float, Ge(0), Le(1), "part of the training done when b comes in"] = 0.0
-    end: Annotated[float, Ge(0), Le(1), "part of the training done when a is gone"] = 1.0
+    start: Annotated[float, Ge(0), Le(1), "fraction of the training at which b comes in"] = 0.0
+    end: Annotated[float, Ge(0), Le(1), "fraction of the training at which a is gone"] = 1.0
 
     def __post_init__(self) -> None:
         if self.start >= self.end:
@@ -86,10 +95,10 @@ class Schedule:
     @property
     def skipped_checks(self) -> Mapping[str, str]:
         never = {
-            "every_position_can_come_from_every_source": "at the end b alone mixes, and it takes fewer sources than a"
+            "every_position_can_come_from_every_source": "b mixes alone at the end, and takes fewer sources than a"
         }
         fewer = UNEVEN | never if _k(self.b) < _k(self.a) else {}
-        return _left_out(self.parts) | fewer
+        return _skipped(self.parts) | fewer
 
     def build(self, context: BuildContext) -> "ForEachExample":
         def chances(progress: float) -> tuple[float, float]:
@@ -105,7 +114,7 @@ class Chain:
 
     h_mix = Mix_b(Mix_a(h_1, …, h_m), h_{m+1}, …),   share_i = share_b,1 · share_a,i for i ≤ m, then share_b,2, …
 
-    a takes m sources, and all of it k = m + (sources of b) - 1. b gets the labels of a's mix as a vector over classes.
+    a takes m sources, so k = m + (sources of b) - 1. b gets the label of a's mix as a vector over classes.
     """
 
     a: Annotated[Part[Mixer], "the mixer of the first sources"]
@@ -121,28 +130,28 @@ class Chain:
 
     @property
     def skipped_checks(self) -> Mapping[str, str]:
-        own = {"mean_share_is_one_over_k": "a's sources have one share of b's mix between them"}
+        own = {"mean_share_is_one_over_k": "a's sources divide one share of b's mix among them"}
         if not any(isinstance(part.recipe, LinearMixer) for part in self.parts.values()):
             own["at_is_a_point_of_the_simplex"] = (
-                "a's mask and b's may lie on one another, so their shares do not multiply"
+                "the masks of a and b may coincide, so their mean shares do not multiply"
             )
-        return _left_out(self.parts) | own
+        return _skipped(self.parts) | own
 
     def build(self, context: BuildContext) -> "Chained":
         return Chained(**_built(self.parts, context), skipped_checks=self.skipped_checks, context=context)
 
 
 class ForEachExample(nn.Module):
-    """A mixer for each example: all mix, and the one chosen is kept, so that shapes never depend on the draw.
+    """Chooses a mixer for each example. All mix and the chosen mix is kept, so that shapes do not depend on the draw.
 
-    What the others come to stays out of the mix, and of the gradients, even where it is NaN. y_mix is given where a
-    mixer in it aims at one; for an example of the others it then is the sources' labels weighted by their shares.
+    The other mixes affect neither the result nor the gradients, even if they are NaN. y_mix is returned if one of the
+    mixers aims at labels; for an example of another mixer it is the mean of the sources' labels by share.
     """
 
     def __init__(
         self,
         parts: Mapping[str, Mixer],
-        chances: Callable[[float], Sequence[float]],  # of each part, at this progress of the training
+        chances: Callable[[float], Sequence[float]],  # of each mixer, at this progress of the training
         skipped_checks: Mapping[str, str],
         context: BuildContext,
     ) -> None:
@@ -167,7 +176,7 @@ class ForEachExample(nn.Module):
     def forward(
         self, h: Float[Tensor, "k batch *latent"], draw: Mapping[str, Tensor], labels: Tensor | None = None
     ) -> Mixed:
-        _refuse_count(h, self.k)
+        _check_count(h, self.k)
         masks = [draw["choice"] == i for i in range(len(self.parts))]
         mixes = [self._mix(name, mask, h, draw, labels) for name, mask in zip(self.parts, masks)]
         share = _chosen(masks, [_padded(mixed.share, self.k, h.ndim) for mixed in mixes], axis=1)
@@ -175,9 +184,7 @@ class ForEachExample(nn.Module):
 
     def at(self, point: Float[Tensor, " k"], shape: CodeShape) -> dict[str, Tensor]:
         shown = next(i for i, part in enumerate(self.parts.values()) if part.k == self.k)
-        corner = torch.eye(self.k, device=point.device, dtype=point.dtype)[
-            0
-        ]  # for those not shown, which may take fewer
+        corner = torch.eye(self.k, device=point.device, dtype=point.dtype)[0]  # for the mixers that are not shown
         draws = {
             name: part.at(point if i == shown else corner[: part.k], shape)
             for i, (name, part) in enumerate(self.parts.items())
@@ -193,9 +200,9 @@ class ForEachExample(nn.Module):
         labels: Tensor | None,
     ) -> Mixed:
         part = self.parts[name]
-        own = h if part.k == len(h) else h[: part.k]  # a slice of everything would cost a pass on the way back
+        own = h if part.k == len(h) else h[: part.k]  # slicing all of it would cost a copy in the backward pass
         if not _gradient_is_share(part):
-            # `where` alone passes 0 · ∞ back from what it leaves out; so no gradient leaves there, and no NaN comes in.
+            # `where` alone passes 0 · ∞ back to the examples that are not chosen: detach those, and remove their NaNs.
             own = where(_along(mask, own, axis=1), own, own.detach().nan_to_num(0.0, 0.0, 0.0))
         return part(own, _unpacked(draw, name), None if labels is None else labels[: part.k])
 
@@ -209,7 +216,7 @@ class ForEachExample(nn.Module):
 
 
 class Chained(nn.Module):
-    """Two mixers, one after the other. y_mix is b's, or follows from a's by b's shares, where either aims at one."""
+    """Two mixers, one after the other. If either aims at labels, y_mix is b's, or follows from a's and b's shares."""
 
     def __init__(self, a: Mixer, b: Mixer, skipped_checks: Mapping[str, str], context: BuildContext) -> None:
         super().__init__()
@@ -228,7 +235,7 @@ class Chained(nn.Module):
     def forward(
         self, h: Float[Tensor, "k batch *latent"], draw: Mapping[str, Tensor], labels: Tensor | None = None
     ) -> Mixed:
-        _refuse_count(h, self.k)
+        _check_count(h, self.k)
         m = self.a.k
         first = self.a(h[:m], _unpacked(draw, "a"), None if labels is None else labels[:m])
         y = None
@@ -240,7 +247,7 @@ class Chained(nn.Module):
         return Mixed(second.h, _product(first, second), mixed_labels(second, y) if aims and y is not None else None)
 
     def at(self, point: Float[Tensor, " k"], shape: CodeShape) -> dict[str, Tensor]:
-        """a at the first m weights scaled to sum 1 (its middle where all are 0), b at their sum and the rest."""
+        """a at the first m weights, normalised (its middle if all are 0), and b at their sum and the other weights."""
         own = point[: self.a.k]
         total = own.sum()
         inner = where(total > 0, own / total, torch.full_like(own, 1 / self.a.k))
@@ -249,7 +256,7 @@ class Chained(nn.Module):
 
 
 def _packed(draws: Mapping[str, Draw]) -> dict[str, Tensor]:
-    """The draws of all parts as one mapping of tensors."""
+    """The draws of all inner mixers as one mapping of tensors."""
     packed: dict[str, Tensor] = {}
     for name, draw in draws.items():
         packed |= {name: draw} if isinstance(draw, Tensor) else {f"{name}/{key}": draw[key] for key in draw}
@@ -257,47 +264,47 @@ def _packed(draws: Mapping[str, Draw]) -> dict[str, Tensor]:
 
 
 def _unpacked(draw: Mapping[str, Tensor], name: str) -> Draw:
-    """One part's draw."""
+    """The draw of one inner mixer."""
     if name in draw:
         return draw[name]
     return {key.removeprefix(f"{name}/"): draw[key] for key in draw if key.startswith(f"{name}/")}
 
 
 def _k(part: Part[Mixer]) -> int:
-    return int(getattr(part.recipe, "k", 0))  # 0 where only the mixer itself knows
+    return part.recipe.k if isinstance(part.recipe, HasK) else 0  # 0 if only the built mixer knows
 
 
 def _built(parts: Mapping[str, Part[Mixer]], context: BuildContext) -> dict[str, Mixer]:
     return {name: part.build(context) for name, part in parts.items()}
 
 
-def _left_out(parts: Mapping[str, Part[Mixer]]) -> dict[str, str]:
-    """The checks that any part leaves out: what one breaks, the whole breaks."""
+def _skipped(parts: Mapping[str, Part[Mixer]]) -> dict[str, str]:
+    """The checks that any inner mixer skips: the whole fails them too."""
     return {
-        check: f"{name} leaves it out: {reason}"
+        check: f"{name} skips it: {reason}"
         for name, part in parts.items()
         for check, reason in getattr(part.recipe, "skipped_checks", {}).items()
     }
 
 
-def _refuse_count(h: Float[Tensor, "sources batch *latent"], k: int) -> None:
+def _check_count(h: Float[Tensor, "sources batch *latent"], k: int) -> None:
     if len(h) != k:
         raise ValueError(f"a mixer of k={k} sources got {len(h)}")
 
 
 def _gradient_is_share(part: Mixer) -> bool:
     """Whether the gradient of a source is its share alone, which is finite whatever the codes are."""
-    call = getattr(type(part), "__call__", None)  # noqa: B004  # which function it is, not whether there is one
+    call: object = type(part).__call__
     return call in (LinearMixer.__call__, MaskMixer.__call__)
 
 
 def _along(mask: Bool[Tensor, " batch"], like: Tensor, axis: int) -> Bool[Tensor, "..."]:
-    """The mask with its examples at `axis` of a tensor like `like`."""
+    """The mask, reshaped to broadcast along `axis` of `like`."""
     return mask.reshape(*[1] * axis, -1, *[1] * (like.ndim - axis - 1))
 
 
 def _chosen(masks: Sequence[Bool[Tensor, " batch"]], values: Sequence[Tensor], axis: int = 0) -> Tensor:
-    """For each example, along `axis`, the value of the mixer chosen for it."""
+    """The value of the chosen mixer for each example along `axis`."""
     chosen = values[0]
     for mask, value in zip(masks[1:], values[1:]):  # over the mixers, not over examples
         chosen = where(_along(mask, value, axis), value, chosen)
@@ -305,13 +312,13 @@ def _chosen(masks: Sequence[Bool[Tensor, " batch"]], values: Sequence[Tensor], a
 
 
 def _padded(share: Float[Tensor, "some batch *ones"], k: int, ndim: int) -> Float[Tensor, "k batch *ones2"]:
-    """The share with 0 for the sources that the mixer does not take, and with every axis of the codes."""
+    """The share with all `ndim` axes, and 0 for the sources that the mixer does not take."""
     share = share.reshape(*share.shape, *[1] * (ndim - share.ndim))
     return torch.cat([share, share.new_zeros(k - len(share), *share.shape[1:])])
 
 
 def _product(a: Mixed, b: Mixed) -> Float[Tensor, "k batch *ones"]:
-    """The share of every source of a chain: b's share of a's mix times a's shares, then b's other shares."""
+    """The shares of a chain's sources: b's share of a's mix times a's shares, then b's other shares."""
     ndim = a.h.ndim + 1
     first, second = _padded(a.share, len(a.share), ndim), _padded(b.share, len(b.share), ndim)
     product = second[:1] * first

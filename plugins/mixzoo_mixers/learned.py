@@ -1,4 +1,4 @@
-"""Mixers with weights, which learn in unison with the auto-encoder and descend on its terms."""
+"""Mixers with weights, which are trained with the auto-encoder, on its terms."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ WeightPer = Annotated[
     "what has a weight of its own: a position of a feature map, a map, or an example",
 ]
 Hidden = Annotated[
-    int, Ge(1), Le(65536), "units of the hidden layer; if not given as many as feature maps, 16 at least"
+    int, Ge(1), Le(65536), "units of the hidden layer; if not given, as many as feature maps, 16 at least"
 ]
 
 
@@ -31,31 +31,32 @@ class Label:
 
     h_mix[c] = h_i[c], i ~ Categorical(softmax(ℓ[c])), ℓᵢ = embed(y_mix, yᵢ), y_mix = Σᵢ αᵢ yᵢ, α ~ Dirichlet(1, …, 1)
 
-    y is one-hot over classes, or a vector of attributes; embed is an MLP of one hidden layer. For k = 2 the chance of
+    y is one-hot over classes, or a vector of attributes; embed is an MLP with one hidden layer. For k = 2 the chance of
     the first source is p = sigmoid(ℓ₁ - ℓ₂), and α ~ U(0, 1) (section 2.2, Figure 4). The class mixer in an early
     version of the authors' code never sampled: it weighed with a sigmoid of a ReLU, so that p was at least 1/2.
 
-    sees=mix is the paper's embed(y_mix), which gives every source its logits at once: it knows what label the mix is to
-    have but not which source has it, and as sources come in any order it is no better than chance unless the decoder
-    learns to read patterns of masks (benchmarks/results/supervised.md). sees=sources, the default, tells it.
+    sees=mix is the paper's embed(y_mix), which returns the logits of all sources at once. It knows the label that the
+    mix should have but not which source has it; since sources come in random order, it is no better than chance unless
+    the decoder learns to read patterns of masks (benchmarks/results/supervised.md). With sees=sources, the default, it
+    knows.
 
     gradient=straight_through mixes by the sampled mask, and takes the gradient of the relaxed one,
     softmax((ℓ + Gumbel noise) / temperature); gradient=relaxed mixes by the relaxed mask itself. The first is the
-    default: it is the mixer of the paper, its share is one-hot in truth, so that the decoder and D see in training what
-    they see in use, and no temperature has to be lowered for that. The second has the exact gradient of what it mixes.
+    default: it is the mixer of the paper, and its share is exactly one-hot, so that the decoder and D see in training
+    what they see in use, without a temperature to anneal. The second has the exact gradient of its mix.
     """
 
     skipped_checks: ClassVar[Mapping[str, str]] = {
         "labels_do_not_matter": "it mixes by them",
-        "corner_is_that_source": "a point is a label to aim at; what has a source's label may come from others",
+        "corner_is_that_source": "a point is a label to aim at; a mix with a source's label may be made of others",
         "at_is_a_point_of_the_simplex": "a point is a label to aim at, not a share",
-        "mean_share_is_one_over_k": "the chance of a source is what embed says of the label",
-        "a_larger_batch_has_the_same_law": "the chance of a source hangs on the labels, and another batch has others",
+        "mean_share_is_one_over_k": "embed decides the chance of a source from the label",
+        "a_larger_batch_has_the_same_law": "the chance of a source depends on the labels, and another batch has others",
     }
 
     k: K = 2
-    gradient: Annotated[Gradient, "how the gradient passes the sampled mask"] = "straight_through"
-    temperature: Annotated[float, Gt(0), Le(100), "of the relaxed mask: near 0 as good as one-hot, above 1 soft"] = 1.0
+    gradient: Annotated[Gradient, "gradient through the sampled mask"] = "straight_through"
+    temperature: Annotated[float, Gt(0), Le(100), "of the relaxed mask: near 0 almost one-hot, above 1 soft"] = 1.0
     sees: Annotated[Literal["sources", "mix"], "embed's input: y_mix and each source's y, or y_mix alone"] = "sources"
     hidden: Hidden | None = None
 
@@ -67,11 +68,11 @@ class Label:
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """Convex combination of k codes with weights that a small network gives from all of them (AMR section 1).
+    """A convex combination of k codes, with weights that a small network computes from all of them (AMR section 1).
 
     h_mix = Σᵢ sᵢ hᵢ,   s = softmax over i of (log αᵢ + net(h̄ᵢ, Σⱼ h̄ⱼ / k)),   α ~ Dirichlet(1, …, 1)
 
-    net, one hidden layer along the channels, is the same for every source. h̄ is the code averaged over its positions,
+    net has one hidden layer along the channels and is the same for each source. h̄ is the code averaged over positions,
     for one weight per feature map (weight_per=channel) or per example; with weight_per=position it is the code itself,
     net is 1x1 convolutions, and the mixer costs many times more. net's last layer starts at zero, so that the mixer
     starts as dirichlet. An α of 1 gives that source whatever net returns.
@@ -80,8 +81,8 @@ class Network:
     skipped_checks: ClassVar[Mapping[str, str]] = {
         "gradient_is_share": "the share depends on the codes too",
         "moves_with_shift_and_scale": "the share depends on the codes",
-        "at_is_a_point_of_the_simplex": "a point is α, which the network's weights come on top of",
-        "mean_share_is_one_over_k": "what the network says of the codes decides",
+        "at_is_a_point_of_the_simplex": "a point is α, and the network adjusts it",
+        "mean_share_is_one_over_k": "the network decides from the codes",
     }
 
     k: K = 2
@@ -93,7 +94,7 @@ class Network:
 
 
 class LabelMixer(nn.Module):
-    """Mixed(h, share, labels=y_mix). Its call needs the labels of the sources, classes or attributes (ValueError)."""
+    """Mixes by label: the call needs the sources' labels, classes or attributes, and returns y_mix as `labels`."""
 
     needs_map = False
 
@@ -102,9 +103,9 @@ class LabelMixer(nn.Module):
         self.skipped_checks = options.skipped_checks
         self.k, self.channels, self.classes = options.k, channels, classes
         self.gradient, self.temperature, self.sees = options.gradient, options.temperature, options.sees
-        hidden = options.hidden or max(channels, 16)  # few units (a code may have 2 maps) tell few labels apart
-        seen, said = (3 * classes, channels) if self.sees == "sources" else (classes, options.k * channels)
-        self.embed = nn.Sequential(nn.Linear(seen, hidden), nn.SiLU(), nn.Linear(hidden, said))
+        hidden = options.hidden or max(channels, 16)  # a code may have 2 maps: too few units for ten classes
+        inputs, outputs = (3 * classes, channels) if self.sees == "sources" else (classes, options.k * channels)
+        self.embed = nn.Sequential(nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, outputs))
 
     def draw(self, shape: CodeShape, rng: Generator) -> dict[str, Tensor]:
         return {
@@ -132,25 +133,25 @@ class LabelMixer(nn.Module):
     def logits(
         self, y_mix: Float[Tensor, "batch classes"], y: Float[Tensor, "k batch classes"]
     ) -> Float[Tensor, "k batch channels"]:
-        """ℓ: softmax over k is the chance of each source at each feature map."""
+        """ℓ, whose softmax over k is the chance of each source at each feature map."""
         if self.sees == "sources":
-            agreed = y_mix * y + (1 - y_mix) * (1 - y)  # of each label, how far that source has it as the mix should
-            seen = torch.cat([y_mix.expand_as(y), y, agreed], -1)
+            agreed = y_mix * y + (1 - y_mix) * (1 - y)  # how far the source agrees with y_mix, for each label
+            inputs = torch.cat([y_mix.expand_as(y), y, agreed], -1)
         else:
-            seen = y_mix
-        with torch.autocast(y_mix.device.type, enabled=False):  # which source is picked must not hang on rounding
-            said: Tensor = self.embed(seen.to(next(self.embed.parameters()).dtype))
-        return said if self.sees == "sources" else said.reshape(-1, self.k, self.channels).movedim(1, 0)
+            inputs = y_mix
+        with torch.autocast(y_mix.device.type, enabled=False):  # which source is picked must not depend on rounding
+            logits: Tensor = self.embed(inputs.to(next(self.embed.parameters()).dtype))
+        return logits if self.sees == "sources" else logits.reshape(-1, self.k, self.channels).movedim(1, 0)
 
     def at(self, point: Float[Tensor, " k"], shape: CodeShape) -> dict[str, Tensor]:
-        """α at the point, for every example with one Gumbel noise, always the same. It aims at a label: a corner is the
-        mix that should have that source's label, which may take its feature maps from others."""
+        """α at the point, with one fixed Gumbel noise for all examples. It aims at a label: a corner is a mix that
+        should have that source's label, and may take its feature maps from others."""
         noise = gumbel((self.k, 1, shape.channels), rng_for(0, "label.at")).expand(-1, shape.batch, -1)
         return {"alpha": point[:, None].expand(-1, shape.batch), "gumbel": noise.to(point.device)}
 
 
 class NetworkMixer(nn.Module):
-    """A convex combination by learned weights. Sources may change places together with their α."""
+    """A convex combination with learned weights, equivariant to a permutation of sources together with their α."""
 
     needs_map = False
 
@@ -170,7 +171,7 @@ class NetworkMixer(nn.Module):
     def forward(
         self, h: Float[Tensor, "k batch *latent"], draw: Float[Tensor, "k batch *ones"], labels: Tensor | None = None
     ) -> Mixed:
-        share = (draw.log() + self._logits(h)).softmax(0).to(h.dtype)  # log 0 = -∞ leaves a source out, gradient 0
+        share = (draw.log() + self._logits(h)).softmax(0).to(h.dtype)  # log 0 = -∞: weight 0, gradient 0
         return Mixed((share * h).sum(0), share)
 
     def at(self, point: Float[Tensor, " k"], shape: CodeShape) -> Float[Tensor, "k batch *ones"]:
@@ -178,8 +179,8 @@ class NetworkMixer(nn.Module):
 
     def _logits(self, h: Float[Tensor, "k batch *latent"]) -> Float[Tensor, "k batch *latent_or_ones"]:
         space = tuple(range(3, h.ndim))
-        seen = h.mean(space, keepdim=True) if space and self.weight_per != "position" else h
-        last = seen.to(next(self.net.parameters()).dtype).movedim(2, -1)  # [k batch *space_or_ones channels]
+        inputs = h.mean(space, keepdim=True) if space and self.weight_per != "position" else h
+        last = inputs.to(next(self.net.parameters()).dtype).movedim(2, -1)  # [k batch *space_or_ones channels]
         logits: Tensor = self.net(torch.cat([last, last.mean(0, keepdim=True).expand_as(last)], -1))
         logits = logits.movedim(-1, 2)
         return logits.mean(2, keepdim=True) if self.weight_per == "example" else logits
@@ -190,11 +191,11 @@ def picked_straight_through(
     noisy: Float[Tensor, "k batch channels *ones"],
     soft: Float[Tensor, "k batch channels *ones"],
 ) -> Mixed:
-    """Each feature map from the source that is largest in `noisy`, with the gradient of the weights `soft`.
+    """Each feature map from the source with the largest `noisy`, with the gradient of the weights `soft`.
 
-    What is picked comes through bit for bit whatever is in the others, and share is exactly one-hot: what carries the
-    gradient is x - x, which is +0 for every finite x, and taking +0 away changes no number, not even -0. The gradient
-    of a source is its share; `soft` gets that of Σᵢ softᵢ hᵢ, in which a NaN or an infinity of h counts as 0.
+    The source that is picked is copied bit for bit, whatever the others are, and the share is exactly one-hot: the
+    gradient is carried by x - x, which is +0 for every finite x, and subtracting +0 changes no number, not even -0. The
+    gradient of a source is its share; `soft` gets that of Σᵢ softᵢ hᵢ, where a NaN or an infinity of h counts as 0.
     """
     mask = noisy.argmax(0) == torch.arange(len(h), device=h.device).reshape(-1, *[1] * (noisy.ndim - 1))
     hard = MaskMixer()(h, mask)
@@ -203,12 +204,12 @@ def picked_straight_through(
 
 
 def gumbel(shape: tuple[int, ...], rng: Generator) -> Float[Tensor, "..."]:
-    """Gumbel noise: the largest of ℓ + noise is a draw from Categorical(softmax(ℓ)). Always finite."""
+    """Gumbel noise: the argmax of ℓ + noise is a draw from Categorical(softmax(ℓ)). Always finite."""
     uniform = torch.rand(shape, dtype=torch.float64, generator=rng).clamp(1e-12, 1 - 1e-12)
     return -(-uniform.log()).log().float()
 
 
 def _channels(context: BuildContext) -> int:
     if not context.latent_shape:
-        raise ValueError("it has weights for each feature map, so it must know the shape of the code: latent_shape=")
+        raise ValueError("it has weights for each feature map, so it needs the shape of the code: pass latent_shape=")
     return context.latent_shape[0]

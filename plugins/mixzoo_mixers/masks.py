@@ -1,4 +1,4 @@
-"""Mixers that pick: every feature map comes whole from one of the sources.
+"""Mixers that pick: each feature map comes from exactly one of the sources.
 
 h_mix = sum_i m_i h_i,   m_i in {0, 1},   sum_i m_i = 1                                         (AMR eq. 5, any k)
 """
@@ -35,34 +35,34 @@ class Bernoulli(MaskMixer):
 
     @property
     def skipped_checks(self) -> Mapping[str, str]:
-        """What a given p, or one p for a whole batch, breaks on purpose."""
+        """The checks that a given p, or one p for a whole batch, fails by design."""
         return skipped_with(self.p, self.k, self.p_per)
 
     def draw(self, shape: CodeShape, rng: Generator) -> Bool[Tensor, "k batch channels *ones"]:
         return shape.broadcast(crossover(self.k, self.p, self.p_per, (shape.batch, shape.channels), rng))
 
     def at(self, point: Float[Tensor, " k"], shape: CodeShape) -> Bool[Tensor, "k batch channels *ones"]:
-        """Each source gets its part of the feature maps, in an order that is shuffled but always the same."""
+        """Each source gets its share of the feature maps, in a shuffled but fixed order."""
         rank = torch.randperm(shape.channels, generator=rng_for(0, "bernoulli.at"))
         pick = ((rank + 0.5) / shape.channels).expand(shape.batch, -1)
         return shape.broadcast(picked(pick, point.cpu()[:, None, None])).to(point.device)
 
 
 def skipped_with(p: float | None, k: int, p_per: str) -> Mapping[str, str]:
-    """The checks that picks with a given chance p of the first source, or one p for a whole batch, break on purpose."""
-    left = {}
+    """The checks that picking fails by design, given the chance p of the first source or one p for a whole batch."""
+    skipped = {}
     if p is None and p_per == "batch":
-        left["examples_are_drawn_independently"] = "p_per=batch: one p for the whole batch"
+        skipped["examples_are_drawn_independently"] = "p_per=batch: one p for the whole batch"
     if p is not None and abs(p - 1 / k) > 1e-6:
-        left["mean_share_is_one_over_k"] = f"p={p} was asked for"
+        skipped["mean_share_is_one_over_k"] = f"the run asks for p={p}"
     if p in (0, 1):
-        left["every_position_can_come_from_every_source"] = f"p={p} never picks some source"
-        left["sources_meet_in_one_mix"] = f"p={p} never picks some source"
+        skipped["every_position_can_come_from_every_source"] = f"some source is never picked with p={p}"
+        skipped["sources_meet_in_one_mix"] = f"some source is never picked with p={p}"
     if p == 0 and k > 2:
-        left["no_two_sources_are_tied"] = "p=0 never picks the first source"
+        skipped["no_two_sources_are_tied"] = "the first source is never picked with p=0"
     if p == 1 or (p == 0 and k == 2):
-        left["other_seeds_give_other_draws"] = f"p={p} leaves nothing to chance"
-    return left
+        skipped["other_seeds_give_other_draws"] = f"nothing is random with p={p}"
+    return skipped
 
 
 def crossover(
@@ -81,18 +81,18 @@ def crossover(
 
 
 def one_against_others(first: float, k: int) -> Float[Tensor, " k"]:
-    """Chances of k sources: `first` for the first, the rest in equal parts for the others."""
+    """The chances of k sources: `first` for the first, and the rest divided equally among the others."""
     return torch.tensor([first] + [(1 - first) / (k - 1)] * (k - 1))
 
 
 def picked(
     pick: Float[Tensor, "batch *units"], chances: Float[Tensor, "k #batch *#units"]
 ) -> Bool[Tensor, "k batch *units"]:
-    """One-hot over k: the source in whose stretch of [0, 1) `pick` falls, stretches as long as the chances."""
+    """One-hot over k: [0, 1) is divided into intervals as long as the chances; the source whose interval has `pick`."""
     source = (pick >= chances.cumsum(0)[:-1]).sum(0)  # [batch *units]
     return one_hot(source, len(chances))
 
 
 def one_hot(source: Int[Tensor, "batch *units"], k: int) -> Bool[Tensor, "k batch *units"]:
-    """The mask that takes source number `source` at each place."""
+    """The mask that picks source number `source` at each place."""
     return source == torch.arange(k).reshape(k, *[1] * source.ndim)

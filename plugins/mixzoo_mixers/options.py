@@ -1,4 +1,4 @@
-"""Options that several mixers have: their types, ranges and what `mixzoo show` says of them."""
+"""Options that several mixers have: their types, ranges and descriptions."""
 
 from typing import Annotated, Literal
 

@@ -1,4 +1,4 @@
-"""The mixers, offered through the hook that any plugin uses."""
+"""The mixers of mixzoo, registered through the same hook as any plugin's."""
 
 from collections.abc import Mapping
 from typing import Any

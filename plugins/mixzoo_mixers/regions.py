@@ -1,4 +1,4 @@
-"""Mixers that pick regions of the map: every position comes from one of the sources, in all feature maps.
+"""Mixers that pick regions: each position comes from one of the sources, the same one in all feature maps.
 
 h_mix[y, x] = sum_i m_i[y, x] h_i[y, x],   m_i[y, x] in {0, 1},   sum_i m_i[y, x] = 1
 """
@@ -22,19 +22,19 @@ from mixzoo_mixers.weights import dirichlet
 
 
 class RegionMixer(MaskMixer, ABC):
-    """Masks over the positions of a map; gives `at` for an order in which the positions are filled.
+    """A mask over the positions of a map. Provides `at`, given an `order` in which the positions are filled.
 
-    Codes that are no maps [channels, height, width] are refused with a ValueError.
+    Raises ValueError if the codes are not maps [channels, height, width].
     """
 
     needs_map: ClassVar[bool] = True
 
     @abstractmethod
     def order(self, height: int, width: int) -> Real[Tensor, "height width"]:
-        """A number for each position: pictures fill the map in ascending order, so that regions look like the law's."""
+        """A number for each position: `at` fills the map in ascending order, so that regions look like drawn ones."""
 
     def at(self, point: Float[Tensor, " k"], shape: CodeShape) -> Bool[Tensor, "k batch 1 height width"]:
-        """One source after the other gets its part of the positions, as many as its share rounds to."""
+        """Each source in turn gets as many positions as its share rounds to."""
         height, width = map_size(self, shape)
         pick = (ranks(self.order(height, width).reshape(1, -1)) + 0.5) / (height * width)
         mask = picked(pick, point.cpu()[:, None, None]).reshape(-1, 1, 1, height, width)
@@ -48,34 +48,35 @@ class CutMix(RegionMixer):
     h_mix[y, x] = h_i[y, x],   i the last source to be painted whose box holds (y, x)
 
     a ~ Dirichlet(alpha, …, alpha). In a random order of the sources, drawn for each example, the first is the ground
-    and source j paints a box over a part f_j = a_j / (a_1 + … + a_j) of the map: sides √f_j H and √f_j W, rounded up or
-    down at random, E[area] = f_j H W exactly, from nothing to the whole map. No box is clipped. border=inside places it
-    uniformly where it fits: the middle is covered more often than a corner. border=wrap lets it run round the edges:
-    every position is covered as often. Each source has 1/k of the map on average; E[share_i | a] = a_i with
-    border=wrap, and for k = 2 with both (for more, boxes that stay inside hide one another more than chance would).
+    and source j paints a box over a fraction f_j = a_j / (a_1 + … + a_j) of the map: sides √f_j H and √f_j W, rounded
+    up or down at random, E[area] = f_j H W exactly, from nothing to the whole map. No box is clipped. border=inside
+    places it uniformly where it fits: the middle is covered more often than a corner. border=wrap lets it wrap around
+    the edges: every position is covered equally often. Each source has 1/k of the map on average; E[share_i | a] = a_i
+    with border=wrap, and for k = 2 with both (for more sources, boxes that stay inside overlap more than independent
+    ones).
     """
 
     k: K = 2
     alpha: AreaConcentration = 1.0
-    border: Annotated[Literal["inside", "wrap"], "boxes stay inside the map, or run round its edges"] = "inside"
+    border: Annotated[Literal["inside", "wrap"], "boxes stay inside the map, or wrap around its edges"] = "inside"
 
     def draw(self, shape: CodeShape, rng: Generator) -> Bool[Tensor, "k batch 1 height width"]:
         height, width = map_size(self, shape)
         share, place = in_random_order(dirichlet((self.k, shape.batch), self.alpha, rng), rng)
-        area = share / share.cumsum(0).clamp(min=torch.finfo(share.dtype).tiny)  # 0 / 0 where no share is left: no box
+        area = share / share.cumsum(0).clamp(min=torch.finfo(share.dtype).tiny)  # not 0 / 0 if no share is left: no box
         area[0] = 1
         mask = painted(boxes(area, height, width, self.border, rng))
         return by_source(mask, place)[:, :, None]
 
     def order(self, height: int, width: int) -> Float[Tensor, "height width"]:
-        """Boxes, each within the next, that grow from the top left."""
+        """Nested boxes that grow from the top left."""
         y, x = torch.arange(1.0, height + 1), torch.arange(1.0, width + 1)
         return torch.maximum(y[:, None] / height, x / width)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Grid(RegionMixer):
-    """The map in cells x cells patches, each whole from one of k codes: the crossover of AMR eq. 5 on patches.
+    """The map in cells x cells patches, each from one of k codes: the crossover of AMR eq. 5 on patches.
 
     h_mix[patch] = h_i[patch],   i ~ Categorical(q)
 
@@ -92,7 +93,7 @@ class Grid(RegionMixer):
 
     @property
     def skipped_checks(self) -> Mapping[str, str]:
-        """What a given p, or one p for a whole batch, breaks on purpose."""
+        """The checks that a given p, or one p for a whole batch, fails by design."""
         return skipped_with(self.p, self.k, self.p_per)
 
     def draw(self, shape: CodeShape, rng: Generator) -> Bool[Tensor, "k batch 1 height width"]:
@@ -101,11 +102,11 @@ class Grid(RegionMixer):
         return mask[:, :, patch][:, :, None]
 
     def order(self, height: int, width: int) -> Int[Tensor, "height width"]:
-        """Patch after patch, in an order that is shuffled but always the same."""
+        """Patch after patch, in a shuffled but fixed order."""
         return shuffled(self._patches(height, width), "grid.at")
 
     def _patches(self, height: int, width: int) -> Int[Tensor, "height width"]:
-        """The number of the patch that each position is in."""
+        """The number of the patch that has each position."""
         rows, columns = min(self.cells, height), min(self.cells, width)
         row, column = torch.arange(height) * rows // height, torch.arange(width) * columns // width
         return row[:, None] * columns + column
@@ -114,7 +115,7 @@ class Grid(RegionMixer):
 def boxes(
     area: Float[Tensor, "*any"], height: int, width: int, border: Literal["inside", "wrap"], rng: Generator
 ) -> Bool[Tensor, "*any height width"]:
-    """A random box for each `area`, a part of the map in [0, 1] that its positions make up on average."""
+    """A random box for each `area`, the expected fraction of the map that it covers, in [0, 1]."""
     rows = _spans(area.sqrt(), height, border, rng)
     columns = _spans(area.sqrt(), width, border, rng)
     return rows[..., :, None] & columns[..., None, :]
@@ -123,15 +124,17 @@ def boxes(
 def _spans(
     side: Float[Tensor, "*any"], length: int, border: Literal["inside", "wrap"], rng: Generator
 ) -> Bool[Tensor, "*any length"]:
-    """Intervals of 0 .. length-1, side * length positions long on average, at a random place."""
-    long = (side * length + torch.rand(side.shape, generator=rng)).floor().clamp(max=length)  # a sum may round up to 1
+    """Intervals of 0 .. length-1 at a random place, side * length positions long on average."""
+    long = (
+        (side * length + torch.rand(side.shape, generator=rng)).floor().clamp(max=length)
+    )  # rounding may give length + 1
     places = length - long + 1 if border == "inside" else torch.tensor(length)
     start = (torch.rand(side.shape, generator=rng) * places).floor()
     return (torch.arange(length) - start[..., None]) % length < long[..., None]
 
 
 def painted(boxes: Bool[Tensor, "k batch height width"]) -> Bool[Tensor, "k batch height width"]:
-    """One-hot over k: the last box that covers each position; the first has to cover all."""
+    """One-hot over k: the last box that covers each position. The first must cover the whole map."""
     number = torch.arange(len(boxes), dtype=torch.uint8)[:, None, None, None]
     return one_hot((boxes * number).amax(0).long(), len(boxes))
 
@@ -139,21 +142,21 @@ def painted(boxes: Bool[Tensor, "k batch height width"]) -> Bool[Tensor, "k batc
 def in_random_order(
     share: Float[Tensor, "k batch"], rng: Generator
 ) -> tuple[Float[Tensor, "k batch"], Int[Tensor, "k batch"]]:
-    """The shares in an order of the sources that is drawn for each example, and the place of each source in it."""
+    """The shares in a random order of the sources, drawn for each example, and the place of each source in it."""
     order = torch.rand(share.shape, generator=rng).argsort(0)
     return share.gather(0, order), order.argsort(0)
 
 
 def by_source(mask: Bool[Tensor, "k batch *space"], place: Int[Tensor, "k batch"]) -> Bool[Tensor, "k batch *space"]:
-    """The mask of each source from the masks by place."""
+    """The masks by source, from masks by place."""
     return mask.gather(0, place.reshape(*place.shape, *[1] * (mask.ndim - 2)).expand_as(mask))
 
 
 def ranks(values: Real[Tensor, "batch n"]) -> Int[Tensor, "batch n"]:
-    """0 .. n-1, the place of each value among its row's; equal ones in the order they stand in."""
+    """The rank of each value in its row, 0 .. n-1; ties keep their order."""
     return values.argsort(stable=True, dim=1).argsort(1)
 
 
 def shuffled(patch: Int[Tensor, "height width"], purpose: str) -> Int[Tensor, "height width"]:
-    """The numbers of the patches in a random order, always the same."""
+    """The patches renumbered in a random but fixed order."""
     return torch.randperm(int(patch.max()) + 1, generator=rng_for(0, purpose))[patch]

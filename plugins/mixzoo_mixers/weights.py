@@ -1,4 +1,4 @@
-"""Mixers that weigh their sources: one point of the simplex per example, feature map or position.
+"""Mixers that weigh their sources: a point of the simplex per example, feature map or position.
 
 h_mix = sum_i share_i h_i,   share_i >= 0,   sum_i share_i = 1                          (AMR eq. 4 and eq. 6)
 """
@@ -17,16 +17,16 @@ from mixzoo_mixers.options import Concentration, K
 
 @dataclass(frozen=True, kw_only=True)
 class Mixup(LinearMixer):
-    """Convex combination of two codes, one weight per example (AMR eq. 4; Verma et al. 2018).
+    """A convex combination of two codes, one weight per example (AMR eq. 4; Verma et al. 2018).
 
     h_mix = α h₁ + (1 - α) h₂,   α ~ U(0, 1);   law=gaia is α ~ N(1/2, 1/4²) (Sainburg et al. 2018)
 
-    1/2 of each on average, with both laws. GAIA's weight leaves [0, 1] in 4.6 % of its draws and is clamped here, so
-    that shares stay on the simplex: 2.3 % of the mixes are the first code, 2.3 % the second.
+    Each source has 1/2 on average with both laws. GAIA's weight is outside [0, 1] in 4.6 % of its draws and is clamped
+    here, so that shares stay on the simplex: 2.3 % of the mixes are the first code, 2.3 % the second.
     """
 
     k: ClassVar[int] = 2
-    law: Annotated[Literal["uniform", "gaia"], "of the weight: even, or gathered at 1/2"] = "uniform"
+    law: Annotated[Literal["uniform", "gaia"], "law of the weight: uniform, or concentrated around 1/2"] = "uniform"
 
     def draw(self, shape: CodeShape, rng: Generator) -> Float[Tensor, "2 batch *ones"]:
         if self.law == "gaia":
@@ -38,9 +38,9 @@ class Mixup(LinearMixer):
 
 @dataclass(frozen=True, kw_only=True)
 class Dirichlet(LinearMixer):
-    """Convex combination of k codes, weights uniform on the simplex or gathered at its middle or corners (AMR eq. 6).
+    """A convex combination of k codes, weights uniform on the simplex or near its middle or corners (AMR eq. 6).
 
-    h_mix = Σᵢ αᵢ hᵢ,   α ~ Dirichlet(alpha, …, alpha);   alpha = 1 is uniform, and k = 2 then is mixup
+    h_mix = Σᵢ αᵢ hᵢ,   α ~ Dirichlet(alpha, …, alpha);   alpha = 1 is uniform; with k = 2 that is mixup
     """
 
     k: K = 3
@@ -52,7 +52,7 @@ class Dirichlet(LinearMixer):
 
 @dataclass(frozen=True, kw_only=True)
 class Channel(LinearMixer):
-    """Convex combination of k codes with weights of its own for each feature map (the authors' `mixup2`, any k).
+    """A convex combination of k codes with separate weights for each feature map (the authors' `mixup2`, any k).
 
     h_mix[c] = Σᵢ αᵢ[c] hᵢ[c],   α[c] ~ Dirichlet(1, …, 1) independently for each feature map c
     """
@@ -65,11 +65,11 @@ class Channel(LinearMixer):
 
 @dataclass(frozen=True, kw_only=True)
 class Spatial(LinearMixer):
-    """Convex combination of k codes with weights of its own for each position, the same in all feature maps.
+    """A convex combination of k codes with separate weights for each position, the same in all feature maps.
 
     h_mix[y, x] = Σᵢ αᵢ[y, x] hᵢ[y, x],   α[y, x] ~ Dirichlet(alpha, …, alpha) independently for each position
 
-    Each source has 1/k on average; `channel` (the authors' `mixup2`) turned from feature maps to positions.
+    Each source has 1/k on average: `channel` (the authors' `mixup2`) over positions in place of feature maps.
     """
 
     needs_map: ClassVar[bool] = True
@@ -81,10 +81,10 @@ class Spatial(LinearMixer):
 
 
 def dirichlet(shape: tuple[int, ...], alpha: float, rng: Generator) -> Float[Tensor, "k *rest"]:
-    """Points of the simplex over the first axis, symmetric Dirichlet(alpha), float32.
+    """Points of the simplex over the first axis ~ Dirichlet(alpha, …, alpha), float32.
 
-    Normalised Gamma(alpha) variables, as logarithms through Gamma(a) = Gamma(a + 1) U^(1/a): for a small alpha the
-    variables themselves underflow to 0/0. torch.distributions takes no generator.
+    Normalised Gamma(alpha) variables, by their logarithms, as Gamma(a) = Gamma(a + 1) U^(1/a): for a small alpha the
+    variables themselves underflow and give 0/0. torch.distributions takes no generator.
     """
     gamma = torch._standard_gamma(torch.full(shape, alpha + 1, dtype=torch.float64), generator=rng)
     uniform = torch.rand(shape, dtype=torch.float64, generator=rng)
