@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from mixzoo.benchmark.steps import Stepper
-from mixzoo.draws import StepDraws, draw_step
-from mixzoo.protocols import CodeShape
-from mixzoo.resynthesis import sources
+from mixzoo.core.mixing import gather_sources
+from mixzoo.core.random import StepDraws
 from mixzoo.training.step import Players
 from plain import Mix, Trainer, draw
 
@@ -46,7 +45,7 @@ def in_order(parameters: Iterable[Tensor]) -> list[Tensor]:
 
 def disagreement(step: Stepper, plain: Trainer) -> dict[str, float]:
     """The largest relative difference of any gradient, by player; turns both into float64 and takes a step of both."""
-    players, shape = step.players, CodeShape(step.loop.train.batch_images, tuple(step.players.autoencoder.latent_shape))
+    players = step.players
     for module in (players.autoencoder, players.discriminator, players.probe):
         assert isinstance(module, nn.Module)
         module.double()
@@ -54,7 +53,7 @@ def disagreement(step: Stepper, plain: Trainer) -> dict[str, float]:
     plain.modules.double()
     take_weights(plain, players)
     images = step.loop.images
-    draws = draw_step(0, 0, players.mixer, shape, len(images), needs=players.objective.needs)
+    draws = players.draw(0, 0, images=len(images), batch=step.loop.train.batch_images)
     x, labels = images.batch(0, draws.index)
     x = x.double()
     with torch.no_grad():
@@ -76,10 +75,11 @@ def stand_out(discriminator: nn.Module) -> None:
 
 def as_plain(draws: StepDraws, players: Players, x: Tensor) -> Mix:
     """What mixzoo drew, as the plain trainer takes it; a draw of its own where mixzoo mixes nothing."""
-    if draws.partners is None or draws.mix is None:
+    if not players.requirements.mixes:
         return draw(2, len(x))
     h = x.new_zeros(len(x), *players.autoencoder.latent_shape)
-    return Mix(players.mixer(sources(h, draws.partners), draws.mix).share, draws.partners)
+    partners, own_draw = draws.mix()
+    return Mix(players.mixer(gather_sources(h, partners), own_draw).share, partners)
 
 
 def furthest(pairs: list[tuple[Tensor, Tensor]]) -> float:

@@ -9,7 +9,7 @@ HEAD = """
 from dataclasses import dataclass
 import torch
 from torch import nn
-from mixzoo import Dataset, LinearMixer, Mixed, Needs, Scores, Split, hookimpl
+from mixzoo import Dataset, LinearMixer, Losses, Mixed, Scores, Split, hookimpl
 """
 MIXER = """
 @dataclass(frozen=True)
@@ -45,13 +45,11 @@ OBJECTIVE = """
 @dataclass(frozen=True)
 class Own:
     "Reconstruct, and pass for real."
-    needs = Needs(discriminator=True)
-    def judged(self, r):
-        return {{"real": r.x, "rec": r.x_rec}}
-    def autoencoder_terms(self, r, D):
-        return {terms}
-    def discriminator_terms(self, r, D):
-        return {{"both": (D["rec"] - D["real"]).mean()}}
+    def losses(self, batch):
+        x = batch.x
+        (x_rec,) = batch.decode(batch.encode(x))
+        D = batch.discriminate(real=x, rec=x_rec)
+        return Losses({terms}, {{"both": (D["rec"] - D["real"]).mean()}})
 """
 METRIC = """
 @dataclass(frozen=True)
@@ -155,13 +153,13 @@ ROWS = [
     ),
     Row(
         "an objective whose term is a float",
-        trained("objective", OBJECTIVE.format(terms="{'reconstruct': (r.x_rec - r.x).abs().mean().item()}")),
+        trained("objective", OBJECTIVE.format(terms="{'reconstruct': (x_rec - x).abs().mean().item()}")),
         9,
-        "expected autoencoder_terms(r, D) -> {name: a Tensor of one number}",
+        "expected losses(batch) -> Losses(autoencoder={name: a Tensor of one number}",
     ),
     Row(
         "an objective whose terms reach no weight",
-        trained("objective", OBJECTIVE.format(terms="{'size': r.x.square().mean()}")),
+        trained("objective", OBJECTIVE.format(terms="{'size': x.square().mean()}")),
         9,
         "depends on a weight",
     ),

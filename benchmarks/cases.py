@@ -17,9 +17,9 @@ from torch.nn import functional as F
 
 from agreement import take_weights
 from mixzoo.benchmark.steps import Stepper, read, stepper
-from mixzoo.config import RunConfig, resolve
 from mixzoo.data.placement import LoadedData
-from mixzoo.plugins import load_zoo
+from mixzoo.registry.config import RunConfig, resolve
+from mixzoo.registry.zoo import load_zoo
 from mixzoo.training.step import Players
 from plain import Method, Trainer, draw, loader
 
@@ -101,7 +101,9 @@ VARIANTS: dict[str, Variant] = {
     "bf16": Variant(numbers={"precision": "bf16"}),
     "recompute": Variant(numbers={"recompute": True}),
     "bf16, recompute": Variant(numbers={"precision": "bf16", "recompute": True}),
-    "two passes back through D": Variant(around=lambda: patch("mixzoo.training.step.one_score", lambda needs: False)),
+    "two passes back through D": Variant(
+        around=lambda: patch("mixzoo.core.stand_in.Requirements.one_backward_pass", False)
+    ),
     "one power iteration": Variant(flags={"discriminator": "amr:power_iterations=1"}),
     "instance norm": Variant(around=lambda: patch.object(nn.GroupNorm, "forward", instance_norm)),
     "first two convolutions apart": Variant(around=in_place_of(fused_first=APART["fused_first"])),

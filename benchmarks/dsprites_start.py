@@ -32,8 +32,8 @@ from torch.nn.functional import binary_cross_entropy
 from torch.nn.utils import parametrize
 
 from mixzoo.benchmark.steps import Stepper, stepper
-from mixzoo.config import RunConfig, resolve
-from mixzoo.plugins import load_zoo
+from mixzoo.registry.config import RunConfig, resolve
+from mixzoo.registry.zoo import load_zoo
 from mixzoo_convnets.dsprites import init_layer
 from plain import bce, draw, mixed
 
@@ -89,7 +89,7 @@ class AuthorsStep:
 
     def probability(self, x: Tensor) -> Tensor:
         assert self.step.players.discriminator is not None
-        return torch.sigmoid(self.step.players.discriminator(x).realness)
+        return torch.sigmoid(self.step.players.discriminator(x).logits)
 
     def __call__(self) -> None:
         index = self.step.draws.at(self.done).index

@@ -15,9 +15,9 @@ from gpu_day_runs import MPS, NEEDS_GPU, Cell, Day, attempted, readme, resumed, 
 from mixzoo.benchmark.counting import counted
 from mixzoo.benchmark.steps import read, stepper
 from mixzoo.benchmark.table import machine, measured
-from mixzoo.config import RunConfig
 from mixzoo.data.placement import LoadedData
-from mixzoo.run import pick_device
+from mixzoo.registry.config import RunConfig
+from mixzoo.runs.run import pick_device
 from mixzoo.training.step import parameters_of
 from scaling import NESTED
 

@@ -18,7 +18,7 @@ from time import sleep
 
 from cases import ZOO, Case
 from fleet import compared, seconds
-from mixzoo.config import RunConfig, resolve
+from mixzoo.registry.config import RunConfig, resolve
 
 Cell = dict[str, object]
 HOME = Path(__file__).parents[1]

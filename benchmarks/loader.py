@@ -39,10 +39,10 @@ def measure(folder: str, data_on: str, workers: int | None, batches: int, device
     """One row."""
     import torch
 
-    from mixzoo.config import Train
+    from mixzoo.core.random import order
     from mixzoo.data.placement import load_data, train_batches
-    from mixzoo.draws import order
-    from mixzoo.plugins import load_zoo
+    from mixzoo.registry.config import Train
+    from mixzoo.registry.zoo import load_zoo
 
     recipe = load_zoo().recipe("dataset", f'folder:path="{folder}"')
     train = Train(data_on=data_on, workers=workers, batch_images=BATCH, steps=batches + 1)  # type: ignore[arg-type]

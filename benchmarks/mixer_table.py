@@ -12,8 +12,8 @@ from typing import Any
 
 from torch import nn
 
-from mixzoo.mixing import needs_map
-from mixzoo.plugins import RegisteredPart, Zoo, load_zoo
+from mixzoo.core.mixing import needs_map
+from mixzoo.registry.zoo import RegisteredPart, Zoo, load_zoo
 from mixzoo.testing import check_part
 from mixzoo.testing.cases import any_mixer
 

@@ -21,11 +21,11 @@ import torch
 import mixzoo
 from mixer_table import NESTED
 from mixzoo import CodeShape
-from mixzoo.config import resolve
+from mixzoo.core.mixing import draw_for
+from mixzoo.core.random import rng_for
 from mixzoo.data.batches import on_device
-from mixzoo.draws import draw_step, rng_for
-from mixzoo.mixing import draw_for
-from mixzoo.plugins import load_zoo
+from mixzoo.registry.config import resolve
+from mixzoo.registry.zoo import load_zoo
 from mixzoo.training.build import build_players
 from mixzoo.training.memory import keep_freed_memory
 from mixzoo.training.step import train_step
@@ -58,7 +58,7 @@ def step_of(latent: tuple[int, ...]) -> Callable[[int], Any]:
     assert tuple(players.autoencoder.latent_shape) == latent
 
     def step(number: int) -> None:
-        draws = draw_step(0, number, players.mixer, CodeShape(BATCH, latent), len(images.images))
+        draws = players.draw(0, number, images=len(images.images), batch=BATCH)
         train_step(players, *images.batch(number, draws.index), draws)
 
     return step

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mixzoo.config import RunConfig, resolve
-from mixzoo.plugins import Zoo, load_zoo
+from mixzoo.registry.config import RunConfig, resolve
+from mixzoo.registry.zoo import Zoo, load_zoo
 
 HOME = Path(__file__).parents[1] / "zoo_configs"
 READINGS = ("paper", "authors")

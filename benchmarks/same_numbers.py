@@ -190,6 +190,19 @@ def measure(file: Path, only: list[str] | None) -> bool:
     return not any("failed" in numbers for numbers in found.values())
 
 
+RENAMED = {  # terms of the log that have another name since, old -> new
+    "autoencoder/surprise": "autoencoder/negative_log_likelihood",
+    "autoencoder/redraw_fakes": "autoencoder/reconstruct_fakes",
+    "discriminator/redraw_real": "discriminator/reconstruct_real",
+}
+
+
+def with_new_names(numbers: dict[str, Any]) -> dict[str, Any]:
+    """The numbers of a run with its terms under the names that they have now."""
+    lines = [{RENAMED.get(key, key): value for key, value in line.items()} for line in numbers.get("metrics", [])]
+    return {**numbers, "metrics": lines} if lines else numbers
+
+
 def difference(before: Any, after: Any, where: str = "") -> str | None:
     """The first place where two values differ, with both, or None."""
     if isinstance(before, dict) and isinstance(after, dict):
@@ -220,7 +233,7 @@ def compare(before: dict[str, Any], after: dict[str, Any]) -> bool:
         elif "failed" in numbers or "failed" in other:
             verdict = f"before: {numbers.get('failed', 'done')}; after: {other.get('failed', 'done')}"
         else:
-            verdict = difference(numbers, other) or "the same"
+            verdict = difference(with_new_names(numbers), with_new_names(other)) or "the same"
         count = sum(len(line) for line in numbers.get("metrics", [])) + len(numbers.get("scores", ()))
         print(f"| {name} | {count} | {len(numbers.get('tensors', ()))} | {verdict} |")
         same = same and verdict == "the same"

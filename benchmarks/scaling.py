@@ -22,9 +22,10 @@ from curves_png import Curve, log_log
 from mixzoo.benchmark.steps import read, stepper
 from mixzoo.benchmark.table import machine
 from mixzoo.benchmark.timing import Spread, interleaved, spread
-from mixzoo.config import resolve
-from mixzoo.plugins import load_zoo
-from mixzoo.protocols import CodeShape, Images, Judgement, Needs, Objective, Resynthesis, Terms
+from mixzoo.core.objective import Batch, Losses, Objective
+from mixzoo.core.parts import CodeShape
+from mixzoo.registry.config import resolve
+from mixzoo.registry.zoo import load_zoo
 from mixzoo.testing.cases import MixerCase, mixer_for
 from mixzoo.training.build import build_players
 from mixzoo.training.memory import keep_freed_memory
@@ -71,19 +72,10 @@ class Wordy:
     def __init__(self, objective: Objective, further: int) -> None:
         self._objective, self._further = objective, further
 
-    @property
-    def needs(self) -> Needs:
-        return self._objective.needs
-
-    def judged(self, r: Resynthesis) -> Images:
-        return self._objective.judged(r)
-
-    def autoencoder_terms(self, r: Resynthesis, D: Judgement) -> Terms:
-        return self._objective.autoencoder_terms(r, D)
-
-    def discriminator_terms(self, r: Resynthesis, D: Judgement) -> Terms:
-        further = {f"constant_{i}": r.x.new_tensor(float(i)) for i in range(self._further)}
-        return self._objective.discriminator_terms(r, D) | further
+    def losses(self, batch: Batch) -> Losses:
+        losses = self._objective.losses(batch)
+        further = {f"constant_{i}": batch.x.new_tensor(float(i)) for i in range(self._further)}
+        return replace(losses, discriminator=losses.discriminator | further)
 
 
 def costs(name: str, sizes: tuple[int, ...], repeats: int, depth: int = DEPTH) -> dict[int, Spread]:

@@ -35,10 +35,10 @@ def run(home: Path, beta: str, seed: int) -> dict[str, float]:
 
 def draw(homes: dict[str, Path], picture: Path) -> None:
     """A panel per β: decoded mixes over the data."""
-    from mixzoo.pictures.grid import save_png
-    from mixzoo.pictures.points import Panel, mix_panels, plot
-    from mixzoo.plugins import load_zoo
-    from mixzoo.run import open_run
+    from mixzoo.evaluation.pictures.grid import save_png
+    from mixzoo.evaluation.pictures.points import Panel, mix_panels, plot
+    from mixzoo.registry.zoo import load_zoo
+    from mixzoo.runs.run import open_run
 
     panels = []
     for beta, home in homes.items():

@@ -16,10 +16,10 @@ from pathlib import Path
 from statistics import mean, stdev
 from tempfile import TemporaryDirectory
 
-from mixzoo.config import resolve
-from mixzoo.plugins import load_zoo
-from mixzoo.protocols import FinishedRun
-from mixzoo.run import open_run, start
+from mixzoo.core.metric import FinishedRun
+from mixzoo.registry.config import resolve
+from mixzoo.registry.zoo import load_zoo
+from mixzoo.runs.run import open_run, start
 
 SYSTEMS = {
     "label, supervised AMR": {"mixer": "label", "objective": "amr_supervised:mixer=(bernoulli)"},

@@ -11,8 +11,8 @@ from importlib.metadata import version
 
 import torch
 
-from mixzoo import BuildContext, CodeShape, create
-from mixzoo.draws import draw_step
+from mixzoo import BuildContext, create
+from mixzoo.core.stand_in import Sizes, StandInBatch, requirements_of
 from mixzoo.evaluation.codes import eval_mode
 from mixzoo.evaluation.probe import build_probe
 from mixzoo.training.step import Players, train_step, trainable
@@ -79,14 +79,16 @@ def players_for(spec: str, image_shape: tuple[int, int, int]) -> Players:
     probe = build_probe(context)
     moved = {"autoencoder": net, "discriminator": judge, "probe": probe}
     optimisers = {name: torch.optim.Adam(trainable([part]), lr=1e-3) for name, part in moved.items()}
-    return Players(net, create("mixer", "dirichlet:k=3"), judge, probe, create("objective", "amr"), optimisers)
+    mixer, objective = create("mixer", "dirichlet:k=3"), create("objective", "amr")
+    asked = requirements_of(objective, StandInBatch(Sizes(2, image_shape, tuple(net.latent_shape), CLASSES, k=3)))
+    return Players(net, mixer, judge, probe, objective, optimisers, asked, CLASSES)
 
 
 def step(players: Players, x: torch.Tensor) -> str:
     """What is wrong with one step of training on these images, or nothing."""
     net = players.autoencoder
     before = {name: p.detach().clone() for name, p in net.named_parameters() if p.requires_grad}
-    draws = draw_step(0, 0, players.mixer, CodeShape(BATCH, tuple(net.latent_shape)), BATCH)
+    draws = players.draw(0, 0, images=BATCH, batch=BATCH)
     terms = train_step(players, x, torch.arange(BATCH) % CLASSES, draws)
     if bad := [name for name, value in terms.items() if not value.isfinite()]:
         return f"{bad[0]} is not finite"

@@ -45,7 +45,7 @@ class Trainer:
         return played.loss, method.discriminator(self.probability, x, played.x_rec.detach(), played.x_mix.detach(), mix)
 
     def probability(self, images: Tensor) -> Tensor:
-        return torch.sigmoid(self.discriminator(images).realness)
+        return torch.sigmoid(self.discriminator(images).logits)
 
 
 def build(objective: str, init: str, seed: int) -> Trainer:

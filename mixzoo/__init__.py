@@ -1,4 +1,4 @@
-"""mixzoo: auto-encoders that mix. The public face for plugins and notebooks; nothing heavy is loaded until used."""
+"""mixzoo: auto-encoders that mix. What plugins and notebooks import; nothing heavy is loaded until it is used."""
 
 from importlib import import_module
 
@@ -7,86 +7,177 @@ TYPE_CHECKING = (
 )
 
 if TYPE_CHECKING:
-    from mixzoo.errors import ConfigError, DataError, MixzooError, PluginError
-    from mixzoo.evaluation.codes import batches, encode, eval_mode
-    from mixzoo.functional import MixedBatch, create, mix
-    from mixzoo.hookspecs import API_VERSION, hookimpl
-    from mixzoo.mixing import LinearMixer, MaskMixer
-    from mixzoo.options import Part
-    from mixzoo.protocols import (
+    from mixzoo.core.data import Dataset, Source, Split
+    from mixzoo.core.errors import (
+        ConfigError,
+        DataError,
+        Interrupted,
+        MixzooError,
+        PluginError,
+        escaped,
+        nearest,
+        shown,
+    )
+    from mixzoo.core.labels import label_vectors, mixed_labels
+    from mixzoo.core.metric import FinishedRun
+    from mixzoo.core.mixing import LinearMixer, MaskMixer, draw_for, needs_map
+    from mixzoo.core.objective import Batch, DiscriminatorOutput, Losses, MixedCodes, Objective, Terms
+    from mixzoo.core.parts import (
         AutoEncoder,
         BuildContext,
         CodeShape,
-        Dataset,
         Discriminator,
         Draw,
-        FinishedRun,
-        Images,
-        Judgement,
+        HasPosterior,
         Mixed,
         Mixer,
-        Needs,
-        Objective,
-        Resynthesis,
         Scores,
-        Source,
-        Split,
-        Terms,
     )
+    from mixzoo.core.random import order, rng_for, seed_for, to_device
+    from mixzoo.core.strides import canonical
+    from mixzoo.data.batches import to_images
+    from mixzoo.data.free_memory import host_free
+    from mixzoo.evaluation.codes import batches, encode, eval_mode
+    from mixzoo.evaluation.mixes import random_mixes
+    from mixzoo.evaluation.probe import has_labels
+    from mixzoo.registry.functional import MixedBatch, create, mix
+    from mixzoo.registry.hookspecs import API_VERSION, hookimpl
+    from mixzoo.registry.options import Part
 
 __all__ = [
     "API_VERSION",
     "AutoEncoder",
+    "Batch",
     "BuildContext",
     "CodeShape",
     "ConfigError",
     "DataError",
     "Dataset",
     "Discriminator",
+    "DiscriminatorOutput",
     "Draw",
     "FinishedRun",
-    "Images",
-    "Judgement",
+    "HasPosterior",
+    "Interrupted",
     "LinearMixer",
+    "Losses",
     "MaskMixer",
     "Mixed",
     "MixedBatch",
+    "MixedCodes",
     "Mixer",
     "MixzooError",
-    "Needs",
     "Objective",
     "Part",
     "PluginError",
-    "Resynthesis",
     "Scores",
     "Source",
     "Split",
     "Terms",
     "batches",
+    "canonical",
     "create",
+    "draw_for",
     "encode",
+    "escaped",
     "eval_mode",
+    "has_labels",
     "hookimpl",
+    "host_free",
+    "label_vectors",
     "mix",
+    "mixed_labels",
+    "nearest",
+    "needs_map",
+    "order",
+    "random_mixes",
+    "rng_for",
+    "seed_for",
+    "shown",
+    "to_device",
+    "to_images",
 ]
 __version__ = "0.1.0"
-_HOMES = (  # light ones first
-    "mixzoo.errors",
-    "mixzoo.hookspecs",
-    "mixzoo.options",
-    "mixzoo.protocols",
-    "mixzoo.mixing",
-    "mixzoo.evaluation.codes",
-    "mixzoo.functional",
-)
+_HOMES = {  # module -> the names that it gives
+    "core.data": (
+        "Dataset",
+        "Source",
+        "Split",
+    ),
+    "core.errors": (
+        "ConfigError",
+        "DataError",
+        "Interrupted",
+        "MixzooError",
+        "PluginError",
+        "escaped",
+        "nearest",
+        "shown",
+    ),
+    "core.labels": (
+        "label_vectors",
+        "mixed_labels",
+    ),
+    "core.metric": ("FinishedRun",),
+    "core.mixing": (
+        "LinearMixer",
+        "MaskMixer",
+        "draw_for",
+        "needs_map",
+    ),
+    "core.objective": (
+        "Batch",
+        "DiscriminatorOutput",
+        "Losses",
+        "MixedCodes",
+        "Objective",
+        "Terms",
+    ),
+    "core.parts": (
+        "AutoEncoder",
+        "BuildContext",
+        "CodeShape",
+        "Discriminator",
+        "Draw",
+        "HasPosterior",
+        "Mixed",
+        "Mixer",
+        "Scores",
+    ),
+    "core.random": (
+        "order",
+        "rng_for",
+        "seed_for",
+        "to_device",
+    ),
+    "core.strides": ("canonical",),
+    "data.batches": ("to_images",),
+    "data.free_memory": ("host_free",),
+    "evaluation.codes": (
+        "batches",
+        "encode",
+        "eval_mode",
+    ),
+    "evaluation.mixes": ("random_mixes",),
+    "evaluation.probe": ("has_labels",),
+    "registry.functional": (
+        "MixedBatch",
+        "create",
+        "mix",
+    ),
+    "registry.hookspecs": (
+        "API_VERSION",
+        "hookimpl",
+    ),
+    "registry.options": ("Part",),
+}
+_MODULES = {name: module for module, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> object:
-    if name in __all__:
-        for home in map(import_module, _HOMES):
-            if hasattr(home, name):
-                return getattr(home, name)
-    raise AttributeError(f"module 'mixzoo' has no attribute {name!r}")
+    if name not in _MODULES:
+        raise AttributeError(f"module 'mixzoo' has no attribute {name!r}")
+    return getattr(import_module(f"mixzoo.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

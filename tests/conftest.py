@@ -42,14 +42,16 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture
 def mixzoo(monkeypatch, tmp_path, capsys):
     """Runs a command in this process, in an empty folder, with the toy parts installed."""
-    from mixzoo import plugins
-    from mixzoo.catalogue import catalogue_of
     from mixzoo.cli import app as cli
+    from mixzoo.registry import zoo as plugins
+    from mixzoo.registry.catalogue import catalogue_of
     from toys import toy_zoo
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("mixzoo.plugins.load_zoo", toy_zoo)
-    monkeypatch.setattr("mixzoo.catalogue.load_catalogue", lambda *found: catalogue_of(plugins.load_zoo(*found)))
+    monkeypatch.setattr("mixzoo.registry.zoo.load_zoo", toy_zoo)
+    monkeypatch.setattr(
+        "mixzoo.registry.catalogue.load_catalogue", lambda *found: catalogue_of(plugins.load_zoo(*found))
+    )
     monkeypatch.setattr("mixzoo.training.memory.keep_freed_memory", lambda: False)  # for the life of a process
 
     def run(*arguments):

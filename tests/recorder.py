@@ -4,7 +4,7 @@ import inspect
 
 import torch
 
-from mixzoo.draws import tensors_of
+from mixzoo.core.random import draw_tensors
 from mixzoo.training.graph import TRACED
 from mixzoo.training.step import parameters_of
 
@@ -46,7 +46,9 @@ class Rerun:
     def baked_in(self, function):
         found = inspect.getclosurevars(inspect.unwrap(function)).nonlocals
         draws = found["draws"]
+        partners, mix = draws.mix() if "mix" in draws.named else (None, None)
+        noise = [tensor for name, tensor in draws.named.items() if name.startswith("noise/")]
         return {
-            "": [], "images": [found["x"]], "labels": [found["labels"]], "partners": [draws.partners],
-            "mix": [draws.mix], "draws": tensors_of(draws), "noise": list(draws.noise.values()),
+            "": [], "images": [found["x"]], "labels": [found["labels"]], "partners": [partners],
+            "mix": [mix], "draws": draw_tensors(draws), "noise": noise,
         }[self.keeps]  # fmt: skip

@@ -48,7 +48,7 @@ def test_its_end_is_that_of_an_interpreter(code, ends, says):
 
 
 def test_processes_start_without_each_others_modules_and_are_stopped_when_their_time_is_up():
-    warm.run("-c", "import mixzoo.mixing")
+    warm.run("-c", "import mixzoo.core.mixing")
     done = warm.run(
         "-c", "import sys; print('torch' in sys.modules, any(name.startswith('mixzoo') for name in sys.modules))"
     )

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from mixzoo import BuildContext, Dataset, Scores, Split
-from mixzoo.config import RunConfig, resolve
-from mixzoo.plugins import Plugin, RegisteredPart, Zoo, load_zoo
+from mixzoo.registry.config import RunConfig, resolve
+from mixzoo.registry.zoo import Plugin, RegisteredPart, Zoo, load_zoo
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,12 +11,10 @@ from time import perf_counter
 import torch
 from safetensors.torch import save_file
 
-from mixzoo import CodeShape
-from mixzoo.config import resolve
+from mixzoo.core.errors import MixzooError
 from mixzoo.data.batches import on_device
-from mixzoo.draws import draw_step
-from mixzoo.errors import MixzooError
-from mixzoo.run import resume, start
+from mixzoo.registry.config import resolve
+from mixzoo.runs.run import resume, start
 from mixzoo.training import stopping
 from mixzoo.training.build import build_players
 from mixzoo.training.checkpoint import modules_of
@@ -91,11 +89,8 @@ def twenty_steps(world, name, dtype=torch.float64, batch_images=8, steps=STEPS, 
         module.to(dtype)
     world.begin(modules_of(players))
     images, found = on_device(data.train, torch.device("cpu"), batch_images), {}
-    shape, needs = CodeShape(batch_images, tuple(players.autoencoder.latent_shape)), players.objective.needs
     for step in range(steps):
-        draws = draw_step(
-            0, step, players.mixer, shape, len(images), step / steps, needs=needs, image_shape=data.image_shape
-        )
+        draws = players.draw(0, step, images=len(images), batch=batch_images, progress=step / steps)
         x, labels = images.batch(step, world.local(draws.index))
         report = train_step(players, x.to(dtype), labels, draws, autoencoder_moves=step % 2 == 0)
         for player, optimiser in players.optimisers.items() if step == 0 else ():

@@ -9,12 +9,12 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor
 
-from mixzoo.config import RunConfig
+from mixzoo.core.random import Blocks
 from mixzoo.data.batches import check_batch_fits, labelled_images
 from mixzoo.data.placement import LoadedData, load_data, train_batches
-from mixzoo.draws import Blocks
-from mixzoo.plugins import Zoo
-from mixzoo.run import pick_device
+from mixzoo.registry.config import RunConfig
+from mixzoo.registry.zoo import Zoo
+from mixzoo.runs.run import pick_device
 from mixzoo.training.build import build_players
 from mixzoo.training.engine import build_engine
 from mixzoo.training.logs import MetricsFile, Show

@@ -12,10 +12,10 @@ from mixzoo.benchmark.ceiling import Ceiling, ceiling, floor
 from mixzoo.benchmark.counting import Counts, counted, kernels, peak_on_gpu
 from mixzoo.benchmark.steps import Stepper, eager, read, stepper
 from mixzoo.benchmark.timing import Spread, Times, interleaved, spread
-from mixzoo.config import RunConfig
 from mixzoo.data.placement import LoadedData
-from mixzoo.plugins import Zoo
-from mixzoo.run import pick_device
+from mixzoo.registry.config import RunConfig
+from mixzoo.registry.zoo import Zoo
+from mixzoo.runs.run import pick_device
 from mixzoo.training.engine import precision_of
 
 TRACE = 3  # steps before anything is measured: a compiled or captured step is made in the first ones

@@ -22,7 +22,7 @@ from mixzoo.cli.show import show
 from mixzoo.cli.streams import safe_streams
 from mixzoo.cli.train import train
 from mixzoo.cli.usage import usage_message
-from mixzoo.errors import INTERRUPTED, MixzooError, OutOfMemoryError, is_out_of_memory, one_line, printable
+from mixzoo.core.errors import INTERRUPTED, MixzooError, OutOfMemoryError, is_out_of_memory, one_line, printable
 
 app = typer.Typer(
     name="mixzoo",

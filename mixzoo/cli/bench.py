@@ -14,8 +14,8 @@ from mixzoo.cli.zoo import NoPlugins, PluginFiles, zoo_from
 
 if TYPE_CHECKING:
     from mixzoo.benchmark.table import Row
-    from mixzoo.config import RunConfig
-    from mixzoo.plugins import Zoo
+    from mixzoo.registry.config import RunConfig
+    from mixzoo.registry.zoo import Zoo
 
 _SPEC = "NAME[:KEY=VALUE,...]"
 WIDTH = 156  # columns of text that the table takes
@@ -87,7 +87,7 @@ def bench(
 
     from mixzoo.benchmark.table import as_json as rows_as_json
     from mixzoo.benchmark.table import machine, measured
-    from mixzoo.run import pick_device
+    from mixzoo.runs.run import pick_device
     from mixzoo.training.memory import keep_freed_memory
 
     keep_freed_memory()
@@ -110,7 +110,7 @@ def _configs(
     zoo: "Zoo", file: Path | None, parts: dict[str, list[str]], numbers: dict[str, Any], root: str | None
 ) -> Iterator[tuple[str, "RunConfig"]]:
     """Every combination of what was given several times, labelled by its objective and its mixer."""
-    from mixzoo.config import resolve, under_data_root
+    from mixzoo.registry.config import resolve, under_data_root
 
     several = {name: value if isinstance(value, tuple) else (value,) for name, value in numbers.items()}
     for specs, values in product(product(*parts.values()), product(*several.values())):

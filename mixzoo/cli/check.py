@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mixzoo.cli.zoo import NoPlugins, PluginFiles, zoo_from
-from mixzoo.errors import ConfigError, PluginError, shown
-from mixzoo.kinds import KINDS, kind_named
+from mixzoo.core.errors import ConfigError, PluginError, shown
+from mixzoo.registry.kinds import KINDS, kind_named
 
 if TYPE_CHECKING:
-    from mixzoo.plugins import Zoo
+    from mixzoo.registry.zoo import Zoo
     from mixzoo.testing.report import Effort, Outcome, Report
 
 
@@ -60,7 +60,7 @@ def check(
 
 def _parts(zoo: "Zoo", target: str, kind: str) -> tuple[list[tuple[str, str]], dict[str, str]]:
     """The kind and spec of each part that the target names, and why others of a distribution cannot be checked."""
-    from mixzoo.spec import parse_spec
+    from mixzoo.registry.spec import parse_spec
     from mixzoo.testing.part import kind_of
 
     if any(plugin.distribution == target for plugin in zoo.plugins):
@@ -72,7 +72,7 @@ def _parts(zoo: "Zoo", target: str, kind: str) -> tuple[list[tuple[str, str]], d
 
 
 def _parts_of(zoo: "Zoo", distribution: str, kind: str) -> tuple[list[tuple[str, str]], dict[str, str]]:
-    from mixzoo.options import options_of
+    from mixzoo.registry.options import options_of
 
     broken = [plugin for plugin in zoo.plugins if plugin.distribution == distribution and plugin.problem]
     if broken:

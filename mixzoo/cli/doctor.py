@@ -22,7 +22,7 @@ def doctor(
     part of mixzoo's own cannot be loaded, 8 if the disk refuses, 3 if digits cannot be read. A warning concerns other
     runs, and the exit code stays 0. Example: mixzoo doctor
     """
-    from mixzoo.doctor import examine, exit_code
+    from mixzoo.runs.doctor import examine, exit_code
 
     findings = examine(data_root)
     if as_json:

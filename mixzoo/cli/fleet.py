@@ -7,14 +7,14 @@ import typer
 
 from mixzoo.cli.schema import integer
 from mixzoo.cli.summary import end_of_a_run, shown
-from mixzoo.errors import ConfigError
+from mixzoo.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
     from rich.table import Table
 
-    from mixzoo.processes import Watch
-    from mixzoo.sweep import Average, Entry, Fleet
+    from mixzoo.runs.processes import Watch
+    from mixzoo.runs.sweep import Average, Entry, Fleet
 
 Jobs = Annotated[
     int | None,
@@ -35,7 +35,7 @@ def refuse_jobs(jobs: int | None) -> None:
 
 def finish(fleet: "Fleet") -> None:
     """Print the table, then say which members failed, if any."""
-    from mixzoo.sweep import refuse_failed
+    from mixzoo.runs.sweep import refuse_failed
 
     with end_of_a_run(fleet.home / "fleet.json"):
         print_fleet(fleet)

@@ -48,7 +48,7 @@ def interpolate(
 
     The triangle needs a mixer of three or more sources. Example: mixzoo interpolate RUN --mixer bernoulli:k=3
     """
-    from mixzoo.interpolate import draw_interpolations
+    from mixzoo.runs.interpolate import draw_interpolations
 
     zoo = zoo_from(plugin, no_plugins)
     drawn = draw_interpolations(

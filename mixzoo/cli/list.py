@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from mixzoo.cli.zoo import NoPlugins, PluginFiles, catalogue_from
-from mixzoo.kinds import KINDS, kind_named
+from mixzoo.registry.kinds import KINDS, kind_named
 
 
 def list_parts(

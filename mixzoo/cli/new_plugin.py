@@ -19,8 +19,8 @@ def new_plugin(
 
     Example: mixzoo new-plugin stripes --mixer
     """
-    from mixzoo.errors import ConfigError
-    from mixzoo.new_plugin import distribution_of, train_commands, write_plugin
+    from mixzoo.cli.scaffold import distribution_of, train_commands, write_plugin
+    from mixzoo.core.errors import ConfigError
 
     asked = {
         "mixer": mixer,

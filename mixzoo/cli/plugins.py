@@ -9,8 +9,8 @@ import typer
 from mixzoo.cli.zoo import NoPlugins, PluginFiles, catalogue_from
 
 if TYPE_CHECKING:
-    from mixzoo.catalogue import Catalogue
-    from mixzoo.plugins import Plugin
+    from mixzoo.registry.catalogue import Catalogue
+    from mixzoo.registry.zoo import Plugin
 
 
 def plugins(

@@ -8,7 +8,7 @@ import typer
 from mixzoo.cli.fleet import Jobs
 from mixzoo.cli.schema import integer
 from mixzoo.cli.zoo import NoPlugins, PluginFiles, flags_of, zoo_from
-from mixzoo.errors import ConfigError
+from mixzoo.core.errors import ConfigError
 
 
 def resume(
@@ -36,9 +36,9 @@ def resume(
     """
     from mixzoo.cli.fleet import finish, refuse_jobs, watch_for
     from mixzoo.cli.summary import print_summary
-    from mixzoo.run import resume as resume_run
-    from mixzoo.sweep import is_fleet
-    from mixzoo.sweep import resume as resume_fleet
+    from mixzoo.runs.run import resume as resume_run
+    from mixzoo.runs.sweep import is_fleet
+    from mixzoo.runs.sweep import resume as resume_fleet
     from mixzoo.training.distributed import joined
     from mixzoo.training.logs import show_for
     from mixzoo.training.memory import keep_freed_memory

@@ -1,4 +1,4 @@
-"""Command-line flags from the schema: each number of a run is declared once, in `mixzoo.config.Train`."""
+"""Command-line flags from the schema: each number of a run is declared once, in `mixzoo.registry.config.Train`."""
 
 import inspect
 import re
@@ -9,9 +9,9 @@ from typing import Annotated, Any, Optional
 import typer
 from annotated_types import Ge, Le
 
-from mixzoo.config import Train
-from mixzoo.errors import ConfigError, excerpt, shown
-from mixzoo.options import Option, as_text, build, options_of, readings
+from mixzoo.core.errors import ConfigError, excerpt, shown
+from mixzoo.registry.config import Train
+from mixzoo.registry.options import Option, as_text, build, options_of, readings
 
 _METAVARS = {"integer": "INTEGER", "number": "FLOAT"}
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mixzoo.cli.zoo import NoPlugins, PluginFiles, catalogue_from
-from mixzoo.kinds import KINDS, kind_named
+from mixzoo.registry.kinds import KINDS, kind_named
 
 if TYPE_CHECKING:
-    from mixzoo.descriptions import Json, OptionText
+    from mixzoo.registry.descriptions import Json, OptionText
 
 
 def show(
@@ -54,7 +54,7 @@ def show(
 
 def _listed(value: "Json") -> str:
     """A spec, a list of specs or a table of numbers, in one line."""
-    from mixzoo.options import as_text
+    from mixzoo.registry.options import as_text
 
     if isinstance(value, dict):
         return ", ".join(f"{key}={as_text(number)}" for key, number in value.items())

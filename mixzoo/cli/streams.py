@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
-from mixzoo.errors import StorageError
+from mixzoo.core.errors import StorageError
 
 
 @contextmanager

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from mixzoo.errors import StorageError, one_line
+from mixzoo.core.errors import StorageError, one_line
 
 if TYPE_CHECKING:
-    from mixzoo.run import Result
+    from mixzoo.runs.run import Result
 
 
 @contextmanager

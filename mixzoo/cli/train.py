@@ -12,7 +12,7 @@ from mixzoo.cli.schema import with_train_flags
 from mixzoo.cli.zoo import NoPlugins, PluginFiles, flags_of, zoo_from
 
 if TYPE_CHECKING:
-    from mixzoo.config import RunConfig
+    from mixzoo.registry.config import RunConfig
 
 _SPEC = "NAME[:KEY=VALUE,...]"
 
@@ -75,7 +75,7 @@ def train(
     With --seeds or --grid many runs, a process each, and their table.
     Example: mixzoo train --mixer dirichlet:k=4 --objective amr:lam=10 --seed 1
     """
-    from mixzoo.config import resolve, under_data_root
+    from mixzoo.registry.config import resolve, under_data_root
 
     parts = {
         "dataset": data,
@@ -94,11 +94,11 @@ def train(
 
     if seeds is not None or grid:
         from mixzoo.cli.fleet import finish, watch_for
-        from mixzoo.grid import plan
+        from mixzoo.runs.grid import plan
 
         members = plan(zoo, seeds, grid or [], given, numbers, configure, data_root)
 
-        from mixzoo.sweep import start as start_fleet
+        from mixzoo.runs.sweep import start as start_fleet
 
         finish(start_fleet(zoo, members, out, jobs, watch_for(), flags_of(plugin, no_plugins)))
         return
@@ -111,7 +111,7 @@ def train(
     with joined() as world:
         resolved = configure(given, numbers)
 
-        from mixzoo.run import start
+        from mixzoo.runs.run import start
         from mixzoo.training.logs import show_for
         from mixzoo.training.memory import keep_freed_memory
 

@@ -14,7 +14,7 @@ from typer._click.exceptions import (
 )
 from typer.core import TyperArgument, TyperGroup, TyperOption
 
-from mixzoo.errors import excerpt, nearest, printable, shown
+from mixzoo.core.errors import excerpt, nearest, printable, shown
 
 OTHER_WORDS = {  # what other programs call it
     "--epochs": "--steps",

@@ -3,8 +3,8 @@
 import sys
 from typing import TYPE_CHECKING
 
-from mixzoo.errors import printable
-from mixzoo.processes import Watch
+from mixzoo.core.errors import printable
+from mixzoo.runs.processes import Watch
 
 if TYPE_CHECKING:
     from rich.table import Table

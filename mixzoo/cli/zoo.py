@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from mixzoo.catalogue import Catalogue
-    from mixzoo.plugins import Plugin, Zoo
+    from mixzoo.registry.catalogue import Catalogue
+    from mixzoo.registry.zoo import Plugin, Zoo
 
 PluginFiles = Annotated[
     list[Path] | None,
@@ -21,7 +21,7 @@ NoPlugins = Annotated[
 
 def zoo_from(files: list[Path] | None, no_plugins: bool) -> "Zoo":
     """The zoo that the two flags ask for. Raises PluginError or ConfigError if one of the files has no part."""
-    from mixzoo.plugins import add_files, first_party, load_zoo
+    from mixzoo.registry.zoo import add_files, first_party, load_zoo
 
     zoo = load_zoo(first_party()) if no_plugins else load_zoo()
     add_files(zoo, files or [])
@@ -31,8 +31,8 @@ def zoo_from(files: list[Path] | None, no_plugins: bool) -> "Zoo":
 
 def catalogue_from(files: list[Path] | None, no_plugins: bool, *, keep_broken_files: bool = False) -> "Catalogue":
     """What the parts of that zoo are called and take, without loading the plugins that are known already."""
-    from mixzoo.catalogue import add_files_to, load_catalogue
-    from mixzoo.plugins import first_party
+    from mixzoo.registry.catalogue import add_files_to, load_catalogue
+    from mixzoo.registry.zoo import first_party
 
     catalogue = load_catalogue(first_party()) if no_plugins else load_catalogue()
     add_files_to(catalogue, files or [])
@@ -43,8 +43,8 @@ def catalogue_from(files: list[Path] | None, no_plugins: bool, *, keep_broken_fi
 
 def check_files_offer(plugins: Iterable["Plugin"], offering: Collection["Plugin"]) -> None:
     """Raises PluginError if a file is broken, and ConfigError if it registers no part."""
-    from mixzoo.errors import ConfigError, PluginError
-    from mixzoo.offers import NOTHING_MARKED
+    from mixzoo.core.errors import ConfigError, PluginError
+    from mixzoo.registry.registered import NOTHING_MARKED
 
     for plugin in plugins:
         if plugin.file and plugin not in offering:

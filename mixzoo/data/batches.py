@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from mixzoo.config import Train
-from mixzoo.draws import rng_for
-from mixzoo.errors import DataError
-from mixzoo.protocols import Split
-from mixzoo.strides import canonical
+from mixzoo.core.data import Split
+from mixzoo.core.errors import DataError
+from mixzoo.core.random import rng_for
+from mixzoo.core.strides import canonical
+from mixzoo.registry.config import Train
 
 Batch: TypeAlias = tuple[Float[Tensor, "batch channels height width"], Int[Tensor, "batch *attributes"]]
 
@@ -23,7 +23,7 @@ def to_images(
     """Images in [-1, 1]: (v / 255 - 0.5) / 0.5, in the order in which AMR's authors compute it; floats already are.
 
     Every image that a network sees passes through here, so this is where its strides become canonical
-    (`mixzoo.strides`).
+    (`mixzoo.core.strides`).
     """
     stored = canonical(stored)
     if stored.is_floating_point():

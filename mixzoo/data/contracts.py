@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mixzoo.contract import Contract
-from mixzoo.protocols import Dataset, Source, Split
+from mixzoo.core.data import Dataset, Source, Split
+from mixzoo.registry.contract import Contract
 
 
 def load_dataset(recipe: Any, name: str, method: str, seed: int) -> Dataset:

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from mixzoo.errors import DataError
-from mixzoo.protocols import Dataset
+from mixzoo.core.data import Dataset
+from mixzoo.core.errors import DataError
 
 ROWS = 1000  # images checked at a time
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from mixzoo.cards import free_memory
+from mixzoo.core.gpu_pool import free_memory
 
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")

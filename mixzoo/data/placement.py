@@ -9,16 +9,16 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from mixzoo.config import Train
+from mixzoo.core.data import Dataset, HasStream, Split
+from mixzoo.core.errors import ConfigError
+from mixzoo.core.random import order
+from mixzoo.core.strides import canonical
 from mixzoo.data.batches import Batches, DeviceSplit, HostSplit
 from mixzoo.data.contracts import load_dataset
 from mixzoo.data.finite import check_finite
 from mixzoo.data.free_memory import device_free, host_free
 from mixzoo.data.streaming import StreamedSplit
-from mixzoo.draws import order
-from mixzoo.errors import ConfigError
-from mixzoo.protocols import Dataset, HasStream, Split
-from mixzoo.strides import canonical
+from mixzoo.registry.config import Train
 
 DATA_FRACTION = 0.5  # of the free memory that the data may take; the networks need the rest
 HELD_OUT_FRACTION = DATA_FRACTION / 4  # that the validation and test images of a streamed data set may take

@@ -16,10 +16,10 @@ from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
+from mixzoo.core.data import Source
+from mixzoo.core.errors import DataError
 from mixzoo.data.batches import Batch, copy_to_device
-from mixzoo.errors import DataError
-from mixzoo.protocols import Source
-from mixzoo.single_file import LoadedFiles
+from mixzoo.registry.single_file import LoadedFiles
 
 PREFETCH = 4  # batches that each worker reads ahead
 

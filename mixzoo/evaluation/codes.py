@@ -8,9 +8,10 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from mixzoo.core.data import Source
+from mixzoo.core.errors import NonFiniteError
+from mixzoo.core.parts import AutoEncoder
 from mixzoo.data.batches import to_images
-from mixzoo.errors import NonFiniteError
-from mixzoo.protocols import AutoEncoder, Source
 
 EVALUATION_BATCH = 500  # images at a time; results do not depend on it unless a layer mixes examples
 

@@ -4,10 +4,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mixzoo.core.data import Split
+from mixzoo.core.parts import AutoEncoder, CodeShape, Mixer
+from mixzoo.core.random import rng_for, to_device
 from mixzoo.data.batches import to_images
-from mixzoo.draws import rng_for, to_device
 from mixzoo.evaluation.codes import EVALUATION_BATCH, eval_mode
-from mixzoo.protocols import AutoEncoder, CodeShape, Mixer, Split
 
 
 def random_mixes(

@@ -9,8 +9,9 @@ from math import prod
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mixzoo.core.data import Split
+from mixzoo.core.parts import AutoEncoder, BuildContext
 from mixzoo.evaluation.codes import encode
-from mixzoo.protocols import AutoEncoder, BuildContext, Split
 
 
 def has_labels(context: BuildContext) -> bool:

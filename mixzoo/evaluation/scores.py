@@ -6,8 +6,8 @@ from numbers import Real
 
 from torch import Tensor
 
-from mixzoo.contract import Contract
-from mixzoo.protocols import FinishedRun, Metric
+from mixzoo.core.metric import FinishedRun, Metric
+from mixzoo.registry.contract import Contract
 
 
 def check_metric_signature(contract: Contract, metric: Metric) -> None:

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mixzoo.testing.cases import MixerCase, code_shapes, codes, images, mixer_cases, seeds
+    from mixzoo.testing.fixed_batch import FixedBatch, mixed_codes
     from mixzoo.testing.mixer_suite import mixer_checks
     from mixzoo.testing.part import check_part, checks_of, parametrize_with_checks
     from mixzoo.testing.report import Check, Outcome, Report, check_from, run_checks
 
 __all__ = [
     "Check",
+    "FixedBatch",
     "MixerCase",
     "Outcome",
     "Report",
@@ -31,6 +33,7 @@ __all__ = [
     "discriminator_checks",
     "images",
     "metric_checks",
+    "mixed_codes",
     "mixer_cases",
     "mixer_checks",
     "objective_checks",
@@ -41,6 +44,7 @@ __all__ = [
 _HOMES = {
     "report": {"Check", "Outcome", "Report", "check_from", "run_checks"},
     "part": {"check_part", "checks_of", "parametrize_with_checks"},
+    "fixed_batch": {"FixedBatch", "mixed_codes"},
     "cases": {"MixerCase", "code_shapes", "codes", "images", "mixer_cases", "seeds"},
 }
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from mixzoo.contract import Contract, signatures
+from mixzoo.core.parts import AutoEncoder, HasPosterior
 from mixzoo.evaluation.codes import eval_mode
-from mixzoo.protocols import AutoEncoder, HasPosterior
+from mixzoo.registry.contract import Contract, signatures
 from mixzoo.testing.network_results import RESULT_PROMISES, ROUNDING
 from mixzoo.testing.network_states import STATE_PROMISES, assert_process_untouched
 from mixzoo.testing.networks import NetworkCase, Outputs, contexts_taken, network_cases

@@ -13,11 +13,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mixzoo.building import build_part
-from mixzoo.draws import rng_for
-from mixzoo.mixing import draw_for, needs_map
-from mixzoo.protocols import BuildContext, CodeShape, Draw, Mixed, Mixer
-from mixzoo.recipes import HasBuild
+from mixzoo.core.mixing import draw_for, needs_map
+from mixzoo.core.parts import BuildContext, CodeShape, Draw, Mixed, Mixer
+from mixzoo.core.random import rng_for
+from mixzoo.registry.building import build_part
+from mixzoo.registry.recipes import HasBuild
 from mixzoo.testing.hypotheses import strategies
 
 CLASSES = 10  # of the labels that cases carry

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from mixzoo.core.data import Dataset, Split
 from mixzoo.data.batches import to_images
-from mixzoo.protocols import Dataset, Split
 from mixzoo.testing.report import Doubt
 
 MOST = 1000  # images of a split that are looked at

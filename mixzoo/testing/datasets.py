@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mixzoo.contract import Contract, signatures
+from mixzoo.core.data import Dataset, DatasetRecipe, HasStream, Source, Split
+from mixzoo.core.errors import DataError
+from mixzoo.core.strides import canonical_strides, is_canonical
 from mixzoo.data.batches import to_images
-from mixzoo.errors import DataError
-from mixzoo.pictures.grid import Row, sheet
-from mixzoo.protocols import Dataset, DatasetRecipe, HasStream, Source, Split
-from mixzoo.strides import canonical_strides, is_canonical
+from mixzoo.evaluation.pictures.grid import Row, sheet
+from mixzoo.registry.contract import Contract, signatures
 from mixzoo.testing import dataset_labels
 from mixzoo.testing.hypotheses import strategies
 from mixzoo.testing.report import Check, check_from

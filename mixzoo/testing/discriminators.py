@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from mixzoo.contract import Contract, signatures
-from mixzoo.protocols import Discriminator, Scores
+from mixzoo.core.parts import Discriminator, Scores
+from mixzoo.registry.contract import Contract, signatures
+from mixzoo.registry.recipes import input_shape
 from mixzoo.testing.network_results import RESULT_PROMISES
 from mixzoo.testing.network_states import STATE_PROMISES, assert_process_untouched
 from mixzoo.testing.networks import NetworkCase, Outputs, contexts_taken, network_cases
@@ -27,8 +28,8 @@ class DiscriminatorCase(NetworkCase):
     """A recipe of a discriminator, and images for it."""
 
     def outputs(self, network: Any, x: Tensor) -> Outputs:
-        """The scores, the attribute logits and the redrawn images, where there are any."""
-        said = zip(("score", "attributes", "redrawn image"), network(x))
+        """The logits, the label logits and the reconstructions, as far as there are any."""
+        said = zip(("score", "label_logits", "reconstruction"), network(x))
         return {name: tensor for name, tensor in said if tensor is not None}
 
     def shapes(self, network: Any, x: Tensor) -> dict[str, tuple[int, ...]]:
@@ -43,7 +44,7 @@ def check_is_a_discriminator(case: DiscriminatorCase) -> None:
     with seeded(case.seed):
         scores = Contract("discriminator", case.noun).call("__call__", network, case.images())
     assert isinstance(scores, Scores), (
-        f"a call gives {type(scores).__name__}, expected mixzoo.Scores(realness=...); "
+        f"a call gives {type(scores).__name__}, expected mixzoo.Scores(logits=...); "
         f"{signatures('discriminator', ['__call__'])}"
     )
 
@@ -54,13 +55,13 @@ def check_leaves_the_process_as_it_was(case: DiscriminatorCase) -> None:
 
 
 def check_every_image_gets_one_score(case: DiscriminatorCase) -> None:
-    """realness is [batch], of the images' type."""
+    """logits is [batch], of the images' type."""
     x = case.images()
-    realness = case.build()(x).realness
-    assert tuple(realness.shape) == (len(x),), (
-        f"realness is {list(realness.shape)} for {len(x)} images, expected [{len(x)}]: one number an image"
+    logits = case.build()(x).logits
+    assert tuple(logits.shape) == (len(x),), (
+        f"logits is {list(logits.shape)} for {len(x)} images, expected [{len(x)}]: one number an image"
     )
-    assert realness.dtype == x.dtype, f"realness is {realness.dtype} of images in {x.dtype}"
+    assert logits.dtype == x.dtype, f"logits is {logits.dtype} of images in {x.dtype}"
 
 
 def check_scores_are_raw(case: DiscriminatorCase) -> None:
@@ -82,7 +83,7 @@ def _farthest(network: Any, x: Tensor, sign: int) -> float:
     score = 0.0
     with seeded(0):
         for _ in range(STEPS):
-            objective = sign * network(x).realness.mean()
+            objective = sign * network(x).logits.mean()
             score = objective.item()
             if not score <= BEYOND:
                 break
@@ -96,51 +97,51 @@ def check_scores_tell_images_apart(case: DiscriminatorCase) -> None:
     """Different images get different scores."""
     network, x = case.build().eval(), case.images()
     with torch.no_grad():
-        realness = network(x).realness
-    assert (realness != realness[0]).any(), "different images all have one score; does D use its input?"
+        logits = network(x).logits
+    assert (logits != logits[0]).any(), "different images all have one score; does D use its input?"
 
 
-def check_attributes_are_logits_of_each_image(case: DiscriminatorCase) -> None:
-    """attributes is [batch, context.num_labels], for every batch, of the images' type."""
-    for num_labels in HEADS:
-        network = replace(case, context=replace(case.context, num_labels=num_labels)).build()
+def check_label_logits_are_logits_of_each_image(case: DiscriminatorCase) -> None:
+    """label_logits is [batch, context.num_labels], for every batch, of the images' type."""
+    for head in HEADS:
+        network = replace(case, context=replace(case.context, num_labels=head)).build()
         for n in (1, case.batch):
-            attributes = network(case.images(n)).attributes
-            assert attributes is not None, f"attributes is None for {n} images and context.num_labels={num_labels}"
-            fits = tuple(attributes.shape) == (n, num_labels)
+            label_logits = network(case.images(n)).label_logits
+            assert label_logits is not None, f"label_logits is None for {n} images and context.num_labels={head}"
+            fits = tuple(label_logits.shape) == (n, head)
             assert fits, (
-                f"attributes is {list(attributes.shape)} for {n} images and context.num_labels={num_labels}, "
-                f"expected [{n}, {num_labels}]"
+                f"label_logits is {list(label_logits.shape)} for {n} images and context.num_labels={head}, "
+                f"expected [{n}, {head}]"
             )
-            assert attributes.is_floating_point(), f"attributes is {attributes.dtype}, expected logits"
+            assert label_logits.is_floating_point(), f"label_logits is {label_logits.dtype}, expected logits"
 
 
-def check_images_are_redrawn_at_their_size(case: DiscriminatorCase) -> None:
-    """redrawn, of a discriminator that is an auto-encoder, has the shape and the type of the images."""
+def check_reconstructions_have_the_size_of_images(case: DiscriminatorCase) -> None:
+    """reconstruction, of a discriminator that is an auto-encoder, has the shape and the type of the images."""
     network = case.build()
     for n in (1, case.batch):
         x = case.images(n)
-        redrawn = network(x).redrawn
-        assert redrawn is not None, f"redrawn is None for {n} images"
-        assert redrawn.shape == x.shape, f"images {list(x.shape)} are redrawn as {list(redrawn.shape)}"
-        assert redrawn.dtype == x.dtype, f"redrawn is {redrawn.dtype} of images in {x.dtype}"
+        reconstruction = network(x).reconstruction
+        assert reconstruction is not None, f"reconstruction is None for {n} images"
+        assert reconstruction.shape == x.shape, f"reconstruction of {list(x.shape)} is {list(reconstruction.shape)}"
+        assert reconstruction.dtype == x.dtype, f"reconstruction is {reconstruction.dtype} of images in {x.dtype}"
 
 
-def has_attributes(recipe: Any) -> str:
-    """'' for a recipe whose network has an attribute head where the context asks for one."""
-    return "it has no attribute head" if _said(recipe, "attributes") is None else ""
+def has_label_logits(recipe: Any) -> str:
+    """'' for a recipe whose network has a label head if it is asked for."""
+    return "it has no label head" if _said(recipe, "label_logits") is None else ""
 
 
-def redraws(recipe: Any) -> str:
-    """'' for a recipe whose network redraws the images."""
-    return "it is no auto-encoder, and redraws no image" if _said(recipe, "redrawn") is None else ""
+def reconstructs(recipe: Any) -> str:
+    """'' for a recipe whose network is an auto-encoder."""
+    return "it is no auto-encoder, and reconstructs no image" if _said(recipe, "reconstruction") is None else ""
 
 
 def _said(recipe: Any, what: str) -> Any:
     """That part of what a network of the recipe says of an image; None where it says nothing of the kind."""
     context = replace(contexts_taken(recipe, LATENTS)[0], num_labels=HEADS[0])
     with seeded(0), torch.no_grad():
-        scores = recipe.build(context).eval()(torch.zeros(2, *context.image_shape))
+        scores = recipe.build(context).eval()(torch.zeros(2, *input_shape(recipe, context)))
     return getattr(scores, what, None)
 
 
@@ -161,6 +162,6 @@ discriminator_checks: tuple[Check, ...] = (
             *STATE_PROMISES,
         ),
     ),
-    _check(check_attributes_are_logits_of_each_image, applies=has_attributes),
-    _check(check_images_are_redrawn_at_their_size, applies=redraws),
+    _check(check_label_logits_are_logits_of_each_image, applies=has_label_logits),
+    _check(check_reconstructions_have_the_size_of_images, applies=reconstructs),
 )

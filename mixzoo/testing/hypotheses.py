@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from mixzoo.errors import ConfigError
+from mixzoo.core.errors import ConfigError
 
 
 def strategies() -> Any:

@@ -63,7 +63,7 @@ INVARIANTS = (
         ("every_position_can_come_from_every_source", "maps_are_cut_everywhere"),
     ),
     Invariant("I21", "examples do not leak", ("examples_do_not_leak",)),
-    Invariant("I22", "partners are permutations", note="the core draws partners: tested once, for mixzoo.draws"),
+    Invariant("I22", "partners are permutations", note="the core draws partners: tested once, for mixzoo.core.random"),
     Invariant(
         "I23",
         "the gradient of a source is its weight",
@@ -111,8 +111,8 @@ INVARIANTS = (
     ),
     Invariant("Q6", "the mean mix is the mean of the sources", ("mean_share_is_one_over_k", "share_is_used")),
     Invariant("Q7", "areas and centres of boxes", ("every_position_can_come_from_every_source",), _OWN),
-    Invariant("Q8", "partners are uniform", note="the core draws partners: tested once, for mixzoo.draws"),
-    Invariant("Q9", "streams are independent", note="of mixzoo.draws, where the streams are made"),
+    Invariant("Q8", "partners are uniform", note="the core draws partners: tested once, for mixzoo.core.random"),
+    Invariant("Q9", "streams are independent", note="of mixzoo.core.random, where the streams are made"),
     Invariant("Q10", "successive draws are independent", ("successive_draws_are_independent",)),
 )
 

@@ -17,11 +17,13 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from mixzoo.contract import reason, signatures
-from mixzoo.draws import rng_for
-from mixzoo.errors import MixzooError
-from mixzoo.mixing import LinearMixer
-from mixzoo.protocols import CodeShape, Dataset, FinishedRun, Metric, Split
+from mixzoo.core.data import Dataset, Split
+from mixzoo.core.errors import MixzooError
+from mixzoo.core.metric import FinishedRun, Metric
+from mixzoo.core.mixing import LinearMixer
+from mixzoo.core.parts import CodeShape
+from mixzoo.core.random import rng_for
+from mixzoo.registry.contract import reason, signatures
 from mixzoo.testing.hypotheses import strategies
 from mixzoo.testing.report import Check, check_from
 from mixzoo.testing.watching import (

@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 
-from mixzoo.draws import rng_for
-from mixzoo.mixing import draw_for
-from mixzoo.protocols import Draw
+from mixzoo.core.mixing import draw_for
+from mixzoo.core.parts import Draw
+from mixzoo.core.random import rng_for
 from mixzoo.testing.cases import MixerCase, fixed_latent, law_case, takes_vectors
 from mixzoo.testing.extreme_numbers import CALLS, Extreme, every_number, one_number
 from mixzoo.testing.mixer_gradients import gradient

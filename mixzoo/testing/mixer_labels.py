@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from mixzoo.draws import rng_for
-from mixzoo.mixing import label_vectors
-from mixzoo.protocols import Mixed
+from mixzoo.core.labels import label_vectors
+from mixzoo.core.parts import Mixed
+from mixzoo.core.random import rng_for
 from mixzoo.testing.cases import ATTRIBUTES, CLASSES, MixerCase, fixed_latent, law_case, mixer_for
 
 CLOSE = 1e-5  # of sums of labels in float32

@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from mixzoo.draws import rng_for
-from mixzoo.mixing import draw_for
-from mixzoo.protocols import CodeShape
+from mixzoo.core.mixing import draw_for
+from mixzoo.core.parts import CodeShape
+from mixzoo.core.random import rng_for
 from mixzoo.testing.cases import MixerCase, fixed_latent, law_case
 from mixzoo.testing.independence import LIMIT, NUMBERS, check_independent
 from mixzoo.testing.mixers import full_share, same_draw

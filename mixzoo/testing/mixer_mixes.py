@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from mixzoo.draws import rng_for
-from mixzoo.protocols import CodeShape, Mixed
+from mixzoo.core.parts import CodeShape, Mixed
+from mixzoo.core.random import rng_for
 from mixzoo.testing.cases import MixerCase, map_draw
 from mixzoo.testing.mixers import (
     bits,

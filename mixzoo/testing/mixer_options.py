@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
-from mixzoo.draws import rng_for
-from mixzoo.errors import MixzooError, shown
-from mixzoo.mixing import LinearMixer, draw_for
-from mixzoo.options import Part
-from mixzoo.protocols import CodeShape
+from mixzoo.core.errors import MixzooError, shown
+from mixzoo.core.mixing import LinearMixer, draw_for
+from mixzoo.core.parts import CodeShape
+from mixzoo.core.random import rng_for
+from mixzoo.registry.options import Part
 from mixzoo.testing.cases import MixerCase, fixed_latent, mixer_for, tensors_of
 from mixzoo.testing.mixer_extremes import check_sound
 from mixzoo.testing.option_values import other_values, variant

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mixzoo.contract import described
-from mixzoo.draws import rng_for
-from mixzoo.kinds import KINDS
-from mixzoo.protocols import CodeShape, HasDrawAt, Mixed, Mixer
-from mixzoo.recipes import HasBuild
+from mixzoo.core.parts import CodeShape, HasDrawAt, Mixed, Mixer
+from mixzoo.core.random import rng_for
+from mixzoo.registry.contract import described
+from mixzoo.registry.kinds import KINDS
+from mixzoo.registry.recipes import HasBuild
 from mixzoo.testing.cases import CLASSES, any_mixer, fixed_latent
 
 SIGNATURES = KINDS["mixer"].signatures

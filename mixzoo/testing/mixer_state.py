@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from mixzoo.draws import rng_for
-from mixzoo.mixing import draw_for
-from mixzoo.protocols import CodeShape
+from mixzoo.core.mixing import draw_for
+from mixzoo.core.parts import CodeShape
+from mixzoo.core.random import rng_for
 from mixzoo.testing.cases import MixerCase, fixed_latent, law_case, takes_vectors
 from mixzoo.testing.held_state import changed, state_held
 from mixzoo.testing.mixers import same_draw

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from mixzoo.errors import MixzooError
-from mixzoo.mixing import LinearMixer, MaskMixer
-from mixzoo.protocols import CodeShape
+from mixzoo.core.errors import MixzooError
+from mixzoo.core.mixing import LinearMixer, MaskMixer
+from mixzoo.core.parts import CodeShape
 from mixzoo.testing import mixer_gradients as gradients
 from mixzoo.testing import mixer_labels as labels
 from mixzoo.testing import mixer_laws as laws

@@ -10,9 +10,9 @@ import random
 import torch
 from torch import Tensor
 
-from mixzoo.draws import rng_for
-from mixzoo.mixing import MaskMixer, draw_for
-from mixzoo.protocols import Draw, Mixed
+from mixzoo.core.mixing import MaskMixer, draw_for
+from mixzoo.core.parts import Draw, Mixed
+from mixzoo.core.random import rng_for
 from mixzoo.testing.cases import MixerCase, tensors_of
 from mixzoo.testing.watching import generator_states
 

@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mixzoo.draws import rng_for
+from mixzoo.core.random import rng_for
 from mixzoo.evaluation.codes import eval_mode
+from mixzoo.registry.recipes import input_shape
 from mixzoo.testing.networks import NetworkCase, Outputs
 from mixzoo.testing.watching import gap, unwritten
 
@@ -30,7 +31,7 @@ def check_images_are_left_unchanged(case: NetworkCase) -> None:
 
 def check_extreme_images_give_finite_results(case: NetworkCase) -> None:
     """Black, grey, white, a single bright pixel and a chessboard give finite results in both modes."""
-    network, x = case.build(), extreme_images(case.context.image_shape)
+    network, x = case.build(), extreme_images(input_shape(case.recipe, case.context))
     with torch.no_grad():
         for training in (True, False):
             network.train(training)
@@ -40,13 +41,14 @@ def check_extreme_images_give_finite_results(case: NetworkCase) -> None:
                 assert not kinds, f"the {name} of an image that is {kinds[0]} is NaN or infinite"
 
 
-def extreme_images(image_shape: tuple[int, int, int]) -> Float[Tensor, "kinds channels height width"]:
-    """One image of each of EXTREMES."""
-    _, height, width = image_shape
-    x = torch.zeros(len(EXTREMES), *image_shape)
-    x[0], x[2], x[3] = -1, 1, -1
-    x[3, :, height // 2, width // 2] = 1
-    x[4] = (torch.arange(height)[:, None] + torch.arange(width)) % 2 * 2.0 - 1
+def extreme_images(shape: tuple[int, ...]) -> Float[Tensor, "kinds *input"]:
+    """One image, or code, of each of EXTREMES."""
+    x = torch.zeros(len(EXTREMES), *shape)
+    height, width = shape[-2:] if len(shape) == 3 else (1, shape[-1])
+    planes = x.view(len(EXTREMES), -1, height, width)
+    planes[0], planes[2], planes[3] = -1, 1, -1
+    planes[3, :, height // 2, width // 2] = 1
+    planes[4] = (torch.arange(height)[:, None] + torch.arange(width)) % 2 * 2.0 - 1
     return x
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from mixzoo.errors import CheckpointError
+from mixzoo.core.errors import CheckpointError
 from mixzoo.evaluation.codes import eval_mode
 from mixzoo.testing.networks import NetworkCase
 from mixzoo.testing.watching import first_difference, generators_untouched, process_untouched, state_of

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mixzoo.draws import rng_for, seed_for
-from mixzoo.protocols import BuildContext
-from mixzoo.recipes import part_of
+from mixzoo.core.parts import BuildContext
+from mixzoo.core.random import rng_for, seed_for
+from mixzoo.registry.recipes import input_shape, part_of
 from mixzoo.testing.hypotheses import strategies
 from mixzoo.testing.watching import seeded
 
@@ -46,9 +46,9 @@ class NetworkCase(ABC):
         with seeded(seed_for(self.seed if seed is None else seed, "init")):
             return self.recipe.build(self.context)
 
-    def images(self, batch: int | None = None, which: str = "images") -> Float[Tensor, "batch channels height width"]:
-        """Random images in [-1, 1]."""
-        shape = (self.batch if batch is None else batch, *self.context.image_shape)
+    def images(self, batch: int | None = None, which: str = "images") -> Float[Tensor, "batch *input"]:
+        """Random images, or what else the network takes, in [-1, 1]."""
+        shape = (self.batch if batch is None else batch, *input_shape(self.recipe, self.context))
         return torch.rand(shape, generator=rng_for(self.seed, which)) * 2 - 1
 
     @abstractmethod

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mixzoo.errors import ConfigError
-from mixzoo.options import Option, checked_value, options_of
-from mixzoo.testing.passes import ObjectiveCase, contexts_of, objective_of
+from mixzoo.core.errors import ConfigError
+from mixzoo.registry.options import Option, checked_value, options_of
+from mixzoo.testing.objective_cases import ObjectiveCase, contexts_of
 
 CLOSE = 1e-9  # of two numbers in float64 that are one
 NUMBERS = (0.0, 0.5, 3.0)  # tried as values of an option, as far as it takes them
@@ -18,7 +18,7 @@ SEED = 4  # even: every label is known
 
 
 def check_every_option_is_read(part: Any) -> None:
-    """Another value of an option changes what the objective needs, judges or adds up."""
+    """Another value of an option changes what the objective asks for, shows D or adds up."""
     options = options_of(type(part))
     for option in options:
         values = values_of(part, option)
@@ -83,31 +83,25 @@ def _takes(cls: type, option: Option, value: object) -> bool:
 
 
 def _mark(part: Any, name: str, value: Any) -> tuple[Any, ...] | None:
-    """All that the objective with this value needs, judges and adds up; None if it refuses the value here."""
+    """All that the objective with this value asks for, shows D and adds up; None if it refuses the value here."""
     try:
         other = replace(part, **{name: value})
         grey = [context for context in contexts_of(other) if context.image_shape[0] == 1]
-        marks = [_of_pass(ObjectiveCase(other, context, 3, "position", 3, SEED)) for context in grey]
+        marks = [_of_batch(ObjectiveCase(other, context, 3, "position", 3, SEED)) for context in grey]
     except (ValueError, AssertionError):
         return None
     return tuple(item for mark in marks for item in mark)
 
 
-def _of_pass(case: ObjectiveCase) -> list[Any]:
-    from mixzoo.testing.objectives import every_term  # which imports this module for its list of checks
-
-    needs = objective_of(case.part, case.context).needs
-    run = case.a_pass()
-    judged = case.objective.judged(run.r)
+def _of_batch(case: ObjectiveCase) -> list[Any]:
+    """What the objective asks for, shows D, and adds up."""
+    played = case.play()
     return [
-        {f.name: _plain(getattr(needs, f.name)) for f in fields(needs)},
-        {name: images.sum().detach() for name, images in judged.items()},
-        {name: term.detach() for name, term in every_term(case, None).items()},
+        {key: (request.kind, request.p, type(request.mixer).__name__) for key, request in played.batch.draws.items()},
+        {str(i): call for i, call in enumerate(played.batch.calls)},
+        {name: one.sum().detach() for name, one in played.batch.inputs.items()},
+        {name: term.detach() for name, term in played.every_term().items()},
     ]
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, bool | int | float | None) else type(value).__name__
 
 
 def _differ(a: Any, b: Any) -> bool:

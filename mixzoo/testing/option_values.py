@@ -7,8 +7,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import annotated_types
 
-from mixzoo.errors import MixzooError
-from mixzoo.options import Part, unwrapped
+from mixzoo.core.errors import MixzooError
+from mixzoo.registry.options import Part, unwrapped
 
 MOST_MORE = 6  # an integer option is tried with at most this much more than it is, or three times as much
 

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from mixzoo.errors import ConfigError, listing, nearest, shown
-from mixzoo.kinds import KINDS, kind_named
-from mixzoo.plugins import Zoo, load_zoo
-from mixzoo.recipes import HasBuild, skipped_checks
-from mixzoo.spec import Spec, parse_spec
+from mixzoo.core.errors import ConfigError, listing, nearest, shown
+from mixzoo.registry.kinds import KINDS, kind_named
+from mixzoo.registry.recipes import HasBuild, skipped_checks
+from mixzoo.registry.spec import Spec, parse_spec
+from mixzoo.registry.zoo import Zoo, load_zoo
 from mixzoo.testing.report import Check, Effort, Outcome, Report, check_skips, run_check, run_checks
 
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from mixzoo.options import Part, Resolve, build, options_of, spec_of, to_table
-from mixzoo.spec import parse_spec
+from mixzoo.registry.options import Part, Resolve, build, options_of, spec_of, to_table
+from mixzoo.registry.spec import parse_spec
 
 
 def has_options(part: Any) -> str:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
-from mixzoo.errors import ConfigError, MixzooError, listing, nearest, printable, shown
-from mixzoo.isolation import isolated
-from mixzoo.recipes import skipped_checks
+from mixzoo.core.errors import ConfigError, MixzooError, listing, nearest, printable, shown
+from mixzoo.registry.isolation import isolated
+from mixzoo.registry.recipes import skipped_checks
 from mixzoo.testing.hypotheses import given_cases, strategies
 
 Effort: TypeAlias = Literal["low", "normal", "high"]

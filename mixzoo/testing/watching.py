@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mixzoo.isolation import isolated
+from mixzoo.registry.isolation import isolated
 
 UNUSUAL = 1_928_374_655  # a seed that nobody uses
 
@@ -44,7 +44,9 @@ def _set_environment(variables: Mapping[str, str]) -> None:
     os.environ.update(variables)
 
 
-PROCESS: Mapping[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {  # beside what mixzoo.isolation watches
+PROCESS: Mapping[
+    str, tuple[Callable[[], Any], Callable[[Any], object]]
+] = {  # beside what mixzoo.registry.isolation watches
     "torch's anomaly mode": (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
     "torch's autocast": (
         lambda: torch.is_autocast_enabled("cpu"),
@@ -91,7 +93,7 @@ def generators_untouched(by: str, *, torch_too: bool = True) -> Iterator[None]:
     moved = [name for name in before if before[name] != after[name] and (torch_too or name != "torch")]
     assert not moved, (
         f"{by} draws from the global generator of {', '.join(moved)}, so no run can repeat it; "
-        "draw from a generator of its own, seeded (mixzoo.draws.rng_for)"
+        "draw from a generator of its own, seeded (mixzoo.core.random.rng_for)"
     )
 
 

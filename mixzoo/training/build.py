@@ -7,26 +7,25 @@ import torch
 from torch import nn
 from torch.optim import Adam, Optimizer
 
-from mixzoo.building import build_part, check_takes_codes, seeded
-from mixzoo.config import RunConfig, Train
-from mixzoo.contract import Contract
-from mixzoo.errors import ConfigError
+from mixzoo.core.data import Dataset
+from mixzoo.core.errors import ConfigError
+from mixzoo.core.objective import Losses, Objective
+from mixzoo.core.parts import AutoEncoder, BuildContext, HasPosterior, Mixer
+from mixzoo.core.stand_in import Requirements, Sizes, StandInBatch, Variation
 from mixzoo.evaluation.codes import eval_mode
 from mixzoo.evaluation.probe import build_probe, has_labels
-from mixzoo.options import Part
-from mixzoo.plugins import Zoo
-from mixzoo.protocols import (
-    AutoEncoder,
-    BuildContext,
-    Dataset,
-    HasPosterior,
-    Mixer,
-    Objective,
-)
+from mixzoo.registry.building import build_part, check_takes_codes, seeded
+from mixzoo.registry.config import RunConfig, Train
+from mixzoo.registry.contract import Contract, described
+from mixzoo.registry.options import Part
+from mixzoo.registry.recipes import input_shape
+from mixzoo.registry.zoo import Zoo
 from mixzoo.training.distributed import ALONE, World
 from mixzoo.training.sharing import batch_norm_of
 from mixzoo.training.step import Players, trainable
 from mixzoo.training.watched import WatchedDiscriminator
+
+STAND_IN_EXAMPLES = 2
 
 
 def build_players(
@@ -36,6 +35,7 @@ def build_players(
 
     The processes of `world` share each batch.
     """
+    # Each part is seeded by its kind, so the order in which they are built changes none of them.
     context = replace(data.build_context(), restored=restored)
     autoencoder = _part(zoo, config, "autoencoder", context).to(device)
     context = replace(context, latent_shape=tuple(autoencoder.latent_shape))
@@ -44,21 +44,28 @@ def build_players(
     check_takes_codes(zoo, config.names["mixer"], mixer, context.latent_shape, config.parts["mixer"])
     if isinstance(mixer, nn.Module):
         mixer = mixer.to(device)
-    discriminator = _discriminator(zoo, config, context, objective, device) if objective.needs.discriminator else None
+
+    # One call of the objective on a stand-in batch says what else it needs, and what cannot be met is refused here.
+    requirements = _requirements(zoo, config, objective, autoencoder, mixer, context)
+    _check_requirements_are_met(config, requirements, autoencoder, context)
+    for other in requirements.other_mixers:
+        _check_other_mixer(zoo, config, other, context)
+        if isinstance(other, nn.Module):
+            other.to(device)
+    discriminator = _discriminator(zoo, config, context, requirements, device) if requirements.discriminator else None
     probe = seeded(config.train.seed, "probe", lambda: build_probe(context).to(device)) if has_labels(context) else None
-    _refuse_unmet_needs(config, objective, autoencoder, context)
-    if objective.needs.second is not None:
-        _refuse_second(zoo, config, objective.needs.second, context)
-        if isinstance(objective.needs.second, nn.Module):
-            objective.needs.second.to(device)
-    moved = {
-        "autoencoder": trainable([autoencoder, mixer] if objective.needs.mix else [autoencoder]),
+
+    # One optimiser a player; a mixer with weights learns with the auto-encoder, and a frozen player has none.
+    trained = {
+        "autoencoder": trainable([autoencoder, mixer] if requirements.mixes else [autoencoder]),
         "discriminator": trainable([discriminator]),
         "probe": trainable([probe]),
     }
     recorded = device.type == "cuda" and config.train.engine in ("auto", "graph") and world.size == 1
-    optimisers = {n: _adam(config.train, n, params, device, recorded) for n, params in moved.items() if params}
-    return Players(autoencoder, mixer, discriminator, probe, objective, optimisers, context.label_width, world)
+    optimisers = {n: _adam(config.train, n, params, device, recorded) for n, params in trained.items() if params}
+    return Players(
+        autoencoder, mixer, discriminator, probe, objective, optimisers, requirements, context.label_width, world
+    )
 
 
 def _part(zoo: Zoo, config: RunConfig, kind: str, context: BuildContext) -> Any:
@@ -67,57 +74,76 @@ def _part(zoo: Zoo, config: RunConfig, kind: str, context: BuildContext) -> Any:
     return build_part(config.parts[kind], kind, name, context, config.train.seed, zoo.plugin_of(kind, name))
 
 
+def _requirements(
+    zoo: Zoo, config: RunConfig, objective: Objective, autoencoder: AutoEncoder, mixer: Mixer, context: BuildContext
+) -> Requirements:
+    """What the objective asks for, noted on a stand-in batch of the sizes of the run.
+
+    The discriminator is not built yet, so a penalty on its slope goes through a stand-in too.
+    """
+    sizes = Sizes(
+        STAND_IN_EXAMPLES, context.image_shape, context.latent_shape, context.classes, context.attributes, mixer.k
+    )
+    batch = StandInBatch(sizes, autoencoder=autoencoder, variation=Variation(dtype=torch.float32))
+    contract = Contract("objective", config.names["objective"], zoo.plugin_of("objective", config.names["objective"]))
+    with torch.enable_grad():
+        losses = contract.call("losses", objective.losses, batch)
+    if not isinstance(losses, Losses):
+        raise contract.broken("losses", f"losses gives {described(losses)}")
+    return batch.requirements(losses)
+
+
 def _discriminator(
-    zoo: Zoo, config: RunConfig, context: BuildContext, objective: Objective, device: torch.device
+    zoo: Zoo, config: RunConfig, context: BuildContext, requirements: Requirements, device: torch.device
 ) -> Any:
-    """D, with a head for the label where the objective needs one; ConfigError where it has none to give."""
-    context = replace(context, num_labels=context.label_width if objective.needs.attributes else 0)
+    """D, with a label head if the objective reads label logits. Raises ConfigError if D lacks what is read."""
+    context = replace(context, num_labels=context.label_width if requirements.label_logits else 0)
     discriminator = _part(zoo, config, "discriminator", context).to(device)
+    objective, name = f"objective {config.names['objective']!r}", config.names["discriminator"]
     if found := batch_norm_of(discriminator):
         raise ConfigError(
-            f"discriminator {config.names['discriminator']!r}: {found} makes the score of an image depend on the "
-            "others of its batch, real and fake ones together; use one without, such as amr or acai"
+            f"discriminator {name!r}: {found} makes the score of an image depend on the others of its batch, real and "
+            "fake ones together; use one without, such as amr or acai"
         )
-    watched = WatchedDiscriminator(discriminator, Contract("discriminator", config.names["discriminator"]))
-    if context.num_labels:
-        with eval_mode(discriminator):
-            said = watched(torch.zeros(1, *context.image_shape, device=device)).attributes
-        if said is None or said.shape != (1, context.num_labels):
-            raise ConfigError(
-                f"objective {config.names['objective']!r} needs a discriminator that says {context.num_labels} numbers "
-                f"of the label, and {config.names['discriminator']!r} says {0 if said is None else said.shape[1]}; use "
-                "one with an attribute head, such as amr or acai"
-            )
-    if objective.needs.redrawn and not _redraws(watched, context, device):
+    if not (requirements.label_logits or requirements.reconstruction):
+        return discriminator
+    watched = WatchedDiscriminator(discriminator, Contract("discriminator", name))
+    with eval_mode(discriminator):
+        scores = watched(torch.zeros(1, *input_shape(config.parts["discriminator"], context), device=device))
+    if requirements.label_logits and (
+        scores.label_logits is None or scores.label_logits.shape != (1, context.num_labels)
+    ):
+        given = 0 if scores.label_logits is None else scores.label_logits.shape[1]
         raise ConfigError(
-            f"objective {config.names['objective']!r} needs a discriminator that is an auto-encoder, and "
-            f"{config.names['discriminator']!r} is none; use one that redraws images, such as "
-            "--discriminator autoencoding"
+            f"{objective} needs a discriminator with logits of {context.num_labels} label numbers, and {name!r} has "
+            f"{given}; use one with a label head, such as amr or acai"
+        )
+    if requirements.reconstruction and scores.reconstruction is None:
+        raise ConfigError(
+            f"{objective} needs a discriminator that is an auto-encoder, and {name!r} is none; use one that "
+            "reconstructs images, such as --discriminator autoencoding"
         )
     return discriminator
 
 
-def _redraws(discriminator: WatchedDiscriminator, context: BuildContext, device: torch.device) -> bool:
-    with eval_mode(discriminator.part):
-        return discriminator(torch.zeros(1, *context.image_shape, device=device)).redrawn is not None
-
-
-def _refuse_unmet_needs(
-    config: RunConfig, objective: Objective, autoencoder: AutoEncoder, context: BuildContext
+def _check_requirements_are_met(
+    config: RunConfig, requirements: Requirements, autoencoder: AutoEncoder, context: BuildContext
 ) -> None:
+    """ConfigError if the auto-encoder or the data lack what the objective asks for."""
     name = f"objective {config.names['objective']!r}"
-    if objective.needs.posterior and not isinstance(autoencoder, HasPosterior):
+    if requirements.posterior and not isinstance(autoencoder, HasPosterior):
         raise ConfigError(
             f"{name} needs an auto-encoder with a posterior; {config.names['autoencoder']!r} has none; "
             "use one that has, such as --autoencoder vae"
         )
-    if objective.needs.labels and not context.label_width:
+    if requirements.labels and not context.label_width:
         raise ConfigError(f"{name} needs labels, and {config.names['dataset']!r} has none; use data with labels")
-    if config.train.labelled_images is not None and not objective.needs.labels:
+    if config.train.labelled_images is not None and not requirements.labels:
         raise ConfigError(f"{name} reads no labels, so labelled_images= has no meaning; leave it out")
 
 
-def _refuse_second(zoo: Zoo, config: RunConfig, mixer: Mixer, context: BuildContext) -> None:
+def _check_other_mixer(zoo: Zoo, config: RunConfig, mixer: Mixer, context: BuildContext) -> None:
+    """ConfigError if a mixer that the objective brings along has weights, or cannot mix these codes."""
     if trainable([mixer]):
         raise ConfigError(
             f"objective {config.names['objective']!r}: its mixer must have no weights; name the one that learns with "

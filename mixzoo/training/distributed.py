@@ -25,8 +25,16 @@ from torch import Tensor, nn
 from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
+from mixzoo.core.errors import (
+    CheckpointError,
+    ConfigError,
+    Interrupted,
+    MixzooError,
+    PluginError,
+    is_out_of_memory,
+    shown,
+)
 from mixzoo.data.streaming import is_dead_worker_error
-from mixzoo.errors import CheckpointError, ConfigError, Interrupted, MixzooError, PluginError, is_out_of_memory, shown
 from mixzoo.training.failing import Watch
 
 PATIENCE = timedelta(hours=2)  # of a process that waits for another: process 0 evaluates alone

@@ -21,10 +21,11 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from mixzoo.config import Train
-from mixzoo.draws import StepDraws
-from mixzoo.errors import ConfigError
-from mixzoo.protocols import AutoEncoder, Discriminator, HasPosterior, Scores, Terms
+from mixzoo.core.errors import ConfigError
+from mixzoo.core.objective import Terms
+from mixzoo.core.parts import AutoEncoder, Discriminator, HasPosterior, Scores
+from mixzoo.core.random import StepDraws
+from mixzoo.registry.config import Train
 from mixzoo.training.distributed import ALONE, World
 from mixzoo.training.graph import Graphed, Snapshot, kind_of
 from mixzoo.training.step import Players, parameters_of, train_step
@@ -51,7 +52,7 @@ def build_engine(train: Train, players: Players, device: torch.device, note: Not
     if precision_of(train, device) == "bf16" and players.discriminator is not None:
         low = InBfloat16(players.discriminator, device.type)
         # a penalty squares D's slopes, most of them small: they are taken in full precision
-        players = replace(players, discriminator=low, penalised=players.discriminator)
+        players = replace(players, discriminator=low, uncompiled_discriminator=players.discriminator)
     if train.recompute:
         players = replace(players, autoencoder=Wrapped(players.autoencoder, recomputed))
     eager = partial(train_step, players)
@@ -142,8 +143,8 @@ def compiled(players: Players) -> Players:
     """The players with networks compiled at their first call for each shape, which share their weights."""
     autoencoder, plain = Wrapped(players.autoencoder, _compile), players.discriminator
     discriminator = None if plain is None else _compile(plain)
-    penalised = plain if players.penalised is None else players.penalised
-    return replace(players, autoencoder=autoencoder, discriminator=discriminator, penalised=penalised)
+    uncompiled = plain if players.uncompiled_discriminator is None else players.uncompiled_discriminator
+    return replace(players, autoencoder=autoencoder, discriminator=discriminator, uncompiled_discriminator=uncompiled)
 
 
 def _compile(function: Any) -> Any:

@@ -6,13 +6,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mixzoo.config import RunConfig
+from mixzoo.core.data import Dataset
+from mixzoo.core.errors import printable
+from mixzoo.core.mixing import draw_for
+from mixzoo.core.parts import CodeShape, Mixer
+from mixzoo.core.random import mapped
 from mixzoo.data.placement import LoadedData
-from mixzoo.draws import mapped
-from mixzoo.errors import printable
-from mixzoo.mixing import draw_for
-from mixzoo.pictures import views
-from mixzoo.protocols import CodeShape, Dataset, Mixer
+from mixzoo.evaluation.pictures import views
+from mixzoo.registry.config import RunConfig
 from mixzoo.training.checkpoint import modules_of
 from mixzoo.training.manifest import Progress
 from mixzoo.training.step import Players
@@ -49,7 +50,7 @@ def facts(home: Path, data: Dataset, players: Players, device: torch.device) -> 
 def follows_progress(players: Players, config: RunConfig) -> bool:
     """Whether a mixer of the run draws otherwise at another progress of the training."""
     shape = CodeShape(config.train.batch_images, tuple(players.autoencoder.latent_shape))
-    mixers = [mixer for mixer in (players.mixer, players.objective.needs.second) if mixer is not None]
+    mixers = [players.mixer, *players.requirements.other_mixers]
 
     def draws(mixer: Mixer, progress: float) -> str:
         rng = torch.Generator().manual_seed(0)

@@ -13,8 +13,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from mixzoo.draws import StepDraws, sent, tensors_of
-from mixzoo.protocols import Terms
+from mixzoo.core.objective import Terms
+from mixzoo.core.random import StepDraws, draw_tensors, draws_to_device
 from mixzoo.training.step import Players, parameters_of, train_step
 
 WARM_UP = 3  # steps before recording, for what libraries set up at first use
@@ -103,14 +103,14 @@ class Graphed:
                 raise RuntimeError(f"inputs of more than {MOST_KINDS} shapes")
             self._recorded[kind] = self._record(x, labels, draws, autoencoder_moves)
         recorded = self._recorded[kind]
-        for static, one in zip(recorded.inputs, [x, labels, *tensors_of(draws)]):
+        for static, one in zip(recorded.inputs, [x, labels, *draw_tensors(draws)]):
             static.copy_(one, non_blocking=True)
         recorded.replay()
         return recorded
 
     def _record(self, x: Tensor, labels: Tensor, draws: StepDraws, moves: bool) -> Recorded:
         check_all_tensors(draws)
-        x, labels, draws = x.clone(), labels.clone(), sent(draws, x.device).map(torch.clone)
+        x, labels, draws = x.clone(), labels.clone(), draws_to_device(draws, x.device).map(torch.clone)
 
         def function() -> Terms:
             trace: dict[str, Tensor] = {}
@@ -124,12 +124,12 @@ class Graphed:
         before.put_back()
         report = {name: value for name, value in found.items() if not name.startswith(TRACED)}
         trace = {name.removeprefix(TRACED): found[name] for name in found if name not in report}
-        return Recorded([x, labels, *tensors_of(draws)], report, trace, replay)
+        return Recorded([x, labels, *draw_tensors(draws)], report, trace, replay)
 
 
 def kind_of(x: Tensor, labels: Tensor, draws: StepDraws, autoencoder_moves: bool) -> object:
     """What two steps have in common that one recording serves: who moves, and the shapes of all inputs."""
-    inputs = [x, labels, *tensors_of(draws)]
+    inputs = [x, labels, *draw_tensors(draws)]
     return autoencoder_moves, tuple((one.shape, one.dtype) for one in inputs)
 
 
@@ -145,7 +145,7 @@ def check_all_tensors(draws: StepDraws) -> None:
         elif part is not None and not isinstance(part, Tensor):
             raise RuntimeError(f"a draw holds a {type(part).__name__}, which a recording would keep as it is")
 
-    check((draws.mix, draws.second))
+    check(draws.named)
 
 
 class Snapshot:

@@ -13,8 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from mixzoo.errors import StorageError, printable
-from mixzoo.storage import open_for_appending, storage_errors, write_all
+from mixzoo.core.errors import StorageError, printable
+from mixzoo.core.storage import open_for_appending, storage_errors, write_all
 
 CLOCK = ("elapsed_seconds", "images_per_second")
 

@@ -14,12 +14,12 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from mixzoo.config import Train
+from mixzoo.core.data import Dataset
+from mixzoo.core.errors import Interrupted, NonFiniteError
+from mixzoo.core.random import Blocks, StepDraws, seed_for, seed_modules
 from mixzoo.data.batches import Batches
-from mixzoo.draws import Blocks, StepDraws, draw_step, seed_for, seed_modules
-from mixzoo.errors import Interrupted, NonFiniteError
 from mixzoo.evaluation.probe import ProbeRecord, accuracy
-from mixzoo.protocols import CodeShape, Dataset
+from mixzoo.registry.config import Train
 from mixzoo.training.checkpoint import commit, modules_of, non_finite
 from mixzoo.training.engine import Engine
 from mixzoo.training.logs import MetricsFile, Show, Unwritten
@@ -82,16 +82,13 @@ class Loop:
 
     def draw(self, step: int) -> StepDraws:
         """All the randomness of the step of that number, of the whole batch."""
-        shape = CodeShape(self.train.batch_images, tuple(self.players.autoencoder.latent_shape))
-        return draw_step(
-            self.train.seed,
+        train = self.train
+        return self.players.draw(
+            train.seed,
             step,
-            self.players.mixer,
-            shape,
-            len(self.images),
-            step / self.train.steps,
-            needs=self.players.objective.needs,
-            image_shape=self.data.image_shape,
+            images=len(self.images),
+            batch=train.batch_images,
+            progress=step / train.steps,
             labelled=self.labelled,
         )
 

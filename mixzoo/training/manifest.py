@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mixzoo.errors import CheckpointError, printable
+from mixzoo.core.errors import CheckpointError, printable
+from mixzoo.core.json_file import Fields, parse_object
+from mixzoo.core.storage import read_regular
 from mixzoo.evaluation.probe import ProbeRecord
-from mixzoo.json_file import Fields, parse_object
-from mixzoo.storage import read_regular
 
 FORMAT = 2
 MANIFEST, HASH = "manifest.json", "manifest.sha256"

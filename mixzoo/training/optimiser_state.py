@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from torch import Tensor
 from torch.optim import Optimizer
 
-from mixzoo.errors import CheckpointError, printable
+from mixzoo.core.errors import CheckpointError, printable
 from mixzoo.training.step import laid_out_as, parameters_of
 
 FIELDS = ("step", "exp_avg", "exp_avg_sq")  # of a parameter that has had a gradient

@@ -4,24 +4,29 @@ The networks are copies and the numbers a function of the run's seed, so nothing
 wrapped: the forward pass itself is the one that every step takes.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
-from mixzoo.config import RunConfig
-from mixzoo.contract import Contract, described
+from mixzoo.core.data import Dataset
+from mixzoo.core.errors import ConfigError, PluginError, one_line
+from mixzoo.core.objective import Losses, Terms
+from mixzoo.core.random import draws_to_device, rng_for
 from mixzoo.data.batches import to_images
-from mixzoo.draws import draw_step, rng_for, sent
-from mixzoo.errors import ConfigError, PluginError, one_line
-from mixzoo.plugins import Zoo
-from mixzoo.protocols import CodeShape, Dataset, Needs, Resynthesis, Terms
-from mixzoo.resynthesis import resynthesise
-from mixzoo.training.gradients import judge, total
-from mixzoo.training.step import Players
+from mixzoo.registry.config import RunConfig
+from mixzoo.registry.contract import Contract, described
+from mixzoo.registry.recipes import input_shape
+from mixzoo.registry.zoo import Zoo
+from mixzoo.training.batch import StepBatch
+from mixzoo.training.distributed import ALONE as SINGLE_PROCESS
+from mixzoo.training.gradients import OneBackwardPass, own_gradients, shared_gradients, total
+from mixzoo.training.step import Players, trainable
 from mixzoo.training.watched import WatchedAutoEncoder, WatchedDiscriminator, WatchedMixer
 
 FEW = 2  # images of the stand-in batch
@@ -63,7 +68,7 @@ class _Uncopied(Exception):
 def _rehearsed(
     zoo: Zoo, config: RunConfig, players: Players, data: Dataset, device: torch.device, images: int
 ) -> list[str]:
-    context = data.build_context()
+    context = data.build_context(tuple(players.autoencoder.latent_shape))
     x = torch.rand(images, *context.image_shape, generator=rng_for(0, "rehearsal")).to(device) * 2 - 1
     labels = torch.zeros(images, *[context.attributes] * (context.attributes > 0), dtype=torch.int64, device=device)
     known = None if config.train.labelled_images is None else torch.ones(images, dtype=torch.bool)
@@ -79,26 +84,40 @@ def _rehearsed(
                  for kind in ("autoencoder", "discriminator", "mixer", "objective")}  # fmt: skip
     watched_f = WatchedAutoEncoder(autoencoder, contracts["autoencoder"], context.image_shape)
     watched_mixer = WatchedMixer(mixer, contracts["mixer"], context.label_width)
-    watched_d = None if discriminator is None else WatchedDiscriminator(discriminator, contracts["discriminator"])
+    watched_d = (
+        None
+        if discriminator is None
+        else WatchedDiscriminator(
+            discriminator,
+            contracts["discriminator"],
+            input_shape(config.parts["discriminator"], context),
+            config.names["objective"],
+        )
+    )
+
+    copies = replace(
+        players,
+        autoencoder=watched_f,
+        mixer=watched_mixer,
+        discriminator=watched_d,
+        uncompiled_discriminator=discriminator,
+        objective=objective,
+        world=SINGLE_PROCESS,
+    )
 
     # A method that is a closure is copied with the network that it holds, so it may write to the original's buffers.
     with _as_they_were(networks), torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.default_generator.manual_seed(0)
-        shape = CodeShape(images, tuple(players.autoencoder.latent_shape))
-        draws = draw_step(config.train.seed, 0, watched_mixer, shape, images, 0.0, needs=objective.needs,
-                          image_shape=context.image_shape, labelled=known)  # fmt: skip
-        draws = sent(draws, device)
-        r = resynthesise(
-            x, autoencoder=watched_f, mixer=watched_mixer, partners=draws.partners, draw=draws.mix,
-            needs=objective.needs, labels=labels, label_width=players.label_width, labelled=draws.labelled,
-            second=draws.second, noise=draws.noise,
-        )  # fmt: skip
-        terms = _terms(objective, contracts["objective"], r, watched_d, discriminator, x)
-        _check_gradients(terms, contracts["objective"], players, {
-            "autoencoder": [autoencoder, mixer] if objective.needs.mix else [autoencoder],
+        draws = copies.draw(config.train.seed, 0, images=images, batch=images, progress=0.0, labelled=known)
+        batch = StepBatch(copies, x, labels, draws_to_device(draws, device))
+        losses = contracts["objective"].call("losses", objective.losses, batch)
+        terms = _checked_terms(losses, contracts["objective"])
+        _check_gradients(terms, contracts["objective"], players, batch.passes, {
+            "autoencoder": [autoencoder, mixer] if players.requirements.mixes else [autoencoder],
             "discriminator": [discriminator],
         })  # fmt: skip
-        return _narrow_decoder(watched_f, r.h, data)
+        code = batch.code if losses.code is None else losses.code
+        return [] if code is None else _narrow_decoder(watched_f, code, data)
 
 
 @contextmanager
@@ -116,67 +135,44 @@ def _as_they_were(parts: Iterable[object]) -> Iterator[None]:
                     tensor.copy_(was)
 
 
-def _terms(
-    objective: Any, contract: Contract, r: Resynthesis, watched: Any, discriminator: Any, x: Tensor
-) -> dict[str, Terms]:
-    """Both players' terms, each checked to be a named number."""
-    needs: Needs = objective.needs
-    judged = contract.call("judged", objective.judged, r)
-    _check_images(judged, contract, x)
-    if judged and watched is None:
-        raise contract.broken("judged", "judged gives images, but its needs do not say discriminator=True")
-    D = judge(watched, judged)
-    found = {
-        player: contract.call(f"{player}_terms", getattr(objective, f"{player}_terms"), r, D)
-        for player in ("autoencoder", "discriminator")
-    }
-    for player, own in found.items():
-        _check_terms(own, contract, f"{player}_terms")
-    if needs.penalty:
-        penalty = contract.call("discriminator_penalty", objective.discriminator_penalty, x, discriminator)
-        _check_terms(penalty, contract, "discriminator_penalty")
-        found["discriminator"] = {**found["discriminator"], **penalty}
+def _checked_terms(losses: Any, contract: Contract) -> dict[str, Terms]:
+    """Both players' terms, each a named number."""
+    if not isinstance(losses, Losses):
+        raise contract.broken("losses", f"losses gives {described(losses)}")
+    found = {"autoencoder": losses.autoencoder, "discriminator": losses.discriminator}
+    for player, terms in found.items():
+        if not isinstance(terms, Mapping):
+            raise contract.broken("losses", f"the {player}'s terms are {described(terms)}")
+        for name, term in terms.items():
+            if not isinstance(name, str):
+                raise contract.broken("losses", f"the {player} has a term called {name!r}, which is no text")
+            if not isinstance(term, Tensor) or term.shape != ():
+                raise contract.broken("losses", f"the {player}'s term {name!r} is {described(term)}")
     return found
 
 
-def _check_images(judged: Any, contract: Contract, x: Tensor) -> None:
-    if not isinstance(judged, Mapping):
-        raise contract.broken("judged", f"judged gives {described(judged)}")
-    for name, images in judged.items():
-        if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[1:] != x.shape[1:]:
-            raise contract.broken(
-                "judged", f"judged[{name!r}] is {described(images)}, and images here are {described(x)}"
-            )
-
-
-def _check_terms(terms: Any, contract: Contract, method: str) -> None:
-    if not isinstance(terms, Mapping):
-        raise contract.broken(method, f"{method} gives {described(terms)}")
-    for name, term in terms.items():
-        if not isinstance(name, str):
-            raise contract.broken(method, f"{method} has a term called {name!r}, which is no text")
-        if not isinstance(term, Tensor) or term.shape != ():
-            raise contract.broken(method, f"{method}[{name!r}] is {described(term)}")
-
-
 def _check_gradients(
-    terms: dict[str, Terms], contract: Contract, players: Players, modules: Mapping[str, list[Any]]
+    terms: dict[str, Terms],
+    contract: Contract,
+    players: Players,
+    passes: Sequence[OneBackwardPass],
+    modules: Mapping[str, list[Any]],
 ) -> None:
     """Each player that has weights has a gradient of its terms, or the optimiser would fail at the first step."""
-    for player, own in terms.items():
-        if not own or player not in players.optimisers:
-            continue
-        method = f"{player}_terms"
-        loss = contract.call(method, total, own)
+    learning = {player: own for player, own in terms.items() if own and player in players.optimisers}
+    weights: dict[str, list[Parameter]] = {}
+    for player, own in learning.items():
+        loss = contract.call("losses", total, own)
         if not loss.requires_grad:
             raise contract.broken(
-                method,
-                f"no term of {method} ({', '.join(own)}) depends on a weight; detach nothing, the engine does that",
+                "losses",
+                f"no term of the {player} ({', '.join(own)}) depends on a weight; detach nothing, the engine does that",
             )
-        weights = [p for m in modules[player] if isinstance(m, torch.nn.Module) for p in m.parameters()
-                   if p.requires_grad]  # fmt: skip
-        contract.call(method, lambda loss=loss, weights=weights: torch.autograd.grad(
-            loss, weights, retain_graph=True, allow_unused=True))  # fmt: skip
+        weights[player] = trainable(modules[player])
+    if passes:  # the terms end at D's logits, which have a graph of their own
+        contract.call("losses", shared_gradients, learning, weights, passes[0])
+    else:
+        contract.call("losses", own_gradients, learning, weights)
 
 
 def _narrow_decoder(autoencoder: WatchedAutoEncoder, h: Tensor, data: Dataset) -> list[str]:

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 import torch
 
-from mixzoo.config import Train
-from mixzoo.errors import ConfigError, shown
+from mixzoo.core.errors import ConfigError, shown
+from mixzoo.registry.config import Train
 from mixzoo.training.engine import precision_of
 
 WORKSPACE, WORKSPACES = "CUBLAS_WORKSPACE_CONFIG", (":4096:8", ":16:8")  # those with which cuBLAS repeats

@@ -3,8 +3,8 @@
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mixzoo.config import RunConfig, Train
-from mixzoo.errors import ConfigError
+from mixzoo.core.errors import ConfigError
+from mixzoo.registry.config import RunConfig, Train
 from mixzoo.training.checkpoint import modules_of
 from mixzoo.training.distributed import World
 from mixzoo.training.step import Players
@@ -28,7 +28,7 @@ def refuse_unshareable(config: RunConfig, players: Players, world: World) -> Non
         return
     several = f"{world.size} processes would each have one of its own part; use one process"
     objective = f"objective {config.names['objective']!r}"
-    if players.objective.needs.whole_batch:
+    if players.requirements.whole_batch:
         raise ConfigError(f"{objective} has terms that are no means over examples but of a whole batch, and {several}")
     if config.train.labelled_images is not None:
         raise ConfigError(f"labelled_images={config.train.labelled_images}: {objective} takes means over the known "

@@ -4,20 +4,22 @@ No reading back from the device, no logging, no checkpoint here: those are the l
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
-from mixzoo.draws import StepDraws, sent
+from mixzoo.core.objective import Objective, Terms
+from mixzoo.core.parts import AutoEncoder, Discriminator, Mixer
+from mixzoo.core.random import StepDraws, draw_step
+from mixzoo.core.stand_in import Requirements
 from mixzoo.evaluation.probe import probe_loss
-from mixzoo.protocols import AutoEncoder, Discriminator, Mixer, Needs, Objective, Terms
-from mixzoo.resynthesis import resynthesise
+from mixzoo.training.batch import StepBatch
 from mixzoo.training.distributed import ALONE, World
-from mixzoo.training.gradients import judge, judge_once, own_gradients, shared_gradients
+from mixzoo.training.gradients import own_gradients, shared_gradients
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,33 @@ class Players:
     probe: nn.Linear | None  # None where labels tell nothing apart
     objective: Objective
     optimisers: dict[str, Optimizer]  # "autoencoder" (a learned mixer with it), "discriminator", "probe"
-    label_width: int = 0  # numbers of a label as a vector
+    requirements: Requirements = field(default_factory=Requirements)  # what the objective asks for at every step
+    num_labels: int = 0  # numbers of one label as a vector
     world: World = ALONE  # the processes that share each batch
-    penalised: Discriminator | None = None  # what a penalty of D goes through twice, where that is not `discriminator`
+    uncompiled_discriminator: Discriminator | None = None  # what a penalty goes through, if it is not `discriminator`
+
+    def draw(
+        self,
+        seed: int,
+        step: int,
+        *,
+        images: int,
+        batch: int,
+        progress: float = 1.0,
+        labelled: Bool[Tensor, " images"] | None = None,
+    ) -> StepDraws:
+        """All that the objective asks for at this step, of the whole batch (`mixzoo.core.random.draw_step`)."""
+        return draw_step(
+            seed,
+            step,
+            self.requirements.draws,
+            self.mixer,
+            images=images,
+            batch=batch,
+            progress=progress,
+            labelled=labelled,
+            by_label=self.requirements.labels,
+        )
 
 
 def train_step(
@@ -51,39 +77,21 @@ def train_step(
     draws are the whole batch's, and every process steps on the mean of their gradients. `trace` is filled with what
     lies between inputs and terms, by name.
     """
-    draws = sent(draws, x.device)
-    with torch.set_grad_enabled(autoencoder_moves):
-        r = resynthesise(
-            x,
-            autoencoder=players.autoencoder,
-            mixer=players.mixer,
-            partners=draws.partners,
-            draw=draws.mix,
-            needs=players.objective.needs,
-            labels=labels,
-            label_width=players.label_width,
-            labelled=draws.labelled,
-            second=draws.second,
-            noise=draws.noise,
-            batch=players.world,
-        )
-    if trace is not None:
-        trace |= tensors_within("", r)
-    judged, discriminator = players.objective.judged(r), players.discriminator
-    once = judged and discriminator is not None and one_score(players.objective.needs)
-    verdict = judge_once(discriminator, judged) if once else None  # type: ignore[arg-type]
-    D = judge(discriminator, judged) if verdict is None else verdict.D
+    batch = StepBatch(players, x, labels, draws, autoencoder_moves, trace=trace)
+    losses = players.objective.losses(batch)
 
-    terms = {
-        "autoencoder": players.objective.autoencoder_terms(r, D),
-        "discriminator": players.objective.discriminator_terms(r, D) | penalty(players, x),
-        "probe": {} if players.probe is None else {"loss": probe_loss(players.probe, r.h, labels)},
-    }
+    # The probe learns on the code as it is; its gradient is for its own weights alone.
+    code = batch.code if losses.code is None else losses.code
+    probe = {} if players.probe is None or code is None else {"loss": probe_loss(players.probe, code, labels)}
+    terms = {"autoencoder": losses.autoencoder, "discriminator": losses.discriminator, "probe": probe}
     moving = {name: terms[name] for name in players.optimisers if terms[name]}  # a frozen player has no optimiser
     if not autoencoder_moves:
         moving.pop("autoencoder", None)
     parameters = {name: parameters_of(players.optimisers[name]) for name in moving}
-    found = own_gradients(moving, parameters) if verdict is None else shared_gradients(moving, parameters, verdict)
+
+    # Each player descends on its own terms only; one pass back through D serves both if that is exact.
+    passes = batch.passes
+    found = shared_gradients(moving, parameters, passes[0]) if passes else own_gradients(moving, parameters)
     for name, own in found.items():
         gradients = players.world.mean_gradients(own)
         for parameter, gradient in zip(parameters[name], gradients):
@@ -91,38 +99,8 @@ def train_step(
         players.optimisers[name].step()
 
     report = {f"{player}/{name}": value for player, own in terms.items() for name, value in own.items()}
-    report |= {f"D({name})": score.mean() for name, score in D.realness.items()}
+    report |= {f"D({name})": score.mean() for name, score in batch.logits.items()}
     return {name: value.detach() for name, value in report.items()}
-
-
-def tensors_within(name: str, part: object) -> dict[str, Tensor]:
-    """Every tensor of a forward pass, by where it is in it: 'h', 'mixed.share', 'said.y', ..."""
-    if isinstance(part, Tensor):
-        return {name.lstrip("."): part.detach()}
-    inside: dict[str, object] = {}
-    if is_dataclass(part):
-        inside = vars(part)
-    elif isinstance(part, tuple):
-        inside = part._asdict() if hasattr(part, "_asdict") else {str(i): one for i, one in enumerate(part)}
-    return {
-        key: tensor
-        for field, one in inside.items()
-        for key, tensor in tensors_within(f"{name}.{field.lstrip('_')}", one).items()
-    }
-
-
-def one_score(needs: Needs) -> bool:
-    """Whether both players' terms are functions of one score an image, so that one pass back through D serves both."""
-    return not (needs.attributes or needs.redrawn)
-
-
-def penalty(players: Players, x: Float[Tensor, "batch channels height width"]) -> Terms:
-    """The terms of D that need D itself; none for most objectives."""
-    if not players.objective.needs.penalty:
-        return {}
-    D = players.discriminator if players.penalised is None else players.penalised
-    terms: Terms = players.objective.discriminator_penalty(x, D)  # type: ignore[attr-defined]
-    return terms
 
 
 def laid_out_as(parameter: Parameter, tensor: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from pathlib import Path
 from time import monotonic
 from types import FrameType
 
-from mixzoo.errors import Interrupted
+from mixzoo.core.errors import Interrupted
 from mixzoo.training.distributed import World
 
 # SIGHUP: a terminal that is closed; SIGUSR1 and SIGUSR2: a scheduler's warning that time is nearly up

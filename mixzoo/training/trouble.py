@@ -4,10 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mixzoo.cards import less_memory
-from mixzoo.config import Train
-from mixzoo.devices import first_sentence
-from mixzoo.errors import (
+from mixzoo.core.errors import (
     ConfigError,
     MixzooError,
     OutOfMemoryError,
@@ -16,6 +13,9 @@ from mixzoo.errors import (
     printable,
     shown,
 )
+from mixzoo.core.gpu_pool import less_memory
+from mixzoo.registry.config import Train
+from mixzoo.training.devices import first_sentence
 
 
 @contextmanager

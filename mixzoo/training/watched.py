@@ -7,8 +7,9 @@ from typing import Any
 from torch import Generator, Tensor
 from torch.nn import Parameter
 
-from mixzoo.contract import Contract, described
-from mixzoo.protocols import CodeShape, Draw, HasDrawAt, Mixed, Scores
+from mixzoo.core.errors import ConfigError, PluginError
+from mixzoo.core.parts import CodeShape, Draw, HasDrawAt, Mixed, Scores
+from mixzoo.registry.contract import Contract, described
 
 
 @dataclass
@@ -21,6 +22,10 @@ class WatchedAutoEncoder:
 
     def __post_init__(self) -> None:
         self.latent_shape: tuple[int, ...] = tuple(self.part.latent_shape)
+
+    def __getattr__(self, name: str) -> Any:
+        """What is the network's own, such as the codebook of a quantiser, as it is."""
+        return getattr(self.part, name)
 
     def parameters(self) -> Iterator[Parameter]:
         weights: Iterator[Parameter] = self.part.parameters()
@@ -48,27 +53,38 @@ class WatchedAutoEncoder:
 
 @dataclass
 class WatchedDiscriminator:
-    """D: it must give Scores of one number an image, and attributes and redrawn images as the contract says."""
+    """D: it must give Scores: one logit an input, and label logits and reconstructions as the contract says."""
 
     part: Any
     contract: Contract
+    input_shape: tuple[int, ...] = ()  # of one input; another shape is the choice of the objective, if this is given
+    objective: str = ""
 
     def parameters(self) -> Iterator[Parameter]:
         weights: Iterator[Parameter] = self.part.parameters()
         return weights
 
     def __call__(self, x: Tensor) -> Scores:
-        scores = self.contract.call("__call__", self.part, x)
+        try:
+            scores = self.contract.call("__call__", self.part, x)
+        except PluginError as err:
+            if not self.input_shape or tuple(x.shape[1:]) == self.input_shape:
+                raise
+            raise ConfigError(
+                f"objective {self.objective!r} shows its discriminator inputs of shape {list(x.shape[1:])}, and "
+                f"{self.contract} takes {list(self.input_shape)}; use a discriminator that is made for them, such as "
+                "--discriminator codes for codes, or amr for images"
+            ) from err
         if not isinstance(scores, Scores):
             raise self.contract.broken("__call__", f"a call gives {described(scores)}, which is no mixzoo.Scores")
-        check_like(self.contract, "__call__", scores.realness, x, (len(x),), "realness")
-        if scores.attributes is not None and tuple(scores.attributes.shape[:1]) != (len(x),):
+        check_like(self.contract, "__call__", scores.logits, x, (len(x),), "logits")
+        if scores.label_logits is not None and tuple(scores.label_logits.shape[:1]) != (len(x),):
             raise self.contract.broken(
                 "__call__",
-                f"attributes of {len(x)} images is {described(scores.attributes)}, not [{len(x)}, attributes]",
+                f"label_logits of {len(x)} images is {described(scores.label_logits)}, not [{len(x)}, label]",
             )
-        if scores.redrawn is not None:
-            check_like(self.contract, "__call__", scores.redrawn, x, tuple(x.shape), "redrawn")
+        if scores.reconstruction is not None:
+            check_like(self.contract, "__call__", scores.reconstruction, x, tuple(x.shape), "reconstruction")
         return scores
 
 

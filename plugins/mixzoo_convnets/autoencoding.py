@@ -16,7 +16,7 @@ from mixzoo_convnets.variational import Output
 class Autoencoding:
     """Discriminator of GAIA (Sainburg et al. 2018): an auto-encoder, with the layers of ACAI's.
 
-    It redraws each image, and realness(x) = bias - mean |x - D(x)|. The bias is learned, 0 at the beginning: objectives
+    It redraws each image, and logits(x) = bias - mean |x - D(x)|. The bias is learned, 0 at the beginning: objectives
     other than `gaia`, which reads the redrawn images alone, need it to put the line between real and fake somewhere.
     `latent`, the maps of its code, is the auto-encoder's when not given.
     """
@@ -50,5 +50,5 @@ class AutoencodingDiscriminator(nn.Module):
         self.bias = Parameter(torch.zeros(()))
 
     def forward(self, x: Float[Tensor, "batch channels height width"]) -> Scores:
-        redrawn = self.layers(x)
-        return Scores(self.bias - (x - redrawn).abs().flatten(1).mean(1), redrawn=redrawn)
+        reconstruction = self.layers(x)
+        return Scores(self.bias - (x - reconstruction).abs().flatten(1).mean(1), reconstruction=reconstruction)

@@ -83,9 +83,9 @@ class ConvDiscriminator(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch channels height width"]) -> Scores:
         features = self.layers[:-1](x)
-        attributes = None if self.head is None else self.head(features)
+        label_logits = None if self.head is None else self.head(features)
         maps = self.layers[-1](features).flatten(1)
-        return Scores(maps.mean(1, dtype=torch.promote_types(maps.dtype, torch.float32)), attributes)
+        return Scores(maps.mean(1, dtype=torch.promote_types(maps.dtype, torch.float32)), label_logits)
 
 
 def label_head(features: int, width: int) -> nn.Sequential | None:

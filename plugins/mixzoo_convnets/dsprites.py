@@ -96,8 +96,8 @@ class DSpritesCritic(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch channels height width"]) -> Scores:
         features = self.layers[:-1](x)
-        attributes = None if self.head is None else self.head(features)
-        return Scores(self.layers[-1](features).flatten(), attributes)
+        label_logits = None if self.head is None else self.head(features)
+        return Scores(self.layers[-1](features).flatten(), label_logits)
 
 
 def encoder(image_shape: tuple[int, int, int], width: int, hidden: int, numbers: int) -> list[nn.Module]:

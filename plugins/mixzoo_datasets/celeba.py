@@ -15,8 +15,7 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image
 
-from mixzoo import DataError, Dataset, Split
-from mixzoo.errors import shown
+from mixzoo import DataError, Dataset, Split, shown
 from mixzoo_datasets.attributes import parse_attributes
 from mixzoo_datasets.files import ImageFiles, hold_in_memory, open_image, read_each
 from mixzoo_datasets.reading import exists, missing_file, read_lines, resolve_path

@@ -15,8 +15,7 @@ from jaxtyping import Int, UInt8
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from mixzoo import DataError, Dataset, Split
-from mixzoo.errors import Interrupted, escaped
+from mixzoo import DataError, Dataset, Interrupted, Split, escaped
 from mixzoo_datasets.reading import open_regular, reason
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # Pillow starts other programs for some formats

@@ -16,9 +16,7 @@ from jaxtyping import Int, UInt8
 from PIL import Image, ImageOps, TiffImagePlugin
 from torch import Tensor
 
-from mixzoo import DataError, Dataset, Split
-from mixzoo.errors import escaped
-from mixzoo.strides import canonical
+from mixzoo import DataError, Dataset, Split, canonical, escaped
 from mixzoo_datasets.files import ImageFiles, hold_in_memory, open_image, read_each
 from mixzoo_datasets.reading import is_folder, reason, resolve_path
 from mixzoo_datasets.splits import TrainImages, build_dataset, select, shuffle_and_split

@@ -15,9 +15,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from mixzoo import DataError, Dataset, Split
-from mixzoo.data.free_memory import host_free
-from mixzoo.strides import canonical
+from mixzoo import DataError, Dataset, Split, canonical, host_free
 from mixzoo_datasets.download import fetch
 from mixzoo_datasets.reading import GROWTH, exists, missing_file, open_regular, reason, resolve_path
 from mixzoo_datasets.splits import Download, Root, TrainImages, build_dataset, check_labels, resize, shuffle_and_split

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from mixzoo.data.free_memory import host_free
+from mixzoo import host_free
 from mixzoo_datasets.reading import GROWTH, open_regular
 
 HEADER, MATRIX, COMPRESSED = 128, 14, 15

@@ -10,8 +10,7 @@ from annotated_types import Ge, Le
 from jaxtyping import Float
 from torch import Tensor
 
-from mixzoo import Dataset, Split
-from mixzoo.draws import rng_for
+from mixzoo import Dataset, Split, rng_for
 from mixzoo_datasets.splits import TrainImages, build_dataset, shuffle_and_split
 
 EXTENT = 0.9  # distance of the outer end from the origin; the rest of [-1, 1] is for noise

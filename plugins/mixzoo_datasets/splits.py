@@ -15,9 +15,7 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from mixzoo import DataError, Dataset, Split
-from mixzoo.draws import rng_for
-from mixzoo.errors import escaped
+from mixzoo import DataError, Dataset, Split, escaped, rng_for
 from mixzoo_datasets.files import ImageFiles
 
 TrainImages: TypeAlias = Annotated[int, Ge(1), "train images to keep, a subset that depends on the seed"]

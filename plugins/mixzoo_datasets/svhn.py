@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Int, Shaped
 
-from mixzoo import DataError, Dataset, Split
-from mixzoo.strides import canonical
+from mixzoo import DataError, Dataset, Split, canonical
 from mixzoo_datasets.download import fetch
 from mixzoo_datasets.mat import read_arrays
 from mixzoo_datasets.reading import exists, missing_file, reason, resolve_path

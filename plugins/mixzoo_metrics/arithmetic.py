@@ -8,8 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from mixzoo import DataError, Dataset, FinishedRun
-from mixzoo.evaluation.codes import encode, eval_mode
+from mixzoo import DataError, Dataset, FinishedRun, encode, eval_mode
 from mixzoo_metrics.classifier import ClassifierSteps, check_has_labels, label_matrix, train_classifier
 
 BATCH = 256

@@ -12,12 +12,18 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torch.optim import Adam
 
-from mixzoo import DataError, Dataset, FinishedRun, Split
-from mixzoo.data.batches import to_images
-from mixzoo.draws import order, seed_for
-from mixzoo.evaluation.codes import eval_mode
-from mixzoo.evaluation.probe import has_labels
-from mixzoo.mixing import label_vectors
+from mixzoo import (
+    DataError,
+    Dataset,
+    FinishedRun,
+    Split,
+    eval_mode,
+    has_labels,
+    label_vectors,
+    order,
+    seed_for,
+    to_images,
+)
 
 ClassifierSteps: TypeAlias = Annotated[int, Ge(1), "training steps of the classifier, on a batch of real images each"]
 BATCH = 64  # images of a training step

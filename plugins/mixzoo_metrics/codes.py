@@ -10,10 +10,7 @@ from annotated_types import Ge
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mixzoo import FinishedRun, Split
-from mixzoo.draws import rng_for
-from mixzoo.evaluation.codes import encode
-from mixzoo.evaluation.probe import has_labels
+from mixzoo import FinishedRun, Split, encode, has_labels, rng_for
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,10 +9,18 @@ from annotated_types import Ge
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from mixzoo import CodeShape, DataError, Dataset, FinishedRun
-from mixzoo.draws import rng_for, to_device
-from mixzoo.evaluation.codes import batches, encode, eval_mode
-from mixzoo.mixing import label_vectors
+from mixzoo import (
+    CodeShape,
+    DataError,
+    Dataset,
+    FinishedRun,
+    batches,
+    encode,
+    eval_mode,
+    label_vectors,
+    rng_for,
+    to_device,
+)
 from mixzoo_metrics.classifier import ClassifierSteps, check_has_labels, label_matrix, train_classifier
 
 BATCH = 256

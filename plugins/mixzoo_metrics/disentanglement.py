@@ -9,10 +9,7 @@ from annotated_types import Ge
 from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
-from mixzoo import DataError, Dataset, FinishedRun, Split
-from mixzoo.draws import rng_for
-from mixzoo.evaluation.codes import batches, encode, eval_mode
-from mixzoo.protocols import HasPosterior
+from mixzoo import DataError, Dataset, FinishedRun, HasPosterior, Split, batches, encode, eval_mode, rng_for
 
 COUNTED = 4  # of the five factors that the authors vote on, those that their sum covers
 COLLAPSED_DEVIATION = 0.05  # a number of the code below it is left out (disentanglement_lib's factor_vae.gin)

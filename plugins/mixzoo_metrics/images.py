@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
-from mixzoo import FinishedRun
-from mixzoo.evaluation.codes import batches, eval_mode
+from mixzoo import FinishedRun, batches, eval_mode
 
 
 @dataclass(frozen=True)

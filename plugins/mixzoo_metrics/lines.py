@@ -11,9 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from mixzoo import FinishedRun
-from mixzoo.draws import rng_for
-from mixzoo.evaluation.codes import batches, encode, eval_mode
+from mixzoo import FinishedRun, batches, encode, eval_mode, rng_for
 
 BATCH = 500  # images decoded or compared at a time
 

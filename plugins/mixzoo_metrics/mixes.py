@@ -9,10 +9,7 @@ from annotated_types import Ge
 from jaxtyping import Float
 from torch import Tensor
 
-from mixzoo import FinishedRun
-from mixzoo.draws import rng_for
-from mixzoo.evaluation.codes import batches, eval_mode
-from mixzoo.evaluation.mixes import random_mixes
+from mixzoo import FinishedRun, batches, eval_mode, random_mixes, rng_for
 
 
 @dataclass(frozen=True, kw_only=True)

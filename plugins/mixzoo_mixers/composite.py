@@ -13,8 +13,20 @@ from annotated_types import Ge, Le
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor, nn, where
 
-from mixzoo import BuildContext, CodeShape, Draw, LinearMixer, MaskMixer, Mixed, Mixer, Part
-from mixzoo.mixing import draw_for, label_vectors, mixed_labels, needs_map
+from mixzoo import (
+    BuildContext,
+    CodeShape,
+    Draw,
+    LinearMixer,
+    MaskMixer,
+    Mixed,
+    Mixer,
+    Part,
+    draw_for,
+    label_vectors,
+    mixed_labels,
+    needs_map,
+)
 
 
 @runtime_checkable

@@ -9,9 +9,7 @@ from annotated_types import Ge, Gt, Le
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
-from mixzoo import BuildContext, CodeShape, MaskMixer, Mixed
-from mixzoo.draws import rng_for
-from mixzoo.mixing import label_vectors
+from mixzoo import BuildContext, CodeShape, MaskMixer, Mixed, label_vectors, rng_for
 from mixzoo_mixers.options import K
 from mixzoo_mixers.weights import dirichlet
 

@@ -11,8 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
-from mixzoo import CodeShape, MaskMixer
-from mixzoo.draws import rng_for
+from mixzoo import CodeShape, MaskMixer, rng_for
 from mixzoo_mixers.options import FirstChance, K, PPer
 from mixzoo_mixers.weights import dirichlet
 

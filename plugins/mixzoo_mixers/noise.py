@@ -9,8 +9,7 @@ from annotated_types import Ge, Le
 from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
-from mixzoo import CodeShape
-from mixzoo.draws import rng_for
+from mixzoo import CodeShape, rng_for
 from mixzoo_mixers.maps import map_size
 from mixzoo_mixers.masks import one_against_others, picked, skipped_with
 from mixzoo_mixers.options import AreaConcentration, K

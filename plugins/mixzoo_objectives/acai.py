@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import l1_loss, mse_loss
 
-from mixzoo import BuildContext, Discriminator, Images, Judgement, Needs, Objective, Resynthesis, Terms
-from mixzoo_objectives.losses import bce
+from mixzoo import Batch, BuildContext, Losses, Objective
+from mixzoo_objectives.losses import Beta, bce, consistency_loss
 from mixzoo_objectives.penalties import R1, r1_penalty
 
 
@@ -36,7 +36,7 @@ class ACAI:
     weight: Annotated[float, Ge(0), "official: weight of hiding alpha, 0.5 when not given"] | None = None
     gamma: Annotated[float, Ge(0), Le(1), "official: γ, 0.2 when not given"] | None = None
     lam: Annotated[float, Gt(0), "amr: λ, weight of reconstruction, 10 when not given"] | None = None
-    beta: Annotated[float, Ge(0), "β, weight of the consistency of a mix with the code of its image"] = 0.0
+    beta: Beta = 0.0
     r1: R1 = 0.0
 
     def __post_init__(self) -> None:
@@ -58,75 +58,67 @@ class ACAI:
 
 @dataclass(frozen=True, kw_only=True)
 class OfficialACAI:
-    """The terms of Berthelot et al. 2019, eq. 1 and 2; scores are raw, squared errors are means."""
+    """The terms of Berthelot et al. 2019, eq. 1 and 2; the critic is D's logit, squared errors are means."""
 
     weight: float
     gamma: float
     beta: float
     r1: float
 
-    @property
-    def needs(self) -> Needs:
-        return Needs(mix=True, discriminator=True, reencode=self.beta > 0, penalty=self.r1 > 0)
-
-    def judged(self, r: Resynthesis) -> Images:
-        return {"mix": r.x_mix, "blend": self.gamma * r.x + (1 - self.gamma) * r.x_rec}
-
-    def autoencoder_terms(self, r: Resynthesis, D: Judgement) -> Terms:
-        terms = {
-            "reconstruct": mse_loss(r.x_rec, r.x),  # ‖x - g(f(x))‖²
-            "fool_mix": self.weight * D["mix"].square().mean(),  # weight ‖D(x_mix)‖²
-        }
+    def losses(self, batch: Batch) -> Losses:
+        h = batch.encode(batch.x)
+        mixed = batch.mix(h)
+        x_rec, x_mix = batch.decode(h, mixed.h)
+        consistency = {}
         if self.beta > 0:
-            terms["consistency"] = self.beta * mse_loss(r.h_mix_rec, r.h_mix)  # β ‖h_mix - f(g(h_mix))‖²
-        return terms
-
-    def discriminator_terms(self, r: Resynthesis, D: Judgement) -> Terms:
-        return {
-            "regress_alpha": mse_loss(D["mix"], folded(r.share)),  # ‖D(x_mix) - α‖²
-            "regress_zero": D["blend"].square().mean(),  # ‖D(γx + (1-γ)g(f(x)))‖²
-        }
-
-    def discriminator_penalty(self, x: Tensor, discriminator: Discriminator) -> Terms:
-        return {"r1": r1_penalty(self.r1, x, discriminator)}  # r1/2 ‖∇D(x)‖²
+            consistency = {
+                "consistency": self.beta * mse_loss(batch.encode(x_mix), mixed.h)
+            }  # β ‖h_mix - f(g(h_mix))‖²
+        D = batch.discriminate(mix=x_mix, blend=self.gamma * batch.x + (1 - self.gamma) * x_rec)
+        return Losses(
+            autoencoder={
+                "reconstruct": mse_loss(x_rec, batch.x),  # ‖x - g(f(x))‖²
+                "fool_mix": self.weight * D["mix"].square().mean(),  # weight ‖D(x_mix)‖²
+                **consistency,
+            },
+            discriminator={
+                "regress_alpha": mse_loss(D["mix"], alpha_from_share(mixed.share)),  # ‖D(x_mix) - α‖²
+                "regress_zero": D["blend"].square().mean(),  # ‖D(γx + (1-γ)g(f(x)))‖²
+                **r1_penalty(self.r1, batch),  # r1/2 ‖∇D(x)‖²
+            },
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class AuthorsACAI:
-    """The terms of `acai_f3`: cross-entropies on sigmoid(score), α doubled to [0, 1], no γ."""
+    """The terms of `acai_f3`: cross-entropies on sigmoid(logit), α doubled to [0, 1], no γ."""
 
     lam: float
     beta: float
     r1: float
 
-    @property
-    def needs(self) -> Needs:
-        return Needs(mix=True, discriminator=True, reencode=self.beta > 0, penalty=self.r1 > 0)
-
-    def judged(self, r: Resynthesis) -> Images:
-        return {"real": r.x, "rec": r.x_rec, "mix": r.x_mix}
-
-    def autoencoder_terms(self, r: Resynthesis, D: Judgement) -> Terms:
-        terms = {
-            "reconstruct": self.lam * l1_loss(r.x_rec, r.x),  # λ |x - g(f(x))|
-            "fool_mix": bce(D["mix"], 0),  # BCE(D(x_mix), 0)
-        }
-        if self.beta > 0:
-            terms["consistency"] = self.beta * l1_loss(r.h_mix_rec, r.h_mix)  # β |h_mix - f(g(h_mix))|
-        return terms
-
-    def discriminator_terms(self, r: Resynthesis, D: Judgement) -> Terms:
-        k = len(r.share)
-        return {
-            "regress_alpha": bce(D["mix"], k / (k - 1) * folded(r.share)),  # BCE(D(x_mix), 2α)
-            "zero_real": bce(D["real"], 0),  # BCE(D(x), 0)
-            "zero_rec": bce(D["rec"], 0),  # BCE(D(g(f(x))), 0)
-        }
-
-    def discriminator_penalty(self, x: Tensor, discriminator: Discriminator) -> Terms:
-        return {"r1": r1_penalty(self.r1, x, discriminator)}  # r1/2 ‖∇D(x)‖²
+    def losses(self, batch: Batch) -> Losses:
+        h = batch.encode(batch.x)
+        mixed = batch.mix(h)
+        x_rec, x_mix = batch.decode(h, mixed.h)
+        consistency = consistency_loss(batch, self.beta, x_mix, mixed.h, l1_loss)  # β |h_mix - f(g(h_mix))|
+        D = batch.discriminate(real=batch.x, rec=x_rec, mix=x_mix)
+        k = len(mixed.share)
+        return Losses(
+            autoencoder={
+                "reconstruct": self.lam * l1_loss(x_rec, batch.x),  # λ |x - g(f(x))|
+                "fool_mix": bce(D["mix"], 0),  # BCE(D(x_mix), 0)
+                **consistency,
+            },
+            discriminator={
+                "regress_alpha": bce(D["mix"], k / (k - 1) * alpha_from_share(mixed.share)),  # BCE(D(x_mix), 2α)
+                "zero_real": bce(D["real"], 0),  # BCE(D(x), 0)
+                "zero_rec": bce(D["rec"], 0),  # BCE(D(g(f(x))), 0)
+                **r1_penalty(self.r1, batch),  # r1/2 ‖∇D(x)‖²
+            },
+        )
 
 
-def folded(share: Float[Tensor, "k batch *latent_or_ones"]) -> Float[Tensor, " batch"]:
+def alpha_from_share(share: Float[Tensor, "k batch *latent_or_ones"]) -> Float[Tensor, " batch"]:
     """alpha = 1 - max_i share_i, each source's share averaged over the code; [0, 1 - 1/k]."""
     return 1 - share.flatten(2).mean(2).amax(0)

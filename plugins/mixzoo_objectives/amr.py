@@ -1,21 +1,32 @@
-"""AE, denoising AE, AE+GAN and AMR: the terms each one adds up, and nothing else.
+"""AE, denoising AE, AE+GAN and AMR.
 
-    x      images              x_rec  g(f(x))      D     discriminator, one raw score per image
-    h_mix  Mix(f(x), f(x'))    x_mix  g(h_mix)     ℓ     the GAN's loss, on raw scores
+    x      images              x_rec  g(f(x))      D     discriminator, one logit per image
+    h_mix  Mix(f(x), f(x'))    x_mix  g(h_mix)     ℓ     the GAN's loss, on logits
 
-Terms come back named and already weighted. The engine sums them, steps on the sum and logs each one. It runs D once on
-what is judged and takes each player's gradient for that player's parameters alone, so nothing here detaches.
+Terms are named and already weighted: the engine descends on each player's sum, for that player's parameters alone, and
+logs each term.
 """
 
 from dataclasses import dataclass
 from typing import Annotated
 
-from annotated_types import Ge, Gt
-from torch import Tensor
+from annotated_types import Gt
 from torch.nn.functional import mse_loss
 
-from mixzoo import Discriminator, Images, Judgement, Needs, Resynthesis, Terms
-from mixzoo_objectives.losses import GAN, Dropout, Reconstruction, called_fake, called_real, fooled, reconstruction
+from mixzoo import Batch, Losses
+from mixzoo_objectives.losses import (
+    GAN,
+    Beta,
+    Dropout,
+    Lam,
+    Recon,
+    Reconstruction,
+    dropped_out,
+    fake_loss,
+    generator_loss,
+    real_loss,
+    reconstruction,
+)
 from mixzoo_objectives.penalties import R1, r1_penalty
 
 
@@ -31,18 +42,10 @@ class AE:
     recon: Reconstruction = "l2"
     dropout: Dropout = 0.0
 
-    @property
-    def needs(self) -> Needs:
-        return Needs(code_dropout=self.dropout)
-
-    def judged(self, r: Resynthesis) -> Images:
-        return {}
-
-    def autoencoder_terms(self, r: Resynthesis, D: Judgement) -> Terms:
-        return {"reconstruct": reconstruction(self.recon, r.x_rec, r.x)}  # ‖x - g(f(x))‖
-
-    def discriminator_terms(self, r: Resynthesis, D: Judgement) -> Terms:
-        return {}
+    def losses(self, batch: Batch) -> Losses:
+        h = batch.encode(batch.x)
+        (x_rec,) = batch.decode(dropped_out(batch, h, self.dropout))
+        return Losses({"reconstruct": reconstruction(self.recon, x_rec, batch.x)})  # ‖x - g(f(x))‖
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,18 +61,10 @@ class DAE:
     recon: Reconstruction = "l2"
     dropout: Dropout = 0.0
 
-    @property
-    def needs(self) -> Needs:
-        return Needs(input_noise=self.noise, code_dropout=self.dropout)
-
-    def judged(self, r: Resynthesis) -> Images:
-        return {}
-
-    def autoencoder_terms(self, r: Resynthesis, D: Judgement) -> Terms:
-        return {"reconstruct": reconstruction(self.recon, r.x_rec, r.x)}  # ‖x - g(f(x + noise ε))‖, r.x is without it
-
-    def discriminator_terms(self, r: Resynthesis, D: Judgement) -> Terms:
-        return {}
+    def losses(self, batch: Batch) -> Losses:
+        h = batch.encode(batch.x + self.noise * batch.noise("input", like=batch.x))
+        (x_rec,) = batch.decode(dropped_out(batch, h, self.dropout))
+        return Losses({"reconstruct": reconstruction(self.recon, x_rec, batch.x)})  # ‖x - g(f(x + noise ε))‖
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,36 +75,27 @@ class AEGAN:
     discriminator:  ℓ(D(x), 1) + ℓ(D(g(f(x))), 0) + r1/2 ‖∇D(x)‖²
     """
 
-    lam: Annotated[float, Gt(0), "λ, weight of reconstruction; the paper tries 2, 5, 10, 20, 50"] = 10.0
-    recon: Annotated[
-        Reconstruction,
-        "mean |·| (the authors' code), mean (·)² (the text), or a sum of cross-entropies (theirs for dSprites)",
-    ] = "l1"
+    lam: Lam = 10.0
+    recon: Recon = "l1"
     gan: Annotated[GAN, "ℓ: Jensen-Shannon (the paper), least squares or hinge"] = "js"
     r1: R1 = 0.0
     dropout: Dropout = 0.0
 
-    @property
-    def needs(self) -> Needs:
-        return Needs(discriminator=True, penalty=self.r1 > 0, code_dropout=self.dropout)
-
-    def judged(self, r: Resynthesis) -> Images:
-        return {"real": r.x, "rec": r.x_rec}
-
-    def autoencoder_terms(self, r: Resynthesis, D: Judgement) -> Terms:
-        return {
-            "reconstruct": self.lam * reconstruction(self.recon, r.x_rec, r.x),  # λ ‖x - g(f(x))‖
-            "fool_rec": fooled(self.gan, D["rec"]),  # ℓ(D(g(f(x))), 1)
-        }
-
-    def discriminator_terms(self, r: Resynthesis, D: Judgement) -> Terms:
-        return {
-            "real": called_real(self.gan, D["real"]),  # ℓ(D(x), 1)
-            "fake_rec": called_fake(self.gan, D["rec"]),  # ℓ(D(g(f(x))), 0)
-        }
-
-    def discriminator_penalty(self, x: Tensor, discriminator: Discriminator) -> Terms:
-        return {"r1": r1_penalty(self.r1, x, discriminator)}  # r1/2 ‖∇D(x)‖²
+    def losses(self, batch: Batch) -> Losses:
+        h = batch.encode(batch.x)
+        (x_rec,) = batch.decode(dropped_out(batch, h, self.dropout))
+        D = batch.discriminate(real=batch.x, rec=x_rec)
+        return Losses(
+            autoencoder={
+                "reconstruct": self.lam * reconstruction(self.recon, x_rec, batch.x),  # λ ‖x - g(f(x))‖
+                "fool_rec": generator_loss(self.gan, D["rec"]),  # ℓ(D(g(f(x))), 1)
+            },
+            discriminator={
+                "real": real_loss(self.gan, D["real"]),  # ℓ(D(x), 1)
+                "fake_rec": fake_loss(self.gan, D["rec"]),  # ℓ(D(g(f(x))), 0)
+                **r1_penalty(self.r1, batch),  # r1/2 ‖∇D(x)‖²
+            },
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,45 +109,34 @@ class AMR:
     and the extra pass through f out. With dropout= it is what is left of codes that is mixed and decoded.
     """
 
-    lam: Annotated[float, Gt(0), "λ, weight of reconstruction; the paper tries 2, 5, 10, 20, 50"] = 10.0
-    beta: Annotated[float, Ge(0), "β, weight of the consistency of a mix with the code of its image"] = 0.0
-    recon: Annotated[
-        Reconstruction,
-        "mean |·| (the authors' code), mean (·)² (the text), or a sum of cross-entropies (theirs for dSprites)",
-    ] = "l1"
+    lam: Lam = 10.0
+    beta: Beta = 0.0
+    recon: Recon = "l1"
     gan: Annotated[GAN, "ℓ: Jensen-Shannon (the paper), least squares or hinge"] = "js"
     r1: R1 = 0.0
     dropout: Dropout = 0.0
 
-    @property
-    def needs(self) -> Needs:
-        return Needs(
-            mix=True,
-            discriminator=True,
-            reencode=self.beta > 0,
-            penalty=self.r1 > 0,
-            code_dropout=self.dropout,
-        )
-
-    def judged(self, r: Resynthesis) -> Images:
-        return {"real": r.x, "rec": r.x_rec, "mix": r.x_mix}
-
-    def autoencoder_terms(self, r: Resynthesis, D: Judgement) -> Terms:
-        terms = {
-            "reconstruct": self.lam * reconstruction(self.recon, r.x_rec, r.x),  # λ ‖x - g(f(x))‖
-            "fool_rec": fooled(self.gan, D["rec"]),  # ℓ(D(g(f(x))), 1)
-            "fool_mix": fooled(self.gan, D["mix"]),  # ℓ(D(g(h_mix)), 1)
-        }
+    def losses(self, batch: Batch) -> Losses:
+        h = dropped_out(batch, batch.encode(batch.x), self.dropout)
+        mixed = batch.mix(h)
+        x_rec, x_mix = batch.decode(h, mixed.h)
+        consistency = {}
         if self.beta > 0:
-            terms["consistency"] = self.beta * mse_loss(r.h_mix_rec, r.h_mix)  # β ‖h_mix - f(g(h_mix))‖²
-        return terms
-
-    def discriminator_terms(self, r: Resynthesis, D: Judgement) -> Terms:
-        return {
-            "real": called_real(self.gan, D["real"]),  # ℓ(D(x), 1)
-            "fake_rec": called_fake(self.gan, D["rec"]),  # ℓ(D(g(f(x))), 0)
-            "fake_mix": called_fake(self.gan, D["mix"]),  # ℓ(D(g(h_mix)), 0)
-        }
-
-    def discriminator_penalty(self, x: Tensor, discriminator: Discriminator) -> Terms:
-        return {"r1": r1_penalty(self.r1, x, discriminator)}  # r1/2 ‖∇D(x)‖²
+            consistency = {
+                "consistency": self.beta * mse_loss(batch.encode(x_mix), mixed.h)
+            }  # β ‖h_mix - f(g(h_mix))‖²
+        D = batch.discriminate(real=batch.x, rec=x_rec, mix=x_mix)
+        return Losses(
+            autoencoder={
+                "reconstruct": self.lam * reconstruction(self.recon, x_rec, batch.x),  # λ ‖x - g(f(x))‖
+                "fool_rec": generator_loss(self.gan, D["rec"]),  # ℓ(D(g(f(x))), 1)
+                "fool_mix": generator_loss(self.gan, D["mix"]),  # ℓ(D(g(h_mix)), 1)
+                **consistency,
+            },
+            discriminator={
+                "real": real_loss(self.gan, D["real"]),  # ℓ(D(x), 1)
+                "fake_rec": fake_loss(self.gan, D["rec"]),  # ℓ(D(g(f(x))), 0)
+                "fake_mix": fake_loss(self.gan, D["mix"]),  # ℓ(D(g(h_mix)), 0)
+                **r1_penalty(self.r1, batch),  # r1/2 ‖∇D(x)‖²
+            },
+        )

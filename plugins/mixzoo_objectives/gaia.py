@@ -16,7 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import l1_loss, mse_loss, softplus
 
-from mixzoo import Images, Judgement, Needs, Resynthesis, Terms
+from mixzoo import Batch, Losses
+from mixzoo_objectives.losses import Beta
 
 TINY = 1e-12  # of a mean distance, where all examples are one
 
@@ -48,43 +49,34 @@ class GAIA:
 
     slope: Annotated[float, Gt(0), "s, of the sigmoids that balance; the authors' 20 for images in [0, 1]"] = 10.0
     distance: Annotated[float, Ge(0), "weight of L_dist, which makes distances of codes like those of images"] = 0.1
-    beta: Annotated[float, Ge(0), "β, weight of the consistency of a mix with the code of its image (AMR 7.3)"] = 0.0
+    beta: Beta = 0.0
 
-    @property
-    def needs(self) -> Needs:
-        return Needs(mix=True, discriminator=True, redrawn=True, reencode=self.beta > 0, whole_batch=True)
-
-    def judged(self, r: Resynthesis) -> Images:
-        return {"real": r.x, "rec": r.x_rec, "mix": r.x_mix}
-
-    def autoencoder_terms(self, r: Resynthesis, D: Judgement) -> Terms:
-        errors = torch.stack([across_rec(r, D), own_mix(r, D)])
-        terms = {
-            "redraw_fakes": (self.slope * errors).logsumexp(0) / self.slope
-            - log(2) / self.slope,  # near max(E_rec, E_mix)
-            "distance": self.distance * distance_loss(r.x, r.h),  # weight of L_dist times L_dist
-        }
+    def losses(self, batch: Batch) -> Losses:
+        h = batch.encode(batch.x)
+        mixed = batch.mix(h)
+        x_rec, x_mix = batch.decode(h, mixed.h)
+        consistency = {}
         if self.beta > 0:
-            terms["consistency"] = self.beta * mse_loss(r.h_mix_rec, r.h_mix)  # β ‖h_mix - f(g(h_mix))‖²
-        return terms
+            consistency = {
+                "consistency": self.beta * mse_loss(batch.encode(x_mix), mixed.h)
+            }  # β ‖h_mix - f(g(h_mix))‖²
+        D = batch.discriminate(real=batch.x, rec=x_rec, mix=x_mix).reconstruction
 
-    def discriminator_terms(self, r: Resynthesis, D: Judgement) -> Terms:
-        real = l1_loss(D.redrawn["real"], r.x)
-        fake = (across_rec(r, D) + own_mix(r, D)) / 2
-        return {
-            "redraw_real": real,  # E_real
-            "spoil_fakes": softplus(self.slope * (real - fake)) / self.slope,  # near max(E_real - E_fake, 0)
-        }
-
-
-def across_rec(r: Resynthesis, D: Judgement) -> Float[Tensor, ""]:
-    """E_rec = |x - D(x_rec)|."""
-    return l1_loss(D.redrawn["rec"], r.x)
-
-
-def own_mix(r: Resynthesis, D: Judgement) -> Float[Tensor, ""]:
-    """E_mix = |x_mix - D(x_mix)|."""
-    return l1_loss(D.redrawn["mix"], r.x_mix)
+        s, e_real = self.slope, l1_loss(D["real"], batch.x)  # E_real = |x - D(x)|
+        e_rec, e_mix = l1_loss(D["rec"], batch.x), l1_loss(D["mix"], x_mix)  # |x - D(x_rec)|, |x_mix - D(x_mix)|
+        return Losses(
+            autoencoder={
+                # near max(E_rec, E_mix)
+                "reconstruct_fakes": (s * torch.stack([e_rec, e_mix])).logsumexp(0) / s - log(2) / s,
+                "distance": self.distance * distance_loss(batch.x, h),  # weight of L_dist times L_dist
+                **consistency,
+            },
+            discriminator={
+                "reconstruct_real": e_real,
+                "spoil_fakes": softplus(s * (e_real - (e_rec + e_mix) / 2)) / s,  # near max(E_real - E_fake, 0)
+            },
+            whole_batch=True,  # L_dist is over pairs of examples
+        )
 
 
 def distance_loss(x: Float[Tensor, "batch *image"], h: Float[Tensor, "batch *latent"]) -> Float[Tensor, ""]:

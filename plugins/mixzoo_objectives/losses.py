@@ -1,23 +1,31 @@
-"""The losses that objectives are written in: reconstruction, and the two sides of a GAN on raw scores.
+"""The losses that objectives are written in: reconstruction, and the two sides of a GAN on logits.
 
-Every one is a mean over all its elements, or over those examples that are `known`.
+Each is a mean over all its elements, or over the examples that are `known`.
 """
 
+from collections.abc import Callable
 from typing import Annotated, Literal, TypeAlias
 
 import torch
-from annotated_types import Ge, Lt
+from annotated_types import Ge, Gt, Lt
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss, mse_loss, relu
 
-from mixzoo_objectives.variational import bernoulli_surprise
+from mixzoo import Batch, Terms
+from mixzoo_objectives.variational import bernoulli_nll
 
 Reconstruction: TypeAlias = Annotated[
     Literal["l1", "l2", "bce"], "mean |·| (the authors' code), mean (·)² (the text), or a sum of cross-entropies"
 ]
 GAN: TypeAlias = Literal["js", "ls", "hinge"]
 Dropout: TypeAlias = Annotated[float, Ge(0), Lt(1), "chance of each number of a code to be 0 for g and the mixer"]
+Lam: TypeAlias = Annotated[float, Gt(0), "λ, weight of reconstruction; the paper tries 2, 5, 10, 20, 50"]
+Recon: TypeAlias = Annotated[
+    Reconstruction,
+    "mean |·| (the authors' code), mean (·)² (the text), or a sum of cross-entropies (theirs for dSprites)",
+]
+Beta: TypeAlias = Annotated[float, Ge(0), "β, weight of the consistency of a mix with the code of its image"]
 Known: TypeAlias = Bool[Tensor, " batch"] | None
 
 
@@ -34,7 +42,23 @@ def reconstruction(kind: Reconstruction, x_rec: Tensor, x: Tensor) -> Float[Tens
         case "l2":
             return mse_loss(x_rec, x)
         case "bce":
-            return bernoulli_surprise(x_rec, x).mean()
+            return bernoulli_nll(x_rec, x).mean()
+
+
+def dropped_out(batch: Batch, h: Float[Tensor, "batch *latent"], p: float) -> Float[Tensor, "batch *latent"]:
+    """h with each number 0 with chance `p` and the others divided by 1 - p; h itself for p = 0."""
+    return h * batch.keep("kept", p, like=h) / (1 - p) if p else h
+
+
+def consistency_loss(
+    batch: Batch,
+    beta: float,
+    x_mix: Float[Tensor, "batch channels height width"],
+    h_mix: Float[Tensor, "batch *latent"],
+    distance: Callable[[Tensor, Tensor], Tensor] = mse_loss,
+) -> Terms:
+    """{"consistency": β ‖h_mix - f(g(h_mix))‖²}, AMR section 7.3; {}, and no pass through f, for β = 0."""
+    return {"consistency": beta * distance(batch.encode(x_mix), h_mix)} if beta > 0 else {}
 
 
 def mean_over(values: Float[Tensor, " batch"], known: Known = None) -> Float[Tensor, ""]:
@@ -50,7 +74,7 @@ def bce(score: Float[Tensor, " batch"], target: float | Tensor, known: Known = N
     return mean_over(binary_cross_entropy_with_logits(score, targets, reduction="none"), known)
 
 
-def called_real(gan: GAN, score: Float[Tensor, " batch"], known: Known = None) -> Float[Tensor, ""]:
+def real_loss(gan: GAN, score: Float[Tensor, " batch"], known: Known = None) -> Float[Tensor, ""]:
     """ℓ(D(x), 1) as D sees it.
 
     js: Goodfellow et al. 2014; ls: Mao et al. 2017, without its 1/2; hinge: Lim & Ye 2017.
@@ -64,7 +88,7 @@ def called_real(gan: GAN, score: Float[Tensor, " batch"], known: Known = None) -
             return mean_over(relu(1 - score), known)
 
 
-def called_fake(gan: GAN, score: Float[Tensor, " batch"], known: Known = None) -> Float[Tensor, ""]:
+def fake_loss(gan: GAN, score: Float[Tensor, " batch"], known: Known = None) -> Float[Tensor, ""]:
     """ℓ(D(x), 0) as D sees it."""
     match gan:
         case "js":
@@ -75,6 +99,6 @@ def called_fake(gan: GAN, score: Float[Tensor, " batch"], known: Known = None) -
             return mean_over(relu(1 + score), known)
 
 
-def fooled(gan: GAN, score: Float[Tensor, " batch"], known: Known = None) -> Float[Tensor, ""]:
+def generator_loss(gan: GAN, score: Float[Tensor, " batch"], known: Known = None) -> Float[Tensor, ""]:
     """ℓ(D(x), 1) as the auto-encoder sees it: non-saturating; for the hinge it is -D(x), which has no kink."""
-    return -mean_over(score, known) if gan == "hinge" else called_real(gan, score, known)
+    return -mean_over(score, known) if gan == "hinge" else real_loss(gan, score, known)

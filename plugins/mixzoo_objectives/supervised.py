@@ -1,24 +1,27 @@
 """Supervised AMR: mixes that have the label which their mixer aimed at, as a classifier beside D reads it.
 
-y      label of x, one-hot or attributes     ỹ_mix  Σᵢ αᵢ yᵢ, what the mixer aims at     p(y|x)  D's attribute head
+y      label of x, one-hot or attributes     ỹ_mix  Σᵢ αᵢ yᵢ, what the mixer aims at     p(y|x)  D's label logits
 """
 
 from dataclasses import dataclass
 from typing import Annotated
 
-from annotated_types import Ge, Gt
+from annotated_types import Gt
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from mixzoo import BuildContext, Discriminator, Images, Judgement, Mixer, Needs, Objective, Part, Resynthesis, Terms
+from mixzoo import Batch, BuildContext, Losses, Mixer, Objective, Part
 from mixzoo_objectives.losses import (
     GAN,
-    Reconstruction,
-    called_fake,
-    called_real,
-    fooled,
+    Beta,
+    Lam,
+    Recon,
+    consistency_loss,
+    fake_loss,
+    generator_loss,
     mean_over,
+    real_loss,
     reconstruction,
 )
 from mixzoo_objectives.penalties import R1, r1_penalty
@@ -40,14 +43,11 @@ class AMRSupervised:
     (labelled_images=) have no part in the terms that eq. 7 adds.
     """
 
-    lam: Annotated[float, Gt(0), "λ, weight of reconstruction; the paper tries 2, 5, 10, 20, 50"] = 10.0
+    lam: Lam = 10.0
     cls: Annotated[float, Gt(0), "weight of the classifier's losses; the paper has 1"] = 1.0
     mixer: Annotated[Part[Mixer], "of the mixes of eq. 3; the run's own mixes serve when not given"] | None = None
-    beta: Annotated[float, Ge(0), "β, weight of the consistency of a mix with the code of its image"] = 0.0
-    recon: Annotated[
-        Reconstruction,
-        "mean |·| (the authors' code), mean (·)² (the text), or a sum of cross-entropies (theirs for dSprites)",
-    ] = "l1"
+    beta: Beta = 0.0
+    recon: Recon = "l1"
     gan: Annotated[GAN, "ℓ: Jensen-Shannon (the paper), least squares or hinge"] = "js"
     r1: R1 = 0.0
 
@@ -64,56 +64,36 @@ class SupervisedTerms:
     second: Mixer | None
     attributes: bool
 
-    @property
-    def needs(self) -> Needs:
-        return Needs(
-            mix=True,
-            discriminator=True,
-            reencode=self.options.beta > 0,
-            labels=True,
-            second=self.second,
-            attributes=True,
-            penalty=self.options.r1 > 0,
-        )
+    def losses(self, batch: Batch) -> Losses:
+        o, two = self.options, self.second is not None
+        h = batch.encode(batch.x)
+        mixed = batch.mix(h)  # h_mix, which has a label
+        mixed2 = batch.mix(h, self.second, "second") if two else None  # h_mix2, of eq. 3
+        x_rec, x_mix, *x_mix2 = batch.decode(h, mixed.h, *([mixed2.h] if mixed2 else []))
+        consistency = consistency_loss(batch, o.beta, x_mix, mixed.h)  # β ‖h_mix - f(g(h_mix))‖²
+        D = batch.discriminate(real=batch.x, rec=x_rec, mix=x_mix, **({"mix2": x_mix2[0]} if two else {}))
 
-    def judged(self, r: Resynthesis) -> Images:
-        images = {"real": r.x, "rec": r.x_rec, "mix": r.x_mix}
-        return images if self.second is None else images | {"mix2": r.x_mix2}
-
-    def autoencoder_terms(self, r: Resynthesis, D: Judgement) -> Terms:
-        o, known = self.options, r.labelled_mix
-        terms = {
-            "reconstruct": o.lam * reconstruction(o.recon, r.x_rec, r.x),  # λ ‖x - g(f(x))‖
-            "fool_rec": fooled(o.gan, D["rec"]),  # ℓ(D(g(f(x))), 1)
-            "classify_mix": o.cls * self.said(D.attributes["mix"], r.y_mix, known),  # ℓ_cls(p(y|g(h_mix)), ỹ_mix)
+        # If eq. 3 has mixes of its own, those of eq. 7 take part in the game only if their label is known.
+        known = mixed.labelled if two else None
+        autoencoder = {
+            "reconstruct": o.lam * reconstruction(o.recon, x_rec, batch.x),  # λ ‖x - g(f(x))‖
+            "fool_rec": generator_loss(o.gan, D["rec"]),  # ℓ(D(g(f(x))), 1)
+            # ℓ_cls(p(y|g(h_mix)), ỹ_mix)
+            "classify_mix": o.cls * self.classify(D.label_logits["mix"], mixed.y, mixed.labelled),
+            "fool_mix": generator_loss(o.gan, D["mix"], known),  # ℓ(D(g(h_mix)), 1)
         }
-        if self.second is None:
-            terms["fool_mix"] = fooled(o.gan, D["mix"])  # ℓ(D(g(h_mix)), 1)
-        else:
-            terms["fool_mix"] = fooled(o.gan, D["mix"], known)  # ℓ(D(g(h_mix)), 1)
-            terms["fool_mix2"] = fooled(o.gan, D["mix2"])  # ℓ(D(g(h_mix2)), 1)
-        if o.beta > 0:
-            terms["consistency"] = o.beta * mse_loss(r.h_mix_rec, r.h_mix)  # β ‖h_mix - f(g(h_mix))‖²
-        return terms
-
-    def discriminator_terms(self, r: Resynthesis, D: Judgement) -> Terms:
-        o = self.options
-        terms = {
-            "real": called_real(o.gan, D["real"]),  # ℓ(D(x), 1)
-            "fake_rec": called_fake(o.gan, D["rec"]),  # ℓ(D(g(f(x))), 0)
-            "classify_real": o.cls * self.said(D.attributes["real"], r.y, r.labelled),  # ℓ_cls(p(y|x), y)
+        discriminator = {
+            "real": real_loss(o.gan, D["real"]),  # ℓ(D(x), 1)
+            "fake_rec": fake_loss(o.gan, D["rec"]),  # ℓ(D(g(f(x))), 0)
+            "classify_real": o.cls * self.classify(D.label_logits["real"], batch.y, batch.labelled),  # ℓ_cls(p(y|x), y)
+            "fake_mix": fake_loss(o.gan, D["mix"], known),  # ℓ(D(g(h_mix)), 0)
         }
-        if self.second is None:
-            terms["fake_mix"] = called_fake(o.gan, D["mix"])  # ℓ(D(g(h_mix)), 0)
-        else:
-            terms["fake_mix"] = called_fake(o.gan, D["mix"], r.labelled_mix)  # ℓ(D(g(h_mix)), 0)
-            terms["fake_mix2"] = called_fake(o.gan, D["mix2"])  # ℓ(D(g(h_mix2)), 0)
-        return terms
+        if two:
+            autoencoder["fool_mix2"] = generator_loss(o.gan, D["mix2"])  # ℓ(D(g(h_mix2)), 1)
+            discriminator["fake_mix2"] = fake_loss(o.gan, D["mix2"])  # ℓ(D(g(h_mix2)), 0)
+        return Losses(autoencoder | consistency, discriminator | r1_penalty(o.r1, batch))  # r1/2 ‖∇D(x)‖²
 
-    def discriminator_penalty(self, x: Tensor, discriminator: Discriminator) -> Terms:
-        return {"r1": r1_penalty(self.options.r1, x, discriminator)}  # r1/2 ‖∇D(x)‖²
-
-    def said(
+    def classify(
         self, logits: Float[Tensor, "batch label"], y: Float[Tensor, "batch label"], known: Bool[Tensor, " batch"]
     ) -> Float[Tensor, ""]:
         """ℓ_cls over the examples whose label is known; 0 where none is."""

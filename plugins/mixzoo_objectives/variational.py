@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import relu
 
-from mixzoo import Images, Judgement, Needs, Resynthesis, Terms
+from mixzoo import Batch, Losses
 
 FLOOR = 1e-6  # a probability below which its logarithm goes on as a straight line
 SIGMA = 0.2  # about what the residual of a pixel comes to after a hundred steps on digits; it would be likeliest
@@ -48,27 +48,22 @@ class VAE:
         if self.likelihood == "bernoulli" and self.sigma is not None:
             raise ValueError("sigma= has no meaning with likelihood='bernoulli'; leave it out")
 
-    @property
-    def needs(self) -> Needs:
-        return Needs(posterior=True)
+    def losses(self, batch: Batch) -> Losses:
+        mean, log_variance = batch.posterior(batch.x)
+        z = mean + (log_variance / 2).exp() * batch.noise("code", like=mean)  # z ~ q(z|x)
+        (x_rec,) = batch.decode(z)
+        return Losses(
+            {
+                "negative_log_likelihood": self.negative_log_likelihood(x_rec, batch.x).mean(),  # -log p(x|z)
+                "kl": self.beta * kl_to_standard_normal(mean, log_variance).mean(),  # β KL(q(z|x) ‖ N(0, 1))
+            }
+        )
 
-    def judged(self, r: Resynthesis) -> Images:
-        return {}
-
-    def autoencoder_terms(self, r: Resynthesis, D: Judgement) -> Terms:
-        return {
-            "surprise": self.surprise(r.x_rec, r.x).mean(),  # -log p(x|z)
-            "kl": self.beta * kl_to_standard_normal(r.mean, r.log_variance).mean(),  # β KL(q(z|x) ‖ N(0, 1))
-        }
-
-    def discriminator_terms(self, r: Resynthesis, D: Judgement) -> Terms:
-        return {}
-
-    def surprise(self, x_rec: Tensor, x: Tensor) -> Float[Tensor, " batch"]:
+    def negative_log_likelihood(self, x_rec: Tensor, x: Tensor) -> Float[Tensor, " batch"]:
         """-log p(x|z) of each image, in nats."""
         if self.likelihood == "bernoulli":
-            return bernoulli_surprise(x_rec, x)
-        return gaussian_surprise(x_rec, x, SIGMA if self.sigma is None else self.sigma)
+            return bernoulli_nll(x_rec, x)
+        return gaussian_nll(x_rec, x, SIGMA if self.sigma is None else self.sigma)
 
 
 def kl_to_standard_normal(
@@ -78,14 +73,14 @@ def kl_to_standard_normal(
     return ((mean.square() + log_variance.exp() - log_variance - 1) / 2).flatten(1).sum(1)
 
 
-def gaussian_surprise(
+def gaussian_nll(
     x_rec: Float[Tensor, "batch channels height width"], x: Float[Tensor, "batch channels height width"], sigma: float
 ) -> Float[Tensor, " batch"]:
     """-log N(x; x_rec, sigma²) of each image, its constant included."""
     return ((x - x_rec).square() / (2 * sigma**2) + log(sigma) + log(2 * pi) / 2).flatten(1).sum(1)
 
 
-def bernoulli_surprise(
+def bernoulli_nll(
     x_rec: Float[Tensor, "batch channels height width"], x: Float[Tensor, "batch channels height width"]
 ) -> Float[Tensor, " batch"]:
     """The cross-entropy of each image, pixels (x + 1)/2 in [0, 1] as targets and (x_rec + 1)/2 as probabilities."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mixzoo.errors import nearest, shown
+from mixzoo import nearest, shown
 from mixzoo_timm.library import first_line, timm
 from mixzoo_timm.weights import check_weights_loaded, fetch, read_weights
 

@@ -11,7 +11,7 @@ from planted import one_hot
 from torch import nn
 
 from mixzoo import CodeShape, LinearMixer, MaskMixer, Mixed
-from mixzoo.mixing import label_vectors
+from mixzoo.core.labels import label_vectors
 
 
 def normalised(weights):

@@ -4,7 +4,7 @@ import torch
 from correct_mixers import AimsAtVectors
 from planted import planted
 
-from mixzoo.mixing import label_vectors
+from mixzoo.core.labels import label_vectors
 
 
 def aims(*checks):

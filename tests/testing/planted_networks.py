@@ -482,11 +482,11 @@ class Attributer(Judge):
         super().__init__(context)
         self.head = nn.Linear(16 * context.image_shape[0], context.num_labels) if context.num_labels else None
 
-    def attributes(self, x):
+    def label_logits(self, x):
         return self.head(self.net[:2](x))
 
     def forward(self, x):
-        return Scores(self.raw(x), None if self.head is None else self.attributes(x))
+        return Scores(self.raw(x), None if self.head is None else self.label_logits(x))
 
 
 class Redrawer(Judge):
@@ -496,31 +496,31 @@ class Redrawer(Judge):
         super().__init__(context)
         self.body = Plain(context)
 
-    def redrawn(self, x):
+    def reconstruction(self, x):
         return self.body.decode(self.body.encode(x))
 
     def forward(self, x):
-        return Scores(self.raw(x), redrawn=self.redrawn(x))
+        return Scores(self.raw(x), reconstruction=self.reconstruction(x))
 
 
 class RedrawsVectors(Redrawer):
-    def redrawn(self, x):
-        return super().redrawn(x).flatten(1)
+    def reconstruction(self, x):
+        return super().reconstruction(x).flatten(1)
 
 
 class RedrawsDoubles(Redrawer):
-    def redrawn(self, x):
-        return super().redrawn(x).double()
+    def reconstruction(self, x):
+        return super().reconstruction(x).double()
 
 
 class RedrawsManyAlone(Redrawer):
     def forward(self, x):
-        return Scores(self.raw(x), redrawn=self.redrawn(x) if len(x) > 1 else None)
+        return Scores(self.raw(x), reconstruction=self.reconstruction(x) if len(x) > 1 else None)
 
 
 class RedrawsTheMean(Redrawer):
-    def redrawn(self, x):
-        return super().redrawn(x - x.mean(0))
+    def reconstruction(self, x):
+        return super().reconstruction(x - x.mean(0))
 
 
 class GivesATensor(Judge):
@@ -582,28 +582,28 @@ class ScoresDetached(Judge):
 
 
 class HeadOverTheBatch(Attributer):
-    def attributes(self, x):
-        return super().attributes(x).mean(0)
+    def label_logits(self, x):
+        return super().label_logits(x).mean(0)
 
 
 class HeadInHalves(Attributer):
-    def attributes(self, x):
-        return super().attributes(x)[:, : 1 + len(x)]
+    def label_logits(self, x):
+        return super().label_logits(x)[:, : 1 + len(x)]
 
 
 class HeadOfChoices(Attributer):
-    def attributes(self, x):
-        return super().attributes(x).round().long()
+    def label_logits(self, x):
+        return super().label_logits(x).round().long()
 
 
 class HeadForManyAlone(Attributer):
     def forward(self, x):
-        return Scores(self.raw(x), self.attributes(x) if self.head is not None and len(x) > 1 else None)
+        return Scores(self.raw(x), self.label_logits(x) if self.head is not None and len(x) > 1 else None)
 
 
 class HeadCutOff(Attributer):
-    def attributes(self, x):
-        return super().attributes(x).detach()
+    def label_logits(self, x):
+        return super().label_logits(x).detach()
 
 
 class LeavesThreads(Judge):
@@ -617,8 +617,8 @@ PLANTED_DISCRIMINATORS = [
     ("a tensor for Scores", GivesATensor, "is_a_discriminator", "a call gives Tensor, expected mixzoo.Scores"),
     ("no nn.Module", NoModule, "is_a_discriminator", "which is no torch.nn.Module"),
     ("a column of scores", GivesAColumn, "every_image_gets_one_score", "one number an image"),
-    ("one score for the batch", GivesOneForAll, "every_image_gets_one_score", r"realness is \[\] for"),
-    ("scores in float64", GivesDoubleScores, "every_image_gets_one_score", "realness is torch.float64 of images"),
+    ("one score for the batch", GivesOneForAll, "every_image_gets_one_score", r"logits is \[\] for"),
+    ("scores in float64", GivesDoubleScores, "every_image_gets_one_score", "logits is torch.float64 of images"),
     ("a sigmoid at the end", GivesProbabilities, "scores_are_raw", "takes a score above 1.5"),
     ("a tanh at the end", GivesTanh, "scores_are_raw", "leave the sigmoid, tanh or relu out"),
     ("a log-sigmoid at the end", GivesLogProbabilities, "scores_are_raw", "takes a score above 1.5"),
@@ -632,18 +632,28 @@ PLANTED_DISCRIMINATORS = [
     ("deviation over the minibatch", ComparesTheBatch, "images_do_not_meet_in_evaluation", "another score alone"),
     ("one score for all", ScoresAllAlike, "scores_tell_images_apart", "does D use its input"),
     ("images detached", ScoresDetached, "gradients_reach_the_images", "gradient of the score reaches the images"),
-    ("attributes of the batch", HeadOverTheBatch, "attributes_are_logits_of_each_image", r"attributes is \[2\] for"),
+    (
+        "attributes of the batch",
+        HeadOverTheBatch,
+        "label_logits_are_logits_of_each_image",
+        r"label_logits is \[2\] for",
+    ),
     (
         "attributes come and go",
         HeadInHalves,
-        "attributes_are_logits_of_each_image",
+        "label_logits_are_logits_of_each_image",
         r"is \[1, 2\] for 1 images and context.num_labels=5",
     ),
-    ("attributes are choices", HeadOfChoices, "attributes_are_logits_of_each_image", "int64, expected logits"),
-    ("attributes of many alone", HeadForManyAlone, "attributes_are_logits_of_each_image", "None for 1 images"),
-    ("redrawn as vectors", RedrawsVectors, "images_are_redrawn_at_their_size", r"are redrawn as \["),
-    ("redrawn in float64", RedrawsDoubles, "images_are_redrawn_at_their_size", "redrawn is torch.float64 of images"),
-    ("redrawn where many alone", RedrawsManyAlone, "images_are_redrawn_at_their_size", "None for 1 images"),
-    ("redrawn with the others", RedrawsTheMean, "images_do_not_meet_in_evaluation", "has another redrawn image alone"),
-    ("attributes cut off", HeadCutOff, "gradients_reach_the_images", "the attributes is cut off"),
+    ("attributes are choices", HeadOfChoices, "label_logits_are_logits_of_each_image", "int64, expected logits"),
+    ("attributes of many alone", HeadForManyAlone, "label_logits_are_logits_of_each_image", "None for 1 images"),
+    ("redrawn as vectors", RedrawsVectors, "reconstructions_have_the_size_of_images", r"reconstruction of \["),
+    (
+        "redrawn in float64",
+        RedrawsDoubles,
+        "reconstructions_have_the_size_of_images",
+        "reconstruction is torch.float64 of images",
+    ),
+    ("redrawn where many alone", RedrawsManyAlone, "reconstructions_have_the_size_of_images", "None for 1 images"),
+    ("redrawn with the others", RedrawsTheMean, "images_do_not_meet_in_evaluation", "has another reconstruction alone"),
+    ("attributes cut off", HeadCutOff, "gradients_reach_the_images", "the label_logits is cut off"),
 ]

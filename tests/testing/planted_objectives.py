@@ -1,12 +1,13 @@
 """Objectives that are broken in one way each, and the check that must see it: bug, objective, check, words."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import count
 
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss, relu
 
-from mixzoo import LinearMixer, Needs
+from mixzoo import LinearMixer, Losses
 
 
 def real(score):
@@ -17,33 +18,105 @@ def fake(score):
     return binary_cross_entropy_with_logits(score, torch.zeros_like(score))
 
 
-@dataclass(frozen=True)
-class Autoencode:
-    """Nothing wrong: reconstruct x."""
+class Steps:
+    """The passes of one batch, each made when it is first read."""
 
-    @property
-    def needs(self):
-        return Needs()
+    def __init__(self, batch, objective):
+        self.batch, self.objective = batch, objective
+        self.x, self.labels = batch.x, batch.labels if objective.reads_labels else None
 
-    def judged(self, r):
+    @cached_property
+    def seen(self):
+        return (
+            self.x + self.objective.noise * self.batch.noise("input", like=self.x) if self.objective.noise else self.x
+        )
+
+    @cached_property
+    def posterior(self):
+        return self.batch.posterior(self.seen)
+
+    mean = property(lambda self: self.posterior[0])
+    log_variance = property(lambda self: self.posterior[1])
+
+    @cached_property
+    def h(self):
+        return self.mean if self.objective.variational else self.batch.encode(self.seen)
+
+    @cached_property
+    def z(self):
+        z = self.h
+        if self.objective.variational:
+            z = z + (self.log_variance / 2).exp() * self.batch.noise("code", like=z)
+        return z * self.batch.keep("kept", 0.1, like=z) / 0.9 if self.objective.dropout else z
+
+    @cached_property
+    def mixed(self):
+        return self.batch.mix(self.z)
+
+    h_mix = property(lambda self: self.mixed.h)
+    share = property(lambda self: self.mixed.share)
+    y = property(lambda self: self.batch.y)
+    labelled = property(lambda self: self.batch.labelled)
+    y_mix = property(lambda self: self.mixed.y)
+    labelled_mix = property(lambda self: self.mixed.labelled)
+
+    @cached_property
+    def h_mix2(self):
+        return self.batch.mix(self.z, Halves(), "second").h
+
+    @cached_property
+    def x_rec(self):
+        return self.batch.decode(self.z)[0]
+
+    @cached_property
+    def x_mix(self):
+        return self.batch.decode(self.h_mix)[0]
+
+    @cached_property
+    def x_mix2(self):
+        return self.batch.decode(self.h_mix2)[0]
+
+    @cached_property
+    def h_mix_rec(self):
+        return self.batch.encode(self.x_mix)
+
+
+class Steadily:
+    """One `losses` made of methods, of which each objective here replaces one."""
+
+    variational = False
+    reads_labels = False
+    noise = dropout = 0.0
+    penalty = None
+
+    def inputs(self, r):
         return {}
-
-    def autoencoder_terms(self, r, D):
-        return {"reconstruct": mse_loss(r.x_rec, r.x)}
 
     def discriminator_terms(self, r, D):
         return {}
 
+    def losses(self, batch):
+        r = Steps(batch, self)
+        inputs = self.inputs(r)
+        D = batch.discriminate(**inputs) if inputs else None
+        autoencoder, discriminator = self.autoencoder_terms(r, D), self.discriminator_terms(r, D)
+        penalty = self.penalty(r.x, batch.discriminator) if self.penalty else {}
+        return Losses(autoencoder, discriminator | penalty)
+
 
 @dataclass(frozen=True)
-class Resynthesise:
+class Autoencode(Steadily):
+    """Nothing wrong: reconstruct x."""
+
+    def autoencoder_terms(self, r, D):
+        return {"reconstruct": mse_loss(r.x_rec, r.x)}
+
+
+@dataclass(frozen=True)
+class Resynthesise(Steadily):
     """Nothing wrong: reconstruct x and make mixes pass for real."""
 
-    @property
-    def needs(self):
-        return Needs(mix=True, discriminator=True)
-
-    def judged(self, r):
+    def inputs(self, r):
         return {"real": r.x, "mix": r.x_mix}
 
     def autoencoder_terms(self, r, D):
@@ -55,44 +128,31 @@ class Resynthesise:
 
 @dataclass(frozen=True)
 class Everything(Resynthesise):
-    """Nothing wrong: it needs and reads all there is, the attribute head and what D redraws too."""
+    """Nothing wrong: it calls and reads all there is, the label logits and D's reconstructions too."""
 
-    @property
-    def needs(self):
-        return Needs(
-            mix=True,
-            discriminator=True,
-            reencode=True,
-            labels=True,
-            posterior=True,
-            second=Halves(),
-            attributes=True,
-            redrawn=True,
-            penalty=True,
-            input_noise=0.1,
-            code_dropout=0.1,
-        )
+    variational = True
+    noise = dropout = 0.1
 
-    def judged(self, r):
-        return super().judged(r) | {"mix2": r.x_mix2}
+    def inputs(self, r):
+        return super().inputs(r) | {"mix2": r.x_mix2}
 
     def autoencoder_terms(self, r, D):
         prior = (r.mean.square() + r.log_variance.exp() - r.log_variance - 1).mean() / 2
-        classify = classified(D.attributes["mix"], r.y_mix, r.labelled_mix)
+        classify = classified(D.label_logits["mix"], r.y_mix, r.labelled_mix)
         terms = {"consistency": mse_loss(r.h_mix_rec, r.h_mix), "prior": prior, "classify": classify}
         return super().autoencoder_terms(r, D) | terms | {"fool_mix2": real(D["mix2"]) + r.h_mix2.square().mean()}
 
     def discriminator_terms(self, r, D):
-        classify = classified(D.attributes["real"], r.y, r.labelled)
-        redraw = mse_loss(D.redrawn["real"], r.x)
+        classify = classified(D.label_logits["real"], r.y, r.labelled)
+        reconstruct = mse_loss(D.reconstruction["real"], r.x)
         return super().discriminator_terms(r, D) | {
             "classify": classify,
             "fake_mix2": fake(D["mix2"]),
-            "redraw": redraw,
+            "reconstruct": reconstruct,
         }
 
-    def discriminator_penalty(self, x, discriminator):
-        return {"weight": discriminator(x).realness.square().mean()}
+    def penalty(self, x, discriminator):
+        return {"weight": discriminator(x).logits.square().mean()}
 
 
 def classified(logits, y, known):
@@ -109,47 +169,119 @@ class Halves(LinearMixer):
         return shape.broadcast(torch.full((2, shape.batch), 0.5))
 
 
-class ReadsASecondMixUnasked(Resynthesise):
-    def judged(self, r):
-        return super().judged(r) | {"mix": r.x_mix2}
+class LosesItsLosses:
+    """Terms as they were asked for once."""
+
+    def autoencoder_terms(self, r, D):
+        return {}
 
 
-class AsksForASecondMixInVain(Resynthesise):
-    @property
-    def needs(self):
-        return replace(super().needs, second=Halves())
+class WantsMore(Autoencode):
+    def losses(self, batch, D):
+        return super().losses(batch)
 
 
-class ReadsAttributesUnasked(Resynthesise):
+class GivesATable(Autoencode):
+    def losses(self, batch):
+        return super().losses(batch).autoencoder
+
+
+class GivesAList(Autoencode):
+    def losses(self, batch):
+        return Losses(list(super().losses(batch).autoencoder.values()))
+
+
+class MixesNowAndThen(Resynthesise):
+    calls = count()
+
+    def autoencoder_terms(self, r, D):
+        if next(self.calls) % 2:
+            r.h_mix2  # noqa: B018
+        return super().autoencoder_terms(r, D)
+
+
+class DrawsOnAWhim(Autoencode):
+    def autoencoder_terms(self, r, D):
+        noise = r.batch.noise(f"noise{int(1e6 * r.x.sum().abs())}", like=r.x)
+        return {"reconstruct": mse_loss(r.x_rec, r.x + noise)}
+
+
+class MixesInVain(Autoencode):
+    def autoencoder_terms(self, r, D):
+        r.h_mix  # noqa: B018
+        return super().autoencoder_terms(r, D)
+
+
+class DecodesInVain(Autoencode):
+    def autoencoder_terms(self, r, D):
+        r.x_mix  # noqa: B018
+        return super().autoencoder_terms(r, D)
+
+
+class EncodesInVain(Resynthesise):
+    def autoencoder_terms(self, r, D):
+        r.h_mix_rec  # noqa: B018
+        return super().autoencoder_terms(r, D)
+
+
+class MixesTwiceInVain(Resynthesise):
+    def autoencoder_terms(self, r, D):
+        r.h_mix2  # noqa: B018
+        return super().autoencoder_terms(r, D)
+
+
+class ReadsLabelsInVain(Autoencode):
+    reads_labels = True
+
+
+class AsksForAPosteriorInVain(Autoencode):
+    def autoencoder_terms(self, r, D):
+        r.posterior  # noqa: B018
+        return super().autoencoder_terms(r, D)
+
+
+class ReadsLabelLogitsInVain(Resynthesise):
     def discriminator_terms(self, r, D):
-        return super().discriminator_terms(r, D) | {"classify": D.attributes["real"].mean()}
+        D.label_logits["real"]
+        return super().discriminator_terms(r, D)
 
 
-class AsksForAttributesInVain(Resynthesise):
-    @property
-    def needs(self):
-        return replace(super().needs, attributes=True)
-
-
-class ReadsRedrawnUnasked(Resynthesise):
+class ReadsReconstructionsInVain(Resynthesise):
     def discriminator_terms(self, r, D):
-        return super().discriminator_terms(r, D) | {"redraw": mse_loss(D.redrawn["real"], r.x)}
+        D.reconstruction["real"]
+        return super().discriminator_terms(r, D)
 
 
-class AsksForRedrawnInVain(Resynthesise):
-    @property
-    def needs(self):
-        return replace(super().needs, redrawn=True)
+class ShowsNothing(Resynthesise):
+    """D has terms and is shown nothing."""
+
+    def inputs(self, r):
+        return {}
+
+    def autoencoder_terms(self, r, D):
+        return {"reconstruct": mse_loss(r.x_rec, r.x)}
+
+    def discriminator_terms(self, r, D):
+        return {"size": r.x_mix.square().mean()}
+
+
+class ShowsTwoShapes(Resynthesise):
+    def inputs(self, r):
+        return {"real": r.x, "mix": r.x_mix.flatten(1)}
+
+
+class ReachesIntoG(Resynthesise):
+    """The slope of D at a mix with respect to the code, which has no graph in a step of D alone."""
+
+    def discriminator_terms(self, r, D):
+        slope = mse_loss(r.x_mix, r.x) if r.x_mix.requires_grad else mse_loss(r.x_mix, r.x).detach()
+        return super().discriminator_terms(r, D) | {"slope": slope + 0 * D["mix"].detach().sum()}
 
 
 class Penalises(Resynthesise):
-    @property
-    def needs(self):
-        return replace(super().needs, penalty=True)
-
-    def discriminator_penalty(self, x, discriminator):
+    def penalty(self, x, discriminator):
         x = x.detach().requires_grad_()
-        (slope,) = torch.autograd.grad(discriminator(x).realness.sum(), x, create_graph=True)
+        (slope,) = torch.autograd.grad(discriminator(x).logits.sum(), x, create_graph=True)
         return {"slope": self.of(slope)}
 
     def of(self, slope):
@@ -167,95 +299,36 @@ class PenalisesEachImage(Penalises):
 
 
 class PenalisesUnderAnothersName(Penalises):
-    def discriminator_penalty(self, x, discriminator):
-        return {"real": super().discriminator_penalty(x, discriminator)["slope"]}
+    def penalty(self, x, discriminator):
+        return {"real": super().penalty(x, discriminator)["slope"]}
 
 
 class PenalisesInPlace(Penalises):
-    def discriminator_penalty(self, x, discriminator):
-        return super().discriminator_penalty(x.mul_(1.01), discriminator)
-
-
-class NeedsATuple(Autoencode):
-    needs = ("mix",)
-
-
-class ChangesItsNeeds(Autoencode):
-    numbers = count()
-
-    @property
-    def needs(self):
-        return Needs(labels=next(self.numbers) % 2 == 0)
-
-
-class HasNoTerms:
-    needs = Needs()
-
-
-class ReencodesNoMix(Autoencode):
-    needs = Needs(reencode=True)
-
-
-class ReadsMixesUnasked(Autoencode):
-    def autoencoder_terms(self, r, D):
-        return {"reconstruct": mse_loss(r.x_rec, r.x) + r.x_mix.square().mean()}
-
-
-class ReadsLabelsUnasked(Resynthesise):
-    def discriminator_terms(self, r, D):
-        return {"real": real(D["real"]) + 0 * r.labels.sum(), "fake_mix": fake(D["mix"])}
-
-
-class AsksForMixesInVain(Autoencode):
-    needs = Needs(mix=True)
-
-
-class AsksForCodesInVain(Resynthesise):
-    needs = Needs(mix=True, discriminator=True, reencode=True)
-
-
-class AsksForLabelsInVain(Autoencode):
-    needs = Needs(labels=True)
-
-
-class AsksForAPosteriorInVain(Autoencode):
-    needs = Needs(posterior=True)
-
-
-class JudgesFlatImages(Resynthesise):
-    def judged(self, r):
-        return {"real": r.x.flatten(1), "mix": r.x_mix.flatten(1)}
+    def penalty(self, x, discriminator):
+        return super().penalty(x.mul_(1.01), discriminator)
 
 
 class JudgesANumber(Resynthesise):
-    def judged(self, r):
+    def inputs(self, r):
         return {"real": r.x, "mix": r.x_mix, "lam": 10.0}
 
 
 class JudgesSingles(Resynthesise):
-    def judged(self, r):
+    def inputs(self, r):
         return {"real": r.x, "mix": r.x_mix.float()}
 
 
 class JudgesUnderSentences(Resynthesise):
-    def judged(self, r):
+    def inputs(self, r):
         return {"the real ones": r.x, "mix": r.x_mix}
+
+    def discriminator_terms(self, r, D):
+        return {"real": real(D["the real ones"]), "fake_mix": fake(D["mix"])}
 
 
 class JudgesWithoutSayingSo(Autoencode):
-    def judged(self, r):
+    def inputs(self, r):
         return {"rec": r.x_rec}
-
-
-class JudgesNothing(Resynthesise):
-    def judged(self, r):
-        return {}
-
-    def autoencoder_terms(self, r, D):
-        return {"reconstruct": mse_loss(r.x_rec, r.x) + 0 * r.x_mix.sum()}
-
-    def discriminator_terms(self, r, D):
-        return {}
 
 
 class TrainsDAlone(Resynthesise):
@@ -264,8 +337,8 @@ class TrainsDAlone(Resynthesise):
 
 
 class JudgesInVain(Resynthesise):
-    def judged(self, r):
-        return super().judged(r) | {"rec": r.x_rec}
+    def inputs(self, r):
+        return super().inputs(r) | {"rec": r.x_rec}
 
 
 class KeepsEveryImage(Resynthesise):
@@ -320,7 +393,7 @@ class DetachesOneOfTwo(Everything):
 
 
 class JudgesDetached(Resynthesise):
-    def judged(self, r):
+    def inputs(self, r):
         return {"real": r.x, "mix": r.x_mix.detach()}
 
 
@@ -410,66 +483,87 @@ class PenalisesTheWorst(Penalises):
         return slope.square().flatten(1).sum(1).amax()
 
 
+TYPES = "Type-check error whilst checking"  # what the tests' checker of types says before mixzoo can
+
 PLANTED_OBJECTIVES = [
+    ("no losses", LosesItsLosses, "is_an_objective", "it lacks losses"),
+    ("losses of two arguments", WantsMore, "is_an_objective", r"it has losses\(batch, D\); expected"),
+    ("losses give a table", GivesATable, "is_an_objective", "losses gives a dict"),
+    ("terms are a list", GivesAList, "is_an_objective", f"the autoencoder's terms are a list|{TYPES}"),
+    ("a number shown", JudgesANumber, "is_an_objective", f"tensors of one shape|{TYPES}"),
+    ("two shapes shown", ShowsTwoShapes, "is_an_objective", "tensors of one shape"),
+    ("mixes now and then", MixesNowAndThen, "asks_for_the_same_at_every_step", "make the same calls at every step"),
+    ("draws on a whim", DrawsOnAWhim, "asks_for_the_same_at_every_step", "it asks for the draws"),
+    ("mixes in vain", MixesInVain, "asks_for_nothing_in_vain", r"batch.mix makes a mix \(h_mix\), and no term"),
+    ("decodes in vain", DecodesInVain, "asks_for_nothing_in_vain", r"an image of a mix \(x_mix\), and no term"),
+    ("encodes in vain", EncodesInVain, "asks_for_nothing_in_vain", r"makes a code \(h_mix_rec\), and no term"),
+    ("a second mix in vain", MixesTwiceInVain, "asks_for_nothing_in_vain", r"a mix \(h_mix2\), and no term"),
+    ("labels in vain", ReadsLabelsInVain, "asks_for_nothing_in_vain", "it reads labels, and no term"),
+    (
+        "a posterior in vain",
+        AsksForAPosteriorInVain,
+        "asks_for_nothing_in_vain",
+        "gives a log_variance .*, and no term",
+    ),
+    (
+        "label logits in vain",
+        ReadsLabelLogitsInVain,
+        "asks_for_nothing_in_vain",
+        "it reads D.label_logits, and no term",
+    ),
+    (
+        "reconstructions in vain",
+        ReadsReconstructionsInVain,
+        "asks_for_nothing_in_vain",
+        "it reads D.reconstruction, and",
+    ),
+    ("a fixed penalty", PenalisesWithoutAGraph, "a_penalty_moves_the_discriminator", "moves no weight of D"),
+    ("a penalty an image", PenalisesEachImage, "terms_are_named_finite_scalars", "expected one number"),
+    ("a penalty named real", PenalisesUnderAnothersName, "every_input_of_the_discriminator_is_used", "'real', and no"),
+    ("writes to x", PenalisesInPlace, "the_batch_is_left_unchanged", "writes to x in place"),
+    (
+        "images in float32",
+        JudgesSingles,
+        "shows_the_discriminator_named_batches",
+        "is torch.float32, x is torch.float64",
+    ),
+    (
+        "a sentence for a name",
+        JudgesUnderSentences,
+        "shows_the_discriminator_named_batches",
+        "use a word such as 'mix'",
+    ),
+    ("a D without terms", JudgesWithoutSayingSo, "terms_fit_the_use_of_a_discriminator", "it calls the discriminator"),
+    ("terms of no D", ShowsNothing, "terms_fit_the_use_of_a_discriminator", "it never calls the discriminator"),
+    ("no term for f and g", TrainsDAlone, "terms_fit_the_use_of_a_discriminator", "autoencoder's terms are empty"),
+    (
+        "a term of D through g",
+        ReachesIntoG,
+        "the_discriminator_learns_without_the_auto_encoder",
+        "'slope' has no graph",
+    ),
     (
         "a sum over the batch",
         SumsTheBatch,
         "terms_are_means_over_examples",
         "autoencoder term 'reconstruct' is .* mean",
     ),
-    ("a root of a mean", TakesTheRootOfTheMean, "terms_are_means_over_examples", "'spread' is .* add whole_batch=True"),
-    ("a penalty of the worst", PenalisesTheWorst, "terms_are_means_over_examples", "penalty 'slope' is"),
-    ("needs is a tuple", NeedsATuple, "is_an_objective", "expected mixzoo.Needs"),
-    ("needs change", ChangesItsNeeds, "is_an_objective", "needs changes from one reading"),
-    ("no terms", HasNoTerms, "is_an_objective", "it lacks judged, autoencoder_terms, discriminator_terms"),
-    ("re-encodes no mix", ReencodesNoMix, "is_an_objective", "reencode=True without mix=True"),
-    ("mixes read unasked", ReadsMixesUnasked, "reads_only_what_it_needs", "add mix=True to its needs"),
-    ("labels read unasked", ReadsLabelsUnasked, "reads_only_what_it_needs", "add labels=True to its needs"),
-    ("mixes asked for in vain", AsksForMixesInVain, "reads_all_that_it_needs", "mix=True, but none of r.h_mix"),
+    ("a root of a mean", TakesTheRootOfTheMean, "terms_are_means_over_examples", "'spread' is .* whole_batch=True"),
+    ("a penalty of the worst", PenalisesTheWorst, "terms_are_means_over_examples", "discriminator term 'slope' is"),
     (
-        "codes asked for in vain",
-        AsksForCodesInVain,
-        "reads_all_that_it_needs",
-        "reencode=True, but none of r.h_mix",
+        "a score not used",
+        JudgesInVain,
+        "every_input_of_the_discriminator_is_used",
+        "D is shown 'rec', and no term reads",
     ),
-    ("labels asked for in vain", AsksForLabelsInVain, "reads_all_that_it_needs", "labels=True, but none of r.labels"),
-    ("posterior in vain", AsksForAPosteriorInVain, "reads_all_that_it_needs", "posterior=True, but none of r.mean"),
-    ("a second mix unasked", ReadsASecondMixUnasked, "reads_only_what_it_needs", "add second=a mixer to its needs"),
-    ("a second mix in vain", AsksForASecondMixInVain, "reads_all_that_it_needs", "but none of r.h_mix2"),
-    ("attributes unasked", ReadsAttributesUnasked, "reads_only_what_it_needs", "attributes=True to its needs"),
-    ("attributes in vain", AsksForAttributesInVain, "reads_all_that_it_needs", "no term reads D.attributes"),
-    ("redrawn unasked", ReadsRedrawnUnasked, "reads_only_what_it_needs", "redrawn=True to its needs"),
-    ("redrawn in vain", AsksForRedrawnInVain, "reads_all_that_it_needs", "no term reads D.redrawn"),
-    ("a fixed penalty", PenalisesWithoutAGraph, "a_penalty_is_terms_of_the_discriminator", "moves no weight of D"),
-    ("a penalty an image", PenalisesEachImage, "a_penalty_is_terms_of_the_discriminator", "expected one number"),
-    (
-        "a penalty named real",
-        PenalisesUnderAnothersName,
-        "a_penalty_is_terms_of_the_discriminator",
-        "name .* is that",
-    ),
-    ("writes to x", PenalisesInPlace, "a_penalty_is_terms_of_the_discriminator", "writes to x in place"),
-    ("flat images judged", JudgesFlatImages, "judges_images", r"judged\['real'\] is \[.*, but x is"),
-    ("a number judged", JudgesANumber, "judges_images", "is float, expected a batch of images"),
-    ("images in float32", JudgesSingles, "judges_images", "is torch.float32, x is torch.float64"),
-    ("a sentence for a name", JudgesUnderSentences, "judges_images", "use a word such as 'mix'"),
-    (
-        "judges without a D",
-        JudgesWithoutSayingSo,
-        "terms_fit_the_need_of_a_discriminator",
-        "False, but judged gives",
-    ),
-    ("a D for nothing", JudgesNothing, "terms_fit_the_need_of_a_discriminator", "is True, but judged gives"),
-    ("no term for f and g", TrainsDAlone, "terms_fit_the_need_of_a_discriminator", "autoencoder_terms is empty"),
-    ("a score not used", JudgesInVain, "every_judged_image_is_used", "D judges 'rec', and no term reads"),
     ("a term an image", KeepsEveryImage, "terms_are_named_finite_scalars", "expected one number; take the mean"),
-    ("a float", GivesAFloat, "terms_are_named_finite_scalars", "is float, expected a tensor"),
+    ("a float", GivesAFloat, "terms_are_named_finite_scalars", f"is float, expected a tensor|{TYPES}"),
     ("a term in float32", GivesSingles, "terms_are_named_finite_scalars", "is torch.float32, x is"),
-    ("a number for a name", NamesByNumber, "terms_are_named_finite_scalars", "is called 0; use one word"),
+    ("a number for a name", NamesByNumber, "terms_are_named_finite_scalars", f"is called 0; use one word|{TYPES}"),
     ("root of negatives", TakesARootOfNegatives, "terms_are_named_finite_scalars", "'reconstruct' is nan"),
     ("a constant term", AddsAConstant, "terms_are_named_finite_scalars", "depends on nothing that is trained"),
-    ("no reconstruction", LooksAtXAlone, "reconstructions_teach_the_auto_encoder", "reaches r.x_rec"),
-    ("x_rec detached", DetachesTheReconstruction, "reconstructions_teach_the_auto_encoder", "reaches r.x_rec"),
+    ("no reconstruction", LooksAtXAlone, "reconstructions_teach_the_auto_encoder", "reaches a reconstruction"),
+    ("x_rec detached", DetachesTheReconstruction, "reconstructions_teach_the_auto_encoder", "reaches a reconstruction"),
     ("a score detached", DetachesAScore, "gradients_agree_with_finite_differences", "along x_mix, but their gradient"),
     ("one of two detached", DetachesOneOfTwo, "gradients_agree_with_finite_differences", "along h_mix, but"),
     ("judged detached", JudgesDetached, "gradients_agree_with_finite_differences", "along x_mix, but"),
@@ -480,14 +574,19 @@ PLANTED_OBJECTIVES = [
         "gradients_agree_with_finite_differences",
         "discriminator's .* along D",
     ),
-    ("a fixed term of D", LeavesATermFixed, "scores_teach_the_discriminator", "'penalty' depends on no score"),
-    ("noise", DrawsNoise, "terms_are_a_function_of_the_pass", "the objective draws from the global generator of torch"),
-    ("counts its calls", CountsItsCalls, "terms_are_a_function_of_the_pass", "is another number the second time"),
-    ("renames its terms", RenamesItsTerms, "terms_are_a_function_of_the_pass", "have other names the second time"),
-    ("writes to x_rec", WritesToThePass, "the_pass_is_left_unchanged", "writes to r.x_rec in place"),
-    ("writes to a score", WritesToScores, "the_pass_is_left_unchanged", r"writes to D\['mix'\] in place"),
-    ("naive logarithms", TakesNaiveLogs, "extreme_scores_give_finite_terms", "is inf where scores are"),
-    ("a steep root", SquashesThenRoots, "extreme_scores_give_finite_terms", "gradient of discriminator term .* is NaN"),
+    ("a fixed term of D", LeavesATermFixed, "logits_teach_the_discriminator", "'penalty' depends on no logit"),
+    (
+        "noise",
+        DrawsNoise,
+        "terms_are_a_function_of_the_batch",
+        "the objective draws from the global generator of torch",
+    ),
+    ("counts its calls", CountsItsCalls, "terms_are_a_function_of_the_batch", "is another number the second time"),
+    ("renames its terms", RenamesItsTerms, "terms_are_a_function_of_the_batch", "have other names the second time"),
+    ("writes to x_rec", WritesToThePass, "the_batch_is_left_unchanged", "writes to x_rec in place"),
+    ("writes to a score", WritesToScores, "the_batch_is_left_unchanged", r"writes to D\['mix'\] in place"),
+    ("naive logarithms", TakesNaiveLogs, "extreme_logits_give_finite_terms", "is inf if logits are"),
+    ("a steep root", SquashesThenRoots, "extreme_logits_give_finite_terms", "gradient of discriminator term .* is NaN"),
     ("pairs with the first", PairsWithTheFirst, "the_order_of_the_batch_does_not_matter", "with the batch in reverse"),
     ("another's share", RegressesAnothersShare, "the_order_of_the_batch_does_not_matter", "pair each example with its"),
-]
+]  # fmt: skip

@@ -11,8 +11,6 @@ from annotated_types import Ge, Gt
 from planted_objectives import Autoencode, Everything, Penalises, Resynthesise, classified, fake, real
 from torch.nn.functional import cosine_similarity, l1_loss, mse_loss, relu, softplus
 
-from mixzoo import Needs
-
 
 def playing(name, fool=real, of_real=real, of_fake=fake, base=Resynthesise, **more):
     """Resynthesise with other losses: `fool` of the auto-encoder, `of_real` and `of_fake` of D."""
@@ -64,22 +62,18 @@ class HidesFromNobody(Resynthesise):
 class BothRedrawFakes(Resynthesise):
     """D redraws fakes as well as it can."""
 
-    @property
-    def needs(self):
-        return replace(super().needs, redrawn=True)
-
     def autoencoder_terms(self, r, D):
-        return {"reconstruct": mse_loss(r.x_rec, r.x), "redraw": l1_loss(D.redrawn["mix"], r.x_mix)}
+        return {"reconstruct": mse_loss(r.x_rec, r.x), "redraw": l1_loss(D.reconstruction["mix"], r.x_mix)}
 
     def discriminator_terms(self, r, D):
-        return {"redraw": l1_loss(D.redrawn["real"], r.x) + 0.5 * l1_loss(D.redrawn["mix"], r.x_mix)}
+        return {"redraw": l1_loss(D.reconstruction["real"], r.x) + 0.5 * l1_loss(D.reconstruction["mix"], r.x_mix)}
 
 
 class ThreeJudged(Resynthesise):
     """Nothing wrong: reconstructions are judged too."""
 
-    def judged(self, r):
-        return super().judged(r) | {"rec": r.x_rec}
+    def inputs(self, r):
+        return super().inputs(r) | {"rec": r.x_rec}
 
     def autoencoder_terms(self, r, D):
         return super().autoencoder_terms(r, D) | {"fool_rec": real(D["rec"])}
@@ -151,8 +145,6 @@ class PushesAwayByCosine(Autoencode):
 
 
 class PushesCodesAway(Resynthesise):
-    needs = Needs(mix=True, discriminator=True, reencode=True)
-
     def autoencoder_terms(self, r, D):
         return super().autoencoder_terms(r, D) | {"consistency": -l1_loss(r.h_mix_rec, r.h_mix)}
 
@@ -164,43 +156,43 @@ class ReconstructsAnother(Autoencode):
 
 class LabelsOfAnother(Everything):
     def autoencoder_terms(self, r, D):
-        own = classified(D.attributes["mix"], r.y_mix.flip(0), r.labelled_mix.flip(0))
+        own = classified(D.label_logits["mix"], r.y_mix.flip(0), r.labelled_mix.flip(0))
         return super().autoencoder_terms(r, D) | {"classify": own}
 
 
 class LabelsOfTheNext(Everything):
     def discriminator_terms(self, r, D):
-        own = classified(D.attributes["real"], r.y.roll(1, 0), r.labelled & r.labelled.roll(1, 0))
+        own = classified(D.label_logits["real"], r.y.roll(1, 0), r.labelled & r.labelled.roll(1, 0))
         return super().discriminator_terms(r, D) | {"classify": own}
 
 
 class LabelsOfOneSource(Everything):
     def autoencoder_terms(self, r, D):
-        own = classified(D.attributes["mix"], r.y, r.labelled)
+        own = classified(D.label_logits["mix"], r.y, r.labelled)
         return super().autoencoder_terms(r, D) | {"classify": own + 0 * r.y_mix.sum()}
 
 
 class LabelsOfMixes(Everything):
     def discriminator_terms(self, r, D):
-        own = classified(D.attributes["real"], r.y_mix, r.labelled_mix)
+        own = classified(D.label_logits["real"], r.y_mix, r.labelled_mix)
         return super().discriminator_terms(r, D) | {"classify": own}
 
 
 class LabelsOfNobody(Everything):
     def discriminator_terms(self, r, D):
-        own = classified(D.attributes["real"], torch.full_like(r.y, 0.5), r.labelled)
+        own = classified(D.label_logits["real"], torch.full_like(r.y, 0.5), r.labelled)
         return super().discriminator_terms(r, D) | {"classify": own}
 
 
 class LabelsNotKnown(Everything):
     def discriminator_terms(self, r, D):
-        own = classified(D.attributes["real"], r.y, torch.ones_like(r.labelled))
+        own = classified(D.label_logits["real"], r.y, torch.ones_like(r.labelled))
         return super().discriminator_terms(r, D) | {"classify": own}
 
 
 class MixLabelsNotKnown(Everything):
     def autoencoder_terms(self, r, D):
-        own = classified(D.attributes["mix"], r.y_mix, torch.ones_like(r.labelled))
+        own = classified(D.label_logits["mix"], r.y_mix, torch.ones_like(r.labelled))
         return super().autoencoder_terms(r, D) | {"classify": own}
 
 
@@ -217,12 +209,8 @@ class Weighted(Penalises):
     noise: Annotated[float, Ge(0), "on the images"] = 0.0
     margin: Annotated[float, Gt(0), "of the consistency, 0.01 when not given"] | None = None
 
-    @property
-    def needs(self):
-        return Needs(mix=True, discriminator=True, reencode=self.beta > 0, penalty=self.r1 > 0, input_noise=self.noise)
-
-    def judged(self, r):
-        return super().judged(r) | ({"rec": r.x_rec} if self.rec else {})
+    def inputs(self, r):
+        return super().inputs(r) | ({"rec": r.x_rec} if self.rec else {})
 
     def autoencoder_terms(self, r, D):
         far = l1_loss(r.x_rec, r.x) if self.norm == "l1" else mse_loss(r.x_rec, r.x)
@@ -234,6 +222,9 @@ class Weighted(Penalises):
 
     def discriminator_terms(self, r, D):
         return super().discriminator_terms(r, D) | ({"fake_rec": fake(D["rec"])} if self.rec else {})
+
+    def penalty(self, x, discriminator):
+        return super().penalty(x, discriminator) if self.r1 > 0 else {}
 
     def of(self, slope):
         return self.r1 / 2 * super().of(slope)
@@ -265,8 +256,8 @@ class ThreeNormsAreTwo(Weighted):
         return super().autoencoder_terms(r, D) | {"reconstruct": self.lam * l1_loss(r.x_rec, r.x)}
 
 
-OPPOSITE = "the_players_want_opposite_scores_of_a_fake"
-APART = "d_is_taught_to_tell_images_apart"
+OPPOSITE = "the_players_want_opposite_logits_of_a_fake"
+APART = "d_is_taught_to_tell_inputs_apart"
 BOTH = "every_fake_teaches_both_players"
 REACHES = "each_term_reaches_the_auto_encoder"
 PULL = "terms_pull_together_what_they_compare"
@@ -276,16 +267,16 @@ READ = "every_option_is_read"
 ORDER = "the_order_of_the_batch_does_not_matter"
 
 PLANTED_PLAYERS = [
-    ("D calls fakes real", playing("DFlipped", of_fake=real), OPPOSITE, "both players want D's score of 'mix' higher"),
+    ("D calls fakes real", playing("DFlipped", of_fake=real), OPPOSITE, "both players want D's logit of 'mix' higher"),
     ("D calls fakes real, hinge", playing("Hinge", up, hinge_real, hinge_real), OPPOSITE, "'mix' higher"),
     ("D calls fakes real, squares", playing("Squares", near(1), near(1), near(1)), OPPOSITE, "at the same value"),
-    ("fools by the fakes' loss", playing("AFlipped", fool=fake), OPPOSITE, "want D's score of 'mix' lower"),
-    ("fools by a score", playing("Linear", down, hinge_real, hinge_fake), OPPOSITE, "want D's score of 'mix' lower"),
+    ("fools by the fakes' loss", playing("AFlipped", fool=fake), OPPOSITE, "want D's logit of 'mix' lower"),
+    ("fools by a score", playing("Linear", down, hinge_real, hinge_fake), OPPOSITE, "want D's logit of 'mix' lower"),
     ("fools by squares of 0", playing("Zero", near(0), near(1), near(0)), OPPOSITE, "'mix' at the same value"),
     ("helps a critic", HidesFromNobody, OPPOSITE, "'mix' at the same value"),
-    ("helps D redraw", BothRedrawFakes, OPPOSITE, "both players want 'mix' redrawn alike"),
-    ("one of two fakes is real", CallsReconstructionsReal, OPPOSITE, "D's score of 'rec' higher"),
-    ("all are fake to D", playing("AllFake", of_real=fake), APART, r"all it judges \(real, mix\) to go the same way"),
+    ("helps D redraw", BothRedrawFakes, OPPOSITE, "both players want 'mix' reconstructed alike"),
+    ("one of two fakes is real", CallsReconstructionsReal, OPPOSITE, "D's logit of 'rec' higher"),
+    ("all are fake to D", playing("AllFake", of_real=fake), APART, r"all it is shown \(real, mix\) to go the same way"),
     ("all are fake, hinge", playing("AllHinge", up, hinge_fake, hinge_fake), APART, "go the same way"),
     ("all are fake, squares", playing("AllSquares", near(1), near(0), near(0)), APART, "go the same way"),
     ("all are fake, linear", playing("AllLinear", up, down, down), APART, "go the same way"),
@@ -303,11 +294,12 @@ PLANTED_PLAYERS = [
     ("reconstructs another", ReconstructsAnother, ORDER, "begun at its second example"),
     ("labels of another", LabelsOfAnother, ORDER, "'classify' is .* begun at its second example"),
     ("labels of the next", LabelsOfTheNext, ORDER, "'classify' is .* pair each example with its own, labels too"),
-    ("labels of one source", LabelsOfOneSource, OWN, "whose label is r.y_mix, and does not change with r.y_mix"),
-    ("labels of mixes for real", LabelsOfMixes, OWN, "whose label is r.y, and does not change with r.y"),
-    ("labels of nobody", LabelsOfNobody, OWN, "whose label is r.y, and does not"),
-    ("labels that are not known", LabelsNotKnown, UNKNOWN, r"D.attributes\['real'\] of an example whose label is not"),
-    ("mixes of labels not known", MixLabelsNotKnown, UNKNOWN, r"\['mix'\] .* multiply by r.labelled_mix"),
+    ("labels of one source", LabelsOfOneSource, OWN, "whose label is mixed.y, and does not change with mixed.y"),
+    ("labels of mixes for real", LabelsOfMixes, OWN, "whose label is batch.y, and does not change with batch.y"),
+    ("labels of nobody", LabelsOfNobody, OWN, "whose label is batch.y, and does not"),
+    ("labels that are not known", LabelsNotKnown, UNKNOWN,
+     r"D.label_logits\['real'\] of an example whose label is not"),
+    ("mixes of labels not known", MixLabelsNotKnown, UNKNOWN, r"\['mix'\] .* multiply by mixed.labelled"),
     *((f"{option} is not read", ignoring(option), READ, f"option {option}=.* does just what {option}=")
       for option in ("lam", "beta", "r1", "norm", "power", "rec", "noise", "margin")),
     ("a switch for a weight", OnOrOff, READ, "option beta=.* does just what beta="),
@@ -328,7 +320,7 @@ class Relativistic(Resynthesise):
 class Critic(Resynthesise):
     """A critic of alpha, which the auto-encoder hides."""
 
-    def judged(self, r):
+    def inputs(self, r):
         return {"mix": r.x_mix, "blend": 0.2 * r.x + 0.8 * r.x_rec}
 
     def autoencoder_terms(self, r, D):
@@ -341,21 +333,17 @@ class Critic(Resynthesise):
 class Equilibrium(Resynthesise):
     """D redraws real images and spoils fakes (Berthelot et al. 2017)."""
 
-    @property
-    def needs(self):
-        return replace(super().needs, redrawn=True)
-
     def autoencoder_terms(self, r, D):
-        return {"reconstruct": mse_loss(r.x_rec, r.x), "redraw": l1_loss(D.redrawn["mix"], r.x_mix)}
+        return {"reconstruct": mse_loss(r.x_rec, r.x), "redraw": l1_loss(D.reconstruction["mix"], r.x_mix)}
 
     def discriminator_terms(self, r, D):
-        return {"redraw": l1_loss(D.redrawn["real"], r.x) - 0.3 * l1_loss(D.redrawn["mix"], r.x_mix)}
+        return {"redraw": l1_loss(D.reconstruction["real"], r.x) - 0.3 * l1_loss(D.reconstruction["mix"], r.x_mix)}
 
 
 class FreeBits(Autoencode):
     """A divergence that is free up to a bound, by cosine."""
 
-    needs = Needs(posterior=True)
+    variational = True
 
     def autoencoder_terms(self, r, D):
         prior = (r.mean.square() + r.log_variance.exp() - r.log_variance - 1).flatten(1).sum(1) / 2
@@ -367,9 +355,9 @@ class ClassNumbers(Everything):
     """The labels by number, for classes."""
 
     def discriminator_terms(self, r, D):
-        if r.labels.ndim > 1:
+        if r.batch.labels.ndim > 1:
             return super().discriminator_terms(r, D)
-        own = torch.nn.functional.cross_entropy(D.attributes["real"], r.labels, reduction="none")
+        own = torch.nn.functional.cross_entropy(D.label_logits["real"], r.batch.labels, reduction="none")
         return super().discriminator_terms(r, D) | {"classify": (own * r.labelled).mean()}
 
 

@@ -11,7 +11,7 @@ from planted_weights import ReportsAnotherShare
 
 from mixzoo import Mixer, Part
 from mixzoo.cli import app as cli
-from mixzoo.plugins import Plugin, RegisteredPart, load_zoo
+from mixzoo.registry.zoo import Plugin, RegisteredPart, load_zoo
 from mixzoo.testing import part
 from mixzoo.testing.mixer_suite import mixer_checks
 
@@ -42,7 +42,7 @@ def mixzoo(monkeypatch, capsys):
         return found
 
     few = tuple(check for check in mixer_checks if check.name in quick)
-    monkeypatch.setattr("mixzoo.plugins.load_zoo", zoo)
+    monkeypatch.setattr("mixzoo.registry.zoo.load_zoo", zoo)
     monkeypatch.setattr(part, "checks_of", lambda kind: few)
 
     def run(*arguments):

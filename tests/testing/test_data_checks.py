@@ -19,7 +19,7 @@ from planted_data import (
     Unlabelled,
 )
 
-from mixzoo.plugins import load_zoo
+from mixzoo.registry.zoo import load_zoo
 from mixzoo.testing.datasets import dataset_checks
 from mixzoo.testing.metrics import metric_checks
 from mixzoo.testing.report import run_check, run_checks

@@ -13,7 +13,7 @@ from planted_labels import AimsAtTheMean, TakesVectorsForClasses
 from planted_numbers import CountsInAList, DividesByAUniform, ReadsItsDefault
 from planted_regions import BeginsAtTheSecondRow, HalvesTheRest, MixesNeighboursAlone, OneBoxForAllSources
 
-from mixzoo.protocols import CodeShape
+from mixzoo.core.parts import CodeShape
 from mixzoo.testing import mixer_checks
 from mixzoo.testing.cases import MixerCase
 from mixzoo.testing.held_state import changed, state_held

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mixzoo.plugins import load_zoo
+from mixzoo.registry.zoo import load_zoo
 from mixzoo.testing import mixer_checks, parametrize_with_checks
 from mixzoo.testing.invariants import INVARIANTS, invariants_page
 
@@ -62,7 +62,7 @@ def test_every_invariant_names_real_checks_or_says_why_none_asks_it():
 def test_a_composite_of_a_part_that_only_this_command_knows_keeps_its_options():
     """What is inside is rebuilt from the part itself, not looked up among what is installed."""
     from mixzoo import Part
-    from mixzoo.plugins import load_zoo
+    from mixzoo.registry.zoo import load_zoo
     from mixzoo.testing.recipes import check_options_survive_a_run_file, check_options_survive_a_spec
 
     zoo = load_zoo()

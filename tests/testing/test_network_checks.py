@@ -19,7 +19,7 @@ from planted_networks import (
     Variational,
 )
 
-from mixzoo.plugins import load_zoo
+from mixzoo.registry.zoo import load_zoo
 from mixzoo.testing.autoencoders import autoencoder_checks
 from mixzoo.testing.discriminators import discriminator_checks
 from mixzoo.testing.report import run_check, run_checks

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from mixzoo.errors import ConfigError
+from mixzoo.core.errors import ConfigError
 from mixzoo.testing import check_from, check_part, checks_of, mixer_cases, mixer_checks, parametrize_with_checks
 from mixzoo.testing.hypotheses import given_cases, strategies
 from mixzoo.testing.report import Doubt, effort_named, run_checks

@@ -1,0 +1,87 @@
+"""Files on the disk: read only if they are regular and no larger than they may be, written whole or not at all."""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from mixzoo.core.errors import StorageError, printable
+
+
+@contextmanager
+def storage_errors(path: Path, problem: str = "cannot be written") -> Iterator[None]:
+    """Raises StorageError, with the path and the reason, in place of an OSError inside the block."""
+    try:
+        yield
+    except OSError as err:
+        raise StorageError(f"{printable(str(path))}: {problem}: {err.strerror or err}") from err
+
+
+def read_regular(path: Path, at_most: int) -> bytes:
+    """The content of a regular file of at most that many bytes.
+
+    Raises OSError for anything else. A pipe is not waited for, and a device is not read.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        if found.st_size > at_most:
+            raise OSError(errno.EFBIG, f"{found.st_size} bytes, expected at most {at_most}")
+        with open(handle, "rb", closefd=False) as file:
+            return file.read(found.st_size)
+    finally:
+        os.close(handle)
+
+
+def open_for_appending(path: Path) -> int:
+    """A handle of a regular file, made if it is not there, that can be read too and writes at the end.
+
+    Raises OSError if the path is something else, such as a pipe, which would wait for a reader.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "not a regular file")
+    return handle
+
+
+def write_all(handle: int, content: bytes) -> None:
+    """Write every byte: a disk that is nearly full takes some and says so only when asked again."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(handle, rest) :]
+
+
+def write_flushed(path: Path, content: bytes) -> None:
+    """Write a file and flush it to the disk."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def flush_entries(directory: Path) -> None:
+    """Make the directory's entries themselves survive a power cut."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file whole or not at all, power cuts included; raises StorageError if the disk refuses."""
+    temporary = path.with_name(f".tmp-{path.name}")
+    try:
+        with storage_errors(path):
+            write_flushed(temporary, text.encode())
+            os.replace(temporary, path)
+            flush_entries(path.parent)
+    except StorageError:
+        with suppress(OSError):
+            temporary.unlink()
+        raise

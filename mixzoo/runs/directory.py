@@ -1,0 +1,292 @@
+"""A run's directory: made, locked, described, never half-written.
+
+runs/<date>-<slug>/  run.toml  environment.json  status.json  metrics.jsonl  pictures/  checkpoints/  results.json
+"""
+
+import errno
+import fcntl
+import os
+import platform
+import secrets
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from time import time
+from typing import Any
+
+import torch
+
+from mixzoo.runs.changes import Change, recorded_changes
+from mixzoo.registry.config import RunConfig
+from mixzoo.core.errors import CheckpointError, ConfigError, LockedError, MixzooError, StorageError, path_excerpt, printable
+from mixzoo.core.json_file import read_object, write_json
+from mixzoo.registry.zoo import Zoo
+from mixzoo.core.data import Dataset
+from mixzoo.runs.provenance import Origin, origins, recorded, source_revision
+from mixzoo.core.storage import flush_entries, open_for_appending, storage_errors, write_all
+from mixzoo.training.checkpoint import last_readable
+
+ROOT = Path("runs")
+RUN, FLEET = "run.toml", "fleet.json"  # the file by which a run, or a fleet of runs, is told
+BEGUN = ".tmp-new-"  # how the name of a directory begins until it has its first files
+ABANDONED_SECONDS = 3600
+STATES = ("waiting", "running", "completed", "interrupted", "failed")
+
+
+@dataclass(frozen=True)
+class Status:
+    """What status.json says of a run."""
+
+    state: str  # one of STATES
+    exit: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What environment.json says of how a run began, as far as a resume compares it."""
+
+    data_fingerprint: str
+    compared: dict[str, object]  # processes, threads, device, device_name, python
+    packages: dict[str, str]
+    parts: list[Origin] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+
+
+def is_there(path: Path, where: str = "") -> bool:
+    """Whether there is anything at the path, a broken link too; raises ConfigError if no path can be like that."""
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return False
+    except OSError as err:
+        raise ConfigError(f"{where}{path_excerpt(path)}: {err.strerror or err}") from err
+    except ValueError as err:
+        raise ConfigError(f"{where}{path_excerpt(path)}: no path can have a NUL byte") from err
+    return True
+
+
+def refuse_existing(directory: Path | None) -> None:
+    """Raises ConfigError if the directory for a new run is there already, or cannot be."""
+    if directory is None or not is_there(directory, "--out "):
+        return
+    kind = next((kind for kind, file in (("run", RUN), ("fleet", FLEET)) if (directory / file).exists()), "")
+    where = f"--out {printable(str(directory))}: exists already"
+    if kind:
+        raise ConfigError(f"{where}; `mixzoo resume {directory}` continues a {kind}, or choose another directory")
+    inside = directory / datetime.now().strftime("%Y%m%d")
+    advice = f"such as {inside}" if directory.is_dir() else "which is not taken"
+    raise ConfigError(f"{where} and is no run; --out names the new directory that a run makes: give another, {advice}")
+
+
+@contextmanager
+def new_directory(directory: Path | None, slug: str, fill: Callable[[Path], None]) -> Iterator[Path]:
+    """A fresh, locked directory: the one asked for, or runs/<date>-<slug> with a number if that is taken.
+
+    `fill` writes its first files under another name, so that the directory has them all or is not there. Raises
+    StorageError if the disk refuses.
+    """
+    stem = ROOT / f"{datetime.now():%Y%m%d-%H%M%S}-{slug}"
+    candidates = [directory] if directory else [stem, *(stem.with_name(f"{stem.name}-{i}") for i in range(2, 1000))]
+    home = candidates[0]
+    temporary = home.parent / f"{BEGUN}{secrets.token_hex(8)}"
+    with storage_errors(home, "the run directory could not be made"):
+        home.parent.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(home.parent)
+        temporary.mkdir()
+    try:
+        with lock(temporary):
+            fill(temporary)
+            home = _moved(temporary, candidates, directory)
+            yield home
+    except StorageError as err:
+        raise StorageError(str(err).replace(str(temporary), str(home))) from err
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove what runs left that were killed before their directory had its name, an hour ago or more.
+
+    A younger one may be that of a run which begins just now, and has not locked it yet.
+    """
+    for abandoned in folder.glob(f"{BEGUN}*"):
+        with suppress(OSError, StorageError, LockedError):
+            if time() - abandoned.stat().st_mtime > ABANDONED_SECONDS:
+                with lock(abandoned):
+                    shutil.rmtree(abandoned)
+
+
+def _moved(temporary: Path, candidates: Sequence[Path], directory: Path | None) -> Path:
+    """The first candidate that is free, with the directory there now."""
+    for home in candidates:
+        if is_there(home):
+            refuse_existing(directory)  # made by another process meanwhile
+            continue
+        try:
+            os.rename(temporary, home)
+            flush_entries(home.parent)
+        except OSError as err:
+            if err.errno in (errno.ENOTEMPTY, errno.EEXIST) and not directory:
+                continue
+            raise StorageError(f"{home}: the run directory could not be made: {err.strerror}") from err
+        return home
+    raise StorageError(f"{candidates[0]}: every name for a run directory is taken")
+
+
+@contextmanager
+def lock(home: Path) -> Iterator[None]:
+    """Hold the run directory for writing; the kernel lets go of it when the process ends, however it ends."""
+    path = home / ".lock"
+    with storage_errors(path):
+        handle = open_for_appending(path)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as err:
+            if err.errno not in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES):
+                raise StorageError(f"{path}: cannot be locked ({err.strerror}), two runs might write there") from err
+            holder = printable(os.pread(handle, 200, 0).decode(errors="replace").strip()) or "another process"
+            raise LockedError(f"{home}: {holder} is writing to it; wait for it to end, or stop it") from err
+        with storage_errors(path):
+            os.ftruncate(handle, 0)
+            write_all(handle, f"process {os.getpid()} on {platform.node()}".encode())
+        yield
+    finally:
+        os.close(handle)
+
+
+def environment(
+    zoo: Zoo, config: RunConfig, data: Dataset, device: torch.device, places: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What a result may depend on beside the config; `places` is the machine and device of each process of the run."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: version(name) for name in ("mixzoo", "torch", "numpy", "scikit-learn", "pillow")},
+        "source": source_revision(),
+        "plugins": {f"{p.distribution}/{p.name}": p.version for p in zoo.plugins if not p.problem},
+        "parts": origins(zoo, config),
+        "device": str(device),
+        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor(),
+        "processes": len(places) or 1,
+        "places": list(places),
+        "threads": torch.get_num_threads(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "data": data.source,
+        "data_fingerprint": data.fingerprint,
+        "command": sys.argv[1:],
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+    }
+
+
+def read_environment(home: Path, *, needed: bool = False) -> Environment | None:
+    """What environment.json says; None if there is none. Raises CheckpointError if it is damaged, or `needed`."""
+    path = home / "environment.json"
+    if not needed and not is_there(path):
+        return None
+    found = read_object(path)
+    return Environment(
+        data_fingerprint=found.lines("data_fingerprint", ""),
+        compared={
+            "processes": found.integer("processes", default=1),  # runs of older versions had one
+            "threads": found.integer("threads", default=0),
+            **{key: found.text(key, "") for key in ("device", "device_name", "python")},
+        },
+        packages=found.texts("packages", {}),
+        parts=recorded(found),
+        changes=recorded_changes(found),
+    )
+
+
+def add_to_environment(home: Path, changes: Sequence[Change] = (), seconds: float = 0.0) -> None:
+    """Record in environment.json what was changed before a resume, and how long the run has trained."""
+    found = read_object(home / "environment.json")
+    values = dict(found.values)
+    if changes:
+        values["changes"] = [row.written() for row in [*recorded_changes(found), *changes]]
+    if seconds:
+        before = found.number("seconds", 0) if "seconds" in found else 0.0
+        values |= {"seconds": round(before + seconds, 3)}
+        values |= {"ended": datetime.now().astimezone().isoformat(timespec="seconds")}
+    write_json(home / "environment.json", values)
+
+
+def differences(before: Environment, now: dict[str, Any], home: Path) -> list[str]:
+    """A line for all that differs since the run began: bit-equality is then not promised; other data is refused."""
+    if before.data_fingerprint != now["data_fingerprint"]:
+        raise CheckpointError(f"{home}: the data set has changed since the run began ({now['data']}); start a new run")
+    lines = [
+        f"{key} was {was!r} and is {now[key]!r}; results may differ in the last bits"
+        for key, was in sorted(before.compared.items())
+        if was != now[key]
+    ]
+    for name, was in before.packages.items():
+        if now["packages"].get(name) != was:
+            lines.append(f"{name} was {was} and is {now['packages'].get(name)}; results may differ in the last bits")
+    return lines
+
+
+def write_status(home: Path, state: str, exit_code: int = 0, reason: str = "") -> None:
+    """status.json: running, completed, interrupted or failed, with the exit code and the last committed step."""
+    write_json(
+        home / "status.json",
+        {"state": state, "exit": exit_code, "last_committed": last_committed(home), "reason": reason},
+    )
+
+
+def try_status(home: Path, state: str, exit_code: int, reason: str) -> None:
+    """Write the status if the disk takes it, where another trouble is to be reported."""
+    with suppress(StorageError):
+        write_status(home, state, exit_code, reason)
+
+
+@contextmanager
+def storage_status(home: Path) -> Iterator[None]:
+    """A run whose disk refuses inside the block has failed, by its status too if the disk takes that.
+
+    So has one that a kill left as "running" and that cannot go on.
+    """
+    try:
+        yield
+    except LockedError:
+        raise
+    except StorageError as err:
+        try_status(home, "failed", err.exit_code, str(err))
+        raise
+    except MixzooError as err:
+        with suppress(CheckpointError):
+            status = read_status(home)
+            if status is not None and status.state == "running":
+                try_status(home, "failed", err.exit_code, str(err))
+        raise
+
+
+def remove_leftovers(home: Path) -> None:
+    """Remove files that a kill left half written; call it under the lock."""
+    for leftover in (*home.glob(".tmp-*"), *(home / "pictures").glob(".tmp-*")):
+        with suppress(OSError):
+            leftover.unlink()
+
+
+def read_status(home: Path) -> Status | None:
+    """What status.json says; None if there is none. Raises CheckpointError if it is damaged."""
+    path = home / "status.json"
+    if not is_there(path):
+        return None
+    found = read_object(path)
+    state = found.text("state")
+    if state not in STATES:
+        raise CheckpointError(f"{path}: damaged: 'state' is {state!r}, expected one of {', '.join(STATES)}")
+    return Status(state, found.integer("exit", most=255, default=0), found.text("reason", ""))
+
+
+def last_committed(home: Path) -> int | None:
+    """The step of the run's newest checkpoint; None if there is none yet."""
+    last = last_readable(home / "checkpoints")
+    return last.progress.step if last else None

@@ -1,0 +1,70 @@
+"""The scores of a trained run: those of its probe and of its metrics."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+
+from mixzoo.registry.config import RunConfig
+from mixzoo.registry.contract import Contract
+from mixzoo.core.errors import DataError, NonFiniteError, PluginError
+from mixzoo.evaluation.probe import ProbeRecord
+from mixzoo.evaluation.scores import check_metric_signature, compute_scores
+from mixzoo.core.data import Dataset
+from mixzoo.core.metric import FinishedRun, HasCheckData, Metric
+from mixzoo.registry.spec import parse_spec
+from mixzoo.training.manifest import Progress
+from mixzoo.training.step import Players
+
+
+def scores(
+    config: RunConfig, data: Dataset, players: Players, progress: Progress, device: torch.device
+) -> dict[str, float]:
+    """Every score by name, such as "reconstruction.l1"; raises NonFiniteError if one is no finite number."""
+    numbers = _probe_numbers(progress.probe) if players.probe is not None else {}
+    finished = FinishedRun(players.autoencoder, players.mixer, data, config.train.seed, str(device))
+    names = [parse_spec(spec).name for spec, _ in config.metrics]
+    for (spec, metric), name in zip(config.metrics, names):
+        label = name if names.count(name) == 1 else spec
+        numbers |= {f"{label}.{score}": value for score, value in _of_metric(label, metric, finished).items()}
+    if bad := [name for name, value in numbers.items() if not math.isfinite(value)]:
+        raise NonFiniteError(f"{', '.join(bad)} is not finite: training has diverged; try a lower --lr")
+    return numbers
+
+
+def check_scorable(config: RunConfig, data: Dataset) -> None:
+    """DataError, naming the metric, where one of the run's has no number for these data.
+
+    Raises PluginError if it could not be called with a finished run.
+    """
+    for spec, metric in config.metrics:
+        name = parse_spec(spec).name
+        contract = Contract("metric", name)
+        check_metric_signature(contract, metric)
+        try:
+            if isinstance(metric, HasCheckData):
+                contract.call("check_data", metric.check_data, data)
+        except DataError as err:
+            raise DataError(f"metric {name!r}: {err}; leave it out of metrics, or use other data") from err
+
+
+def _of_metric(label: str, metric: Metric, finished: FinishedRun) -> Mapping[str, float]:
+    """The metric's scores; raises NonFiniteError if what it was given is not finite, PluginError if it is broken."""
+    try:
+        return compute_scores(Contract("metric", label), metric, finished)
+    except PluginError as err:
+        said = str(err.__cause__)
+        if isinstance(err.__cause__, ValueError) and ("NaN" in said or "infinity" in said):  # as scikit-learn says it
+            first = said.partition("\n")[0]
+            raise NonFiniteError(f"metric {label!r}: {first} Training has diverged; try a lower --lr") from err
+        raise PluginError(f"{err}. The training is kept: mend the metric, then `mixzoo resume` the run") from err
+
+
+def _probe_numbers(probe: ProbeRecord) -> dict[str, float]:
+    return {
+        "probe.best_validation_accuracy": probe.best_validation,
+        "probe.best_step": float(probe.best_step),
+        "probe.test_accuracy_at_best_validation": probe.test_at_best,
+        "probe.last_validation_accuracy": probe.last_validation,
+        "probe.last_test_accuracy": probe.last_test,
+    }

@@ -1,0 +1,154 @@
+"""The batch that an objective gets at a training step: passes through the run's networks, and the draws of the step."""
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor
+
+from mixzoo.core.labels import label_vectors, mixed_labels, mixer_labels
+from mixzoo.core.mixing import gather_sources
+from mixzoo.core.objective import Batch, DiscriminatorOutput, LabelTargets, MixedCodes
+from mixzoo.core.parts import AutoEncoder, Discriminator, HasPosterior, Mixed, Mixer
+from mixzoo.core.random import StepDraws
+from mixzoo.training.gradients import OneBackwardPass, discriminate, discriminate_once
+
+if TYPE_CHECKING:
+    from mixzoo.training.step import Players
+
+
+class StepBatch(Batch):
+    """A `mixzoo.Batch` over the networks of a run.
+
+    Of a batch that several processes share, x and labels are this process's part and the draws are the whole batch's:
+    mixes are made between the codes of all processes, and each decodes its own part of them. Without
+    `update_autoencoder` nothing that f, g and the mixer do keeps a graph. `trace` is filled with what lies between
+    inputs and terms, by name.
+    """
+
+    def __init__(
+        self,
+        players: "Players",
+        x: Float[Tensor, "own channels height width"],
+        labels: Int[Tensor, "own *attributes"],
+        draws: StepDraws,
+        update_autoencoder: bool = True,
+        trace: dict[str, Tensor] | None = None,
+    ) -> None:
+        self.players, self.draws, self.update_autoencoder = players, draws, update_autoencoder
+        self._x, self._labels, self._trace = x, labels, trace
+        self.code: Tensor | None = None  # the first of the step, which the probe learns on
+        self.passes: list[OneBackwardPass] = []  # D's one pass, if one way back serves both players
+        self.logits: dict[str, Tensor] = {}  # of all that D was shown, for the log
+
+    @property
+    def x(self) -> Float[Tensor, "own channels height width"]:
+        return self._x
+
+    @property
+    def labels(self) -> Int[Tensor, "own *attributes"]:
+        return self._labels
+
+    @property
+    def autoencoder(self) -> AutoEncoder:
+        return self.players.autoencoder
+
+    @property
+    def discriminator(self) -> Discriminator:
+        plain = self.players.uncompiled_discriminator
+        found = self.players.discriminator if plain is None else plain
+        assert found is not None  # the rehearsal has noted that the objective asks for it
+        return found
+
+    @property
+    def y(self) -> Float[Tensor, "own label"]:
+        return label_vectors(self.labels[None], self.players.num_labels)[0] * self.labelled[:, None]
+
+    @property
+    def labelled(self) -> Bool[Tensor, " own"]:
+        if self.draws.labelled is None:
+            return torch.ones(len(self.labels), dtype=torch.bool, device=self.labels.device)
+        return self.players.world.local(self.draws.labelled)
+
+    def encode(self, x: Float[Tensor, "some channels height width"]) -> Float[Tensor, "some *latent"]:
+        with torch.set_grad_enabled(self.update_autoencoder):
+            h = self.players.autoencoder.encode(x)
+        self.code = h if self.code is None else self.code
+        self._note("encode", h)
+        return h
+
+    def posterior(self, x: Float[Tensor, "some channels height width"]) -> tuple[Tensor, Tensor]:
+        with torch.set_grad_enabled(self.update_autoencoder):
+            autoencoder = self.players.autoencoder
+            assert isinstance(autoencoder, HasPosterior)  # or the build would have refused it
+            mean, log_variance = autoencoder.posterior(x)
+        self.code = mean if self.code is None else self.code
+        self._note("mean", mean)
+        self._note("log_variance", log_variance)
+        return mean, log_variance
+
+    def decode(self, *h: Float[Tensor, "some *latent"]) -> tuple[Tensor, ...]:
+        with torch.set_grad_enabled(self.update_autoencoder):
+            images = self.players.autoencoder.decode(torch.cat(h) if len(h) > 1 else h[0])
+            parts: tuple[Tensor, ...] = images.split([len(one) for one in h])
+        for part in parts:
+            self._note("decode", part)
+        return parts
+
+    def mix(self, h: Float[Tensor, "own *latent"], mixer: Mixer | None = None, name: str = "") -> MixedCodes:
+        world, by = self.players.world, self.players.mixer if mixer is None else mixer
+        partners, draw = self.draws.mix(name)
+        with torch.set_grad_enabled(self.update_autoencoder):
+            # Mixes are made of the codes and labels of all processes; `gather` is differentiable.
+            codes = world.gather(h)
+            labels = mixer_labels(self._all_labels, self.draws.labelled, self.players.num_labels)
+            mixed = by(gather_sources(codes, partners), draw, gather_sources(labels, partners))
+            own = Mixed(world.local(mixed.h), world.local(mixed.share, 1))
+        self._note("mix.h", own.h)
+        self._note("mix.share", own.share)
+        return MixedCodes(own.h, own.share, lambda: self._label_targets(mixed, partners))
+
+    @cached_property
+    def _all_labels(self) -> Int[Tensor, "batch *attributes"]:
+        """The labels of the whole batch, which all processes share."""
+        return self.players.world.gather(self.labels)
+
+    def _label_targets(self, mixed: Mixed, partners: Int[Tensor, "others batch"]) -> LabelTargets:
+        """ỹ_mix of this process's mixes, and which of them have labelled sources alone."""
+        labels, known = self._all_labels, self.draws.labelled
+        known = torch.ones(len(labels), dtype=torch.bool, device=labels.device) if known is None else known
+        y = label_vectors(labels[None], self.players.num_labels)[0] * known[:, None]
+        y_mix, labelled = mixed_labels(mixed, gather_sources(y, partners)), gather_sources(known, partners).all(0)
+        found = LabelTargets(self.players.world.local(y_mix), self.players.world.local(labelled))
+        self._note("mix.y", found.y)
+        return found
+
+    def discriminate(self, **inputs: Shaped[Tensor, "some *input"]) -> DiscriminatorOutput:
+        assert self.players.discriminator is not None
+        if self.players.requirements.one_backward_pass:
+            self.passes.append(discriminate_once(self.players.discriminator, inputs))
+            output = self.passes[-1].D
+        else:
+            output = discriminate(self.players.discriminator, inputs)
+        self.logits |= output.logits
+        return output
+
+    def noise(self, name: str, like: Tensor) -> Tensor:
+        return self._drawn(name)
+
+    def uniform(self, name: str, like: Tensor) -> Tensor:
+        return self._drawn(name)
+
+    def keep(self, name: str, p: float, like: Tensor) -> Tensor:
+        return self._drawn(name)
+
+    def _drawn(self, name: str) -> Tensor:
+        drawn: Tensor = self.players.world.local(self.draws.named[f"noise/{name}"])
+        return drawn
+
+    def _note(self, name: str, tensor: Tensor) -> None:
+        if self._trace is None:
+            return
+        number = sum(key.split(" ")[0] == name for key in self._trace)
+        self._trace[f"{name} {number + 1}" if number else name] = tensor.detach()

@@ -1,0 +1,70 @@
+"""Which device a name stands for, and whether this machine has it."""
+
+import re
+import warnings
+
+import torch
+
+from mixzoo.core.errors import ConfigError, printable, shown
+
+LONGEST_REASON = 160  # characters of what torch says is wrong; some of its messages are pages long
+OTHER_NAMES = {"gpu": "cuda", "nvidia": "cuda", "rocm": "cuda", "hip": "cuda", "metal": "mps", "apple": "mps"}
+
+
+def parse_device(name: str) -> torch.device:
+    """The device of that name, without a look at whether it is there; ConfigError if torch knows no such name."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of names that torch will give up
+            device = torch.device(name)
+    except (RuntimeError, ValueError, OverflowError) as err:
+        advice = _meant(name) or "auto, cpu, cuda or cuda:NUMBER"
+        raise _unusable(name, "torch has no device of that name", advice) from err
+    if device.type == "meta":  # tensors without numbers
+        raise _unusable(name, "tensors on it hold no numbers", "auto or cpu")
+    if device.type == "cpu" and device.index:
+        raise _unusable(name, "a machine has one CPU device, whatever its cores", "cpu")
+    return torch.device("cpu") if device.type == "cpu" else device
+
+
+def check_device(device: torch.device, name: str = "", *, untouched: bool = False) -> None:
+    """Raise ConfigError if this machine lacks the device; `name` is what the user called it.
+
+    `untouched` leaves a GPU that the driver lists alone: a process that only starts others must not hold a context on
+    each card, which takes hundreds of megabytes.
+    """
+    name = name or str(device)
+    cards = torch.cuda.device_count() if device.type == "cuda" else 0  # asks the driver, and opens no context
+    if cards and (device.index or 0) >= cards:
+        has = f"{cards} GPUs, cuda:0 to cuda:{cards - 1}" if cards > 1 else "one GPU, cuda:0"
+        raise _unusable(name, f"this machine has {has}", "one of them, auto or cpu")
+    if cards and untouched:
+        return
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.empty(0, device=device)
+    except Exception as err:  # whatever the backend raises, from ImportError to its own kinds
+        raise _unusable(name, first_sentence(err), "auto or cpu") from err
+
+
+def first_sentence(err: BaseException) -> str:
+    """What went wrong, of an error whose message may go on for pages."""
+    lines = str(err).strip().splitlines() or [type(err).__name__]
+    sentence = printable(lines[0].partition(". ")[0].removesuffix("."))
+    return sentence if len(sentence) <= LONGEST_REASON else f"{sentence[:LONGEST_REASON]}..."
+
+
+def _unusable(name: str, reason: str, advice: str) -> ConfigError:
+    return ConfigError(f"--device {shown(name)} cannot be used here ({reason}); use {advice}")
+
+
+def _meant(name: str) -> str:
+    """torch's name for a device that is asked for in another spelling, or ''."""
+    found = re.fullmatch(r"([a-z]*):?([0-9]*)(.*)", name.strip().lower(), re.DOTALL)
+    kind, number, rest = found.groups() if found else ("", "", "")
+    kind = "cuda" if number and not kind else OTHER_NAMES.get(kind, kind)  # a number alone is that of a card
+    if kind not in ("cpu", "cuda", "mps", "xpu"):
+        return ""
+    numbered = kind == "cuda" and number and not rest and len(number) < 3
+    return f"{kind}:{int(number)}" if numbered else kind

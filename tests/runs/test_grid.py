@@ -1,0 +1,249 @@
+"""Seeds and grids: which runs they make, and what is refused before any of them begins."""
+
+import pytest
+
+from mixzoo.runs import sweep
+from mixzoo.registry.config import resolve
+from mixzoo.core.errors import ConfigError
+from mixzoo.runs.grid import plan, slug
+from toys import SMALL, TOY_FLAGS, TOY_NUMBERS, TOYS, ToyData, toy_zoo
+
+
+def planned(*grids, seeds=None, flags=None, **numbers):
+    zoo = toy_zoo()
+    given = {kind: spec for kind, spec in TOY_FLAGS.items() if not any(g.startswith(f"{kind}=") for g in grids)}
+    given |= flags or {}
+    return plan(zoo, seeds, grids, given, TOY_NUMBERS | numbers, lambda f, n: resolve(zoo, None, f, n))
+
+
+def test_seeds_make_a_run_each_that_differs_in_its_seed_alone():
+    members = planned(seeds="3,1, 2")
+    assert [member.name for member in members] == ["seed=3", "seed=1", "seed=2"]
+    assert [member.config.train.seed for member in members] == [3, 1, 2]
+    first, second, _ = (member.config.to_toml() for member in members)
+    assert first.replace("seed = 3", "seed = 1") == second
+
+
+@pytest.mark.parametrize("seeds", ["1..3", "1-3", "1...3", "1:3", "1,2..3", "1,2,3"])
+def test_a_range_of_seeds_has_both_its_ends(seeds):
+    assert [member.config.train.seed for member in planned(seeds=seeds)] == [1, 2, 3]
+
+
+def test_grids_and_seeds_multiply_and_names_say_what_differs():
+    members = planned("objective.lam=5,10", "train.lr=1e-3,1e-4", seeds="1,2")
+    assert len(members) == 8
+    assert members[0].name == "seed=1,objective.lam=5,train.lr=1e-3"
+    assert members[-1].name == "seed=2,objective.lam=10,train.lr=1e-4"
+    found = {(m.config.parts["objective"].lam, m.config.train.lr, m.config.train.seed) for m in members}
+    assert found == {(lam, lr, seed) for lam in (5.0, 10.0) for lr in (1e-3, 1e-4) for seed in (1, 2)}
+    assert [m.point for m in members[:3]] == [
+        *[{"objective.lam": "5", "train.lr": "1e-3"}] * 2,
+        {"objective.lam": "5", "train.lr": "1e-4"},
+    ]
+
+
+def test_an_option_of_a_grid_leaves_the_parts_other_options_as_the_flag_states_them():
+    members = planned("mixer.k=2,3", flags={"mixer": "dirichlet:alpha=0.5"})
+    assert [(m.config.parts["mixer"].k, m.config.parts["mixer"].alpha) for m in members] == [(2, 0.5), (3, 0.5)]
+
+
+def test_whole_parts_and_their_options_multiply_whatever_their_order():
+    members = planned("mixer.k=3,4", "mixer=dirichlet,bernoulli")
+    found = [(m.config.names["mixer"], m.config.parts["mixer"].k) for m in members]
+    assert found == [("dirichlet", 3), ("bernoulli", 3), ("dirichlet", 4), ("bernoulli", 4)]
+
+
+def test_a_part_with_commas_stands_in_brackets_and_makes_a_name_that_a_shell_can_read():
+    members = planned("mixer=mixup,(dirichlet:k=3,alpha=0.5),(one_of:a=(dirichlet:k=3,alpha=2),b=slerp)")
+    assert [m.config.names["mixer"] for m in members] == ["mixup", "dirichlet", "one_of"]
+    assert members[1].config.parts["mixer"].alpha == 0.5
+    assert str(members[2].config.parts["mixer"].a) == "dirichlet:alpha=2.0,k=3"
+    assert [m.name for m in members][1:] == [
+        "mixer=dirichlet:k=3,alpha=0.5",
+        "mixer=one_of:a=_dirichlet:k=3,alpha=2_,b=slerp",
+    ]
+
+
+def test_names_stay_apart_whatever_characters_they_lose():
+    long = "x" * 200
+    members = planned(f"dataset=folder:path=a/b,folder:path=a_b,folder:path=/{long}1,folder:path=/{long}2")
+    names = [m.name for m in members]
+    assert names[:2] == ["dataset=folder:path=a_b", "dataset=folder:path=a_b-2"]
+    assert len(set(names)) == 4
+    assert all("/" not in name and len(name) < 130 for name in names)
+
+
+def test_a_run_states_its_threads_one_unless_told_otherwise():
+    assert {m.config.train.threads for m in planned(seeds="1,2")} == {1}
+    assert {m.config.train.threads for m in planned(seeds="1,2", threads=2)} == {2}
+    assert [m.config.train.threads for m in planned("train.threads=1,2")] == [1, 2]
+
+
+def test_no_threads_leaves_torchs_own_choice_where_it_is_stated():
+    assert {m.config.train.threads for m in planned(seeds="1,2", threads=0)} == {0}
+    assert [m.config.train.threads for m in planned("train.threads=0,1")] == [0, 1]
+
+
+def test_threads_of_a_run_file_are_those_of_a_run_unless_it_leaves_the_choice_to_torch(tmp_path):
+    """Every complete run file states threads = 0, also one whose author never thought of it."""
+    zoo = toy_zoo()
+    for stated, expected in ((0, 1), (3, 3)):
+        file = tmp_path / f"{stated}.toml"
+        file.write_text(f"[train]\nthreads = {stated}\n")
+        (member,) = plan(zoo, "1", [], TOY_FLAGS, TOY_NUMBERS, lambda f, n, file=file: resolve(zoo, file, f, n))
+        assert member.config.train.threads == expected
+
+
+def test_a_data_set_of_a_grid_brings_what_suits_it():
+    zoo = toy_zoo()
+    members = plan(zoo, None, ["dataset=digits,spiral"], {}, {}, lambda f, n: resolve(zoo, None, f, n))
+    assert [m.config.names["autoencoder"] for m in members] == ["amr", "mlp"]
+
+
+def test_a_fleet_is_called_by_what_its_runs_share():
+    assert slug(planned(seeds="1,2")) == "toy_data-amr-mixup-fleet"
+    assert slug(planned("mixer=mixup,bernoulli")) == "toy_data-amr-fleet"
+
+
+def test_two_names_for_one_run_are_refused():
+    with pytest.raises(ConfigError, match=r"objective.lam=5 and objective.lam=5.0 are the same run; leave one out"):
+        planned("objective.lam=5,5.0")
+
+
+REFUSED = {
+    "seed twice": (["--seeds", "1,2,1"], "--seeds 1,2,1: 1 is given twice; once is enough"),
+    "seed twice in other words": (["--seeds", "1,01"], "--seeds 1,01: 1 is given twice"),
+    "no seeds": (["--seeds", ""], "--seeds: '' has an empty value; give values with commas between"),
+    "a gap in seeds": (["--seeds", "1,,2"], "--seeds: '1,,2' has an empty value"),
+    "no number": (["--seeds", "1,two"], "--seeds: seed='two' must be an integer >= 0"),
+    "negative seed": (["--seeds", "-1"], "--seeds: seed='-1' must be an integer >= 0"),
+    "both": (["--seeds", "1", "--seed", "2"], "--seeds goes without --seed; give one of them"),
+    "seed twice in a range": (["--seeds", "1..3,2"], "--seeds 1..3,2: 2 is given twice; once is enough"),
+    "a range that goes down": (["--seeds", "3..1"], "--seeds 3..1: a range goes up. Did you mean 1..3?"),
+    "a range without end": (["--seeds", f"0..{10**18}"], f"{10**18 + 1} seeds, a fleet has at most 1000 runs"),
+    "a range that is none": (["--seeds", "1..x"], "--seeds: seed='1..x' must be an integer >= 0"),
+    "several seeds for one run": (["--seed", "1,2,3"], "--seed 1,2,3: one run has one. Did you mean --seeds 1,2,3?"),
+    "a range for one run": (["--seed", "1..3"], "--seed 1..3: one run has one. Did you mean --seeds 1..3?"),
+    "several numbers for one run": (
+        ["--lr", "1e-3,1e-4"],
+        "--lr 1e-3,1e-4: one run has one. Did you mean --grid train.lr=1e-3,1e-4?",
+    ),
+    "a key without its table": (["--grid", "lr=1e-3,1e-4"], "'lr' is no table of a run file", "Did you mean train.lr?"),
+    "a key as a flag": (["--grid", "--weight-decay=0,1"], "Did you mean train.weight_decay?"),
+    "an option without its part": (["--grid", "lam=5,10"], "Did you mean objective.lam?"),
+    "an option that another part has": (["--grid", "k=2,3"], "Did you mean mixer.k?"),
+    "an option of several parts": (
+        ["--autoencoder", "acai:depth=4", "--discriminator", "acai:depth=4", "--grid", "depth=4,8"],
+        "Did you mean autoencoder.depth or discriminator.depth?",
+    ),
+    "a colon for a dot": (["--grid", "mixer:k=2,3"], "Did you mean mixer.k?"),
+    "bare seeds as a grid": (["--grid", "seed=1,2"], "Did you mean --seeds 1,2?"),
+    "seeds with spaces": (["--seeds", "1 2 3"], "--seeds: seed='1 2 3' must be an integer", "Did you mean 1,2,3?"),
+    "seeds as a list": (["--seeds", "[1, 2]"], "--seeds: seed='[1' must be an integer", "Did you mean 1,2?"),
+    "values as a list": (
+        ["--grid", "mixer=[mixup,slerp]"],
+        "--grid mixer: values have no brackets around them all. Did you mean mixup,slerp?",
+    ),
+    "no values": (["--grid", "objective.lam="], "--grid objective.lam: '' has an empty value"),
+    "no key": (["--grid", "objective.lam"], "--grid objective.lam: give KEY=VALUE,VALUE,..., such as"),
+    "unknown part": (["--grid", "mixxer.k=2"], "'mixxer' is no table of a run file", "Did you mean 'mixer'?"),
+    "unknown option": (["--grid", "objective.lan=2"], "objective 'amr' has no option 'lan'", "Did you mean 'lam'?"),
+    "an option that the part lacks": (["--grid", "mixer.k=2,3"], "--grid mixer.k: mixer 'mixup' has no option 'k'"),
+    "an option that one of the parts lacks": (
+        ["--grid", "mixer=dirichlet,mixup", "--grid", "mixer.k=3"],
+        "--grid mixer.k: mixer 'mixup' has no option 'k' (it has: law)",
+    ),
+    "unknown number": (["--grid", "train.lrr=1"], "'lrr' is no number of a run", "Did you mean 'lr'?"),
+    "the train table": (["--grid", "train=1"], "--grid train: a key is PART, PART.OPTION or train.FIELD"),
+    "too deep": (["--grid", "mixer.a.k=1"], "--grid mixer.a.k: a key is PART, PART.OPTION or train.FIELD"),
+    "a dot too many": (["--grid", "mixer.=1"], "--grid mixer.: a key is PART, PART.OPTION or train.FIELD"),
+    "seeds as a grid": (["--grid", "train.seed=1,2"], "--grid train.seed: seeds are given by --seeds"),
+    "out of range": (["--grid", "objective.lam=5,0"], "--grid objective.lam: lam='0' must be a number > 0"),
+    "number out of range": (["--grid", "train.lr=0.1,0"], "--grid train.lr: lr='0' must be a number > 0"),
+    "unknown part's name": (["--grid", "mixer=mixup,mixpu"], "--grid mixer: unknown mixer 'mixpu'"),
+    "commas without brackets": (
+        ["--grid", "mixer=mixup,dirichlet:k=3,alpha=2"],
+        "--grid mixer: 'alpha=2' is no part; one with commas stands in brackets, such as mixer=mixup,(dirichlet",
+    ),
+    "key twice": (["--grid", "train.lr=1", "--grid", "train.lr=2"], "--grid train.lr is given twice"),
+    "flag and grid": (["--lr", "1", "--grid", "train.lr=2"], "--grid train.lr: --lr states it already; leave one out"),
+    "part and grid": (["--mixer", "slerp", "--grid", "mixer=mixup"], "--grid mixer: --mixer slerp states it already"),
+    "option and grid": (
+        ["--objective", "amr:lam=3", "--grid", "objective.lam=5"],
+        "--grid objective.lam: --objective amr:lam=3 states it already",
+    ),
+    "option of a grid's part and grid": (
+        ["--grid", "mixer=dirichlet:k=3", "--grid", "mixer.k=4"],
+        "--grid mixer.k: --grid mixer dirichlet:k=3 states it already",
+    ),
+    "data root and grid": (
+        ["--data-root", "there", "--grid", "dataset.root=here,elsewhere"],
+        "--grid dataset.root: --data-root there states it already; leave one out",
+    ),
+    "what does not go together": (
+        ["--objective", "acai", "--grid", "objective.lam=3"],
+        "--grid objective.lam: lam= has no meaning with variant='official'",
+    ),
+    "too many": (
+        ["--grid", "train.lr=" + ",".join(map(str, range(1, 1002)))],
+        "seeds times grids make 1001 runs, a fleet has at most 1000; make several fleets",
+    ),
+    "no jobs": (["--seeds", "1", "--jobs", "0"], "--jobs: jobs=0 must be an integer >= 1 and <= 1000"),
+    "jobs for one run": (["--jobs", "2"], "--jobs 2: one run is one process; give it with --seeds, --grid or a fleet"),
+    "bad device": (["--seeds", "1", "--device", "toaster"], "--device 'toaster' cannot be used here"),
+    "no such engine here": (["--seeds", "1", "--device", "cpu", "--grid", "train.engine=eager,graph"], "CUDA graphs"),
+    "parts that do not fit": (["--grid", "autoencoder=toy_net,amr:scales=4"], "images of 8x8 cannot be halved 4 times"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_a_bad_grid_is_one_line_and_leaves_nothing(mixzoo, tmp_path, kind):
+    arguments, *messages = REFUSED[kind]
+    without = {"parts that do not fit": "--autoencoder", "data root and grid": "--data"}.get(kind)
+    toys = [a for flag, spec in zip(TOYS[::2], TOYS[1::2]) if flag != without for a in (flag, spec)]
+    toys += ["--data", "mnist"] if without == "--data" else []
+    code, out, err = mixzoo("train", *toys, *SMALL, *arguments)
+    assert code == 2
+    for message in messages:
+        assert message in err
+    assert err.startswith("mixzoo: ")
+    assert err.count("\n") == 1
+    assert (out, list(tmp_path.iterdir())) == ("", [])
+
+
+def test_runs_of_the_same_data_load_them_once_before_the_fleet_begins(monkeypatch):
+    loaded, plain = [], ToyData.load
+
+    def load(self, seed):
+        loaded.append((type(self).__name__, self.salt, seed))
+        return plain(self, seed)
+
+    monkeypatch.setattr(ToyData, "load", load)
+    grids = ["objective.lam=5,10", "dataset=toy_data,toy_data:salt=1,toy_tagged", "train.lr=1e-3,1e-4"]
+    sweep._refuse_unfit(toy_zoo(), planned(*grids, seeds="3,4"))
+    assert loaded == [("ToyData", 0, 3), ("ToyData", 1, 3), ("ToyTagged", 0, 3)]
+
+
+def test_missing_data_of_one_run_refuse_the_fleet(mixzoo, tmp_path):
+    others = [a for a in TOYS if a not in ("--data", "toy_data")]
+    code, _, err = mixzoo("train", *others, *SMALL, "--grid", "dataset=toy_data,mnist:root=nowhere")
+    assert code == 3
+    assert "no such folder; give root=FOLDER, the folder that holds MNIST; download=true fetches it" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_fleet_under_torchrun_is_refused(mixzoo, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    code, _, err = mixzoo("train", *TOYS, *SMALL, "--seeds", "1,2")
+    assert code == 2
+    assert "a fleet starts processes of its own; leave torchrun out" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_directory_is_refused_and_untouched(mixzoo, tmp_path):
+    (tmp_path / "fleet").mkdir()
+    (tmp_path / "fleet" / "fleet.json").write_text("{}")
+    code, _, err = mixzoo("train", *TOYS, *SMALL, "--seeds", "1,2", "--out", "fleet")
+    assert code == 2
+    assert "--out fleet: exists already; `mixzoo resume fleet` continues a fleet, or choose another directory" in err
+    assert [path.name for path in (tmp_path / "fleet").iterdir()] == ["fleet.json"]

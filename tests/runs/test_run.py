@@ -1,0 +1,554 @@
+"""Runs: repeated, stopped, resumed, refused."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import time
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import pytest
+import torch
+
+from mixzoo.runs.directory import lock
+from mixzoo.core.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    Interrupted,
+    LockedError,
+    NonFiniteError,
+    OutOfMemoryError,
+    PluginError,
+    StorageError,
+)
+from mixzoo.registry.zoo import RegisteredPart
+from mixzoo.runs.run import open_run, resume, start
+from mixzoo.core.storage import write_text
+from mixzoo.training.checkpoint import saved
+from mixzoo.training.distributed import World
+from mixzoo.training.logs import CLOCK, Show, read_metrics
+from toys import TOY_PLUGIN, ToyDiscriminator, ToyNet, toy_config, toy_zoo
+
+FLAGS = {"mixer": "dirichlet:k=3", "objective": "amr:beta=0.1", "autoencoder": "toy_net:dropout=0.2"}
+
+
+def trained(home, **numbers):
+    zoo = toy_zoo()
+    return start(zoo, toy_config(zoo, flags=FLAGS, **numbers), home)
+
+
+def without_clock(home):
+    return [{k: v for k, v in line.items() if k not in CLOCK} for line in read_metrics(home / "metrics.jsonl")]
+
+
+def weights(home):
+    """Every file of the newest checkpoint, bit for bit."""
+    newest = saved(home / "checkpoints")[-1]
+    return {file.name: file.read_bytes() for file in newest.glob("*.safetensors")}
+
+
+class StopAt(Show):
+    """Sends the process a signal once a step has been logged."""
+
+    def __init__(self, step, number=signal.SIGTERM):
+        self.step, self.number, self.notes = step, number, []
+
+    def train(self, line):
+        if line["step"] == self.step:
+            os.kill(os.getpid(), self.number)
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+def stopped(home, step, number=signal.SIGTERM, **numbers):
+    zoo = toy_zoo()
+    with pytest.raises(
+        Interrupted, match=f"stopped by {signal.Signals(number).name} after step {step}; `mixzoo resume"
+    ):
+        start(zoo, toy_config(zoo, flags=FLAGS, **numbers), home, lambda *_: StopAt(step, number))
+
+
+def test_same_config_twice_gives_the_same_metrics_and_weights_bit_for_bit(tmp_path):
+    trained(tmp_path / "a")
+    trained(tmp_path / "b")
+    assert without_clock(tmp_path / "a") == without_clock(tmp_path / "b")
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+
+
+def test_another_seed_gives_other_metrics(tmp_path):
+    trained(tmp_path / "a")
+    trained(tmp_path / "b", seed=1)
+    assert without_clock(tmp_path / "a") != without_clock(tmp_path / "b")
+
+
+@pytest.mark.bit_exact
+@pytest.mark.parametrize("step", range(1, 12))
+def test_a_run_stopped_at_any_step_and_resumed_equals_an_uninterrupted_one(tmp_path, step):
+    trained(tmp_path / "whole", log_every=1)
+    stopped(tmp_path / "stopped", step, log_every=1)
+    result = resume(toy_zoo(), tmp_path / "stopped")
+    assert without_clock(tmp_path / "stopped") == without_clock(tmp_path / "whole")
+    assert weights(tmp_path / "stopped") == weights(tmp_path / "whole")
+    whole = json.loads((tmp_path / "whole" / "results.json").read_text())
+    assert result.numbers == whole["numbers"]
+
+
+class Fixed(ToyNet):
+    """The toy networks with a batch norm that learns nothing from batches."""
+
+    def build(self, context):
+        network = super().build(context)
+        network.f.append(torch.nn.BatchNorm2d(2).eval())
+        return network
+
+
+@pytest.mark.bit_exact
+def test_a_network_with_a_fixed_norm_stopped_and_resumed_equals_an_uninterrupted_one(tmp_path):
+    """The run is stopped after an evaluation, which leaves the norm fixed."""
+    for name, stop in (("whole", None), ("stopped", 5)):
+        zoo = toy_zoo()
+        zoo.registered.append(RegisteredPart("autoencoder", "fixed", TOY_PLUGIN, Fixed))
+        config = toy_config(zoo, flags={"autoencoder": "fixed"}, log_every=1)
+        with pytest.raises(Interrupted) if stop else contextlib.nullcontext():
+            start(zoo, config, tmp_path / name, lambda *_, stop=stop: StopAt(stop))
+    resume(zoo, tmp_path / "stopped")
+    assert without_clock(tmp_path / "stopped") == without_clock(tmp_path / "whole")
+    assert weights(tmp_path / "stopped") == weights(tmp_path / "whole")
+    norm = open_run(zoo, tmp_path / "whole", "cpu").players.autoencoder.f[3]
+    assert not norm.num_batches_tracked
+
+
+@pytest.mark.bit_exact
+def test_a_run_stopped_again_and_again_equals_an_uninterrupted_one(tmp_path):
+    trained(tmp_path / "whole", log_every=1)
+    stopped(tmp_path / "stopped", 2, log_every=1)
+    for step in (5, 6, 11):
+        with pytest.raises(Interrupted):
+            resume(toy_zoo(), tmp_path / "stopped", lambda *_, step=step: StopAt(step))
+    resume(toy_zoo(), tmp_path / "stopped")
+    assert without_clock(tmp_path / "stopped") == without_clock(tmp_path / "whole")
+    assert weights(tmp_path / "stopped") == weights(tmp_path / "whole")
+
+
+@pytest.mark.bit_exact
+def test_a_run_killed_before_its_first_checkpoint_begins_again_to_the_same_end(tmp_path):
+    trained(tmp_path / "whole", log_every=1)
+    stopped(tmp_path / "killed", 2, log_every=1)
+    shutil.rmtree(tmp_path / "killed" / "checkpoints")
+    resume(toy_zoo(), tmp_path / "killed")
+    assert without_clock(tmp_path / "killed") == without_clock(tmp_path / "whole")
+    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("name", ["environment.json", "status.json"])
+def test_a_damaged_file_of_a_run_is_named(tmp_path, name):
+    stopped(tmp_path / "run", 2, log_every=1)
+    (tmp_path / "run" / name).write_text("{")
+    with pytest.raises(CheckpointError, match=f"{name}: cannot be read"):
+        resume(toy_zoo(), tmp_path / "run")
+
+
+def test_a_run_without_a_checkpoint_cannot_be_opened(tmp_path):
+    stopped(tmp_path / "run", 2, log_every=1)
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    with pytest.raises(CheckpointError, match="no checkpoint yet; train it further with `mixzoo resume"):
+        open_run(toy_zoo(), tmp_path / "run", "cpu")
+
+
+@pytest.mark.bit_exact
+def test_metrics_written_after_the_last_checkpoint_are_not_repeated(tmp_path):
+    """As after a kill: lines beyond the checkpoint, and a torn one, are cut off on resume."""
+    trained(tmp_path / "whole", log_every=1)
+    stopped(tmp_path / "killed", 7, log_every=1)
+    with (tmp_path / "killed" / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "train", "step": 8}\n{"kind": "tr')
+    resume(toy_zoo(), tmp_path / "killed")
+    assert without_clock(tmp_path / "killed") == without_clock(tmp_path / "whole")
+
+
+def test_a_first_ctrl_c_commits_and_handlers_are_put_back(tmp_path):
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    stopped(tmp_path / "run", 4, signal.SIGINT, log_every=1)
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    status = json.loads((tmp_path / "run" / "status.json").read_text())
+    assert (status["state"], status["exit"], status["last_committed"]) == ("interrupted", 75, 4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signals:
+    """A metric that sends its process a signal, where there is one to send."""
+
+    pending: ClassVar[list[int]] = []
+
+    def __call__(self, run):
+        if self.pending:
+            os.kill(os.getpid(), self.pending.pop())
+            time.sleep(5)
+        return {"answered": 1.0}
+
+
+@pytest.mark.bit_exact
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("where", ["before the loop", "while scores are computed"])
+def test_a_signal_outside_the_loop_ends_in_an_interrupted_run_that_goes_on_to_the_same_end(
+    tmp_path, monkeypatch, number, where
+):
+    zoo = toy_zoo()
+    zoo.registered.append(RegisteredPart("metric", "signals", TOY_PLUGIN, Signals))
+    config = replace(toy_config(zoo), metrics=(("signals", Signals()),))
+    start(zoo, config, tmp_path / "whole")
+    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    if where == "while scores are computed":
+        Signals.pending.append(number)
+    with monkeypatch.context() as trouble:
+        if where == "before the loop":
+            trouble.setattr(World, "begin", lambda *_, **known: os.kill(os.getpid(), number))
+        with pytest.raises(Interrupted) as stopped:
+            start(zoo, config, tmp_path / "stopped")
+    home, by = tmp_path / "stopped", signal.Signals(number).name
+    assert str(stopped.value) == f"stopped by {by} between steps; `mixzoo resume {home}` goes on from there"
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
+    status = json.loads((home / "status.json").read_text())
+    assert (status["state"], status["exit"], status["reason"]) == ("interrupted", 75, str(stopped.value))
+    assert status["last_committed"] == (None if where == "before the loop" else 12)
+    resume(zoo, home)
+    assert without_clock(home) == without_clock(tmp_path / "whole")
+    assert weights(home) == weights(tmp_path / "whole")
+    assert (home / "results.json").read_bytes() == (tmp_path / "whole" / "results.json").read_bytes()
+
+
+def test_while_a_run_trains_its_status_says_the_last_committed_step(tmp_path):
+    seen = []
+
+    class Look(Show):
+        def train(self, line):
+            status = json.loads((tmp_path / "run" / "status.json").read_text())
+            seen.append((line["step"], status["state"], status["last_committed"]))
+
+    zoo = toy_zoo()
+    start(zoo, toy_config(zoo, log_every=1), tmp_path / "run", lambda *_: Look())
+    committed = [None] * 5 + [5] * 5 + [10] * 2
+    assert seen == [(step, "running", last) for step, last in enumerate(committed, 1)]
+
+
+def test_resuming_a_completed_run_changes_nothing(tmp_path):
+    result = trained(tmp_path / "run")
+    before = {file: file.stat().st_mtime_ns for file in (tmp_path / "run").rglob("*") if file.is_file()}
+    assert resume(toy_zoo(), tmp_path / "run") == result
+    assert {file: file.stat().st_mtime_ns for file in (tmp_path / "run").rglob("*") if file.is_file()} == before
+
+
+def test_a_run_directory_holds_all_that_later_commands_need(tmp_path):
+    result = trained(tmp_path / "run")
+    home = tmp_path / "run"
+    assert {p.name for p in home.iterdir()} == {
+        *("run.toml", "environment.json", "status.json", "metrics.jsonl", "results.json"),
+        *("pictures", "checkpoints", ".lock"),
+    }
+    assert json.loads((home / "status.json").read_text())["state"] == "completed"
+    assert result.picture.read_bytes().startswith(b"\x89PNG")
+    assert [p.name for p in sorted((home / "pictures").iterdir())] == [f"step-{n:08d}.png" for n in (4, 8, 12)]
+    assert [p.name for p in saved(home / "checkpoints")] == ["step-00000010", "step-00000012"]
+
+
+@pytest.mark.bit_exact
+def test_its_run_toml_repeats_a_run(tmp_path):
+    trained(tmp_path / "a")
+    zoo = toy_zoo()
+    from mixzoo.registry.config import resolve
+
+    start(zoo, resolve(zoo, tmp_path / "a" / "run.toml", {}, {}), tmp_path / "b")
+    assert without_clock(tmp_path / "a") == without_clock(tmp_path / "b")
+    assert (tmp_path / "a" / "run.toml").read_text() == (tmp_path / "b" / "run.toml").read_text()
+
+
+def test_the_best_validation_is_reported_with_the_test_accuracy_of_that_evaluation(tmp_path):
+    numbers = trained(tmp_path / "run", probe_lr=0.05).numbers
+    evaluations = [line for line in read_metrics(tmp_path / "run" / "metrics.jsonl") if line["kind"] == "evaluate"]
+    best = max(evaluations, key=lambda line: line["validation_accuracy"])
+    assert numbers["probe.best_validation_accuracy"] == best["validation_accuracy"]
+    assert numbers["probe.test_accuracy_at_best_validation"] == best["test_accuracy"]
+    assert numbers["probe.last_test_accuracy"] == evaluations[-1]["test_accuracy"]
+
+
+def test_more_discriminator_steps_move_the_autoencoder_less(tmp_path):
+    trained(tmp_path / "five", d_steps=5, log_every=1)
+    lines = [line for line in read_metrics(tmp_path / "five" / "metrics.jsonl") if line["kind"] == "train"]
+    assert all("autoencoder/reconstruct" in line for line in lines)
+    assert "d_steps = 5" in (tmp_path / "five" / "run.toml").read_text()
+    assert weights(tmp_path / "five") != {}
+
+
+def test_training_leaves_the_callers_generator_threads_and_flags_alone(tmp_path):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    threads = torch.get_num_threads()
+    trained(tmp_path / "run", threads=threads + 1)
+    assert torch.equal(torch.rand(3), expected)
+    assert torch.get_num_threads() == threads
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_an_existing_directory_is_refused_and_untouched(tmp_path):
+    (tmp_path / "run").mkdir()
+    with pytest.raises(ConfigError, match="run: exists already and is no run; --out names the new directory that"):
+        trained(tmp_path / "run")
+    assert list((tmp_path / "run").iterdir()) == []
+    trained(tmp_path / "other")
+    with pytest.raises(ConfigError, match=r"`mixzoo resume .*other` continues a run"):
+        trained(tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("nothing", "no such directory"), ("empty", "has no run.toml, so it is no run")]
+)
+def test_resume_of_what_is_no_run_says_so(tmp_path, name, reason):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CheckpointError, match=reason):
+        resume(toy_zoo(), tmp_path / name)
+
+
+def test_a_run_in_use_is_refused_by_name_of_its_holder(tmp_path):
+    stopped(tmp_path / "run", 4, log_every=1)
+    with lock(tmp_path / "run"), pytest.raises(LockedError, match=f"process {os.getpid()} on .* is writing to it"):
+        resume(toy_zoo(), tmp_path / "run")
+
+
+def test_resume_refuses_data_that_has_changed(tmp_path):
+    stopped(tmp_path / "run", 4, log_every=1)
+    file = tmp_path / "run" / "run.toml"
+    file.write_text(file.read_text().replace("salt = 0", "salt = 1"))
+    with pytest.raises(CheckpointError, match="the data set has changed since the run began"):
+        resume(toy_zoo(), tmp_path / "run", allow_change=True)
+
+
+def test_resume_says_what_differs_in_the_environment(tmp_path):
+    stopped(tmp_path / "run", 4, log_every=1)
+    file = tmp_path / "run" / "environment.json"
+    recorded = json.loads(file.read_text())
+    recorded["packages"]["torch"] = "0.1"
+    file.write_text(json.dumps(recorded))
+    show = StopAt(step=None)
+    resume(toy_zoo(), tmp_path / "run", lambda *_: show)
+    assert any("torch was 0.1 and is" in note for note in show.notes)
+
+
+def test_resume_takes_the_recorded_number_of_threads(tmp_path):
+    stopped(tmp_path / "run", 4, log_every=1, threads=0)
+    file = tmp_path / "run" / "environment.json"
+    recorded = json.loads(file.read_text())
+    recorded["threads"] += 1
+    file.write_text(json.dumps(recorded))
+    seen = []
+
+    class Watch(Show):
+        def train(self, line):
+            seen.append(torch.get_num_threads())
+
+    resume(toy_zoo(), tmp_path / "run", lambda *_: Watch())
+    assert set(seen) == {recorded["threads"]}
+
+
+@pytest.mark.bit_exact
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path):
+    trained(tmp_path / "whole", log_every=1)
+    stopped(tmp_path / "run", 7, log_every=1)
+    newest = saved(tmp_path / "run" / "checkpoints")[-1] / "autoencoder.safetensors"
+    content = bytearray(newest.read_bytes())
+    content[-1] ^= 1
+    newest.write_bytes(content)
+    show = StopAt(step=None)
+    resume(toy_zoo(), tmp_path / "run", lambda *_: show)
+    assert any("damaged (its SHA-256 is not the manifest's)" in note for note in show.notes)
+    assert weights(tmp_path / "run") == weights(tmp_path / "whole")
+    assert without_clock(tmp_path / "run") == without_clock(tmp_path / "whole")
+
+
+def test_a_run_with_no_whole_checkpoint_is_refused(tmp_path):
+    stopped(tmp_path / "run", 2, log_every=1)
+    for checkpoint in saved(tmp_path / "run" / "checkpoints"):
+        (checkpoint / "manifest.json").unlink()
+    with pytest.raises(CheckpointError, match=r"no usable checkpoint .*; start again with `mixzoo train`"):
+        resume(toy_zoo(), tmp_path / "run")
+
+
+def test_a_batch_larger_than_the_training_set_is_refused_before_a_directory_is_made(tmp_path):
+    with pytest.raises(
+        DataError, match=r"a batch of 97 images from 96 train images makes 0 batches.*--batch-images 96"
+    ):
+        trained(tmp_path / "run", batch_images=97)
+    assert not (tmp_path / "run").exists()
+
+
+def test_more_sources_than_images_in_a_batch_is_legal_with_one_warning(tmp_path):
+    zoo, show = toy_zoo(), StopAt(step=None)
+    start(zoo, toy_config(zoo, flags={"mixer": "dirichlet:k=5"}, batch_images=4), tmp_path / "run", lambda *_: show)
+    assert [note for note in show.notes if "k=5 sources from batches of 4 images" in note] == show.notes
+    assert len(show.notes) == 1
+
+
+def test_a_run_that_diverges_stops_and_names_the_step(tmp_path):
+    with pytest.raises(NonFiniteError, match=r"step \d+: .* is not finite"):
+        trained(tmp_path / "run", lr=1e30)
+    status = json.loads((tmp_path / "run" / "status.json").read_text())
+    assert (status["state"], status["exit"]) == ("failed", 6)
+
+
+def test_running_out_of_memory_names_the_batch(tmp_path, monkeypatch):
+    def full(self, x):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(ToyDiscriminator, "forward", full)
+    with pytest.raises(OutOfMemoryError, match="out of memory with batches of 16 images; use a smaller --batch-images"):
+        trained(tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["exit"] == 7
+
+
+@pytest.mark.parametrize("function", ["mixzoo.runs.run.build_engine", "mixzoo.data.placement.train_batches"])
+def test_trouble_before_the_first_step_has_a_status_and_the_run_begins_when_resumed(tmp_path, monkeypatch, function):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(function, full)
+        with pytest.raises(OutOfMemoryError, match="out of memory with batches of 16 images"):
+            trained(tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["exit"] == 7
+    resume(toy_zoo(), tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "completed"
+
+
+def test_a_discriminator_whose_scores_depend_on_the_batch_is_refused(tmp_path, monkeypatch):
+    def normed(self, *given, plain=ToyDiscriminator.__init__):
+        plain(self, *given)
+        self.norm = torch.nn.BatchNorm2d(1)
+
+    monkeypatch.setattr(ToyDiscriminator, "__init__", normed)
+    with pytest.raises(
+        ConfigError,
+        match=r"^discriminator 'toy_judge': its norm, a batch norm, makes the score of an image depend on the others",
+    ):
+        trained(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_disk_that_refuses_a_checkpoint_is_a_storage_error_and_keeps_the_last(tmp_path, monkeypatch):
+    import mixzoo.training.checkpoint as checkpoint
+
+    written = []
+
+    def full(path, content):
+        written.append(path)
+        if len(written) > 10:
+            raise OSError(28, "No space left on device")
+        path.write_bytes(content)
+
+    monkeypatch.setattr(checkpoint, "write_flushed", full)
+    with pytest.raises(StorageError, match="the checkpoint could not be written: No space left on device"):
+        trained(tmp_path / "run")
+    kept = saved(tmp_path / "run" / "checkpoints")
+    assert [path.name for path in kept] == ["step-00000005"]
+    assert not list((tmp_path / "run" / "checkpoints").glob(".tmp*"))
+
+
+def test_a_small_file_is_on_the_disk_before_it_takes_the_place_of_the_old_one(tmp_path, monkeypatch):
+    """So that a power cut leaves the one or the other, and no empty file."""
+    calls, replace_plainly = [], os.replace
+
+    def fsync(handle):
+        calls.append(("flushed", os.fstat(handle).st_ino, os.fstat(handle).st_size))
+
+    def replace(source, target):
+        calls.append(("in its place", os.stat(source).st_ino))
+        replace_plainly(source, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", replace)
+    write_text(tmp_path / "status.json", "{}\n")
+    number, folder = (tmp_path / "status.json").stat().st_ino, tmp_path.stat().st_ino
+    assert calls[:2] == [("flushed", number, 3), ("in its place", number)]
+    assert [call[:2] for call in calls[2:]] == [("flushed", folder)]
+
+
+def test_a_part_that_breaks_its_contract_is_named(tmp_path):
+    zoo = toy_zoo()
+
+    class Half(ToyNet):
+        """No decoder."""
+
+        def build(self, context):
+            part = super().build(context)
+            return torch.nn.Linear(1, 1) if context else part
+
+    zoo.registered.append(RegisteredPart("autoencoder", "half", TOY_PLUGIN, Half))
+    with pytest.raises(
+        PluginError,
+        match=r"autoencoder 'half' .* is no AutoEncoder: it lacks decode, encode, latent_shape; expected decode",
+    ):
+        start(zoo, toy_config(zoo, flags={"autoencoder": "half"}), tmp_path / "run")
+
+
+def test_an_unusable_device_is_one_line(tmp_path):
+    with pytest.raises(ConfigError, match="--device 'gpu' cannot be used here"):
+        trained(tmp_path / "run", device="gpu")
+
+
+@pytest.mark.bit_exact
+def test_a_run_opens_with_the_weights_of_its_newest_checkpoint(tmp_path):
+    trained(tmp_path / "run")
+    a, b = (open_run(toy_zoo(), tmp_path / "run", "cpu") for _ in range(2))
+    assert a.step == 12
+    for one, other in zip(a.players.autoencoder.parameters(), b.players.autoencoder.parameters()):
+        assert torch.equal(one, other)
+
+
+def test_a_checkpoint_of_another_network_names_what_does_not_fit(tmp_path, monkeypatch):
+    stopped(tmp_path / "run", 4, log_every=1)
+
+    def wider(self, channels, *_):
+        torch.nn.Module.__init__(self)
+        self.net = torch.nn.Conv2d(channels, 5, 3)
+
+    monkeypatch.setattr(ToyDiscriminator, "__init__", wider)
+    with pytest.raises(CheckpointError, match=r"does not fit this network: .*is missing"):
+        resume(toy_zoo(), tmp_path / "run")
+
+
+def test_a_second_ctrl_c_stops_at_once_and_says_that_nothing_more_was_committed(tmp_path):
+    class TwiceAt(StopAt):
+        def train(self, line):
+            super().train(line)
+            super().train(line)
+
+    zoo = toy_zoo()
+    with pytest.raises(KeyboardInterrupt):
+        start(zoo, toy_config(zoo, flags=FLAGS, log_every=1), tmp_path / "run", lambda *_: TwiceAt(7, signal.SIGINT))
+    status = json.loads((tmp_path / "run" / "status.json").read_text())
+    assert (status["state"], status["exit"], status["last_committed"]) == ("interrupted", 130, 5)
+
+
+def test_determinism_is_on_for_a_cpu_unless_refused(tmp_path):
+    for name, given, expected in (("a", {}, True), ("b", {"deterministic": False}, False)):
+        trained(tmp_path / name, **given)
+        assert json.loads((tmp_path / name / "environment.json").read_text())["deterministic"] is expected
+
+
+def test_freed_memory_is_kept_where_the_libc_can_be_told(monkeypatch):
+    """In a process of its own, since it is for the life of one."""
+    import subprocess
+    import sys
+
+    code = "from mixzoo.training.memory import keep_freed_memory; print(keep_freed_memory())"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    assert said in ("True", "False")
+    if sys.platform.startswith("linux") and "gnu" in os.confstr("CS_GNU_LIBC_VERSION").replace("glibc", "gnu"):
+        assert said == "True"
+    from mixzoo.training.memory import keep_freed_memory
+
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert keep_freed_memory() is False

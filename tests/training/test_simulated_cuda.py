@@ -1,0 +1,480 @@
+"""Runs on a GPU, as far as a machine without one can show: see simulated_cuda.py for how, and for what it cannot see.
+
+Every registered objective and mixer takes steps on a card: none waits for it, none mixes devices. A new part is among
+them as soon as it is registered; one that needs options has a spec here.
+"""
+
+import json
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from mixzoo import LinearMixer, Mixed
+from mixzoo.benchmark.counting import peak_on_gpu
+from mixzoo.benchmark.table import machine
+from mixzoo.core.data import Dataset
+from mixzoo.core.gpu_pool import SHARED_BY, free_memory
+from mixzoo.core.random import Blocks, StepDraws, seed_for, seed_modules
+from mixzoo.data import placement
+from mixzoo.data.batches import HostSplit, on_device
+from mixzoo.data.free_memory import device_free
+from mixzoo.registry.config import Train
+from mixzoo.registry.zoo import RegisteredPart
+from mixzoo.runs.directory import environment
+from mixzoo.runs.run import pick_device, start
+from mixzoo.training.build import build_players
+from mixzoo.training.distributed import World
+from mixzoo.training.engine import build_engine
+from mixzoo.training.graph import WARM_UP, CUDARecorder, Graphed, Snapshot
+from mixzoo.training.loop import Loop
+from mixzoo.training.settings import settings
+from mixzoo.training.step import Players
+from recorder import Rerun
+from simulated_cuda import GPUFault, Watch, fake_tensors, install_cards, on_gpu, real
+from toys import TOY_PLUGIN, ToyData, toy_config, toy_zoo
+
+CARD, CPU = torch.device("cuda"), torch.device("cpu")
+MODES: dict[str, tuple[Train, bool]] = {  # how a step is run, and whether the auto-encoder moves
+    "eager": (Train(engine="eager"), True),
+    "D only": (Train(engine="eager"), False),
+    "bf16": (Train(engine="eager", precision="bf16"), True),
+    "recompute": (Train(engine="eager", recompute=True), True),
+}
+OBJECTIVES = {  # beside each registered one by its name: what its options change of the step
+    "amr": ["amr:beta=0.5,r1=1", "amr:dropout=0.1", "amr:gan=hinge"],
+    "acai": ["acai:variant=amr,r1=1", "acai:beta=0.5"],
+    "aegan": ["aegan:r1=1,dropout=0.1"],
+    "dae": ["dae:dropout=0.1"],
+    "vae": ["vae:likelihood=bernoulli"],
+    "gaia": ["gaia:beta=0.1"],
+    "amr_supervised": ["amr_supervised:r1=1"],
+}
+MIXERS = {
+    "one_of": ["one_of:a=(dirichlet:k=3),b=label,c=network", "one_of:a=cutmix,b=slerp"],
+    "chain": ["chain:a=(bernoulli:k=3),b=network"],
+    "schedule": ["schedule:a=mixup,b=(label)"],
+    "label": ["label:k=3,gradient=relaxed,sees=mix"],
+    "network": ["network:k=3,weight_per=position"],
+}
+NETWORKS = {  # that an objective needs; else the toys
+    "vae": {"autoencoder": "vae:depth=2,scales=1,border=0"},
+    "gaia": {"discriminator": "autoencoding:depth=2,scales=1"},
+}
+
+
+def zoo_with(**parts):
+    """The toys, and parts of a test by name: mixers."""
+    zoo = toy_zoo()
+    zoo.registered += [RegisteredPart("mixer", name, TOY_PLUGIN, part) for name, part in parts.items()]
+    return zoo
+
+
+ZOO = zoo_with()
+
+
+def specs(kind: str, more: dict[str, list[str]]) -> list[str]:
+    """Every registered part of the kind, by its bare name where it needs no option, and the further specs."""
+    registered = [entry.name for entry in ZOO.of_kind(kind)]
+    assert set(more) <= set(registered)
+    bare = [name for name in registered if name not in ("one_of", "chain", "schedule")]
+    assert set(registered) == {
+        spec.partition(":")[0] for spec in bare + [spec for own in more.values() for spec in own]
+    }
+    return bare + [spec for name in registered for spec in more.get(name, [])]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A run that is built, and what its steps take."""
+
+    players: Players
+    data: Dataset
+    device: torch.device
+
+    def inputs(self, steps: int = 1) -> list[tuple[torch.Tensor, torch.Tensor, StepDraws]]:
+        """Images, labels and draws of the first steps, as the loop makes them and sends them to a card."""
+        images = on_device(self.data.train, self.device, 16)
+
+        def draw(step: int) -> StepDraws:
+            return self.players.draw(0, step, images=96, batch=16, progress=step / 4)
+
+        blocks = Blocks(real(draw), images.device, steps)
+        with Watch(transfers=True):
+            drawn = [blocks.at(step) for step in range(steps)]
+            return [(*images.batch(step, draws.index), draws) for step, draws in enumerate(drawn)]
+
+
+def built(objective: str, mixer: str, device: torch.device, zoo=ZOO, **flags: str) -> Scene:
+    name = objective.partition(":")[0]
+    flags = {"objective": objective, "mixer": mixer, **NETWORKS.get(name, {}), **flags}
+    config = toy_config(zoo, flags=flags, engine="eager")
+    data = real(config.parts["dataset"].load)(0)
+    return Scene(build_players(zoo, config, data, device), data, device)
+
+
+def takes_steps(objective: str, mixer: str, device: torch.device, modes=MODES, zoo=ZOO, **flags: str) -> int:
+    """Build a run and take a step in each mode, under watch; how many steps were taken."""
+    scene = built(objective, mixer, device, zoo, **flags)
+    inputs = scene.inputs()
+    for train, moves in modes.values():
+        engine = build_engine(train, scene.players, device)
+        for x, labels, draws in inputs:
+            assert x.device.type == labels.device.type == device.type
+            with Watch(deterministic=True) as watch:
+                report = engine(x, labels, draws, autoencoder_moves=moves)
+            assert {value.device.type for value in report.values()} == {device.type}
+            if train.precision == "bf16" and scene.players.discriminator is not None:
+                assert watch.low["convolution"] + watch.low["addmm"] > 0
+    return len(modes) * len(inputs)
+
+
+def in_every_mode(monkeypatch, pairs, backward: tuple[str, ...]) -> int:
+    """Take steps of each objective and mixer on a card in every mode; how many.
+
+    Gradients are what the CPU can show, so steps in the modes of `backward`, those whose backward passes differ, are
+    taken there too, without numbers: what would wait for a GPU fails there as well.
+    """
+    steps = 0
+    for objective, mixer in pairs:
+        with on_gpu(monkeypatch):
+            steps += takes_steps(objective, mixer, CARD)
+        with fake_tensors():
+            takes_steps(objective, mixer, CPU, {mode: MODES[mode] for mode in backward})
+    return steps
+
+
+def test_every_objective_takes_its_steps_on_a_card_without_a_wait(monkeypatch):
+    objectives = specs("objective", OBJECTIVES)
+    pairs = [(spec, "label" if spec.startswith("amr_supervised") else "mixup") for spec in objectives]
+    steps = in_every_mode(monkeypatch, pairs, ("eager", "bf16"))
+    print(f"{len(objectives)} objectives x {len(MODES)} modes: {steps} combinations, all clean")
+    assert steps == len(objectives) * len(MODES) >= 72
+
+
+def test_every_mixer_takes_its_steps_on_a_card_without_a_wait(monkeypatch):
+    mixers = specs("mixer", MIXERS)
+    steps = in_every_mode(monkeypatch, [("amr", mixer) for mixer in mixers], ("eager",))
+    print(f"{len(mixers)} mixers x {len(MODES)} modes: {steps} combinations, all clean")
+    assert steps == len(mixers) * len(MODES) >= 72
+
+
+@pytest.mark.slow
+def test_every_objective_and_mixer_together(monkeypatch):
+    """The cross product; an objective that draws no mixes, or reads the mixer's aim, with those that it goes with."""
+    mixers, pairs = specs("mixer", MIXERS), []
+    for objective in specs("objective", OBJECTIVES):
+        name = objective.partition(":")[0]
+        alone = {"amr_supervised": [mixer for mixer in mixers if mixer.startswith("label")]}
+        alone |= {unmixed: ["mixup"] for unmixed in ("ae", "aegan", "dae", "vae")}
+        pairs += [(objective, mixer) for mixer in alone.get(name, mixers)]
+    steps = in_every_mode(monkeypatch, pairs, ("eager",))
+    print(f"{len(pairs)} objectives with a mixer x {len(MODES)} modes: {steps} combinations, all clean")
+    assert steps > 600
+
+
+@pytest.mark.parametrize(
+    ("autoencoder", "discriminator"),
+    [
+        ("acai:depth=2,scales=1", "acai:depth=2,scales=1"),
+        ("amr:depth=2,scales=1,border=0", "amr:depth=2,scales=1,border=0"),
+        ("mlp", "mlp"),
+    ],
+)
+def test_networks_take_their_steps_on_a_card_without_a_wait(monkeypatch, autoencoder, discriminator):
+    networks = {"autoencoder": autoencoder, "discriminator": discriminator}
+    with on_gpu(monkeypatch):
+        takes_steps("amr:r1=1", "mixup", CARD, {mode: MODES[mode] for mode in ("eager", "bf16")}, **networks)
+    with fake_tensors():
+        takes_steps("amr:r1=1", "mixup", CPU, {"eager": MODES["eager"]}, **networks)
+
+
+@pytest.mark.slow
+def test_a_dsprites_network_takes_its_steps_on_a_card_without_a_wait(monkeypatch):
+    with on_gpu(monkeypatch):
+        takes_steps("amr", "mixup", CARD, dataset="sprites:images=64", autoencoder="dsprites", discriminator="dsprites")
+
+
+# --- a whole run
+
+
+class Reached(Exception):
+    """The first evaluation, for which numbers are read back from the card."""
+
+
+@pytest.mark.parametrize(("device", "card"), [("auto", 0), ("cuda", 0), ("cuda:1", 1)])
+def test_a_run_starts_on_a_card(tmp_path, monkeypatch, device, card):
+    """From its config to the first evaluation: the device, the data, the parts, the directory, four steps."""
+    taken, steps = [], Loop.step
+
+    def watched(loop, step, draws):
+        with Watch(transfers=True, deterministic=True):
+            taken.append(steps(loop, step, draws))
+        seeded = [generator.initial_seed() == seed_for(0, "torch", step) for generator in torch.cuda.default_generators]
+        assert seeded == [i == card for i in range(2)]  # the run's own card, and no other
+        return taken[-1]
+
+    def stop(*_):
+        raise Reached
+
+    monkeypatch.setattr(Loop, "step", watched)
+    monkeypatch.setattr(Loop, "draw", real(Loop.draw))
+    monkeypatch.setattr(Loop, "_evaluate", stop)
+    monkeypatch.setattr("mixzoo.data.placement.load_data", real(placement.load_data))
+    monkeypatch.setattr("mixzoo.runs.run.rehearse", lambda *_: [])  # it reads numbers, once before the first step
+    config = toy_config(toy_zoo(), device=device, engine="eager", steps=4, evaluate_every=4, log_every=4)
+    monkeypatch.setattr(Loop, "log", lambda *_: None)
+    with on_gpu(monkeypatch, cards=2) as driver, pytest.raises(Reached):
+        start(toy_zoo(), config, tmp_path / "run")
+    assert len(taken) == 4
+    assert {value.device.type for report in taken for value in report.values()} == {"cuda"}
+    assert driver.current == card
+    record = json.loads((tmp_path / "run" / "environment.json").read_text())
+    assert (record["device"], record["device_name"]) == (device.replace("auto", "cuda"), "a simulated GPU")
+
+
+def test_a_recorded_step_takes_its_inputs_on_a_card_without_a_wait(monkeypatch):
+    """What comes in is copied into tensors that stay, draws that are still on the host too."""
+    with on_gpu(monkeypatch):
+        scene = built("amr", "label", CARD)
+        ((x, labels, draws),) = scene.inputs()
+        monkeypatch.setattr(Snapshot, "__init__", lambda *_: None)  # its copies are made before recording
+        monkeypatch.setattr(Snapshot, "put_back", lambda _: None)
+        step = Graphed(scene.players, Rerun())
+        step(x, labels, draws)
+        with Watch(transfers=True):
+            assert {value.device.type for value in step(x, labels, draws).values()} == {"cuda"}
+
+
+@pytest.mark.parametrize("place", ["device", "host"])
+def test_a_batch_comes_to_a_card_without_a_wait(monkeypatch, place):
+    data = toy_zoo().recipe("dataset", "toy_data").load(0)
+    with on_gpu(monkeypatch):
+        labels = data.train.labels.to(CARD)
+        images = on_device(data.train, CARD, 16) if place == "device" else HostSplit(data.train.images, labels)
+        with Watch(transfers=True):
+            x, y = images.batch(0, torch.arange(16))
+    assert (x.device.type, y.device.type, x.shape, x.dtype) == ("cuda", "cuda", (16, 1, 8, 8), torch.float32)
+
+
+@pytest.mark.parametrize("name", ["auto", "cuda", "cuda:0", "cuda:1"])
+def test_every_call_that_takes_a_device_takes_the_one_that_is_picked(tmp_path, monkeypatch, name):
+    """torch.cuda's own checks of it run: some take no device without a number."""
+    called, number = [], int(name.partition(":")[2] or 1)
+    monkeypatch.setenv(SHARED_BY, "2")  # then the memory of the process is limited
+    with on_gpu(monkeypatch, cards=2) as driver:
+        monkeypatch.setattr(torch.cuda, "_initialized", True)
+        for call in ("_cuda_memoryStats", "_cuda_resetPeakMemoryStats"):
+            monkeypatch.setattr(torch._C, call, lambda card: called.append(card) or {}, raising=False)
+        driver.current = 1
+        device = pick_device(name)
+        assert driver.current == number
+        config, data = toy_config(toy_zoo(), device=name), real(ToyData().load)(0)
+        with settings(config.train, device):
+            assert device_free(device) == free_memory(device) < driver.memory / 2
+            assert environment(toy_zoo(), config, data, device)["device_name"] == "a simulated GPU"
+            assert machine(device, 1)["device"] == "a simulated GPU"
+            assert peak_on_gpu(lambda: None, device) == 0
+            seed_modules(5, device)
+        snapshot = Snapshot(built("ae", "mixup", device).players, device)
+        torch.cuda.default_generators[number].manual_seed(6)
+        snapshot.put_back()
+        assert torch.cuda.default_generators[number].initial_seed() == 5
+        with torch.autocast(device.type, torch.bfloat16):
+            pass
+    assert set(called) == set(driver.fractions) == {number}
+
+
+class Stream:
+    """A stand-in for torch.cuda.Stream: who waits for whom."""
+
+    def __init__(self, name="side"):
+        self.name, self.waited = name, []
+
+    def wait_stream(self, other):
+        self.waited.append(other.name)
+
+
+@pytest.fixture
+def streams(monkeypatch):
+    """What a recorder does with streams, graphs and torch's mode for waits; what was entered, in order."""
+    made = SimpleNamespace(outer=Stream("outer"), current=[], graphs=[], mode=0, made=[])
+
+    def stream():
+        made.made.append(Stream())
+        return made.made[-1]
+
+    @contextmanager
+    def within(stream):
+        made.current.append(stream)
+        try:
+            yield
+        finally:
+            made.current.pop()
+
+    @contextmanager
+    def graph(graph, pool, stream, capture_error_mode):
+        made.graphs.append((pool, stream, capture_error_mode))
+        yield
+
+    def set_mode(mode):
+        made.mode = {"default": 0, "error": 2}.get(mode, mode)
+
+    for name, stand_in in {
+        "Stream": stream, "stream": within, "graph": graph, "graph_pool_handle": lambda: "pool",
+        "current_stream": lambda: made.outer, "CUDAGraph": lambda: SimpleNamespace(replay=lambda: None),
+        "set_sync_debug_mode": set_mode, "get_sync_debug_mode": lambda: made.mode,
+    }.items():  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    return made
+
+
+def test_all_recordings_share_a_stream_and_a_pool(streams):
+    recorder = CUDARecorder()
+    for _ in range(2):
+        recorder.warm_up(dict)
+        recorder.record(dict)
+    (side,) = streams.made
+    assert streams.graphs == [("pool", side, "thread_local")] * 2
+    assert side.waited == ["outer"] * 2
+    assert streams.outer.waited == ["side"] * 2
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_waiting_for_the_gpu_is_an_error_while_warming_up_and_no_longer(streams, before):
+    modes, recorder = [], CUDARecorder()
+    streams.mode = before
+    recorder.warm_up(lambda: modes.append(streams.mode) or {})
+    assert (modes, streams.mode) == ([2] * WARM_UP, before)
+
+
+def test_a_step_that_fails_while_warming_up_leaves_no_trace(streams):
+    def waits():
+        raise RuntimeError("called a synchronizing CUDA operation")
+
+    with pytest.raises(RuntimeError, match="called a synchronizing"):
+        CUDARecorder().warm_up(waits)
+    assert (streams.mode, streams.current, streams.outer.waited) == (0, [], ["side"])
+
+
+@pytest.mark.parametrize(
+    ("engine", "processes", "capturable"),
+    [("auto", 1, True), ("graph", 1, True), ("eager", 1, False), ("compile", 1, False), ("auto", 2, False)],
+)
+def test_optimisers_are_made_for_a_recording_only_if_there_can_be_one(monkeypatch, engine, processes, capturable):
+    config = toy_config(toy_zoo(), engine=engine)
+    data = config.parts["dataset"].load(0)
+    with on_gpu(monkeypatch):
+        players = build_players(toy_zoo(), config, data, CARD, world=World(0, processes))
+    assert {optimiser.defaults["capturable"] for optimiser in players.optimisers.values()} == {capturable}
+    assert players.world.size == processes
+
+
+# --- that faults are seen
+
+
+def test_the_device_as_it_was_picked_before_fails(monkeypatch):
+    """`pick_device` once gave torch.cuda.set_device what torch.device made of the name."""
+
+    def picked_before(name):
+        device = torch.device(name)
+        torch.empty(0, device=device)
+        torch.cuda.set_device(device)
+        return device
+
+    install_cards(monkeypatch, 2)
+    with fake_tensors():
+        assert picked_before("cuda:1") == pick_device("cuda:1") == torch.device("cuda:1")
+        assert pick_device("auto") == pick_device("cuda") == CARD
+        with pytest.raises(ValueError, match=r"Expected a torch\.device with a specified index or an integer"):
+            picked_before("cuda")
+
+
+@dataclass(frozen=True)
+class Planted(LinearMixer):
+    """Mixup, and a fault in the call."""
+
+    k = 2
+
+    def draw(self, shape, rng):
+        alpha = torch.rand(1, shape.batch, generator=rng)
+        return shape.broadcast(torch.cat([alpha, 1 - alpha]))
+
+    def __call__(self, h, draw, labels=None):
+        return Mixed(self.fault(h, draw) + (draw * h).sum(0), draw)
+
+
+def planted(fault: Callable) -> type[Planted]:
+    return dataclass(frozen=True)(type("Faulty", (Planted,), {"fault": staticmethod(fault)}))
+
+
+FAULTS = {
+    "a number is read": (lambda h, draw: draw.max().item(), "_local_scalar_dense.* waits for the GPU"),
+    "a branch on a number": (lambda h, draw: 1.0 if draw.max() > 2 else 0.0, "waits for the GPU"),
+    "a list of numbers": (lambda h, draw: sum(draw.flatten().tolist()), "waits for the GPU"),
+    "a mask picks": (lambda h, draw: h[h > 0].sum(), r"by a mask waits for the GPU"),
+    "what is not zero": (lambda h, draw: h.nonzero().sum(), "nonzero.* waits for the GPU"),
+    "masked_select": (lambda h, draw: h.masked_select(h > 0).sum(), "masked_select.* waits for the GPU"),
+    "unique": (lambda h, draw: h.unique().sum(), "unique.* waits for the GPU"),
+    "one_hot": (lambda h, draw: torch.nn.functional.one_hot(h[0, :, 0, 0, 0].long()).sum(), "waits for the GPU"),
+    "a tensor on the CPU": (lambda h, draw: torch.zeros(h.shape[1:]), "mixes tensors on cpu and cuda"),
+    "a number on the CPU": (lambda h, draw: torch.zeros(()), "mixes tensors on cpu and cuda"),
+    "indices on the CPU": (lambda h, draw: h[:, torch.arange(h.shape[1])][0], "cpu and cuda|within a step"),
+    "a copy to the CPU": (lambda h, draw: (h[0].cpu() * 0).to(h.device), "from cuda to cpu within a step"),
+    "a copy to the card": (lambda h, draw: torch.zeros(()).to(h.device), "from cpu to cuda within a step"),
+    "a new number": (lambda h, draw: torch.tensor(0.0, device=h.device), "from cpu to cuda within a step"),
+    "an inverse": (lambda h, draw: torch.linalg.inv(h[0, :, 0]).sum(), "waits for the GPU"),
+    "numpy": (lambda h, draw: float(h.detach().cpu().numpy().sum()), "from cuda to cpu within a step"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_that_is_planted_in_a_mixer_is_seen(monkeypatch, fault):
+    planted_fault, words = FAULTS[fault]
+    zoo = zoo_with(planted=planted(planted_fault))
+    with on_gpu(monkeypatch), pytest.raises(GPUFault, match=words):
+        takes_steps("amr", "planted", CARD, {"eager": MODES["eager"]}, zoo)
+
+
+def test_the_mixer_without_a_fault_is_clean(monkeypatch):
+    zoo = zoo_with(planted=planted(lambda h, draw: 0.0))
+    with on_gpu(monkeypatch):
+        assert takes_steps("amr", "planted", CARD, MODES, zoo) == len(MODES)
+
+
+class Waits(torch.autograd.Function):
+    """The identity; its backward pass reads a number."""
+
+    @staticmethod
+    def forward(ctx, h):
+        return h.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * (2 if gradient.max().item() > 9 else 1)
+
+
+def test_a_wait_in_a_backward_pass_is_seen(monkeypatch):
+    zoo = zoo_with(planted=planted(lambda h, draw: Waits.apply(h[0])))
+    with on_gpu(monkeypatch):
+        takes_steps("amr", "planted", CARD, {"eager": MODES["eager"]}, zoo)
+    with fake_tensors(), pytest.raises(GPUFault, match="waits for the GPU"):
+        takes_steps("amr", "planted", CPU, {"eager": MODES["eager"]}, zoo)
+
+
+def test_a_layer_without_a_deterministic_form_is_seen(monkeypatch):
+    zoo = zoo_with(planted=planted(lambda h, draw: torch.nn.functional.interpolate(h[0], (4, 4), mode="bilinear")))
+    with fake_tensors(), pytest.raises(GPUFault, match=r"upsample_bilinear2d_backward.* no deterministic form"):
+        takes_steps("amr", "planted", CPU, {"eager": MODES["eager"]}, zoo)
+
+
+def test_images_that_are_sent_one_after_another_and_waited_for_are_seen(monkeypatch):
+    with on_gpu(monkeypatch), Watch(transfers=True):
+        torch.zeros(3).to(CARD, non_blocking=True)
+        with pytest.raises(GPUFault, match="it is not non_blocking"):
+            torch.zeros(3).to(CARD)
+        with pytest.raises(GPUFault, match="to cpu waits for the GPU"):
+            torch.zeros(3, device=CARD).to("cpu", non_blocking=True)
