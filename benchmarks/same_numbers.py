@@ -52,6 +52,9 @@ OBJECTIVES: dict[str, tuple[str, ...]] = {
     "acai:variant=amr,beta=0.5,r1=1": SMALL,
     "gaia": ("--autoencoder", "acai:depth=4", "--discriminator", "autoencoding:depth=4"),
     "gaia:beta=0.5": ("--autoencoder", "acai:depth=4", "--discriminator", "autoencoding:depth=4"),
+    "aae": ("--autoencoder", "acai:depth=4", "--discriminator", "codes:hidden=16"),
+    "wgangp": SMALL,
+    "vqvae": ("--autoencoder", "vq:depth=4,entries=16"),
 }
 MIXERS = (
     "mixup",

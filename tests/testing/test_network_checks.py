@@ -32,6 +32,7 @@ PLANTED = [
 NARROW = {  # others: depth=; narrower, every ReLU of dsprites dies
     "timm": "timm:model=test_resnet,latent=4,decoder_width=16",
     "mlp": "mlp:hidden=8",
+    "codes": "codes:hidden=8",
     "dsprites": "dsprites:width=8,hidden=32",
 }
 FIRST_PARTY = [(entry.kind, entry.name) for kind in CHECKS for entry in load_zoo().of_kind(kind)]

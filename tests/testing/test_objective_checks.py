@@ -19,6 +19,7 @@ VARIANTS = (  # each branch of each objective once
     *("gaia", "gaia:slope=20,distance=0.0,beta=1.0"),
     *("acai", "acai:gamma=0.5,weight=1.0,beta=1.0,r1=1.0"),
     *("acai:variant=amr", "acai:variant=amr,beta=1.0,r1=1.0"),
+    *("aae", "wgangp", "vqvae"),
 )
 
 
@@ -54,11 +55,14 @@ def test_a_sound_objective_of_another_form_passes_everything(objective):
 def test_every_objective_on_offer_passes_everything(spec):
     report = run_checks(load_zoo().recipe("objective", spec), "objective", objective_checks, effort="low", name=spec)
     assert [outcome.line for outcome in report.failed] == []
-    assert not report.skipped
+    assert [outcome.check.name for outcome in report.skipped] == ["gradients_agree_with_finite_differences"] * (
+        spec == "vqvae"
+    )
     kind = spec.partition(":")[0]
-    alone = kind in ("ae", "dae", "vae")  # without a discriminator
+    alone = kind in ("ae", "dae", "vae", "vqvae")  # without a discriminator
+    penalised = "r1" in spec or kind == "wgangp"
     assert len(report.passed) == (
-        14 if alone else 22 + ("r1" in spec) - (kind == "gaia") + 2 * (kind == "amr_supervised")
+        14 - (kind == "vqvae") if alone else 22 + penalised - (kind == "gaia") + 2 * (kind == "amr_supervised")
     )
 
 

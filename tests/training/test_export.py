@@ -19,6 +19,7 @@ NETWORKS = {
     "amr:depth=4,scales=2": RGB,
     "acai:depth=4": RGB,
     "vae:depth=4": GREY,
+    "vq:depth=4,entries=8": GREY,
     "mlp:hidden=8": GREY,
     "dsprites:width=4,hidden=8": SPRITES,
     "dsprites:width=4,hidden=8,variational=true": SPRITES,

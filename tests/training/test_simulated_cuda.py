@@ -63,6 +63,8 @@ MIXERS = {
 NETWORKS = {  # that an objective needs; else the toys
     "vae": {"autoencoder": "vae:depth=2,scales=1,border=0"},
     "gaia": {"discriminator": "autoencoding:depth=2,scales=1"},
+    "aae": {"discriminator": "codes:hidden=8"},
+    "vqvae": {"autoencoder": "vq:depth=2,scales=1,entries=8"},
 }
 
 
