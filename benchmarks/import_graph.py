@@ -1,0 +1,55 @@
+"""The rooms of mixzoo, their floors and the arrows between them, from the imports of its modules.
+
+    python benchmarks/import_graph.py > benchmarks/results/import_graph.md
+
+A room is what lies directly in mixzoo/: a folder, or a module of its own. A floor is a set of rooms that import none of
+one another, only rooms of lower floors; an arrow is a pair of rooms of which one imports the other.
+"""
+
+from collections import defaultdict
+
+import grimp
+
+
+def arrows() -> set[tuple[str, str]]:
+    """(importing room, imported room), for modules and folders directly in mixzoo/."""
+    graph = grimp.build_graph("mixzoo")
+    found = set()
+    for module in graph.modules:
+        for imported in graph.find_modules_directly_imported_by(module):
+            pair = tuple(name.split(".")[1] if "." in name else "mixzoo" for name in (module, imported))
+            if pair[0] != pair[1] and "mixzoo" not in pair:
+                found.add(pair)
+    return found
+
+
+def floors(pairs: set[tuple[str, str]]) -> list[list[str]]:
+    """Rooms by floor, the lowest first. Raises ValueError if rooms import one another in a circle."""
+    below: dict[str, set[str]] = defaultdict(set)
+    for room, imported in pairs:
+        below[room].add(imported)
+        below[imported] |= set()
+    found: list[list[str]] = []
+    while below:
+        floor = sorted(room for room, needs in below.items() if not needs)
+        if not floor:
+            raise ValueError(f"a circle among {', '.join(sorted(below))}")
+        found.append(floor)
+        below = {room: needs - set(floor) for room, needs in below.items() if room not in floor}
+    return found
+
+
+def main() -> None:
+    pairs = arrows()
+    levels = floors(pairs)
+    rooms = sum(map(len, levels))
+    print(f"{rooms} rooms on {len(levels)} floors with {len(pairs)} arrows, none of them up, no circle.\n")
+    print("| floor | rooms | import |\n|---|---|---|")
+    for number, floor in reversed(list(enumerate(levels, 1))):
+        for room in floor:
+            imported = ", ".join(sorted(b for a, b in pairs if a == room)) or "nothing"
+            print(f"| {number} | {room} | {imported} |")
+
+
+if __name__ == "__main__":
+    main()
