@@ -18,7 +18,7 @@ from mixzoo.registry.kinds import KINDS
 from mixzoo.registry.spec import KEY
 from mixzoo.registry.zoo import first_party, load_zoo
 
-TEMPLATES = files("mixzoo") / "templates"
+TEMPLATES = files("mixzoo.cli") / "templates"
 LONGEST = 40  # characters in a name
 
 

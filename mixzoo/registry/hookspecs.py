@@ -11,7 +11,11 @@ from typing import Any
 
 import pluggy
 
-API_VERSION = 1  # raised when a change of a hook or protocol breaks older plugins
+API_VERSION = 2  # raised when a change of a hook or protocol breaks older plugins
+CHANGES = {  # version -> what its plugins have to change for the next one, and where to read it
+    1: "an objective is one function, losses(batch), and build gets a BuildContext; see docs/write_an_objective.md and "
+    "CHANGELOG.md"
+}
 
 hookspec = pluggy.HookspecMarker("mixzoo")
 hookimpl = pluggy.HookimplMarker("mixzoo")

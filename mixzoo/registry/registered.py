@@ -75,7 +75,8 @@ def collect_parts(plugin: Plugin, module: Any) -> list[RegisteredPart]:
     api = getattr(module, "MIXZOO_API", hookspecs.API_VERSION)
     if api != hookspecs.API_VERSION:
         raise PluginError(
-            f"written for plugin API {api!r}, this mixzoo has {hookspecs.API_VERSION}; change one of them"
+            f"written for plugin API {api!r}, this mixzoo has {hookspecs.API_VERSION}; "
+            + str(hookspecs.CHANGES.get(api, "change one of them") if isinstance(api, int) else "change one of them")
         )
     manager = pluggy.PluginManager("mixzoo")  # one for each plugin, so that a broken one leaves nothing behind
     manager.add_hookspecs(hookspecs)

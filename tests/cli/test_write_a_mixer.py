@@ -1,4 +1,4 @@
-"""docs/write_a_mixer.md, followed to the letter in an environment of its own."""
+"""docs/write_a_mixer.md and docs/write_an_objective.md, followed to the letter in an environment of their own."""
 
 import os
 import re
@@ -15,7 +15,14 @@ import warm
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "write_a_mixer.md").read_text()
 KIT = find_spec("mixzoo.testing") is not None
-STEPS = re.findall(r"(?:<!-- (file|in): (\S+) -->\n)?```(\w+)\n(.*?)```", PAGE, flags=re.DOTALL)
+
+
+def steps_of(page):
+    """(what the block is, file, language, text) of each block of code."""
+    return re.findall(r"(?:<!-- (file|in): (\S+) -->\n)?```(\w+)\n(.*?)```", page, flags=re.DOTALL)
+
+
+STEPS = steps_of(PAGE)
 SHELL = [text for _, _, language, text in STEPS if language == "sh"]
 
 
@@ -49,9 +56,10 @@ def without_kit(text):
     return text if KIT else re.sub(r"(?m)^(pytest|mixzoo check) .*$", "", text)
 
 
-def test_every_command_and_file_of_the_page_works_in_order(shell):
+def followed(steps, shell):
+    """What the commands print, each run in turn, and each file written."""
     printed = ""
-    for kind, path, language, text in STEPS:
+    for kind, path, language, text in steps:
         if kind == "file":
             (shell.folder / path).write_text(text)
         elif kind == "in":
@@ -60,6 +68,20 @@ def test_every_command_and_file_of_the_page_works_in_order(shell):
             done = shell(without_kit(text))
             assert done.returncode == 0, text + done.stdout + done.stderr
             printed += done.stdout
+    return printed
+
+
+def test_an_objective_is_written_as_its_page_says(shell):
+    page = (ROOT / "docs" / "write_an_objective.md").read_text()
+    printed = followed(steps_of(page), shell)
+    assert "Reconstruct x under Huber's loss; make decoded mixes pass for real." in printed
+    assert 'name = "soft"' in (shell.folder / "runs" / "soft" / "run.toml").read_text()
+    for path in re.findall(r"`(\w+\.py)`", page.partition("## 3")[2]):
+        assert (ROOT / "plugins" / "mixzoo_objectives" / path).exists(), path
+
+
+def test_every_command_and_file_of_the_page_works_in_order(shell):
+    printed = followed(STEPS, shell)
     assert "Bands of the code, each from one of k sources." in printed
     assert "stripes  (mixzoo-stripes 0.1.0)  mixer stripes" in printed
     assert 'name = "stripes"' in (shell.folder / "runs" / "stripes" / "run.toml").read_text()

@@ -86,7 +86,11 @@ BROKEN = {
         "mixer 'halves': run_defaults must be a table, not 3",
     ),
     "a name with an accent": (GOOD.replace('"halves"', '"moitiés"'), "'moitiés' cannot name a mixer: use lower-case"),
-    "later API": ("MIXZOO_API = 2" + GOOD, "written for plugin API 2, this mixzoo has 1; change one of them"),
+    "later API": ("MIXZOO_API = 3" + GOOD, "written for plugin API 3, this mixzoo has 2; change one of them"),
+    "earlier API": (
+        "MIXZOO_API = 1" + GOOD,
+        "has 2; an objective is one function, losses",
+    ),
     "illegal name": (
         GOOD.replace('"halves"', '"Half Measures"'),
         "'Half Measures' cannot name a mixer: use lower-case",

@@ -5,7 +5,7 @@ from typing import Any
 
 from mixzoo import hookimpl
 
-MIXZOO_API = 1  # the plugin API that it is written for
+MIXZOO_API = 2  # the plugin API that it is written for
 
 
 @hookimpl
