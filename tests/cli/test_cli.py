@@ -143,7 +143,7 @@ def test_list_names_each_part_its_plugin_and_a_line_about_it(mixzoo):
     names = [line.split()[0] for line in out.splitlines()]
     assert names == sorted(names)
     assert {"bernoulli", "channel", "dirichlet", "mixup"} <= set(names)
-    assert "Convex combination of two codes" in out
+    assert "A convex combination of two codes" in out
     assert "[mixzoo/mixers]" in out
 
 

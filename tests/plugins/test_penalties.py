@@ -8,11 +8,16 @@ from torch import nn
 from mixzoo import BuildContext, Scores
 from mixzoo.registry.zoo import load_zoo
 from mixzoo.runs.run import start
+from mixzoo.testing import FixedBatch
 from mixzoo.training.step import train_step
 from mixzoo_objectives.penalties import r1_penalty
 from toys import ToyDiscriminator, toy_config, toy_zoo
 
 PENALISED = ["aegan:r1=10", "amr:r1=10", "acai:r1=10", "acai:variant=amr,r1=10"]
+
+
+def penalty_of(gamma, x, discriminator):
+    return r1_penalty(gamma, FixedBatch(x, discriminator=discriminator))["r1"]
 
 
 class Linear(nn.Module):
@@ -40,7 +45,7 @@ class Square(nn.Module):
 
 def test_of_a_linear_discriminator_it_is_half_gamma_times_the_square_of_its_weights():
     D, x = Linear(), torch.randn(5, 1, 2, 2)
-    penalty = r1_penalty(4.0, x, D)
+    penalty = penalty_of(4.0, x, D)
     assert penalty.item() == 4 / 2 * (1 + 4 + 0.25 + 9)
     grad, none = torch.autograd.grad(penalty, [D.weight, D.bias], allow_unused=True)
     assert torch.equal(grad, 4 * D.weight)
@@ -50,7 +55,7 @@ def test_of_a_linear_discriminator_it_is_half_gamma_times_the_square_of_its_weig
 def test_it_is_the_mean_over_images_of_each_ones_own_slope():
     """Slopes 3·(1, 2) and 3·(0, 1): squares 45 and 9."""
     D, x = Square(), torch.tensor([[1.0, 2.0], [0.0, 1.0]]).reshape(2, 1, 1, 2)
-    penalty = r1_penalty(2.0, x, D)
+    penalty = penalty_of(2.0, x, D)
     assert penalty.item() == pytest.approx((45 + 9) / 2)
     (grad,) = torch.autograd.grad(penalty, D.a)
     assert grad.item() == pytest.approx(2 * (5 + 1) / 2 * 3)  # d/da of a² mean ‖x‖²
@@ -67,7 +72,7 @@ def test_its_gradient_is_that_of_finite_differences(spec):
     D = D.double().eval()  # spectral norm's iterations would go on in training
     x = torch.rand(3, 1, 8, 8, dtype=torch.float64) * 2 - 1
     parameters = [p for p in D.parameters() if p.requires_grad and p.ndim > 0]
-    grads = torch.autograd.grad(r1_penalty(3.0, x, D), parameters, allow_unused=True)
+    grads = torch.autograd.grad(penalty_of(3.0, x, D), parameters, allow_unused=True)
     directions = [torch.randn_like(p) for p in parameters]
     by_graph = sum((g * d).sum().item() for g, d in zip(grads, directions) if g is not None)
     ends = []
@@ -75,7 +80,7 @@ def test_its_gradient_is_that_of_finite_differences(spec):
         with torch.no_grad():
             for p, d in zip(parameters, directions):
                 p += sign * 1e-6 * d
-        ends.append(r1_penalty(3.0, x, D).item())
+        ends.append(penalty_of(3.0, x, D).item())
         with torch.no_grad():
             for p, d in zip(parameters, directions):
                 p -= sign * 1e-6 * d
@@ -85,7 +90,7 @@ def test_its_gradient_is_that_of_finite_differences(spec):
 
 def test_the_images_are_left_as_they_were():
     x = torch.randn(2, 1, 2, 2)
-    r1_penalty(1.0, x, Linear())
+    penalty_of(1.0, x, Linear())
     assert not x.requires_grad
 
 
@@ -112,7 +117,7 @@ def test_a_flatter_discriminator_is_what_it_makes():
         players, *batch = players_and_batch(spec)
         for _ in range(30):
             train_step(players, *batch)
-        slopes[spec] = r1_penalty(2.0, batch[0], players.discriminator).item()
+        slopes[spec] = penalty_of(2.0, batch[0], players.discriminator).item()
     assert slopes["aegan:r1=100"] < slopes["aegan"] / 2
 
 

@@ -8,6 +8,7 @@ from torch.nn.functional import one_hot
 
 import mixzoo
 from mixzoo import ConfigError
+from mixzoo.core.mixing import gather_sources
 from mixzoo.core.random import DrawRequest, draw_step
 
 

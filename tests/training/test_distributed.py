@@ -87,7 +87,7 @@ def test_codes_of_other_processes_teach_the_encoder(of_two, monkeypatch):
     (name,) = [name for name in QUICK if "bernoulli" in name]
     one = alone(name)
     with monkeypatch.context() as cut:
-        cut.setattr("mixzoo.resynthesis.sources", cut_off_partners)
+        cut.setattr("mixzoo.training.batch.gather_sources", cut_off_partners)
         without = alone(name)
     key = "gradient/autoencoder/0"
     assert (without[key] - one[key]).abs().max() > 1e-3 * one[key].abs().max()

@@ -132,11 +132,6 @@ BROKEN = [
         objective(inputs=lambda self, r: {"a": r.x, "b": r.x.flatten(1)}),
         "takes one or more tensors of one",
     ),
-    (
-        "objective",
-        objective(inputs=lambda self, r: {"real": r.x.flatten(1), "rec": r.x_rec.flatten(1)}),
-        "takes images",
-    ),
     ("objective", objective(autoencoder=lambda self, r, D: {"a": 1.0}), "the autoencoder's term 'a' is 1.0; expected"),
     ("objective", objective(autoencoder=lambda self, r, D: {"a": r.x_rec}), r"'a' is float32 \[2, 1, 8, 8\]"),
     ("objective", objective(autoencoder=lambda self, r, D: r.x_rec.mean()), "the autoencoder's terms are float32"),
