@@ -6,9 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
-from mixzoo.runs.interpolate import draw_interpolations
 from mixzoo.evaluation.pictures.grid import channels_note, to_pixels
 from mixzoo.registry.zoo import RegisteredPart
+from mixzoo.runs.interpolate import draw_interpolations
 from mixzoo.runs.run import start
 from mixzoo.training.logs import Show
 from toys import TOY_PLUGIN, ToyData, toy_config, toy_zoo

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from test_streaming import workers
 
 from mixzoo.data.streaming import StreamedSplit, _Reader
 from mixzoo.registry.single_file import read_single_file
-from test_streaming import workers
 
 PLUGIN = '''
 """Bars that are read when they are asked for."""

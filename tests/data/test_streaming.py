@@ -12,20 +12,20 @@ import pytest
 import torch
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
+from test_run import StopAt, weights, without_clock
 
 from mixzoo import Source
+from mixzoo.core.errors import ConfigError, DataError, Interrupted
 from mixzoo.core.random import order
 from mixzoo.data import free_memory, placement
 from mixzoo.data.batches import DeviceSplit, HostSplit
 from mixzoo.data.streaming import StreamedSplit
-from mixzoo.core.errors import ConfigError, DataError, Interrupted
 from mixzoo.evaluation import codes
 from mixzoo.evaluation.pictures import views
 from mixzoo.registry.zoo import load_zoo
 from mixzoo.runs.run import resume, start
 from mixzoo.testing.metrics import MetricCase
 from mixzoo_datasets.folder import Folder, image_size, read_pixels
-from test_run import StopAt, weights, without_clock
 from toys import ToyData, toy_config, toy_zoo
 
 CPU = torch.device("cpu")

@@ -9,8 +9,8 @@ import torch
 
 import mixzoo
 from mixzoo import Split
-from mixzoo.data import placement
 from mixzoo.core.errors import ConfigError, DataError
+from mixzoo.data import placement
 from mixzoo.runs.run import start
 from toys import ToyData, toy_config, toy_zoo
 

@@ -10,9 +10,9 @@ import pytest
 
 import warm
 from broken_plugins import GOOD, install
-from mixzoo.runs.doctor import PAIR, Finding, _bounds, _data_sets, _disk, _gpu, _pair, _processor, _terminal, exit_code
 from mixzoo.core.errors import DataError, PluginError, StorageError
 from mixzoo.registry.zoo import first_party, load_zoo
+from mixzoo.runs.doctor import PAIR, Finding, _bounds, _data_sets, _disk, _gpu, _pair, _processor, _terminal, exit_code
 
 NO_DISK = Path("/proc/sys")  # a folder where nobody, root included, can make a file
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from mixzoo.runs import sweep
-from mixzoo.registry.config import resolve
 from mixzoo.core.errors import ConfigError
+from mixzoo.registry.config import resolve
+from mixzoo.runs import sweep
 from mixzoo.runs.grid import plan, slug
 from toys import SMALL, TOY_FLAGS, TOY_NUMBERS, TOYS, ToyData, toy_zoo
 

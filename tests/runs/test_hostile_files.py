@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.io import savemat
+from test_datasets_refusals import idx_bytes, png_header, write_images
 
 from mixzoo import DataError
 from mixzoo.core.errors import ConfigError, Interrupted, escaped
@@ -28,7 +29,6 @@ from mixzoo_datasets.idx import IMAGES, MNIST, read_idx
 from mixzoo_datasets.mat import read_arrays
 from mixzoo_datasets.sprites import ARCHIVE, Sprites
 from mixzoo_datasets.svhn import SVHN, read_mat
-from test_datasets_refusals import idx_bytes, png_header, write_images
 
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n"
 

@@ -12,7 +12,6 @@ from typing import ClassVar
 import pytest
 import torch
 
-from mixzoo.runs.directory import lock
 from mixzoo.core.errors import (
     CheckpointError,
     ConfigError,
@@ -24,9 +23,10 @@ from mixzoo.core.errors import (
     PluginError,
     StorageError,
 )
-from mixzoo.registry.zoo import RegisteredPart
-from mixzoo.runs.run import open_run, resume, start
 from mixzoo.core.storage import write_text
+from mixzoo.registry.zoo import RegisteredPart
+from mixzoo.runs.directory import lock
+from mixzoo.runs.run import open_run, resume, start
 from mixzoo.training.checkpoint import saved
 from mixzoo.training.distributed import World
 from mixzoo.training.logs import CLOCK, Show, read_metrics

@@ -15,10 +15,10 @@ from statistics import mean, stdev
 import pytest
 import torch
 
-from mixzoo.runs import sweep
-from mixzoo.runs.directory import lock, write_status
 from mixzoo.core.errors import CheckpointError, FleetError, LockedError
 from mixzoo.evaluation.probe import ProbeRecord
+from mixzoo.runs import sweep
+from mixzoo.runs.directory import lock, write_status
 from mixzoo.runs.processes import Watch
 from mixzoo.runs.sweep import Entry, Fleet, refuse_failed
 from mixzoo.training.checkpoint import saved

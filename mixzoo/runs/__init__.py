@@ -1,0 +1,1 @@
+"""A run is a directory, and a sweep is many of them."""
