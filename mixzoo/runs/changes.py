@@ -5,9 +5,9 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from mixzoo.registry.config import RunConfig, Train
 from mixzoo.core.errors import CheckpointError, shown
 from mixzoo.core.json_file import Fields
+from mixzoo.registry.config import RunConfig, Train
 from mixzoo.registry.options import options_of
 
 # What a run may go on with otherwise: where and how it is computed and what is reported, but not what is trained.

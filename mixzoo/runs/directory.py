@@ -21,14 +21,22 @@ from typing import Any
 
 import torch
 
-from mixzoo.runs.changes import Change, recorded_changes
-from mixzoo.registry.config import RunConfig
-from mixzoo.core.errors import CheckpointError, ConfigError, LockedError, MixzooError, StorageError, path_excerpt, printable
-from mixzoo.core.json_file import read_object, write_json
-from mixzoo.registry.zoo import Zoo
 from mixzoo.core.data import Dataset
-from mixzoo.runs.provenance import Origin, origins, recorded, source_revision
+from mixzoo.core.errors import (
+    CheckpointError,
+    ConfigError,
+    LockedError,
+    MixzooError,
+    StorageError,
+    path_excerpt,
+    printable,
+)
+from mixzoo.core.json_file import read_object, write_json
 from mixzoo.core.storage import flush_entries, open_for_appending, storage_errors, write_all
+from mixzoo.registry.config import RunConfig
+from mixzoo.registry.zoo import Zoo
+from mixzoo.runs.changes import Change, recorded_changes
+from mixzoo.runs.provenance import Origin, origins, recorded, source_revision
 from mixzoo.training.checkpoint import last_readable
 
 ROOT = Path("runs")

@@ -13,11 +13,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
-from mixzoo.registry.config import DEFAULT_PARTS, FLAGS, RunConfig, Train
 from mixzoo.core.errors import ConfigError, MixzooError, excerpt, listing, nearest, path_excerpt, shown
+from mixzoo.registry.config import DEFAULT_PARTS, FLAGS, RunConfig, Train
 from mixzoo.registry.options import build, options_of, to_table
-from mixzoo.registry.zoo import Zoo
 from mixzoo.registry.spec import parse_spec
+from mixzoo.registry.zoo import Zoo
 
 MOST_MEMBERS = 1000  # of a fleet; more is a typing error, or work for several fleets
 LONGEST_NAME = 120  # bytes of a member's directory

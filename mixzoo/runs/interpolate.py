@@ -8,17 +8,17 @@ from zlib import crc32
 
 from torch import nn
 
-from mixzoo.registry.building import build_part, check_takes_codes
 from mixzoo.core.errors import ConfigError, PluginError, excerpt
-from mixzoo.registry.options import Part
+from mixzoo.core.parts import Mixer
 from mixzoo.evaluation.pictures import views
 from mixzoo.evaluation.pictures.conditioned import aims_at_labels, conditioned_strips, pairs_with_different_labels
 from mixzoo.evaluation.pictures.grid import save_png
 from mixzoo.evaluation.pictures.mixer_sheet import CORNERS
-from mixzoo.registry.zoo import RegisteredPart, Zoo
-from mixzoo.core.parts import Mixer
-from mixzoo.runs.run import Opened, open_run
+from mixzoo.registry.building import build_part, check_takes_codes
+from mixzoo.registry.options import Part
 from mixzoo.registry.spec import Spec
+from mixzoo.registry.zoo import RegisteredPart, Zoo
+from mixzoo.runs.run import Opened, open_run
 from mixzoo.training.step import trainable
 
 CATALOGUE_STEPS = 5  # mixes a leg of the sheet of every mixer

@@ -11,12 +11,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from mixzoo.registry.config import RunConfig
 from mixzoo.core.errors import CheckpointError
 from mixzoo.core.json_file import Fields
+from mixzoo.registry.config import RunConfig
 from mixzoo.registry.options import Part
-from mixzoo.registry.zoo import OWN, RegisteredPart, Zoo
 from mixzoo.registry.spec import parse_spec
+from mixzoo.registry.zoo import OWN, RegisteredPart, Zoo
 
 
 @dataclass(frozen=True)

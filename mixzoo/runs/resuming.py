@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mixzoo.runs.changes import STEPS, Change, changed, check_unchanged
-from mixzoo.registry.config import RunConfig, Train
-from mixzoo.runs.directory import RUN, read_environment, read_status
 from mixzoo.core.errors import CheckpointError, ConfigError
 from mixzoo.core.json_file import read_object
+from mixzoo.registry.config import RunConfig, Train
 from mixzoo.registry.options import build
+from mixzoo.runs.changes import STEPS, Change, changed, check_unchanged
+from mixzoo.runs.directory import RUN, read_environment, read_status
 from mixzoo.training.checkpoint import last_readable, saved
 
 

@@ -10,13 +10,27 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from mixzoo.core.data import Dataset
+from mixzoo.core.errors import (
+    CheckpointError,
+    ConfigError,
+    Interrupted,
+    MixzooError,
+    StorageError,
+    printable,
+)
 from mixzoo.core.gpu_pool import limit_memory
-from mixzoo.runs.changes import STEPS
-from mixzoo.registry.config import RunConfig, resolve
+from mixzoo.core.json_file import read_object, write_json
 from mixzoo.core.random import order
+from mixzoo.core.storage import storage_errors, write_text
 from mixzoo.data import placement
 from mixzoo.data.batches import check_batch_fits, labelled_images
-from mixzoo.training.devices import check_device, parse_device
+from mixzoo.evaluation.pictures import views
+from mixzoo.evaluation.pictures.grid import save_png
+from mixzoo.registry.config import RunConfig, resolve
+from mixzoo.registry.options import to_table
+from mixzoo.registry.zoo import Zoo
+from mixzoo.runs.changes import STEPS
 from mixzoo.runs.directory import (
     FLEET,
     RUN,
@@ -33,24 +47,9 @@ from mixzoo.runs.directory import (
     try_status,
     write_status,
 )
-from mixzoo.core.errors import (
-    CheckpointError,
-    ConfigError,
-    Interrupted,
-    MixzooError,
-    StorageError,
-    printable,
-)
-from mixzoo.core.json_file import read_object, write_json
-from mixzoo.registry.options import to_table
-from mixzoo.evaluation.pictures import views
-from mixzoo.evaluation.pictures.grid import save_png
-from mixzoo.registry.zoo import Zoo
-from mixzoo.core.data import Dataset
 from mixzoo.runs.provenance import changes, same_parts
 from mixzoo.runs.resuming import checked_steps, plan_resume
 from mixzoo.runs.scoring import check_scorable, scores
-from mixzoo.core.storage import storage_errors, write_text
 from mixzoo.training.build import build_players
 from mixzoo.training.checkpoint import (
     check_modules,
@@ -61,6 +60,7 @@ from mixzoo.training.checkpoint import (
     restore,
     saved,
 )
+from mixzoo.training.devices import check_device, parse_device
 from mixzoo.training.distributed import ALONE, World
 from mixzoo.training.engine import build_engine, refuse_engine
 from mixzoo.training.facts import facts, follows_progress, notes

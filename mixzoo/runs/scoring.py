@@ -5,13 +5,13 @@ from collections.abc import Mapping
 
 import torch
 
-from mixzoo.registry.config import RunConfig
-from mixzoo.registry.contract import Contract
+from mixzoo.core.data import Dataset
 from mixzoo.core.errors import DataError, NonFiniteError, PluginError
+from mixzoo.core.metric import FinishedRun, HasCheckData, Metric
 from mixzoo.evaluation.probe import ProbeRecord
 from mixzoo.evaluation.scores import check_metric_signature, compute_scores
-from mixzoo.core.data import Dataset
-from mixzoo.core.metric import FinishedRun, HasCheckData, Metric
+from mixzoo.registry.config import RunConfig
+from mixzoo.registry.contract import Contract
 from mixzoo.registry.spec import parse_spec
 from mixzoo.training.manifest import Progress
 from mixzoo.training.step import Players

@@ -17,8 +17,12 @@ from statistics import mean, stdev
 
 import torch
 
+from mixzoo.core.errors import CheckpointError, ConfigError, FleetError, Interrupted, StorageError
 from mixzoo.core.gpu_pool import Cards, visible
+from mixzoo.core.json_file import read_object, write_json
+from mixzoo.core.storage import read_regular, storage_errors, write_text
 from mixzoo.registry.config import RunConfig
+from mixzoo.registry.zoo import Zoo
 from mixzoo.runs.directory import (
     FLEET,
     RUN,
@@ -31,13 +35,9 @@ from mixzoo.runs.directory import (
     refuse_existing,
     write_status,
 )
-from mixzoo.core.errors import CheckpointError, ConfigError, FleetError, Interrupted, StorageError
 from mixzoo.runs.grid import Member, slug
-from mixzoo.core.json_file import read_object, write_json
-from mixzoo.registry.zoo import Zoo
 from mixzoo.runs.processes import Watch, run_all
 from mixzoo.runs.run import open_config, pick_device, prepare, refuse_unfit, result
-from mixzoo.core.storage import read_regular, storage_errors, write_text
 
 GPU_JOBS = 4  # processes that share a card
 LOG = "output.log"
