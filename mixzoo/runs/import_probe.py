@@ -1,4 +1,6 @@
-"""Imports libraries one after the other and prints a line of JSON for each: python -m mixzoo.runs.import_probe torch timm
+"""Imports libraries one after another and prints a line of JSON for each.
+
+    python -m mixzoo.runs.import_probe torch timm
 
 It is a process of its own, so that a library that ends or hangs the process takes no command of mixzoo down.
 """
