@@ -25,16 +25,16 @@ NESTED = {
 
 HEADER = """# Mixers
 
-Printed by `python benchmarks/mixer_table.py --effort {effort}`. `mixzoo show mixer NAME` says more,
-and `mixzoo check SPEC` runs the checks of one; [mixer_checks.md](mixer_checks.md) says what each promises.
+Printed by `python benchmarks/mixer_table.py --effort {effort}`. `mixzoo show mixer NAME` prints the rest,
+and `mixzoo check SPEC` runs the checks of one; [mixer_checks.md](mixer_checks.md) explains each.
 
-The same three digits by every mixer, along one path (`mixzoo interpolate RUN --every-mixer`; 800 steps on digits
+The same three digits mixed by every mixer, along one path (`mixzoo interpolate RUN --every-mixer`; 800 steps on digits
 with `one_of:a=(dirichlet:k=3),b=(network:k=3),c=(label:k=3)`, 8 feature maps):
 
 ![A row per mixer, from a 0 to a 1 to a 2 and to the middle of the three](mixers.png)
 
-At one point of the simplex the mixers that weigh come to the same, or nearly; their laws differ. The pixel row
-shows both digits at once. `label` aims at a label; with no class loss in this run it has learned no aim.
+At one point of the simplex the mixers that weigh give the same mix, or nearly; their laws differ. The pixel row
+shows both digits at once. `label` aims at a label; without a class loss in this run it has not learned to reach it.
 
 | mixer | k | codes | learned | equation and law | checks | skipped, and why |
 |---|---|---|---|---|---|---|"""

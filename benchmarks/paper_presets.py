@@ -3,8 +3,8 @@
     python benchmarks/paper_presets.py            write the files anew
     python benchmarks/paper_presets.py --table    print the table of cells for zoo_configs/README.md
 
-`paper` is what the text says, `authors` what the published scripts ran. Numbers are from the paper's tables, epochs of
-`authors` from the scripts.
+`paper` is what the text says, `authors` what the published scripts ran. The numbers are from the paper's tables, the
+epochs of `authors` from the scripts.
 """
 
 import argparse
@@ -31,7 +31,7 @@ class Data:
     spec: str
     images: int  # of one epoch
     latent: int  # feature maps of the code, of 4x4 each; of dSprites a vector of as many numbers
-    epochs: int | None  # None where the caption says none: then the scripts'
+    epochs: int | None  # None if the caption states none: then the scripts'
 
 
 DATA = {
@@ -197,7 +197,7 @@ CELLS = [
 
 
 def config_of(zoo: Zoo, cell: Cell, reading: str) -> RunConfig:
-    """The run of a cell as that reading has it."""
+    """The run of a cell in that reading."""
     flags = {"dataset": DATA[cell.data].spec, "mixer": mixer_of(cell, reading), **networks_of(cell, reading)}
     config = resolve(zoo, None, flags | {"objective": objective_of(cell, reading)}, numbers_of(cell, reading))
     metrics = METRICS if cell.table < 4 else [*METRICS[1:], SCORE[reading]]
@@ -222,7 +222,7 @@ def networks_of(cell: Cell, reading: str) -> dict[str, str]:
 def mixer_of(cell: Cell, reading: str) -> str:
     if cell.method != "bernoulli":
         return "mixup" if cell.k == 2 else f"dirichlet:k={cell.k}"
-    authors = "batch" if cell.k == 2 else "unit"  # one p a batch; of three sources every pick for itself
+    authors = "batch" if cell.k == 2 else "unit"  # one p per batch; with three sources one per pick
     return f"bernoulli:k={cell.k},p_per={authors if reading == 'authors' else 'example'}"
 
 
@@ -238,7 +238,7 @@ def objective_of(cell: Cell, reading: str) -> str:
 
 
 def numbers_of(cell: Cell, reading: str) -> dict[str, object]:
-    """The fields of [train]. Steps are of D, whose batches make up the epochs."""
+    """The fields of [train]. `steps` counts steps of D: an epoch is its batches."""
     data, authors = DATA[cell.data], reading == "authors"
     epochs = cell.epochs if authors or data.epochs is None else data.epochs
     epoch = max(1, round(data.images / BATCH))
@@ -258,14 +258,15 @@ def numbers_of(cell: Cell, reading: str) -> dict[str, object]:
 
 
 def header(cell: Cell, reading: str) -> str:
-    """What the file says of itself."""
+    """The comment at the top of the file."""
     lam = "" if cell.method == "vae" or (cell.method == "acai" and reading == "paper") else f", lambda {cell.lam:g}"
-    what = "the text" if reading == "paper" else "the published scripts"
-    begins = "# D begins as the authors' did: He-normal weights and zero biases, before spectral norm.\n"
+    where = "in the text" if reading == "paper" else "in the published scripts"
+    start = "# D starts from the authors' initialisation: He-normal weights and zero biases, before spectral norm.\n"
     return (
-        f"# AMR, Table {cell.table}, {DATA[cell.data].title}: {cell.title}{lam}, as {what} had it. The paper's number: "
-        f"{cell.number} %.\n# zoo_configs/README.md says what that number is, and how this file differs from it.\n"
-        f"{begins if cell.table == 4 and cell.method != 'vae' else ''}"
+        f"# AMR, Table {cell.table}, {DATA[cell.data].title}: {cell.title}{lam}, as {where}. The paper "
+        f"reports {cell.number} %.\n"
+        "# zoo_configs/README.md explains this number, and how the run differs from the paper's.\n"
+        f"{start if cell.table == 4 and cell.method != 'vae' else ''}"
     )
 
 

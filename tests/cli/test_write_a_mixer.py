@@ -74,7 +74,7 @@ def followed(steps, shell):
 def test_an_objective_is_written_as_its_page_says(shell):
     page = (ROOT / "docs" / "write_an_objective.md").read_text()
     printed = followed(steps_of(page), shell)
-    assert "Reconstruct x under Huber's loss; make decoded mixes pass for real." in printed
+    assert "Reconstruct x with Huber's loss; make decoded mixes look real." in printed
     assert 'name = "soft"' in (shell.folder / "runs" / "soft" / "run.toml").read_text()
     for path in re.findall(r"`(\w+\.py)`", page.partition("## 3")[2]):
         assert (ROOT / "plugins" / "mixzoo_objectives" / path).exists(), path

@@ -1,4 +1,4 @@
-"""Voronoi keeps what every mixer promises, and what it promises itself."""
+"""Voronoi passes the checks of every mixer, and its own."""
 
 import torch
 from mixzoo import CodeShape
