@@ -40,6 +40,9 @@ OBJECTIVES: dict[str, dict[str, str]] = {
     "gaia": {"discriminator": "autoencoding"},
     "vae": {"autoencoder": "vae"},
     "vae:likelihood=bernoulli": {"autoencoder": "vae"},
+    "aae": {"discriminator": "codes"},
+    "wgangp": {},
+    "vqvae": {"autoencoder": "vq"},
 }
 MIXERS = [NESTED.get(entry.name, entry.name) for entry in ZOO.of_kind("mixer")]
 

@@ -46,7 +46,7 @@ def build_players(
         mixer = mixer.to(device)
 
     # One call of the objective on a stand-in batch says what else it needs, and what cannot be met is refused here.
-    requirements = _requirements(zoo, config, objective, autoencoder, mixer, context)
+    requirements = _requirements(zoo, config, objective, autoencoder, mixer, context, device)
     _check_requirements_are_met(config, requirements, autoencoder, context)
     for other in requirements.other_mixers:
         _check_other_mixer(zoo, config, other, context)
@@ -75,7 +75,13 @@ def _part(zoo: Zoo, config: RunConfig, kind: str, context: BuildContext) -> Any:
 
 
 def _requirements(
-    zoo: Zoo, config: RunConfig, objective: Objective, autoencoder: AutoEncoder, mixer: Mixer, context: BuildContext
+    zoo: Zoo,
+    config: RunConfig,
+    objective: Objective,
+    autoencoder: AutoEncoder,
+    mixer: Mixer,
+    context: BuildContext,
+    device: torch.device,
 ) -> Requirements:
     """What the objective asks for, noted on a stand-in batch of the sizes of the run.
 
@@ -84,7 +90,7 @@ def _requirements(
     sizes = Sizes(
         STAND_IN_EXAMPLES, context.image_shape, context.latent_shape, context.classes, context.attributes, mixer.k
     )
-    batch = StandInBatch(sizes, autoencoder=autoencoder, variation=Variation(dtype=torch.float32))
+    batch = StandInBatch(sizes, autoencoder=autoencoder, device=device, variation=Variation(dtype=torch.float32))
     contract = Contract("objective", config.names["objective"], zoo.plugin_of("objective", config.names["objective"]))
     with torch.enable_grad():
         losses = contract.call("losses", objective.losses, batch)

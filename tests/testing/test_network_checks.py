@@ -72,7 +72,9 @@ def assert_passes_everything(kind, spec, effort):
         pytest.skip("timm is not installed")
     report = run_checks(load_zoo().recipe(kind, spec), kind, CHECKS[kind], effort=effort, name=spec)
     assert [outcome.line for outcome in report.failed] == []
-    assert not report.skipped
+    assert [outcome.check.name for outcome in report.skipped] == ["gradients_reach_every_parameter"] * (
+        spec.startswith("vq")  # whose codebook learns by a term of its own
+    )
     assert len(report.passed) >= 20
 
 
