@@ -17,8 +17,8 @@ from tempfile import TemporaryDirectory
 from time import sleep
 
 from cases import ZOO, Case
-from fleet import compared, seconds
 from mixzoo.registry.config import RunConfig, resolve
+from sweep import compared, seconds
 
 Cell = dict[str, object]
 HOME = Path(__file__).parents[1]

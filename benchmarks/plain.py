@@ -188,14 +188,14 @@ class Trainer:
             for name, own in players.items()
         }
 
-    def step(self, x: Tensor, labels: Tensor, mix: Mix, *, autoencoder_moves: bool = True) -> dict[str, float]:
+    def step(self, x: Tensor, labels: Tensor, mix: Mix, *, update_autoencoder: bool = True) -> dict[str, float]:
         """One step of each player; all that is logged, read back. The auto-encoder may rest (`update_g_every`)."""
         self.modules.train()
         for adam in self.adams.values():
             adam.zero_grad()
         h = self.f(x)
         played = self.method.autoencoder(self.f, self.g, self.D, x, h, mix)
-        if autoencoder_moves:
+        if update_autoencoder:
             played.loss.backward()  # reaches D's weights as well, for gradients that are thrown away
             self.adams["autoencoder"].step()
         self.adams["D"].zero_grad()

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from mixzoo.training.distributed import ALONE, World
+from mixzoo.training.distributed import SINGLE_PROCESS, DistributedContext
 from two_processes import CASES, all_cases, alone, in_two, twenty_steps
 
 TIMED = "the networks of amr"
@@ -62,7 +62,7 @@ def pace(folder: Path, steps: int, batch_images: int, turns: int) -> None:
     """Seconds a step of one process and of two, by turns, in float32."""
     seconds: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(turns):
-        seconds[1].append(a_step(ALONE, steps, batch_images))
+        seconds[1].append(a_step(SINGLE_PROCESS, steps, batch_images))
         assert in_two(timed, folder / "timed", steps, batch_images) == [0, 0]
         seconds[2].append(load_file(folder / "timed")["seconds"].item())
     one, two = (statistics.median(seconds[processes]) for processes in (1, 2))
@@ -71,16 +71,16 @@ def pace(folder: Path, steps: int, batch_images: int, turns: int) -> None:
     print(f"two / one    {statistics.median(b / a for a, b in zip(seconds[1], seconds[2])):.2f} of the time")
 
 
-def timed(world: World, file: Path, steps: int, batch_images: int) -> None:
-    took = a_step(world, steps, batch_images)
-    if world.writes:
+def timed(distributed: DistributedContext, file: Path, steps: int, batch_images: int) -> None:
+    took = a_step(distributed, steps, batch_images)
+    if distributed.is_main:
         save_file({"seconds": torch.tensor(took, dtype=torch.float64)}, file)
 
 
-def a_step(world: World, steps: int, batch_images: int) -> float:
+def a_step(distributed: DistributedContext, steps: int, batch_images: int) -> float:
     """Seconds of a step, the first few left out; every other step moves D alone."""
     clock: list[float] = []
-    twenty_steps(world, TIMED, torch.float32, batch_images, WARM + steps, clock)
+    twenty_steps(distributed, TIMED, torch.float32, batch_images, WARM + steps, clock)
     return (clock[-1] - clock[WARM - 1]) / steps
 
 

@@ -37,7 +37,7 @@ from mixzoo.data.placement import LoadedData
 from mixzoo.training.memory import keep_freed_memory
 
 
-def refuse_wrong(case: Case, names: list[str], data: LoadedData) -> None:
+def check_same_step(case: Case, names: list[str], data: LoadedData) -> None:
     """SystemExit where the gradients of a variant are not those of the plain trainer."""
     small = replace(case, batch=min(case.batch, 16))
     for name in names:
@@ -165,7 +165,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for case in cases:
         if given.check:
-            refuse_wrong(case, given.variants, data)
+            check_same_step(case, given.variants, data)
         workers = given.workers if given.loop else None
         rows += rows_of(case, times_of(case, given.variants, data, given.repeats, workers), device)
     where = machine(device, given.threads)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
         PluginError,
         escaped,
         nearest,
-        shown,
+        truncated_repr,
     )
     from mixzoo.core.labels import label_vectors, mixed_labels
     from mixzoo.core.metric import FinishedRun
@@ -93,9 +93,9 @@ __all__ = [
     "random_mixes",
     "rng_for",
     "seed_for",
-    "shown",
     "to_device",
     "to_images",
+    "truncated_repr",
 ]
 __version__ = "0.1.0"
 _HOMES = {  # module -> the names that it gives
@@ -112,7 +112,7 @@ _HOMES = {  # module -> the names that it gives
         "PluginError",
         "escaped",
         "nearest",
-        "shown",
+        "truncated_repr",
     ),
     "core.labels": (
         "label_vectors",

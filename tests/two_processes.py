@@ -15,15 +15,15 @@ from mixzoo.core.errors import MixzooError
 from mixzoo.data.batches import on_device
 from mixzoo.registry.config import resolve
 from mixzoo.runs.run import resume, start
-from mixzoo.training import stopping
+from mixzoo.training import signals
 from mixzoo.training.build import build_players
 from mixzoo.training.checkpoint import modules_of
-from mixzoo.training.distributed import ALONE, end_process, joined
+from mixzoo.training.distributed import SINGLE_PROCESS, end_process, joined
 from mixzoo.training.loop import Loop
 from mixzoo.training.step import train_step
 from toys import TOY_FLAGS, toy_config, toy_zoo
 
-stopping.SECONDS = 0.0  # ask one another after every step: these runs take no second
+signals.SECONDS = 0.0  # ask one another after every step: these runs take no second
 STEPS = 20
 REAL = {"dataset": "digits", "autoencoder": "amr", "discriminator": "amr"}  # instance norm, spectral norm
 CASES = {  # name -> flags in place of the toys'
@@ -44,7 +44,7 @@ CASES = {  # name -> flags in place of the toys'
 
 
 def in_two(work, *given, seconds=240):
-    """Exit codes of two processes that call work(world, *given)."""
+    """Exit codes of two processes that call work(distributed, *given)."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -66,8 +66,8 @@ def _started(rank, port, work, *given):
     torch.set_num_threads(1)
     code = 0
     try:
-        with joined() as world:
-            work(world, *given)
+        with joined() as distributed:
+            work(distributed, *given)
     except MixzooError as err:  # as the command line does
         print(f"mixzoo: {err}", file=sys.stderr, flush=True)
         code = err.exit_code
@@ -76,7 +76,7 @@ def _started(rank, port, work, *given):
     end_process(code)
 
 
-def twenty_steps(world, name, dtype=torch.float64, batch_images=8, steps=STEPS, clock=None):
+def twenty_steps(distributed, name, dtype=torch.float64, batch_images=8, steps=STEPS, clock=None):
     """Gradients of the first step, what every step reports and the weights at the end, by name.
 
     `clock` gets the time at the end of each step.
@@ -84,59 +84,59 @@ def twenty_steps(world, name, dtype=torch.float64, batch_images=8, steps=STEPS, 
     zoo = toy_zoo()
     config = resolve(zoo, None, TOY_FLAGS | CASES[name], {"batch_images": batch_images, "d_steps": 2})
     data = config.parts["dataset"].load(0)
-    players = replace(build_players(zoo, config, data, torch.device("cpu")), world=world)
+    players = replace(build_players(zoo, config, data, torch.device("cpu")), distributed=distributed)
     for module in modules_of(players).values():
         module.to(dtype)
-    world.begin(modules_of(players))
+    distributed.sync_parameters(modules_of(players))
     images, found = on_device(data.train, torch.device("cpu"), batch_images), {}
     for step in range(steps):
         draws = players.draw(0, step, images=len(images), batch=batch_images, progress=step / steps)
-        x, labels = images.batch(step, world.local(draws.index))
-        report = train_step(players, x.to(dtype), labels, draws, autoencoder_moves=step % 2 == 0)
+        x, labels = images.batch(step, distributed.shard(draws.index))
+        report = train_step(players, x.to(dtype), labels, draws, update_autoencoder=step % 2 == 0)
         for player, optimiser in players.optimisers.items() if step == 0 else ():
             weights = [weight for group in optimiser.param_groups for weight in group["params"]]
             found |= {f"gradient/{player}/{i}": w.grad.clone() for i, w in enumerate(weights) if w.grad is not None}
         if clock is not None:
             clock.append(perf_counter())
-        found |= {f"report/{step}/{key}": value for key, value in world_means(world, report).items()}
-    world.refuse_drift(modules_of(players))
+        found |= {f"report/{step}/{key}": value for key, value in mean_terms(distributed, report).items()}
+    distributed.check_in_sync(modules_of(players))
     for part, module in modules_of(players).items():
         found |= {f"weight/{part}/{key}": value.clone() for key, value in module.state_dict().items()}
     return found
 
 
-def world_means(world, report):
-    return dict(zip(report, world.mean(torch.stack(list(report.values()))).unbind()))
+def mean_terms(distributed, report):
+    return dict(zip(report, distributed.mean(torch.stack(list(report.values()))).unbind()))
 
 
-def all_cases(world, folder, names):
+def all_cases(distributed, folder, names):
     for name in names:
-        found = twenty_steps(world, name)
-        if world.writes:
+        found = twenty_steps(distributed, name)
+        if distributed.is_main:
             save_file({key: value.contiguous() for key, value in found.items()}, folder / f"{name}.safetensors")
 
 
 def alone(name):
-    return twenty_steps(ALONE, name)
+    return twenty_steps(SINGLE_PROCESS, name)
 
 
-def trains(world, home, numbers, trouble=None, at=5, flags=None):
+def trains(distributed, home, numbers, trouble=None, at=5, flags=None):
     """A run on toy parts; with `trouble`, what process 1 does once it has taken that many steps."""
     plain = Loop.step
 
     def step(self, number, draws):
         report = plain(self, number, draws)
-        if trouble is not None and world.rank == 1 and number + 1 == at:
+        if trouble is not None and distributed.rank == 1 and number + 1 == at:
             trouble()
         return report
 
     Loop.step = step
     zoo = toy_zoo()
-    start(zoo, toy_config(zoo, flags=flags, **numbers), home, None, world)
+    start(zoo, toy_config(zoo, flags=flags, **numbers), home, None, distributed)
 
 
-def goes_on(world, home):
-    resume(toy_zoo(), home, None, world)
+def goes_on(distributed, home):
+    resume(toy_zoo(), home, None, distributed)
 
 
 def raises():
@@ -151,14 +151,14 @@ def is_asked_to_stop():
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def begin_unlike(world):
-    world.begin({}, step=world.rank)
+def begin_differently(distributed):
+    distributed.sync_parameters({}, step=distributed.rank)
 
 
-def drifts(world):
+def drifts(distributed):
     network = torch.nn.Linear(2, 2)
-    world.begin({"autoencoder": network})
-    world.refuse_drift({"autoencoder": network})  # the same on both
+    distributed.sync_parameters({"autoencoder": network})
+    distributed.check_in_sync({"autoencoder": network})  # the same on both
     with torch.no_grad():
-        network.bias += world.rank * 1e-7
-    world.refuse_drift({"autoencoder": network})
+        network.bias += distributed.rank * 1e-7
+    distributed.check_in_sync({"autoencoder": network})

@@ -17,7 +17,7 @@ from mixzoo.registry.zoo import Zoo
 from mixzoo.runs.run import pick_device
 from mixzoo.training.build import build_players
 from mixzoo.training.engine import build_engine
-from mixzoo.training.logs import MetricsFile, Show
+from mixzoo.training.logs import MetricsFile, ProgressDisplay
 from mixzoo.training.loop import Clock, Loop
 from mixzoo.training.settings import settings
 from mixzoo.training.step import Players
@@ -71,7 +71,9 @@ def stepper(
         engine = build_engine(train, built, device, notes.append)
         with closing(MetricsFile(Path(home) / "metrics.jsonl")) as metrics:
             where, data = Path(home), placed.data
-            loop = Loop(train, built, engine, data, images, metrics, where, Show(), lambda step: None, labelled)
+            loop = Loop(
+                train, built, engine, data, images, metrics, where, ProgressDisplay(), lambda step: None, labelled
+            )
             yield Stepper(loop, device, Blocks(loop.draw, device, ENDLESS), notes)
 
 

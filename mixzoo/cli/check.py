@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mixzoo.cli.zoo import NoPlugins, PluginFiles, zoo_from
-from mixzoo.core.errors import ConfigError, PluginError, shown
+from mixzoo.core.errors import ConfigError, PluginError, truncated_repr
 from mixzoo.registry.kinds import KINDS, kind_named
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _reasons(given: list[str], parts: int) -> dict[str, str]:
     for text in given:
         name, equals, reason = text.partition("=")
         if not equals:
-            raise ConfigError(f"--skip {shown(text)}: give NAME=REASON")
+            raise ConfigError(f"--skip {truncated_repr(text)}: give NAME=REASON")
         reasons[name] = reason
     if reasons and parts > 1:
         raise ConfigError("--skip needs a single part; name it by its spec")

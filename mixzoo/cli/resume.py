@@ -1,18 +1,18 @@
-"""mixzoo resume: go on with a run, or a fleet of runs, that was stopped."""
+"""mixzoo resume: go on with a run, or a sweep of runs, that was stopped."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mixzoo.cli.fleet import Jobs
 from mixzoo.cli.schema import integer
+from mixzoo.cli.sweep import Jobs
 from mixzoo.cli.zoo import NoPlugins, PluginFiles, flags_of, zoo_from
 from mixzoo.core.errors import ConfigError
 
 
 def resume(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's directory, or the fleet's.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's directory, or the sweep's.")],
     steps: Annotated[
         int | None,
         typer.Option(
@@ -31,28 +31,28 @@ def resume(
 ) -> None:
     """Continue a run from its newest checkpoint; it ends at the same numbers as if it had never stopped.
 
-    Of a fleet, all runs that are not completed. A finished run trains further with --steps.
+    Of a sweep, all runs that are not completed. A finished run trains further with --steps.
     Example: mixzoo resume runs/20260101-120000-digits-amr-mixup --steps 1000
     """
-    from mixzoo.cli.fleet import finish, refuse_jobs, watch_for
     from mixzoo.cli.summary import print_summary
+    from mixzoo.cli.sweep import check_jobs, finish, watch_for
     from mixzoo.runs.run import resume as resume_run
-    from mixzoo.runs.sweep import is_fleet
-    from mixzoo.runs.sweep import resume as resume_fleet
+    from mixzoo.runs.sweep import is_sweep
+    from mixzoo.runs.sweep import resume as resume_sweep
     from mixzoo.training.distributed import joined
-    from mixzoo.training.logs import show_for
+    from mixzoo.training.logs import display_for
     from mixzoo.training.memory import keep_freed_memory
 
     zoo = zoo_from(plugin, no_plugins)
-    if is_fleet(run):
+    if is_sweep(run):
         if steps is not None:
-            raise ConfigError(f"--steps {steps}: {run} is a fleet; give it with one of its runs")
+            raise ConfigError(f"--steps {steps}: {run} is a sweep; give it with one of its runs")
         flags = [*flags_of(plugin, no_plugins), *(["--allow-change"] if allow_change else [])]
-        finish(resume_fleet(zoo, run, jobs, watch_for(), flags))
+        finish(resume_sweep(zoo, run, jobs, watch_for(), flags))
         return
-    refuse_jobs(jobs)
+    check_jobs(jobs)
     keep_freed_memory()
-    with joined() as world:
-        result = resume_run(zoo, run, show_for, world, steps=steps, allow_change=allow_change)
-        if world.writes:
+    with joined() as distributed:
+        result = resume_run(zoo, run, display_for, distributed, steps=steps, allow_change=allow_change)
+        if distributed.is_main:
             print_summary(result)

@@ -12,7 +12,7 @@ from keyword import iskeyword
 from pathlib import Path
 from string import Template
 
-from mixzoo.core.errors import ConfigError, StorageError, listing, shown
+from mixzoo.core.errors import ConfigError, StorageError, listing, truncated_repr
 from mixzoo.registry.hookspecs import API_VERSION
 from mixzoo.registry.kinds import KINDS
 from mixzoo.registry.spec import KEY
@@ -73,7 +73,8 @@ def check_plugin_name(name: str, kind: str) -> None:
     """Raises ConfigError if a part or a module cannot have this name, or the name is taken."""
     if not KEY.fullmatch(name) or len(name) > LONGEST:
         raise ConfigError(
-            f"{shown(name)} cannot name a {kind}: use at most {LONGEST} letters a-z, digits and '_', a letter first"
+            f"{truncated_repr(name)} cannot name a {kind}: use at most {LONGEST} letters a-z, digits and '_', a "
+            "letter first"
         )
     if iskeyword(name) or iskeyword(class_name(name)) or name == "plugin" or class_name(name) in _imported(kind):
         raise ConfigError(f"{name!r} already means something in the package's own code; choose another name")

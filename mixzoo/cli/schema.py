@@ -9,7 +9,7 @@ from typing import Annotated, Any, Optional
 import typer
 from annotated_types import Ge, Le
 
-from mixzoo.core.errors import ConfigError, excerpt, shown
+from mixzoo.core.errors import ConfigError, excerpt, truncated_repr
 from mixzoo.registry.config import Train
 from mixzoo.registry.options import Option, as_text, build, options_of, readings
 
@@ -38,12 +38,12 @@ def _with_flags(
     own = [p for p in inspect.signature(command).parameters.values() if p.name != "numbers"]
     flags = [_flag(option, several=name in lists) for name, option in options.items()]
 
-    fleet = any(p.name == "grid" for p in own)
+    sweep = any(p.name == "grid" for p in own)
 
     def called(**given: Any) -> None:
         stated = {name: value for name in options if (value := given.pop(name)) is not None}
         numbers = {
-            name: _several(options[name], value) if name in lists else _read(options[name], value, fleet)
+            name: _several(options[name], value) if name in lists else _read(options[name], value, sweep)
             for name, value in stated.items()
         }
         command(**given, numbers=numbers)
@@ -73,10 +73,10 @@ def flag_of(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _read(option: Option, text: Any, fleet: bool) -> Any:
+def _read(option: Option, text: Any, sweep: bool) -> Any:
     """The value that a flag's text stands for, or the text, which the schema then refuses; ConfigError for several."""
     value = _value(option, text)
-    if fleet and isinstance(value, str) and option.type.startswith(("integer", "number")):
+    if sweep and isinstance(value, str) and option.type.startswith(("integer", "number")):
         seed = option.name == "seed"
         several = f"--seeds {value}" if seed else f"--grid train.{option.name}={value}"
         listed = re.search(r"[0-9],|[0-9](\.\.|-|:)[0-9]" if seed else "[0-9],", value)
@@ -100,7 +100,9 @@ def _several(option: Option, text: str) -> tuple[Any, ...]:
     try:
         return tuple(getattr(build(Train, {option.name: part.strip()}, where), option.name) for part in text.split(","))
     except ConfigError as err:
-        raise ConfigError(f"{where} {shown(text)}: each must be {option.allowed}, with commas between them") from err
+        raise ConfigError(
+            f"{where} {truncated_repr(text)}: each must be {option.allowed}, with commas between them"
+        ) from err
 
 
 def integer(name: str, low: int, high: int) -> Callable[[Any], int]:

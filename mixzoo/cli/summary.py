@@ -37,7 +37,7 @@ def _print_summary(result: "Result") -> None:
     table.add_column("score")
     table.add_column("value", justify="right")
     for name, value in result.numbers.items():
-        table.add_row(name.replace("_", " ").replace(".", ": "), shown(name, value))
+        table.add_row(name.replace("_", " ").replace(".", ": "), formatted(name, value))
     console = Console(highlight=False, soft_wrap=True)
     console.print(table)
     console.print(f"run      {result.directory}", markup=False)
@@ -45,7 +45,7 @@ def _print_summary(result: "Result") -> None:
     console.print(f"more     mixzoo interpolate {result.directory}", markup=False)
 
 
-def shown(name: str, value: float) -> str:
+def formatted(name: str, value: float) -> str:
     """Accuracies in per cent, counts whole, the rest to four digits."""
     if name.endswith("accuracy") or "_accuracy_" in name:
         return f"{100 * value:.2f} %"

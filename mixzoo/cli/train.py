@@ -1,4 +1,4 @@
-"""mixzoo train: a new run, or a fleet of them."""
+"""mixzoo train: a new run, or a sweep of them."""
 
 import os
 from collections.abc import Mapping
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mixzoo.cli.fleet import Jobs
 from mixzoo.cli.schema import with_train_flags
+from mixzoo.cli.sweep import Jobs
 from mixzoo.cli.zoo import NoPlugins, PluginFiles, flags_of, zoo_from
 
 if TYPE_CHECKING:
@@ -54,14 +54,14 @@ def train(
         typer.Option("--out", metavar="DIR", help="The run's directory, a new one. [default: runs/<date>-<parts>]"),
     ] = None,
     seeds: Annotated[
-        str | None, typer.Option("--seeds", metavar="N,N,...", help="A fleet: a run for each seed.")
+        str | None, typer.Option("--seeds", metavar="N,N,...", help="A sweep: a run for each seed.")
     ] = None,
     grid: Annotated[
         list[str] | None,
         typer.Option(
             "--grid",
             metavar="KEY=VALUE,VALUE,...",
-            help="A fleet: a run for each value of a part (mixer), its option (objective.lam) or a number (train.lr); "
+            help="A sweep: a run for each value of a part (mixer), its option (objective.lam) or a number (train.lr); "
             "repeatable, grids and seeds multiply.",
         ),
     ] = None,
@@ -93,29 +93,29 @@ def train(
         return under_data_root(resolved, flag=data_root, environment=root, data=flags.get("dataset"))
 
     if seeds is not None or grid:
-        from mixzoo.cli.fleet import finish, watch_for
+        from mixzoo.cli.sweep import finish, watch_for
         from mixzoo.runs.grid import plan
 
         members = plan(zoo, seeds, grid or [], given, numbers, configure, data_root)
 
-        from mixzoo.runs.sweep import start as start_fleet
+        from mixzoo.runs.sweep import start as start_sweep
 
-        finish(start_fleet(zoo, members, out, jobs, watch_for(), flags_of(plugin, no_plugins)))
+        finish(start_sweep(zoo, members, out, jobs, watch_for(), flags_of(plugin, no_plugins)))
         return
 
-    from mixzoo.cli.fleet import refuse_jobs
     from mixzoo.cli.summary import print_summary
+    from mixzoo.cli.sweep import check_jobs
     from mixzoo.training.distributed import joined
 
-    refuse_jobs(jobs)
-    with joined() as world:
+    check_jobs(jobs)
+    with joined() as distributed:
         resolved = configure(given, numbers)
 
         from mixzoo.runs.run import start
-        from mixzoo.training.logs import show_for
+        from mixzoo.training.logs import display_for
         from mixzoo.training.memory import keep_freed_memory
 
         keep_freed_memory()
-        result = start(zoo, resolved, out, show_for, world)
-        if world.writes:
+        result = start(zoo, resolved, out, display_for, distributed)
+        if distributed.is_main:
             print_summary(result)

@@ -14,7 +14,7 @@ from typer._click.exceptions import (
 )
 from typer.core import TyperArgument, TyperGroup, TyperOption
 
-from mixzoo.core.errors import excerpt, nearest, printable, shown
+from mixzoo.core.errors import excerpt, nearest, printable, truncated_repr
 
 OTHER_WORDS = {  # what other programs call it
     "--epochs": "--steps",
@@ -97,7 +97,7 @@ def _no_such_command(group: TyperGroup, words: list[str]) -> str:
     word = next((word for word in words if not word.startswith("-")), "")
     other = OTHER_COMMANDS.get(word.lower())
     meant = f" Did you mean `{other}`?" if other else nearest(word, group.commands)
-    return f"{shown(word)} is no command ({', '.join(group.commands)}).{meant}"
+    return f"{truncated_repr(word)} is no command ({', '.join(group.commands)}).{meant}"
 
 
 def _one_too_many(given: Command, command: str, word: str, before: str) -> str:
@@ -111,7 +111,7 @@ def _one_too_many(given: Command, command: str, word: str, before: str) -> str:
     else:
         wrong = f"`{command}` has no place for it; a value stands after its flag"
         meant = f" Did you mean {wanted}?" if wanted in known else ""
-    return f"{excerpt(word) or shown(word)}: {wrong}.{meant} See `{command} --help`"
+    return f"{excerpt(word) or truncated_repr(word)}: {wrong}.{meant} See `{command} --help`"
 
 
 def _flag_near(wanted: str, known: dict[str, TyperOption]) -> str:

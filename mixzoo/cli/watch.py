@@ -1,4 +1,4 @@
-"""The runs of a fleet in progress, on standard error."""
+"""The runs of a sweep in progress, on standard error."""
 
 import sys
 from typing import TYPE_CHECKING

@@ -66,8 +66,8 @@ class PluginError(MixzooError):
     exit_code = 9
 
 
-class FleetError(MixzooError):
-    """Some runs of a fleet failed; the others went on."""
+class SweepError(MixzooError):
+    """Some runs of a sweep failed; the others went on."""
 
     exit_code = 10
 
@@ -97,7 +97,7 @@ LONGEST_SHOWN = 80  # characters of a value in a message
 LONGEST_PATH = 240  # characters of a path, whose end is what tells it from others
 
 
-def shown(value: object) -> str:
+def truncated_repr(value: object) -> str:
     """The value for a message: its repr, printable and of a length that a person reads."""
     try:
         text = printable(repr(value))

@@ -1,4 +1,4 @@
-"""Which GPU each process of a fleet uses: the least used one, but where a run names its own. And how much of it."""
+"""Which GPU each process of a sweep uses: the least used one, but where a run names its own. And how much of it."""
 
 import os
 from collections import Counter
@@ -7,14 +7,14 @@ from math import ceil
 
 import torch
 
-from mixzoo.core.errors import ConfigError, shown
+from mixzoo.core.errors import ConfigError, truncated_repr
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
-SHARED_BY = "MIXZOO_RUNS_PER_GPU"  # tells a process how many runs its card is for
+RUNS_PER_GPU = "MIXZOO_RUNS_PER_GPU"  # tells a process how many runs its card is for
 CONTEXT_BYTES = 600 << 20  # of a card that each process takes beside its tensors: CUDA's context, libraries, kernels
 
 
-class Cards:
+class GpuPool:
     """The cards on which processes run, each of a given device, and what is in use of them."""
 
     def __init__(self, devices: Mapping[str, torch.device], names: Sequence[str]) -> None:
@@ -38,18 +38,18 @@ class Cards:
             return {}
         if device.index is not None:
             self._uses[process] = device.index
-            return self._sharing(device.index, at_once)
+            return self._runs_per_gpu(device.index, at_once)
         used = Counter(self._uses.values())
         card = self._uses[process] = min(range(len(self._names)), key=lambda card: used[card])
-        return {VARIABLE: self._names[card], **self._sharing(card, at_once)}
+        return {VARIABLE: self._names[card], **self._runs_per_gpu(card, at_once)}
 
-    def _sharing(self, card: int, at_once: int) -> dict[str, str]:
+    def _runs_per_gpu(self, card: int, at_once: int) -> dict[str, str]:
         on_cards = [device.index for device in self._devices.values() if device.type == "cuda"]
         running, most = min(at_once, len(on_cards)), on_cards.count(card)
         if None in on_cards:  # the least used card is taken, so no card gets more of these than an equal part
             most += ceil(running / len(self._names))
         most = min(most, running)
-        return {SHARED_BY: str(most)} if most > 1 else {}
+        return {RUNS_PER_GPU: str(most)} if most > 1 else {}
 
     def leave(self, process: str) -> None:
         """The process has ended."""
@@ -66,9 +66,11 @@ def visible() -> list[str]:
 
 def runs_per_card() -> int:
     """How many runs this process's card is for, this one among them; ConfigError if the variable is no such number."""
-    given = os.environ.get(SHARED_BY, "1")
+    given = os.environ.get(RUNS_PER_GPU, "1")
     if not (given.isascii() and given.isdecimal() and int(given) > 0):
-        raise ConfigError(f"the variable {SHARED_BY} is {shown(given)}, and should be a number >= 1; leave it out")
+        raise ConfigError(
+            f"the variable {RUNS_PER_GPU} is {truncated_repr(given)}, and should be a number >= 1; leave it out"
+        )
     return int(given)
 
 
@@ -91,7 +93,7 @@ def free_memory(device: torch.device) -> int:
     return min(free, int(memory_share(total) * total) - torch.cuda.memory_reserved(device))
 
 
-def less_memory() -> str:
+def memory_advice() -> str:
     """What to do, beside smaller batches, if a run takes more memory than it may; '' if it has the card to itself."""
     runs = runs_per_card()
     return f", or fewer --jobs: {runs} runs share the GPU" if runs > 1 else ""

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mixzoo.core.errors import CheckpointError, printable, shown
+from mixzoo.core.errors import CheckpointError, printable, truncated_repr
 from mixzoo.core.storage import read_regular, write_text
 
 MOST_BYTES = 64_000_000  # of a file
@@ -76,12 +76,12 @@ class Fields:
 
     def part(self, key: str) -> "Fields":
         """An object inside this one."""
-        return Fields(self._take(key, dict, "an object", _REQUIRED), f"{self.where}, {shown(key)}")
+        return Fields(self._take(key, dict, "an object", _REQUIRED), f"{self.where}, {truncated_repr(key)}")
 
     def texts(self, key: str, default: Mapping[str, str] = _REQUIRED) -> dict[str, str]:
         """An object of texts."""
         found = self._take(key, dict, "an object of texts", dict(default) if default is not _REQUIRED else default)
-        inside = Fields(found, f"{self.where}, {shown(key)}")
+        inside = Fields(found, f"{self.where}, {truncated_repr(key)}")
         return {printable(name): inside.text(name) for name in found}
 
     def numbers(self, key: str) -> dict[str, float]:
@@ -100,7 +100,7 @@ class Fields:
         found = self._take(key, list, "a list of objects", [] if optional else _REQUIRED)
         if not all(isinstance(value, dict) for value in found):
             raise self._wrong(key, "a list of objects")
-        return [Fields(value, f"{self.where}, {shown(key)} {i}") for i, value in enumerate(found, 1)]
+        return [Fields(value, f"{self.where}, {truncated_repr(key)} {i}") for i, value in enumerate(found, 1)]
 
     def _take(self, key: str, kind: type[T], expected: str, default: T) -> T:
         if key not in self.values and default is not _REQUIRED:
@@ -111,8 +111,8 @@ class Fields:
         return found
 
     def _wrong(self, key: str, expected: str) -> CheckpointError:
-        given = f"is {shown(self.values[key])}" if key in self.values else "is missing"
-        return CheckpointError(f"{self.where}: damaged: {shown(key)} {given}, expected {expected}")
+        given = f"is {truncated_repr(self.values[key])}" if key in self.values else "is missing"
+        return CheckpointError(f"{self.where}: damaged: {truncated_repr(key)} {given}, expected {expected}")
 
 
 def read_object(path: Path, at_most: int = MOST_BYTES) -> Fields:
@@ -132,7 +132,7 @@ def parse_object(content: bytes, where: str) -> Fields:
     except (ValueError, RecursionError) as err:
         raise CheckpointError(f"{where}: cannot be read: {printable(str(err))}") from err
     if not isinstance(found, dict):
-        raise CheckpointError(f"{where}: cannot be read: it holds {shown(found)}, expected an object")
+        raise CheckpointError(f"{where}: cannot be read: it holds {truncated_repr(found)}, expected an object")
     return Fields(found, where)
 
 
@@ -153,7 +153,7 @@ def _each_key_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found: dict[str, object] = {}
     for key, value in pairs:
         if key in found:
-            raise ValueError(f"{shown(key)} stands twice in an object")
+            raise ValueError(f"{truncated_repr(key)} stands twice in an object")
         found[key] = value
     return found
 

@@ -7,8 +7,8 @@ a mix can be drawn again at any time. Draws are made on the CPU, whatever the de
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any, Literal
+from functools import lru_cache, wraps
+from typing import Any, Literal, ParamSpec
 
 import torch
 from jaxtyping import Bool, Int
@@ -16,6 +16,8 @@ from torch import Generator, Tensor
 
 from mixzoo.core.mixing import draw_for
 from mixzoo.core.parts import CodeShape, Draw, Mixer
+
+_P = ParamSpec("_P")
 
 BLOCK = 64  # steps drawn ahead for a GPU
 BLOCK_BYTES = 64 << 20  # at most, of more than one step's: noise on large images is large
@@ -81,6 +83,24 @@ class StepDraws:
         return StepDraws(self.index, named, labelled)
 
 
+def cached_tensor(maxsize: int) -> Callable[[Callable[_P, Tensor]], Callable[_P, Tensor]]:
+    """`lru_cache` for a function that makes a tensor. A fake tensor, made where a device is simulated, is not kept."""
+
+    def decorate(function: Callable[_P, Tensor]) -> Callable[_P, Tensor]:
+        cached = lru_cache(maxsize)(function)
+
+        @wraps(function)
+        def call(*args: _P.args, **kwargs: _P.kwargs) -> Tensor:
+            made: Tensor = cached(*args, **kwargs)  # type: ignore[arg-type]
+            if type(made) is not Tensor:
+                cached.cache_clear()
+            return made
+
+        return call
+
+    return decorate
+
+
 def order(seed: int, images: int, start: int, count: int) -> Int[Tensor, " count"]:
     """Positions start .. start+count of the endless sequence made of one permutation of the data set after another.
 
@@ -95,7 +115,7 @@ def order(seed: int, images: int, start: int, count: int) -> Int[Tensor, " count
     return torch.cat(pieces)
 
 
-@lru_cache(maxsize=4)
+@cached_tensor(maxsize=4)
 def _permutation(seed: int, images: int, epoch: int) -> Int[Tensor, " images"]:
     return torch.randperm(images, generator=rng_for(seed, "order", epoch))
 

@@ -7,7 +7,7 @@ its own: what a term depends on is known.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, Literal, no_type_check
 
 import torch
@@ -18,7 +18,7 @@ from mixzoo.core.errors import PluginError
 from mixzoo.core.labels import label_vectors
 from mixzoo.core.objective import Batch, DiscriminatorOutput, LabelTargets, Losses, MixedCodes
 from mixzoo.core.parts import Mixer, Scores
-from mixzoo.core.random import DrawRequest, draw_request, rng_for
+from mixzoo.core.random import DrawRequest, cached_tensor, draw_request, rng_for
 
 Role = Literal["h", "mean", "log_variance", "h_mix", "h_rec", "h_mix_rec", "x_rec", "x_mix"]
 
@@ -382,7 +382,7 @@ class StandInBatch(Batch):
         return self.variation.order(made).to(self._device)
 
 
-@lru_cache(maxsize=256)  # a check calls the objective many times on the same batch
+@cached_tensor(maxsize=256)  # a check calls the objective many times on the same batch
 def fixed_numbers(seed: int, name: str, shape: tuple[int, ...]) -> Tensor:
     """Standard normal numbers, in float64: a function of (seed, name). Not to be written to."""
     return torch.randn(shape, generator=rng_for(seed, f"stand-in/{name}"), dtype=torch.float64)

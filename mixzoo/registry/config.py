@@ -37,7 +37,7 @@ from mixzoo.core.errors import (
     nearest,
     path_excerpt,
     printable,
-    shown,
+    truncated_repr,
 )
 from mixzoo.registry.kinds import KINDS
 from mixzoo.registry.options import build, options_of, to_table
@@ -138,7 +138,7 @@ def resolve(zoo: Zoo, file: Path | None, flags: Mapping[str, str], numbers: Mapp
     assert flags.keys() <= DEFAULT_PARTS.keys(), flags.keys() - DEFAULT_PARTS.keys()
     table = _read(file) if file else {}
     where = path_excerpt(file) if file else "run"
-    _refuse_unknown(table, where)
+    _check_known(table, where)
     names, parts, suited = dict[str, str](), dict[str, Any](), dict[str, Any]()
     for kind, default in DEFAULT_PARTS.items():  # the data set first
         default = parse_spec(suited[kind]) if kind in suited else default
@@ -192,14 +192,15 @@ def _part(zoo: Zoo, kind: str, flag: str | None, table: object, default: Spec, w
     options = dict(_table(table, f"{where} [{kind}]", f' or a spec, such as {kind} = "{default}"'))
     name = options.pop("name", None)
     if not isinstance(name, str):
-        given = "" if name is None else f", not {shown(name)}"
+        given = "" if name is None else f", not {truncated_repr(name)}"
         raise ConfigError(
             f'{where} [{kind}]: name= must be the name of a {kind}{given}, such as name = "{default.name}"'
         )
     if ":" in name and "=" in name:
         whole = f'{kind} = "{name}"' if len(name) <= LONGEST_SHOWN else f'{kind} = "NAME:KEY=VALUE"'
         raise ConfigError(
-            f"{where} [{kind}]: name={shown(name)} is a spec. Did you mean {printable(whole)}, in place of the table? "
+            f"{where} [{kind}]: name={truncated_repr(name)} is a spec. Did you mean {printable(whole)}, in place "
+            "of the table? "
             "In the table each option is a line of its own"
         )
     return name, zoo.recipe_from(kind, name, options, f"{where} [{kind}]")
@@ -224,13 +225,13 @@ def _metrics(zoo: Zoo, table: Mapping[str, Any], suited: Mapping[str, Any], wher
     metrics = table.get("metrics", [zoo.qualified_default("metric", name) for name in defaults])
     if not isinstance(metrics, (list, tuple)) or not all(isinstance(spec, str) for spec in metrics):
         example = "[" + ", ".join(f'"{name}"' for name in DEFAULT_METRICS) + "]"
-        raise ConfigError(f"{where}: metrics={shown(metrics)} must be a list of specs, such as {example}")
+        raise ConfigError(f"{where}: metrics={truncated_repr(metrics)} must be a list of specs, such as {example}")
     if twice := [spec for spec in metrics if metrics.count(spec) > 1]:
-        raise ConfigError(f"{where}: metrics has {shown(twice[0])} twice; once is enough")
+        raise ConfigError(f"{where}: metrics has {truncated_repr(twice[0])} twice; once is enough")
     return tuple(metrics)
 
 
-def _refuse_unknown(table: Mapping[str, Any], where: str) -> None:
+def _check_known(table: Mapping[str, Any], where: str) -> None:
     known = [*DEFAULT_PARTS, "metrics", "train"]
     numbers = [option.name for option in options_of(Train)]
     for key in table:
@@ -238,13 +239,14 @@ def _refuse_unknown(table: Mapping[str, Any], where: str) -> None:
             raise ConfigError(f"{where}: {key} is a number of the run, and stands in the table [train]")
         if key not in known:
             raise ConfigError(
-                f"{where}: [{shown(key)[1:-1]}] is no table of a run file ({listing(known)}).{nearest(key, known)}"
+                f"{where}: [{truncated_repr(key)[1:-1]}] is no table of a run file "
+                f"({listing(known)}).{nearest(key, known)}"
             )
 
 
 def _table(value: object, where: str, otherwise: str = "") -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise ConfigError(f"{where}: {shown(value)} must be a table of name and options{otherwise}")
+        raise ConfigError(f"{where}: {truncated_repr(value)} must be a table of name and options{otherwise}")
     return value
 
 

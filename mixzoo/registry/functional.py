@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from mixzoo.core.errors import ConfigError, shown
+from mixzoo.core.errors import ConfigError, truncated_repr
 from mixzoo.core.mixing import draw_for, gather_sources, needs_map
 from mixzoo.core.parts import BuildContext, CodeShape, Mixer
 from mixzoo.core.random import partners, rng_for, to_device
@@ -69,10 +69,13 @@ def create(
     """
     kind = kind_named(kind).name
     if not _are_sizes(image_shape) or len(image_shape) != 3:
-        raise ConfigError(f"image_shape={shown(image_shape)} must be (channels, height, width), such as (1, 32, 32)")
+        raise ConfigError(
+            f"image_shape={truncated_repr(image_shape)} must be (channels, height, width), such as (1, 32, 32)"
+        )
     if not _are_sizes(latent_shape) or len(latent_shape) not in (0, 1, 3):
         raise ConfigError(
-            f"latent_shape={shown(latent_shape)} must be (features,) or (channels, height, width), () if there is none"
+            f"latent_shape={truncated_repr(latent_shape)} must be (features,) or (channels, height, width), () if "
+            "there is none"
         )
     zoo = load_zoo()
     parsed = zoo.spec(kind, spec)
@@ -107,7 +110,8 @@ def mix(
         _check_labels(labels, h)
     if not isinstance(mixer, str) and (isinstance(mixer, type) or not isinstance(mixer, Mixer)):
         raise ConfigError(
-            f"mixer is {shown(mixer)}; give a spec, such as 'dirichlet:k=4', or what mixzoo.create('mixer', ...) makes"
+            f"mixer is {truncated_repr(mixer)}; give a spec, such as 'dirichlet:k=4', or what "
+            "mixzoo.create('mixer', ...) makes"
         )
 
     # Canonical strides, so that results do not depend on how the caller's tensors lie in memory.

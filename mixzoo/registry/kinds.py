@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import Any
 
-from mixzoo.core.errors import ConfigError, nearest, shown
+from mixzoo.core.errors import ConfigError, nearest, truncated_repr
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,4 +145,4 @@ def kind_named(text: str) -> Kind:
             return kind
     plurals = [kind.plural for kind in KINDS.values()]
     near = nearest(text, [*plurals, *KINDS])
-    raise ConfigError(f"{shown(text)} is no kind of part ({', '.join(plurals)}).{near}")
+    raise ConfigError(f"{truncated_repr(text)} is no kind of part ({', '.join(plurals)}).{near}")

@@ -22,7 +22,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, g
 
 import annotated_types
 
-from mixzoo.core.errors import ConfigError, PluginError, listing, nearest, printable, shown
+from mixzoo.core.errors import ConfigError, PluginError, listing, nearest, printable, truncated_repr
 from mixzoo.registry.contract import Contract, check_follows_protocol
 from mixzoo.registry.kinds import KINDS
 from mixzoo.registry.recipes import part_of
@@ -105,7 +105,7 @@ def build(
     for key, value in given.items():
         if key not in declared:
             raise ConfigError(
-                f"{where}: {shown(key)} is not an option (allowed: {listing(declared)})."
+                f"{where}: {truncated_repr(key)} is not an option (allowed: {listing(declared)})."
                 f"{nearest(key, declared) or _having(key, registered(kind) if registered else {})}"
             )
         option = declared[key]
@@ -171,11 +171,11 @@ def _part(
     if isinstance(value, Spec):
         return resolve(option.part, value.name, value.options, inside)
     if not isinstance(value, Mapping):
-        raise ConfigError(f"{where}: {option.name}={shown(value)} must be {option.allowed}")
+        raise ConfigError(f"{where}: {option.name}={truncated_repr(value)} must be {option.allowed}")
     options = dict(value)
     name = options.pop("name", None)
     if not isinstance(name, str):
-        raise ConfigError(f"{inside}: name={shown(name)} must be the name of a {option.part}")
+        raise ConfigError(f"{inside}: name={truncated_repr(name)} must be the name of a {option.part}")
     return resolve(option.part, name, options, inside)
 
 
@@ -195,7 +195,7 @@ def checked_value(cls: type, option: Option, value: object, where: str) -> objec
             return adapter.validate_python(candidate)
         except ValidationError:
             continue
-    written = printable(f"({value})") if isinstance(value, Spec) else shown(value)
+    written = printable(f"({value})") if isinstance(value, Spec) else truncated_repr(value)
     raise ConfigError(f"{where}: {option.name}={written} must be {option.allowed}.{_hint(option, value)}")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pluggy
 
-from mixzoo.core.errors import PluginError, listing, nearest, printable, shown
+from mixzoo.core.errors import PluginError, listing, nearest, printable, truncated_repr
 from mixzoo.registry import hookspecs
 from mixzoo.registry.kinds import KINDS
 from mixzoo.registry.options import options_of
@@ -95,10 +95,10 @@ def collect_parts(plugin: Plugin, module: Any) -> list[RegisteredPart]:
 
 def _items(table: Any, hook: str) -> Iterable[tuple[str, Any]]:
     if not isinstance(table, Mapping):
-        raise PluginError(f"{hook} must return a table, name -> recipe, not {shown(table)}")
+        raise PluginError(f"{hook} must return a table, name -> recipe, not {truncated_repr(table)}")
     for name in table:
         if not isinstance(name, str):
-            raise PluginError(f"{hook} must name each part with text, not {shown(name)}")
+            raise PluginError(f"{hook} must name each part with text, not {truncated_repr(name)}")
     return table.items()
 
 
@@ -134,14 +134,15 @@ def _registered(kind: str, name: str, plugin: Plugin, recipe: Any) -> Registered
     """The part under its name. Raises PluginError if either is malformed."""
     if not KEY.fullmatch(name):
         raise PluginError(
-            f"{shown(name)} cannot name a {kind}: use lower-case letters a to z, digits and '_', a letter first"
+            f"{truncated_repr(name)} cannot name a {kind}: use lower-case letters a to z, digits and '_', a "
+            "letter first"
         )
     if not (isinstance(recipe, type) and is_dataclass(recipe)):
-        raise PluginError(f"{kind} {name!r} must be a dataclass of options, not {shown(recipe)}")
+        raise PluginError(f"{kind} {name!r} must be a dataclass of options, not {truncated_repr(recipe)}")
     if not isinstance(recipe.__doc__, str | None):
-        raise PluginError(f"{kind} {name!r}: its docstring must be text, not {shown(recipe.__doc__)}")
+        raise PluginError(f"{kind} {name!r}: its docstring must be text, not {truncated_repr(recipe.__doc__)}")
     if isinstance(recipe, HasRunDefaults) and not isinstance(recipe.run_defaults, Mapping):
-        raise PluginError(f"{kind} {name!r}: run_defaults must be a table, not {shown(recipe.run_defaults)}")
+        raise PluginError(f"{kind} {name!r}: run_defaults must be a table, not {truncated_repr(recipe.run_defaults)}")
     for option in options_of(recipe):
         if not KEY.fullmatch(option.name) or option.name == "name":  # `name` is the key of the part itself
             raise PluginError(

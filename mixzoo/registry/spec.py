@@ -19,7 +19,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
-from mixzoo.core.errors import ConfigError, escaped, excerpt, listing, printable, shown
+from mixzoo.core.errors import ConfigError, escaped, excerpt, listing, printable, truncated_repr
 from mixzoo.registry.spec_repairs import Known, is_path, path_advice, repaired
 
 MAX_LENGTH = 4096  # characters; nobody types a longer list of options
@@ -136,9 +136,9 @@ class _Reader:
             raise self._misfit("an option", name)
         if key in options:
             self.at = start
-            raise self._misfit(f"each option once ({shown(key)} is given twice)")
+            raise self._misfit(f"each option once ({truncated_repr(key)} is given twice)")
         if not self._take("="):
-            raise self._misfit(f"'=' after {shown(key)}")
+            raise self._misfit(f"'=' after {truncated_repr(key)}")
         options[key] = self._value()
 
     def _value(self) -> str | Spec:

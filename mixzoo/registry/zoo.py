@@ -22,7 +22,7 @@ from mixzoo.core.errors import (
     listing,
     nearest,
     printable,
-    shown,
+    truncated_repr,
 )
 from mixzoo.registry.isolation import isolated
 from mixzoo.registry.kinds import KINDS
@@ -80,13 +80,17 @@ class Lookup(Generic[E]):
         noun = KINDS[kind].noun
         if found:
             full = listing(o.full_name for o in found)
-            raise ConfigError(f"{place}{noun} {shown(name)} is offered by {len(found)} plugins; say which: {full}")
+            raise ConfigError(
+                f"{place}{noun} {truncated_repr(name)} is offered by {len(found)} plugins; say which: {full}"
+            )
         for plugin in self.broken:
             if plugin.distribution == distribution:
-                raise PluginError(f"{place}{noun} {shown(name)} cannot be used, {plugin} is broken: {plugin.problem}")
+                raise PluginError(
+                    f"{place}{noun} {truncated_repr(name)} cannot be used, {plugin} is broken: {plugin.problem}"
+                )
         names = {o.name for o in known}
         raise ConfigError(
-            f"{place}unknown {noun} {shown(name)} (available: {listing(names)})."
+            f"{place}unknown {noun} {truncated_repr(name)} (available: {listing(names)})."
             f"{self._meant(kind, name) or nearest(bare, names)}{self._broken_note()}"
         )
 
@@ -152,7 +156,7 @@ class Zoo(Lookup[RegisteredPart]):
         if depth > MAX_DEPTH:
             raise ConfigError(f"{where}: parts inside parts are nested more than {MAX_DEPTH} deep")
         recipe = self.find(kind, name, where).recipe
-        place = where or f"{kind} {shown(name)}"
+        place = where or f"{kind} {truncated_repr(name)}"
         return build(recipe, options, place, partial(self.part, depth=depth + 1), kind, self._known)
 
     def part(self, kind: str, name: str, options: Mapping[str, object], where: str = "", depth: int = 0) -> Part[Any]:

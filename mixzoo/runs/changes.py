@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from mixzoo.core.errors import CheckpointError, shown
+from mixzoo.core.errors import CheckpointError, truncated_repr
 from mixzoo.core.json_file import Fields
 from mixzoo.registry.config import RunConfig, Train
 from mixzoo.registry.options import options_of
@@ -39,7 +39,7 @@ class Change:
 
 def shown_value(text: str) -> str:
     """A JSON text for a message, of a length that a person reads."""
-    return text if len(text) < 80 else shown(text)
+    return text if len(text) < 80 else truncated_repr(text)
 
 
 def recorded_changes(environment: Fields) -> list[Change]:

@@ -40,7 +40,8 @@ from mixzoo.runs.provenance import Origin, origins, recorded, source_revision
 from mixzoo.training.checkpoint import last_readable
 
 ROOT = Path("runs")
-RUN, FLEET = "run.toml", "fleet.json"  # the file by which a run, or a fleet of runs, is told
+RUN, SWEEP = "run.toml", "sweep.json"  # the file that marks a directory as a run, or as a sweep of runs
+OLD_SWEEP = "fleet.json"  # what older versions called it
 BEGUN = ".tmp-new-"  # how the name of a directory begins until it has its first files
 ABANDONED_SECONDS = 3600
 STATES = ("waiting", "running", "completed", "interrupted", "failed")
@@ -79,11 +80,11 @@ def is_there(path: Path, where: str = "") -> bool:
     return True
 
 
-def refuse_existing(directory: Path | None) -> None:
+def check_directory_is_new(directory: Path | None) -> None:
     """Raises ConfigError if the directory for a new run is there already, or cannot be."""
     if directory is None or not is_there(directory, "--out "):
         return
-    kind = next((kind for kind, file in (("run", RUN), ("fleet", FLEET)) if (directory / file).exists()), "")
+    kind = next((kind for kind, file in (("run", RUN), ("sweep", SWEEP)) if (directory / file).exists()), "")
     where = f"--out {printable(str(directory))}: exists already"
     if kind:
         raise ConfigError(f"{where}; `mixzoo resume {directory}` continues a {kind}, or choose another directory")
@@ -101,19 +102,19 @@ def new_directory(directory: Path | None, slug: str, fill: Callable[[Path], None
     """
     stem = ROOT / f"{datetime.now():%Y%m%d-%H%M%S}-{slug}"
     candidates = [directory] if directory else [stem, *(stem.with_name(f"{stem.name}-{i}") for i in range(2, 1000))]
-    home = candidates[0]
-    temporary = home.parent / f"{BEGUN}{secrets.token_hex(8)}"
-    with storage_errors(home, "the run directory could not be made"):
-        home.parent.mkdir(parents=True, exist_ok=True)
-        remove_abandoned(home.parent)
+    run_dir = candidates[0]
+    temporary = run_dir.parent / f"{BEGUN}{secrets.token_hex(8)}"
+    with storage_errors(run_dir, "the run directory could not be made"):
+        run_dir.parent.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(run_dir.parent)
         temporary.mkdir()
     try:
         with lock(temporary):
             fill(temporary)
-            home = _moved(temporary, candidates, directory)
-            yield home
+            run_dir = _moved(temporary, candidates, directory)
+            yield run_dir
     except StorageError as err:
-        raise StorageError(str(err).replace(str(temporary), str(home))) from err
+        raise StorageError(str(err).replace(str(temporary), str(run_dir))) from err
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -132,25 +133,25 @@ def remove_abandoned(folder: Path) -> None:
 
 def _moved(temporary: Path, candidates: Sequence[Path], directory: Path | None) -> Path:
     """The first candidate that is free, with the directory there now."""
-    for home in candidates:
-        if is_there(home):
-            refuse_existing(directory)  # made by another process meanwhile
+    for run_dir in candidates:
+        if is_there(run_dir):
+            check_directory_is_new(directory)  # made by another process meanwhile
             continue
         try:
-            os.rename(temporary, home)
-            flush_entries(home.parent)
+            os.rename(temporary, run_dir)
+            flush_entries(run_dir.parent)
         except OSError as err:
             if err.errno in (errno.ENOTEMPTY, errno.EEXIST) and not directory:
                 continue
-            raise StorageError(f"{home}: the run directory could not be made: {err.strerror}") from err
-        return home
+            raise StorageError(f"{run_dir}: the run directory could not be made: {err.strerror}") from err
+        return run_dir
     raise StorageError(f"{candidates[0]}: every name for a run directory is taken")
 
 
 @contextmanager
-def lock(home: Path) -> Iterator[None]:
+def lock(run_dir: Path) -> Iterator[None]:
     """Hold the run directory for writing; the kernel lets go of it when the process ends, however it ends."""
-    path = home / ".lock"
+    path = run_dir / ".lock"
     with storage_errors(path):
         handle = open_for_appending(path)
     try:
@@ -160,7 +161,7 @@ def lock(home: Path) -> Iterator[None]:
             if err.errno not in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES):
                 raise StorageError(f"{path}: cannot be locked ({err.strerror}), two runs might write there") from err
             holder = printable(os.pread(handle, 200, 0).decode(errors="replace").strip()) or "another process"
-            raise LockedError(f"{home}: {holder} is writing to it; wait for it to end, or stop it") from err
+            raise LockedError(f"{run_dir}: {holder} is writing to it; wait for it to end, or stop it") from err
         with storage_errors(path):
             os.ftruncate(handle, 0)
             write_all(handle, f"process {os.getpid()} on {platform.node()}".encode())
@@ -193,9 +194,9 @@ def environment(
     }
 
 
-def read_environment(home: Path, *, needed: bool = False) -> Environment | None:
+def read_environment(run_dir: Path, *, needed: bool = False) -> Environment | None:
     """What environment.json says; None if there is none. Raises CheckpointError if it is damaged, or `needed`."""
-    path = home / "environment.json"
+    path = run_dir / "environment.json"
     if not needed and not is_there(path):
         return None
     found = read_object(path)
@@ -212,9 +213,9 @@ def read_environment(home: Path, *, needed: bool = False) -> Environment | None:
     )
 
 
-def add_to_environment(home: Path, changes: Sequence[Change] = (), seconds: float = 0.0) -> None:
+def add_to_environment(run_dir: Path, changes: Sequence[Change] = (), seconds: float = 0.0) -> None:
     """Record in environment.json what was changed before a resume, and how long the run has trained."""
-    found = read_object(home / "environment.json")
+    found = read_object(run_dir / "environment.json")
     values = dict(found.values)
     if changes:
         values["changes"] = [row.written() for row in [*recorded_changes(found), *changes]]
@@ -222,13 +223,15 @@ def add_to_environment(home: Path, changes: Sequence[Change] = (), seconds: floa
         before = found.number("seconds", 0) if "seconds" in found else 0.0
         values |= {"seconds": round(before + seconds, 3)}
         values |= {"ended": datetime.now().astimezone().isoformat(timespec="seconds")}
-    write_json(home / "environment.json", values)
+    write_json(run_dir / "environment.json", values)
 
 
-def differences(before: Environment, now: dict[str, Any], home: Path) -> list[str]:
+def differences(before: Environment, now: dict[str, Any], run_dir: Path) -> list[str]:
     """A line for all that differs since the run began: bit-equality is then not promised; other data is refused."""
     if before.data_fingerprint != now["data_fingerprint"]:
-        raise CheckpointError(f"{home}: the data set has changed since the run began ({now['data']}); start a new run")
+        raise CheckpointError(
+            f"{run_dir}: the data set has changed since the run began ({now['data']}); start a new run"
+        )
     lines = [
         f"{key} was {was!r} and is {now[key]!r}; results may differ in the last bits"
         for key, was in sorted(before.compared.items())
@@ -240,22 +243,22 @@ def differences(before: Environment, now: dict[str, Any], home: Path) -> list[st
     return lines
 
 
-def write_status(home: Path, state: str, exit_code: int = 0, reason: str = "") -> None:
+def write_status(run_dir: Path, state: str, exit_code: int = 0, reason: str = "") -> None:
     """status.json: running, completed, interrupted or failed, with the exit code and the last committed step."""
     write_json(
-        home / "status.json",
-        {"state": state, "exit": exit_code, "last_committed": last_committed(home), "reason": reason},
+        run_dir / "status.json",
+        {"state": state, "exit": exit_code, "last_committed": last_committed(run_dir), "reason": reason},
     )
 
 
-def try_status(home: Path, state: str, exit_code: int, reason: str) -> None:
+def try_status(run_dir: Path, state: str, exit_code: int, reason: str) -> None:
     """Write the status if the disk takes it, where another trouble is to be reported."""
     with suppress(StorageError):
-        write_status(home, state, exit_code, reason)
+        write_status(run_dir, state, exit_code, reason)
 
 
 @contextmanager
-def storage_status(home: Path) -> Iterator[None]:
+def storage_status(run_dir: Path) -> Iterator[None]:
     """A run whose disk refuses inside the block has failed, by its status too if the disk takes that.
 
     So has one that a kill left as "running" and that cannot go on.
@@ -265,26 +268,26 @@ def storage_status(home: Path) -> Iterator[None]:
     except LockedError:
         raise
     except StorageError as err:
-        try_status(home, "failed", err.exit_code, str(err))
+        try_status(run_dir, "failed", err.exit_code, str(err))
         raise
     except MixzooError as err:
         with suppress(CheckpointError):
-            status = read_status(home)
+            status = read_status(run_dir)
             if status is not None and status.state == "running":
-                try_status(home, "failed", err.exit_code, str(err))
+                try_status(run_dir, "failed", err.exit_code, str(err))
         raise
 
 
-def remove_leftovers(home: Path) -> None:
+def remove_leftovers(run_dir: Path) -> None:
     """Remove files that a kill left half written; call it under the lock."""
-    for leftover in (*home.glob(".tmp-*"), *(home / "pictures").glob(".tmp-*")):
+    for leftover in (*run_dir.glob(".tmp-*"), *(run_dir / "pictures").glob(".tmp-*")):
         with suppress(OSError):
             leftover.unlink()
 
 
-def read_status(home: Path) -> Status | None:
+def read_status(run_dir: Path) -> Status | None:
     """What status.json says; None if there is none. Raises CheckpointError if it is damaged."""
-    path = home / "status.json"
+    path = run_dir / "status.json"
     if not is_there(path):
         return None
     found = read_object(path)
@@ -294,7 +297,7 @@ def read_status(home: Path) -> Status | None:
     return Status(state, found.integer("exit", most=255, default=0), found.text("reason", ""))
 
 
-def last_committed(home: Path) -> int | None:
+def last_committed(run_dir: Path) -> int | None:
     """The step of the run's newest checkpoint; None if there is none yet."""
-    last = last_readable(home / "checkpoints")
+    last = last_readable(run_dir / "checkpoints")
     return last.progress.step if last else None

@@ -1,4 +1,4 @@
-"""Which runs a fleet has: seeds times grids, each member resolved before anything starts.
+"""Which runs a sweep has: seeds times grids, each member resolved before anything starts.
 
     --seeds 1,2,3                          the field `seed` of each run; 1..3 and 1-3 are the same
     --grid objective.lam=5,10              an option of a part: PART.OPTION
@@ -13,13 +13,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
-from mixzoo.core.errors import ConfigError, MixzooError, excerpt, listing, nearest, path_excerpt, shown
+from mixzoo.core.errors import ConfigError, MixzooError, excerpt, listing, nearest, path_excerpt, truncated_repr
 from mixzoo.registry.config import DEFAULT_PARTS, FLAGS, RunConfig, Train
 from mixzoo.registry.options import build, options_of, to_table
 from mixzoo.registry.spec import parse_spec
 from mixzoo.registry.zoo import Zoo
 
-MOST_MEMBERS = 1000  # of a fleet; more is a typing error, or work for several fleets
+MOST_MEMBERS = 1000  # of a sweep; more is a typing error, or work for several sweeps
 LONGEST_NAME = 120  # bytes of a member's directory
 _RANGE = re.compile(r"([0-9]+)(?:\.\.\.?|-|:)([0-9]+)")
 THREADS = 1  # of a member that states none: cores are filled by runs, and sums depend on the number of threads
@@ -50,7 +50,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Member:
-    """One run of a fleet: its directory's name, where in the grid it is, its config."""
+    """One run of a sweep: its directory's name, where in the grid it is, its config."""
 
     name: str  # such as 'seed=1,objective.lam=5'
     point: Mapping[str, str]  # key -> value, the seed left out
@@ -66,16 +66,16 @@ def plan(
     configure: Configure,
     data_root: str | None = None,
 ) -> list[Member]:
-    """Every member of the fleet, point after point of the grid and seed after seed.
+    """Every member of the sweep, point after point of the grid and seed after seed.
 
     `flags`, `numbers` and `data_root` are what the command line says beside; `configure` makes a config of such.
     """
     axes = [_axis(text, lambda: _homes(zoo, flags, numbers, configure)) for text in grids]
-    _refuse_ignored(axes, flags, numbers, data_root)
+    _check_flags_are_used(axes, flags, numbers, data_root)
     if seeds is not None and "seed" in numbers:
         raise ConfigError("--seeds goes without --seed; give one of them")
     chosen = _seeds(seeds) if seeds is not None else [None]
-    _refuse_too_many(chosen, axes)
+    _check_count(chosen, axes)
     members: list[Member] = []
     for values in product(*(axis.values for axis in axes)):
         point = {axis.key: value for axis, value in zip(axes, values)}
@@ -84,15 +84,15 @@ def plan(
             config = replace(config, train=replace(config.train, threads=config.train.threads or THREADS))
         for seed in chosen:
             members.append(_member(config, point, seed, [member.name for member in members]))
-    _refuse_twins(members)
+    _check_no_duplicates(members)
     return members
 
 
 def slug(members: Sequence[Member]) -> str:
-    """A short name for the fleet: the parts that all members share."""
+    """A short name for the sweep: the parts that all members share."""
     kinds = ("dataset", "objective", "mixer")
     names = {kind: {member.config.names[kind].split("/")[-1] for member in members} for kind in kinds}
-    return "-".join([*(name for kind in kinds if len(names[kind]) == 1 for name in names[kind]), "fleet"])
+    return "-".join([*(name for kind in kinds if len(names[kind]) == 1 for name in names[kind]), "sweep"])
 
 
 def _member(config: RunConfig, point: Mapping[str, str], seed: int | None, taken: Sequence[str]) -> Member:
@@ -119,7 +119,7 @@ def _at(
     """The config at one point of the grid."""
     for axis in axes:
         if not axis.option:
-            _refuse_split(axis, point[axis.key])
+            _check_whole_value(axis, point[axis.key])
             zoo.recipe(axis.part, point[axis.key], axis.where)
     parts = {axis.part: point[axis.key] for axis in axes if not axis.option}
     config = configure({**flags, **parts}, numbers)
@@ -141,7 +141,7 @@ def _with_option(zoo: Zoo, config: RunConfig, axis: Axis, value: str) -> RunConf
     known = [option.name for option in options_of(type(recipe))]
     if axis.option not in known:
         raise ConfigError(
-            f"{axis.where}: {axis.part} {name!r} has no option {shown(axis.option)} "
+            f"{axis.where}: {axis.part} {name!r} has no option {truncated_repr(axis.option)} "
             f"(it has: {listing(known)}).{nearest(axis.option, known)}"
         )
     recipe = zoo.recipe_from(axis.part, name, to_table(recipe) | {axis.option: value}, axis.where)
@@ -168,7 +168,7 @@ def _axis(text: str, homes: Callable[[], Mapping[str, Collection[str]]]) -> Axis
         )
     if axis.part not in known:
         raise ConfigError(
-            f"{where}: {shown(axis.part)} is no table of a run file "
+            f"{where}: {truncated_repr(axis.part)} is no table of a run file "
             f"({listing(known)}).{_key_meant(key, homes()) or nearest(axis.part, known)}"
         )
     if "." in axis.option or key.endswith(".") or key == "train":
@@ -176,7 +176,8 @@ def _axis(text: str, homes: Callable[[], Mapping[str, Collection[str]]]) -> Axis
     fields = [option.name for option in options_of(Train)]
     if axis.part == "train" and axis.option not in fields:
         raise ConfigError(
-            f"{where}: {shown(axis.option)} is no number of a run ({listing(fields)}).{nearest(axis.option, fields)}"
+            f"{where}: {truncated_repr(axis.option)} is no number of a run "
+            f"({listing(fields)}).{nearest(axis.option, fields)}"
         )
     return axis
 
@@ -185,8 +186,8 @@ def _key_meant(key: str, homes: Mapping[str, Collection[str]]) -> str:
     """' Did you mean train.lr?' for lr, --lr or train:lr, or ''."""
     plain = key.strip("-").replace("-", "_").lower()
     table, _, option = re.sub("[:/]", ".", plain).rpartition(".")
-    found = [home for home, options in homes.items() if option in options and table in ("", home)]
-    return f" Did you mean {' or '.join(f'{home}.{option}' for home in found)}?" if found else ""
+    found = [run_dir for run_dir, options in homes.items() if option in options and table in ("", run_dir)]
+    return f" Did you mean {' or '.join(f'{run_dir}.{option}' for run_dir in found)}?" if found else ""
 
 
 def _homes(
@@ -205,11 +206,11 @@ def _homes(
     return {"train": train, **{kind: [*found[kind], *rest[kind]] for kind in DEFAULT_PARTS}}
 
 
-def _refuse_split(axis: Axis, value: str) -> None:
+def _check_whole_value(axis: Axis, value: str) -> None:
     """ConfigError for what was meant as an option of the part before it, such as alpha=2 in dirichlet:k=3,alpha=2."""
     if re.match(r"[a-z_]+=", value):
         raise ConfigError(
-            f"{axis.where}: {shown(value)} is no part; one with commas stands in brackets, such as "
+            f"{axis.where}: {truncated_repr(value)} is no part; one with commas stands in brackets, such as "
             f"{axis.key}=mixup,(dirichlet:k=3,alpha=2)"
         )
 
@@ -236,7 +237,7 @@ def _range(text: str) -> Iterable[int]:
     if first > last:
         raise ConfigError(f"--seeds {excerpt(text)}: a range goes up. Did you mean {last}..{first}?")
     if last - first >= MOST_MEMBERS:
-        raise ConfigError(f"--seeds {excerpt(text)}: {last - first + 1} seeds, a fleet has at most {MOST_MEMBERS} runs")
+        raise ConfigError(f"--seeds {excerpt(text)}: {last - first + 1} seeds, a sweep has at most {MOST_MEMBERS} runs")
     return range(first, last + 1)
 
 
@@ -252,11 +253,13 @@ def _split(text: str, where: str) -> tuple[str, ...]:
             values[-1] += character
     values = [value.strip() for value in values]
     if "" in values:
-        raise ConfigError(f"{where}: {shown(text)} has an empty value; give values with commas between, such as 1,2,3")
+        raise ConfigError(
+            f"{where}: {truncated_repr(text)} has an empty value; give values with commas between, such as 1,2,3"
+        )
     return tuple(value[1:-1] if value[0] == "(" and value[-1] == ")" else value for value in values)
 
 
-def _refuse_ignored(
+def _check_flags_are_used(
     axes: Sequence[Axis], flags: Mapping[str, str], numbers: Mapping[str, object], data_root: str | None
 ) -> None:
     """ConfigError where two grids, or a grid and a flag, say the same thing."""
@@ -289,17 +292,17 @@ def _stated(
     )
 
 
-def _refuse_too_many(seeds: Sequence[int | None], axes: Sequence[Axis]) -> None:
+def _check_count(seeds: Sequence[int | None], axes: Sequence[Axis]) -> None:
     count = len(seeds)
     for axis in axes:
         count *= len(axis.values)
     if count > MOST_MEMBERS:
         raise ConfigError(
-            f"seeds times grids make {count} runs, a fleet has at most {MOST_MEMBERS}; make several fleets"
+            f"seeds times grids make {count} runs, a sweep has at most {MOST_MEMBERS}; make several sweeps"
         )
 
 
-def _refuse_twins(members: Sequence[Member]) -> None:
+def _check_no_duplicates(members: Sequence[Member]) -> None:
     """ConfigError where two members are one run under two names, such as lam=5 and lam=5.0."""
     seen: dict[str, Member] = {}
     for member in members:

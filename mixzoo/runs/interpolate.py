@@ -35,7 +35,7 @@ class Drawn:
 
 def draw_interpolations(
     zoo: Zoo,
-    home: Path,
+    run_dir: Path,
     mixer_spec: str | None,
     *,
     pairs: int,
@@ -53,7 +53,7 @@ def draw_interpolations(
         raise ConfigError(
             f"pairs={pairs}, steps={steps}, side={side}: pairs is at least 1, steps and side are at least 2"
         )
-    run = open_run(zoo, home, device)
+    run = open_run(zoo, run_dir, device)
     mixer, spec = run.players.mixer, run.config.names["mixer"]
     if mixer_spec is not None:
         mixer, spec = _other_mixer(zoo, run, mixer_spec), mixer_spec
@@ -64,7 +64,7 @@ def draw_interpolations(
         warnings = (*warnings, f"{most} pairs, not {pairs}: there are {len(run.data.test)} test images, two to a pair")
         pairs = most
     slug = _slug(spec)
-    pictures, autoencoder, test = home / "pictures", run.players.autoencoder, run.data.test
+    pictures, autoencoder, test = run_dir / "pictures", run.players.autoencoder, run.data.test
     strips = views.strips(autoencoder, mixer, test, pairs=pairs, steps=steps, device=run.device)
     files = {"strips": save_png(strips, pictures / f"strips-{slug}.png")}
     if every_mixer:

@@ -1,6 +1,6 @@
 """Where the parts of a run came from, so that a run goes on with the same parts or says which one is missing.
 
-environment.json records it; run.toml names parts only. What is recorded is compared and shown, and never loaded.
+environment.json records it; run.toml names parts only. What is recorded is compared and reported, never loaded.
 """
 
 import subprocess

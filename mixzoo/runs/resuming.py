@@ -18,7 +18,7 @@ class ResumePlan:
     """What a resume has to do."""
 
     completed: bool  # nothing
-    begun: bool = False  # go on from a checkpoint; else begin
+    has_checkpoint: bool = False  # go on from a checkpoint; else begin
     changes: list[Change] = field(default_factory=list)  # of run.toml, which were allowed
 
 
@@ -27,38 +27,38 @@ def checked_steps(steps: int) -> int:
     return build(Train, {"steps": steps}, "--steps").steps
 
 
-def plan_resume(home: Path, config: RunConfig, written_steps: int, *, allow_change: bool) -> ResumePlan:
+def plan_resume(run_dir: Path, config: RunConfig, written_steps: int, *, allow_change: bool) -> ResumePlan:
     """What resuming the run with this config has to do; `written_steps` is what run.toml says before any --steps.
 
     Raises CheckpointError if the config is not what the run was trained with, but for its number of steps, and
     ConfigError if that is fewer than are done.
     """
-    status, manifest = read_status(home), last_readable(home / "checkpoints")
+    status, manifest = read_status(run_dir), last_readable(run_dir / "checkpoints")
     completed = status is not None and status.state == "completed"
-    begun, steps, done = bool(saved(home / "checkpoints")), config.train.steps, 0
+    has_checkpoint, steps, done = bool(saved(run_dir / "checkpoints")), config.train.steps, 0
     changes = list[Change]()
     if manifest is not None:
-        done, before = manifest.progress.step, read_environment(home)
+        done, before = manifest.progress.step, read_environment(run_dir)
         if manifest.run:
             accepted = before.changes if before else []
-            changes = changed(manifest.run, done, config, accepted, f"{home}: its run.toml")
+            changes = changed(manifest.run, done, config, accepted, f"{run_dir}: its run.toml")
         if not allow_change:
-            check_unchanged([change for change in changes if change.key != STEPS], done, f"{home / RUN}")
+            check_unchanged([change for change in changes if change.key != STEPS], done, f"{run_dir / RUN}")
     if completed:
-        done = read_object(home / "results.json").integer("steps")
+        done = read_object(run_dir / "results.json").integer("steps")
     if steps != written_steps and not any(change.key == STEPS for change in changes):
         changes.append(Change(done, STEPS, str(written_steps), str(steps)))
-    _check_enough(home, steps, written_steps, done, changes, completed=completed)
-    if completed and steps > done and not begun:
-        raise CheckpointError(f"{home}: it has no checkpoint left to go on from; start again with `mixzoo train`")
-    return ResumePlan(completed and steps <= done, begun, changes)
+    _check_enough(run_dir, steps, written_steps, done, changes, completed=completed)
+    if completed and steps > done and not has_checkpoint:
+        raise CheckpointError(f"{run_dir}: it has no checkpoint left to go on from; start again with `mixzoo train`")
+    return ResumePlan(completed and steps <= done, has_checkpoint, changes)
 
 
 def _check_enough(
-    home: Path, steps: int, written_steps: int, done: int, changes: Sequence[Change], *, completed: bool
+    run_dir: Path, steps: int, written_steps: int, done: int, changes: Sequence[Change], *, completed: bool
 ) -> None:
     """Raises ConfigError if a run would have to end before, or where, it has been already."""
     given = "--steps" if steps != written_steps else "steps in run.toml:"
     altered = any(change.key == STEPS for change in changes)
     if steps < done or (steps == done and altered and not completed):
-        raise ConfigError(f"{home}: {given} {steps}: the run has done {done} steps; give more than that")
+        raise ConfigError(f"{run_dir}: {given} {steps}: the run has done {done} steps; give more than that")

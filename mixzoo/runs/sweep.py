@@ -1,6 +1,6 @@
-"""A fleet: many runs from one command, each a process and a directory of its own, and the table of what they came to.
+"""A sweep: many runs from one command, each a process and a directory of its own, and the table of what they came to.
 
-    runs/<date>-<slug>-fleet/  fleet.json  seed=1,objective.lam=5/{run.toml ... as any run, output.log}  ...
+    runs/<date>-<slug>-sweep/  sweep.json  seed=1,objective.lam=5/{run.toml ... as any run, output.log}  ...
 
 A member is an ordinary run: `mixzoo resume MEMBER` goes on with it alone, and `mixzoo train --config MEMBER/run.toml`
 repeats it bit for bit. Its run.toml states its number of threads, one unless told otherwise, since sums depend on it.
@@ -17,27 +17,27 @@ from statistics import mean, stdev
 
 import torch
 
-from mixzoo.core.errors import CheckpointError, ConfigError, FleetError, Interrupted, StorageError
-from mixzoo.core.gpu_pool import Cards, visible
+from mixzoo.core.errors import CheckpointError, ConfigError, Interrupted, StorageError, SweepError
+from mixzoo.core.gpu_pool import GpuPool, visible
 from mixzoo.core.json_file import read_object, write_json
 from mixzoo.core.storage import read_regular, storage_errors, write_text
 from mixzoo.registry.config import RunConfig
 from mixzoo.registry.zoo import Zoo
 from mixzoo.runs.directory import (
-    FLEET,
     RUN,
+    SWEEP,
     Status,
+    check_directory_is_new,
     is_there,
     last_committed,
     lock,
     new_directory,
     read_status,
-    refuse_existing,
     write_status,
 )
 from mixzoo.runs.grid import Member, slug
 from mixzoo.runs.processes import Watch, run_all
-from mixzoo.runs.run import open_config, pick_device, prepare, refuse_unfit, result
+from mixzoo.runs.run import check_startable, open_config, pick_device, prepare, result
 
 GPU_JOBS = 4  # processes that share a card
 LOG = "output.log"
@@ -46,7 +46,7 @@ LONGEST_LOG = 1_000_000_000  # bytes
 
 @dataclass
 class Entry:
-    """What fleet.json says of a member."""
+    """What sweep.json says of a member."""
 
     name: str
     point: dict[str, str]  # where in the grid: key -> value; seeds are not told apart by it
@@ -56,7 +56,7 @@ class Entry:
     reason: str = ""  # why it failed, or was interrupted
     steps: int = 0
     numbers: dict[str, float] = field(default_factory=dict)  # its results, once it is completed
-    run: str = ""  # its run file, by which it can be made again; '' in fleets of older versions
+    run: str = ""  # its run file, by which it can be made again; '' in sweeps of older versions
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,10 @@ class Average:
 
 
 @dataclass
-class Fleet:
-    """A fleet's directory and its members."""
+class Sweep:
+    """A sweep's directory and its members."""
 
-    home: Path
+    directory: Path
     members: list[Entry]
     command: list[str]
 
@@ -83,7 +83,7 @@ class Fleet:
 
     @property
     def averages(self) -> list[Average]:
-        """One for each point of the grid, in the fleet's order."""
+        """One for each point of the grid, in the sweep's order."""
         points = [member.point for member in self.members]
         return [self._average(point) for i, point in enumerate(points) if point not in points[:i]]
 
@@ -96,152 +96,154 @@ class Fleet:
 
 def start(
     zoo: Zoo, members: Sequence[Member], directory: Path | None, jobs: int | None, watch: Watch, flags: Sequence[str]
-) -> Fleet:
-    """Train every member in a new fleet directory; nothing is made where one of them would be refused.
+) -> Sweep:
+    """Train every member in a new sweep directory; nothing is made where one of them would be refused.
 
     `flags` are those that a member's own command needs to find its plugins. Raises Interrupted after a signal; a member
-    that fails leaves the others alone, and `refuse_failed` says so at the end.
+    that fails leaves the others alone, and `check_none_failed` says so at the end.
     """
-    refuse_existing(directory)
+    check_directory_is_new(directory)
     configs = {member.name: member.config for member in members}
     cards = _cards(configs)
     at_once = _at_once(jobs, configs, cards)
-    _refuse_under_torchrun()
-    _refuse_unfit(zoo, members)
+    _check_not_under_torchrun()
+    _check_points(zoo, members)
     entries = [Entry(m.name, dict(m.point), m.config.train.seed, run=m.config.to_toml()) for m in members]
 
-    def fill(home: Path) -> None:
+    def fill(run_dir: Path) -> None:
         for member in members:
-            prepare(member.config, home / member.name)
-        _write(Fleet(home, entries, sys.argv[1:]))
+            prepare(member.config, run_dir / member.name)
+        _write(Sweep(run_dir, entries, sys.argv[1:]))
 
-    with new_directory(directory, slug(members), fill) as home:
-        return _run(Fleet(home, entries, sys.argv[1:]), list(configs), at_once, cards, watch, flags)
+    with new_directory(directory, slug(members), fill) as run_dir:
+        return _run(Sweep(run_dir, entries, sys.argv[1:]), list(configs), at_once, cards, watch, flags)
 
 
-def resume(zoo: Zoo, home: Path, jobs: int | None, watch: Watch, flags: Sequence[str]) -> Fleet:
+def resume(zoo: Zoo, run_dir: Path, jobs: int | None, watch: Watch, flags: Sequence[str]) -> Sweep:
     """Go on with every member that is not completed, from its newest checkpoint or from its beginning.
 
     One whose directory is gone is made again. One that cannot be read has failed and leaves the others alone. Raises
-    LockedError if one still runs: members outlive a fleet's process that was killed outright.
+    LockedError if one still runs: members outlive a sweep's process that was killed outright.
     """
-    fleet = _read(home)
-    _refuse_under_torchrun()
-    with lock(home):
+    sweep = _read(run_dir)
+    _check_not_under_torchrun()
+    with lock(run_dir):
         configs, unreadable = dict[str, RunConfig](), dict[str, str]()
-        for member in fleet.members:
+        for member in sweep.members:
             try:
-                _make_again(fleet, member)
-                config = open_config(zoo, home / member.name)[1]
-                read_status(home / member.name)
+                _make_again(sweep, member)
+                config = open_config(zoo, run_dir / member.name)[1]
+                read_status(run_dir / member.name)
                 configs[member.name] = config
             except (CheckpointError, ConfigError, StorageError) as err:
                 unreadable[member.name] = str(err)
-        if not configs and fleet.members:
-            raise CheckpointError(unreadable[fleet.members[0].name])
+        if not configs and sweep.members:
+            raise CheckpointError(unreadable[sweep.members[0].name])
         cards = _cards(configs)
-        return _run(fleet, list(configs), _at_once(jobs, configs, cards), cards, watch, flags, unreadable)
+        return _run(sweep, list(configs), _at_once(jobs, configs, cards), cards, watch, flags, unreadable)
 
 
-def _make_again(fleet: Fleet, member: Entry) -> None:
-    """The directory of a member from its run file in fleet.json, if it is gone."""
-    home = fleet.home / member.name
-    if is_there(home / RUN):
+def _make_again(sweep: Sweep, member: Entry) -> None:
+    """The directory of a member from its run file in sweep.json, if it is gone."""
+    run_dir = sweep.directory / member.name
+    if is_there(run_dir / RUN):
         return
     if not member.run:
-        raise CheckpointError(f"{home}: it is gone, and fleet.json is of an older mixzoo, without its run file")
-    with storage_errors(home, "the run directory could not be made"):
-        home.mkdir(exist_ok=True)
-    write_text(home / RUN, member.run)
+        raise CheckpointError(f"{run_dir}: it is gone, and sweep.json is of an older mixzoo, without its run file")
+    with storage_errors(run_dir, "the run directory could not be made"):
+        run_dir.mkdir(exist_ok=True)
+    write_text(run_dir / RUN, member.run)
 
 
-def is_fleet(home: Path) -> bool:
-    """Whether the directory is a fleet's."""
-    return is_there(home) and (home / FLEET).is_file()
+def is_sweep(run_dir: Path) -> bool:
+    """Whether the directory is a sweep's."""
+    return is_there(run_dir) and (run_dir / SWEEP).is_file()
 
 
-def refuse_failed(fleet: Fleet) -> None:
-    """FleetError that names the members that failed."""
-    if failed := fleet.failed:
+def check_none_failed(sweep: Sweep) -> None:
+    """SweepError that names the members that failed."""
+    if failed := sweep.failed:
         named = "; ".join(f"{member.name} ({_short(member)})" for member in failed)
-        raise FleetError(
-            f"{len(failed)} of {len(fleet.members)} runs failed: {named}. `mixzoo resume {fleet.home}` tries them again"
+        raise SweepError(
+            f"{len(failed)} of {len(sweep.members)} runs failed: {named}. `mixzoo resume {sweep.directory}` tries "
+            "them again"
         )
 
 
 def _run(
-    fleet: Fleet,
+    sweep: Sweep,
     readable: Sequence[str],
     at_once: int,
-    cards: Cards,
+    cards: GpuPool,
     watch: Watch,
     flags: Sequence[str],
     unreadable: Mapping[str, str] = {},
-) -> Fleet:
-    """Run a process for each readable member that is not completed; fleet.json is kept up to date."""
-    members = {member.name: member for member in fleet.members}
+) -> Sweep:
+    """Run a process for each readable member that is not completed; sweep.json is kept up to date."""
+    members = {member.name: member for member in sweep.members}
     for name, member in members.items():
-        _update(fleet, member, None, stopping=False)
+        _update(sweep, member, None, stopping=False)
         if name in unreadable:
             member.state, member.reason = "failed", unreadable[name]
     todo = [name for name in readable if members[name].state != "completed"]
     for name in todo:
-        with lock(fleet.home / name):
+        with lock(sweep.directory / name):
             pass  # no one else is at work on it
 
     def begins(name: str) -> dict[str, str]:
-        write_status(fleet.home / name, "waiting")  # so that what is said of its end is said by this process of it
+        write_status(sweep.directory / name, "waiting")  # so that what is said of its end is said by this process of it
         return cards.take(name, at_once)
 
     def ended(name: str, exit_status: int, stopping: bool) -> str:
         cards.leave(name)
-        _update(fleet, members[name], exit_status, stopping=stopping)
-        _write(fleet)
+        _update(sweep, members[name], exit_status, stopping=stopping)
+        _write(sweep)
         return members[name].state
 
     command = [sys.executable, "-m", "mixzoo", "resume"]
-    commands = {name: [*command, str(fleet.home / name), *flags] for name in todo}
-    logs = {name: fleet.home / name / LOG for name in todo}
+    commands = {name: [*command, str(sweep.directory / name), *flags] for name in todo}
+    logs = {name: sweep.directory / name / LOG for name in todo}
     stopped = run_all(commands, logs, at_once, watch, ended, begins)
-    _write(fleet)
-    if any(member.state in ("waiting", "interrupted") for member in fleet.members):
-        completed = sum(member.state == "completed" for member in fleet.members)
+    _write(sweep)
+    if any(member.state in ("waiting", "interrupted") for member in sweep.members):
+        completed = sum(member.state == "completed" for member in sweep.members)
         by = f"stopped by {stopped}" if stopped else "runs were stopped one by one"
         raise Interrupted(
-            f"{by} with {completed} of {len(members)} completed; `mixzoo resume {fleet.home}` goes on with the others"
+            f"{by} with {completed} of {len(members)} completed; `mixzoo resume {sweep.directory}` goes on with "
+            "the others"
         )
-    return fleet
+    return sweep
 
 
-def _update(fleet: Fleet, member: Entry, exit_status: int | None, *, stopping: bool) -> None:
+def _update(sweep: Sweep, member: Entry, exit_status: int | None, *, stopping: bool) -> None:
     """What a member's directory and the status of its process, if it has had one, say of it now."""
-    home = fleet.home / member.name
+    run_dir = sweep.directory / member.name
     member.exit, member.reason = exit_status, ""
     try:
-        status = read_status(home) or Status("waiting")
+        status = read_status(run_dir) or Status("waiting")
         if status.state == "completed":
-            done = result(home)
+            done = result(run_dir)
             member.state, member.steps, member.numbers = "completed", done.steps, dict(done.numbers)
             return
     except CheckpointError as err:
         member.state, member.reason = "failed", str(err)
         return
-    member.state, member.steps = "waiting", last_committed(home) or 0
+    member.state, member.steps = "waiting", last_committed(run_dir) or 0
     if exit_status is None:
         return
     told = status.exit == exit_status and status.state in ("interrupted", "failed")
-    member.reason = status.reason if told else _reason(home, exit_status)
+    member.reason = status.reason if told else _reason(run_dir, exit_status)
     stopped = exit_status == Interrupted.exit_code or (stopping and (exit_status < 0 or status.exit == 130))
     member.state = "interrupted" if stopped else "failed"
 
 
-def _reason(home: Path, exit_status: int) -> str:
+def _reason(run_dir: Path, exit_status: int) -> str:
     """Why a process ended that left no word in status.json: its signal, or the last line that it printed."""
     if exit_status < 0:
         number = -exit_status
         return f"killed by {signal.Signals(number).name if number in list(signal.Signals) else f'signal {number}'}"
     try:
-        lines = read_regular(home / LOG, LONGEST_LOG).decode(errors="replace").strip().splitlines()
+        lines = read_regular(run_dir / LOG, LONGEST_LOG).decode(errors="replace").strip().splitlines()
     except OSError:
         lines = []
     return lines[-1].removeprefix("mixzoo: ") if lines else f"exit code {exit_status}"
@@ -251,14 +253,14 @@ def _short(member: Entry) -> str:
     return member.reason.split("; ")[0]
 
 
-def _cards(configs: Mapping[str, RunConfig]) -> Cards:
+def _cards(configs: Mapping[str, RunConfig]) -> GpuPool:
     """The cards of the machine, and which members run on them."""
     named = {config.train.device for config in configs.values()}
     found = {name: pick_device(name, untouched=True) for name in named}  # the runs open them, in their own processes
-    return Cards({name: found[config.train.device] for name, config in configs.items()}, visible())
+    return GpuPool({name: found[config.train.device] for name, config in configs.items()}, visible())
 
 
-def _at_once(jobs: int | None, configs: Mapping[str, RunConfig], cards: Cards) -> int:
+def _at_once(jobs: int | None, configs: Mapping[str, RunConfig], cards: GpuPool) -> int:
     """Processes at a time: as asked, else one for each core and its threads, or a few that share each GPU."""
     if jobs is not None and jobs < 1:
         raise ConfigError(f"--jobs {jobs}: must be an integer >= 1; leave it out for one run for each core")
@@ -271,26 +273,26 @@ def _at_once(jobs: int | None, configs: Mapping[str, RunConfig], cards: Cards) -
     return max(1, cores // max(threads))
 
 
-def _refuse_unfit(zoo: Zoo, members: Sequence[Member]) -> None:
+def _check_points(zoo: Zoo, members: Sequence[Member]) -> None:
     """Refuse what a run alone would refuse, looked for once at each point of the grid."""
     points = [member.point for member in members]
-    refuse_unfit(zoo, [member.config for i, member in enumerate(members) if member.point not in points[:i]])
+    check_startable(zoo, [member.config for i, member in enumerate(members) if member.point not in points[:i]])
 
 
-def _refuse_under_torchrun() -> None:
+def _check_not_under_torchrun() -> None:
     if os.environ.get("WORLD_SIZE", "1") != "1":
-        raise ConfigError("a fleet starts processes of its own; leave torchrun out, or train one run with it")
+        raise ConfigError("a sweep starts processes of its own; leave torchrun out, or train one run with it")
 
 
-def _write(fleet: Fleet) -> None:
-    members = [asdict(member) for member in fleet.members]
-    averages = [asdict(average) for average in fleet.averages]
-    write_json(fleet.home / FLEET, {"command": fleet.command, "members": members, "averages": averages})
+def _write(sweep: Sweep) -> None:
+    members = [asdict(member) for member in sweep.members]
+    averages = [asdict(average) for average in sweep.averages]
+    write_json(sweep.directory / SWEEP, {"command": sweep.command, "members": members, "averages": averages})
 
 
-def _read(home: Path) -> Fleet:
-    """The fleet in this directory; CheckpointError where its file is damaged."""
-    found = read_object(home / FLEET)
+def _read(run_dir: Path) -> Sweep:
+    """The sweep in this directory; CheckpointError where its file is damaged."""
+    found = read_object(run_dir / SWEEP)
     try:
         members = [
             Entry(
@@ -307,9 +309,10 @@ def _read(home: Path) -> Fleet:
             for row in found.rows("members")
         ]
         if not all(re.fullmatch(r"[A-Za-z0-9._=,:+-]+", m.name) and m.name.strip(".") for m in members):
-            raise CheckpointError(f"{home / FLEET}: a name that is no member's")
-        return Fleet(home, members, found.text_list("command"))
+            raise CheckpointError(f"{run_dir / SWEEP}: a name that is no member's")
+        return Sweep(run_dir, members, found.text_list("command"))
     except CheckpointError as err:
         raise CheckpointError(
-            f"{home / FLEET}: its table of members is damaged ({err}); go on with each member by `mixzoo resume MEMBER`"
+            f"{run_dir / SWEEP}: its table of members is damaged ({err}); go on with each member by `mixzoo "
+            "resume MEMBER`"
         ) from err

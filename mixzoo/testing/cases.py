@@ -194,7 +194,7 @@ def law_case(part: Any, *, batch: int, latent: tuple[int, ...] = (2, 5, 3)) -> M
     return MixerCase(mixer_for(part, latent, torch.float64), CodeShape(batch, latent))
 
 
-def tensors_of(draw: Draw) -> Mapping[str, Tensor]:
+def tensors_by_name(draw: Draw) -> Mapping[str, Tensor]:
     """The tensors of a draw, by name; '' for a draw that is one tensor."""
     return {"": draw} if isinstance(draw, Tensor) else draw
 

@@ -12,7 +12,7 @@ from mixzoo.testing.cases import MixerCase, fixed_latent, law_case, takes_vector
 from mixzoo.testing.extreme_numbers import CALLS, Extreme, every_number, one_number
 from mixzoo.testing.mixer_gradients import gradient
 from mixzoo.testing.mixer_mixes import check_on_the_simplex
-from mixzoo.testing.mixers import refuse_bad_draw
+from mixzoo.testing.mixers import assert_valid_draw
 
 PLACES = 6  # random calls of a draw of which one number is forced
 ROUNDS = 8  # draws with every number forced
@@ -34,7 +34,7 @@ def check_draws_survive_extreme_numbers(part: Any) -> None:
 
 def check_sound(case: MixerCase, draw: Draw) -> None:
     """AssertionError if the draw, its mix, its share or its gradient is not finite, or the share is on no simplex."""
-    refuse_bad_draw(draw)
+    assert_valid_draw(draw)
     mixed = case.mix(draw=draw)
     check_on_the_simplex(case, mixed)
     assert mixed.h.isfinite().all(), "the mix is not finite"

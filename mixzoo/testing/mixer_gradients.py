@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mixzoo.testing.cases import MixerCase, tensors_of
-from mixzoo.testing.mixers import corners, full_share, refuse_far, room
+from mixzoo.testing.cases import MixerCase, tensors_by_name
+from mixzoo.testing.mixers import assert_close, corners, full_share, tolerance
 
 
 def gradient(case: MixerCase, h: Tensor, draw: Any = None) -> tuple[Tensor, Tensor, Tensor]:
@@ -26,7 +26,7 @@ def check_gradient_is_share(case: MixerCase) -> None:
     """The gradient of the mix with respect to each source is its share."""
     h = case.h()
     found, g, share = gradient(case, h)
-    refuse_far(found, share * g, room(case, g), "the gradient of a source is not its share")
+    assert_close(found, share * g, tolerance(case, g), "the gradient of a source is not its share")
 
 
 def check_gradient_reaches_every_source(case: MixerCase) -> None:
@@ -70,13 +70,13 @@ def check_vmap_equals_loop(case: MixerCase) -> None:
     many = torch.stack([h, h + 1, h * -2])
     mapped = torch.func.vmap(lambda one: case.mixer(one, draw, labels).h)(many)
     looped = torch.stack([case.mixer(one, draw, labels).h for one in many])
-    refuse_far(mapped, looped, room(case, many), "vmap over codes")
+    assert_close(mapped, looped, tolerance(case, many), "vmap over codes")
     other = case.but(seed=case.seed + 1).draw()
-    pair = {name: torch.stack([t, tensors_of(other)[name]]) for name, t in tensors_of(draw).items()}
+    pair = {name: torch.stack([t, tensors_by_name(other)[name]]) for name, t in tensors_by_name(draw).items()}
     draws = pair[""] if isinstance(draw, Tensor) else pair
     mapped = torch.func.vmap(lambda d: case.mixer(h, d, labels).h)(draws)
     looped = torch.stack([case.mixer(h, d, labels).h for d in (draw, other)])
-    refuse_far(mapped, looped, room(case, h), "vmap over draws")
+    assert_close(mapped, looped, tolerance(case, h), "vmap over draws")
 
 
 def check_compiles_to_one_graph(case: MixerCase) -> None:
@@ -95,7 +95,7 @@ def check_compiles_to_one_graph(case: MixerCase) -> None:
         for seed in range(case.seed, case.seed + 5):
             one = case.but(seed=seed)
             found = compiled(one.h(), one.draw(), one.labels())
-            refuse_far(found, one.mix().h, room(one, one.h()), "compiled against eager")
+            assert_close(found, one.mix().h, tolerance(one, one.h()), "compiled against eager")
     assert graphs == 1, f"{graphs} graphs for five batches of one shape, expected 1"
 
 
@@ -108,12 +108,12 @@ def check_compiled_equals_eager(case: MixerCase) -> None:
         warnings.simplefilter("ignore")  # what the compiler says of itself
         a, b = h.clone().requires_grad_(), h.clone().requires_grad_()
         fast, slow = compiled(a, draw, labels), case.mixer(b, draw, labels).h
-        refuse_far(fast, slow, room(case, h), "compiled against eager")
+        assert_close(fast, slow, tolerance(case, h), "compiled against eager")
         fast.square().sum().backward()
         slow.square().sum().backward()
     assert a.grad is not None, "no gradient came through the compiled mix"
     assert b.grad is not None, "no gradient came through the mix"
-    refuse_far(
+    assert_close(
         a.grad, b.grad, 8 * case.mixer.k * torch.finfo(torch.float32).eps * float(b.grad.abs().max()), "gradient"
     )
 

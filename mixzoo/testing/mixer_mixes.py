@@ -7,14 +7,14 @@ from mixzoo.core.parts import CodeShape, Mixed
 from mixzoo.core.random import rng_for
 from mixzoo.testing.cases import MixerCase, map_draw
 from mixzoo.testing.mixers import (
+    assert_close,
+    assert_valid_draw,
     bits,
     corners,
     full_share,
     other_global_seeds,
-    refuse_bad_draw,
-    refuse_far,
-    room,
     same_draw,
+    tolerance,
 )
 from mixzoo.testing.watching import generator_states
 
@@ -24,7 +24,7 @@ from mixzoo.testing.watching import generator_states
 def check_equal_sources_come_back(case: MixerCase) -> None:
     """Mixing k copies of one code gives that code."""
     h = case.h()[:1].expand(case.mixer.k, *case.h().shape[1:])
-    refuse_far(case.mix(h).h, h[0], room(case, h), "k copies of one code did not give it back")
+    assert_close(case.mix(h).h, h[0], tolerance(case, h), "k copies of one code did not give it back")
 
 
 def check_a_batch_of_one_comes_back(case: MixerCase) -> None:
@@ -35,7 +35,7 @@ def check_a_batch_of_one_comes_back(case: MixerCase) -> None:
 def check_stays_between_sources(case: MixerCase) -> None:
     """Every element of a mix lies between the smallest and the largest of the sources there."""
     h = case.h()
-    mixed, slack = case.mix(h).h.detach().double(), room(case, h)
+    mixed, slack = case.mix(h).h.detach().double(), tolerance(case, h)
     below, above = h.double().amin(0) - mixed, mixed - h.double().amax(0)
     worst = float(torch.maximum(below, above).max())
     assert worst <= slack, f"an element is {worst:.3g} outside of its sources, at most {slack:.3g} is allowed"
@@ -61,7 +61,7 @@ def check_share_is_used(case: MixerCase) -> None:
     h = case.h()
     mixed = case.mix(h)
     expected = (mixed.share.double() * h.double()).sum(0)
-    refuse_far(mixed.h, expected, room(case, h), "h_mix is not the sum of share times source")
+    assert_close(mixed.h, expected, tolerance(case, h), "h_mix is not the sum of share times source")
 
 
 def check_corner_is_that_source(case: MixerCase) -> None:
@@ -77,11 +77,11 @@ def check_at_is_a_point_of_the_simplex(case: MixerCase) -> None:
     point = torch.rand(case.mixer.k, generator=rng_for(case.seed, "point")) + 0.05
     point = point / point.sum()
     draw = case.mixer.at(point, case.shape)
-    refuse_bad_draw(draw)
+    assert_valid_draw(draw)
     share = full_share(case.mix(draw=draw)).double()  # [k batch *latent]
     means = share.flatten(2).mean(2) if share.ndim > 2 else share
-    slack = 0.2 if varies_inside(share) else room(case, torch.ones(1)) + 1e-6
-    refuse_far(means, point.double()[:, None].expand_as(means), slack, f"at {point.tolist()}, the mean share")
+    slack = 0.2 if varies_inside(share) else tolerance(case, torch.ones(1)) + 1e-6
+    assert_close(means, point.double()[:, None].expand_as(means), slack, f"at {point.tolist()}, the mean share")
 
 
 def varies_inside(share: Tensor) -> bool:
@@ -102,7 +102,7 @@ def check_at_is_the_same_each_time(case: MixerCase) -> None:
     alike = case.but(shape=shape).h()[:, :1].repeat(1, 3, *[1] * len(shape.latent))
     labels = torch.zeros(k, 3, dtype=torch.long)
     mixed = case.mixer(alike, first, labels).h
-    refuse_far(mixed, mixed[:1].expand_as(mixed), room(case, alike), "equal examples at one point")
+    assert_close(mixed, mixed[:1].expand_as(mixed), tolerance(case, alike), "equal examples at one point")
 
 
 # --- masks: one source at each position
@@ -148,7 +148,7 @@ def check_sources_may_change_places(case: MixerCase) -> None:
     places = torch.randperm(case.mixer.k, generator=rng_for(case.seed, "places"))
     labels = None if labels is None else labels[places]
     permuted = case.mixer(h[places], map_draw(lambda t: t[places], draw), labels).h
-    refuse_far(permuted, case.mix(h, draw).h, room(case, h), "sources that changed places with their shares")
+    assert_close(permuted, case.mix(h, draw).h, tolerance(case, h), "sources that changed places with their shares")
 
 
 def check_examples_do_not_leak(case: MixerCase) -> None:
@@ -179,9 +179,9 @@ def check_batch_permutes(case: MixerCase) -> None:
     for mine, permuted in draws:
         a = case.mixer(h, mine, labels)
         b = case.mixer(h[:, order], permuted, permuted_labels)
-        refuse_far(b.h, a.h[order], room(case, h) * 0.5, "examples in another order")
+        assert_close(b.h, a.h[order], tolerance(case, h) * 0.5, "examples in another order")
         if a.labels is not None and b.labels is not None:
-            refuse_far(b.labels, a.labels[order], 1e-6, "y_mix of examples in another order")
+            assert_close(b.labels, a.labels[order], 1e-6, "y_mix of examples in another order")
 
 
 def check_moves_with_shift_and_scale(case: MixerCase) -> None:
@@ -189,7 +189,7 @@ def check_moves_with_shift_and_scale(case: MixerCase) -> None:
     h, draw = case.h(), case.draw()
     moved = 2 * h + 3
     expected = 2 * case.mix(h, draw).h + 3
-    refuse_far(case.mix(moved, draw).h, expected, 2 * room(case, moved), "codes that were scaled and shifted")
+    assert_close(case.mix(moved, draw).h, expected, 2 * tolerance(case, moved), "codes that were scaled and shifted")
 
 
 def check_labels_do_not_matter(case: MixerCase) -> None:
@@ -209,8 +209,8 @@ def check_precision_changes_only_rounding(case: MixerCase) -> None:
     """The same draw of the same codes in float64 gives the same mix, to rounding."""
     h, draw = case.h(), case.draw()
     exact = case.but(dtype=torch.float64).mix(h.double(), draw).h
-    slack = room(case, h)
-    refuse_far(case.mix(h, draw).h, exact, slack, f"{h.dtype} against float64")
+    slack = tolerance(case, h)
+    assert_close(case.mix(h, draw).h, exact, slack, f"{h.dtype} against float64")
 
 
 def check_memory_order_does_not_matter(case: MixerCase) -> None:
@@ -218,8 +218,8 @@ def check_memory_order_does_not_matter(case: MixerCase) -> None:
     h, draw = case.h(), case.draw()
     expected = case.mix(h, draw).h
     for name, order in (("reversed", reversed_memory), ("strided", strided_memory)):
-        refuse_far(case.mix(order(h), draw).h, expected, room(case, h), f"codes in {name} memory")
-        refuse_far(case.mix(h, map_draw(order, draw)).h, expected, room(case, h), f"a draw in {name} memory")
+        assert_close(case.mix(order(h), draw).h, expected, tolerance(case, h), f"codes in {name} memory")
+        assert_close(case.mix(h, map_draw(order, draw)).h, expected, tolerance(case, h), f"a draw in {name} memory")
 
 
 def reversed_memory(tensor: Tensor) -> Tensor:
@@ -251,8 +251,8 @@ def check_contexts_change_nothing(case: MixerCase) -> None:
             return
         raise
     assert mixed.dtype == expected.dtype, f"autocast made the mix {mixed.dtype}"
-    slack = room(case.but(dtype=torch.bfloat16), h)
-    refuse_far(mixed, expected, slack, "autocast")
+    slack = tolerance(case.but(dtype=torch.bfloat16), h)
+    assert_close(mixed, expected, slack, "autocast")
 
 
 def check_refuses_a_wrong_number_of_sources(case: MixerCase) -> None:

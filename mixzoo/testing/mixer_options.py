@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
-from mixzoo.core.errors import MixzooError, shown
+from mixzoo.core.errors import MixzooError, truncated_repr
 from mixzoo.core.mixing import LinearMixer, draw_for
 from mixzoo.core.parts import CodeShape
 from mixzoo.core.random import rng_for
 from mixzoo.registry.options import Part
-from mixzoo.testing.cases import MixerCase, fixed_latent, mixer_for, tensors_of
+from mixzoo.testing.cases import MixerCase, fixed_latent, mixer_for, tensors_by_name
 from mixzoo.testing.mixer_extremes import check_sound
 from mixzoo.testing.option_values import other_values, variant
 
@@ -64,7 +64,7 @@ def check_every_option_is_read(part: Any) -> None:
         if not any(_differ(base, name, *pair, outcomes) for pair in numbers for base in bases):
             alike += numbers
         if alike:
-            a, b = map(shown, alike[0])
+            a, b = map(truncated_repr, alike[0])
             raise AssertionError(f"{name}={b} draws and mixes as {name}={a} does, bit for bit: is it read?")
         for other in others:
             _check_mixes(other, name)
@@ -134,7 +134,7 @@ def _seen(part: Any, situation: Situation) -> Iterator[Tensor]:
     point = torch.arange(1.0, mixer.k + 1) / sum(range(1, mixer.k + 1))
     weights = [p for p in mixer.parameters() if p.requires_grad] if isinstance(mixer, nn.Module) else []
     for draw in (draw_for(mixer, shape, rng_for(seed, "mix"), progress), mixer.at(point, shape)):
-        yield from tensors_of(draw).values()
+        yield from tensors_by_name(draw).values()
         h = case.h().requires_grad_()
         mixed = case.mix(h, draw)
         yield from (mixed.h.detach(), mixed.share.detach())
@@ -155,7 +155,7 @@ def _same(a: list[Tensor] | str, b: list[Tensor] | str) -> bool:
 
 def _check_mixes(part: Any, name: str) -> None:
     """AssertionError if the mixer with this value of the option gives no sound mix; it may refuse with a ValueError."""
-    value = f"{name}={shown(getattr(part, name))}"
+    value = f"{name}={truncated_repr(getattr(part, name))}"
     shape = CodeShape(4, fixed_latent(part) or (2, 5, 3))
     try:
         case = MixerCase(mixer_for(part, shape.latent, torch.float64), shape)

@@ -13,11 +13,11 @@ from torch import Tensor
 from mixzoo.core.mixing import MaskMixer, draw_for
 from mixzoo.core.parts import Draw, Mixed
 from mixzoo.core.random import rng_for
-from mixzoo.testing.cases import MixerCase, tensors_of
+from mixzoo.testing.cases import MixerCase, tensors_by_name
 from mixzoo.testing.watching import generator_states
 
 
-def room(case: MixerCase, h: Tensor) -> float:
+def tolerance(case: MixerCase, h: Tensor) -> float:
     """How far rounding may move an element of a mix."""
     if isinstance(case.mixer, MaskMixer):
         return 0.0
@@ -25,7 +25,7 @@ def room(case: MixerCase, h: Tensor) -> float:
     return 2 * case.mixer.k * eps * float(h.detach().double().abs().max())
 
 
-def refuse_far(a: Tensor, b: Tensor, at_most: float, what: str) -> None:
+def assert_close(a: Tensor, b: Tensor, at_most: float, what: str) -> None:
     """AssertionError where the two differ by more, or in shape, or one is not finite."""
     assert a.shape == b.shape, f"{what}: shape {list(a.shape)}, expected {list(b.shape)}"
     off = (a.detach().double() - b.detach().double()).abs()
@@ -35,7 +35,7 @@ def refuse_far(a: Tensor, b: Tensor, at_most: float, what: str) -> None:
 
 def same_draw(a: Draw, b: Draw) -> bool:
     """Whether two draws are the same, bit for bit."""
-    mine, yours = tensors_of(a), tensors_of(b)
+    mine, yours = tensors_by_name(a), tensors_by_name(b)
     return mine.keys() == yours.keys() and all(torch.equal(mine[name], yours[name]) for name in mine)
 
 
@@ -82,11 +82,11 @@ def check_k_is_at_least_2(case: MixerCase) -> None:
 
 def check_draw_is_tensors_on_the_cpu(case: MixerCase) -> None:
     """A draw is a tensor or a table of tensors, on the CPU, finite, with no gradient."""
-    refuse_bad_draw(case.draw())
+    assert_valid_draw(case.draw())
 
 
-def refuse_bad_draw(draw: Draw) -> None:
-    for name, tensor in tensors_of(draw).items():
+def assert_valid_draw(draw: Draw) -> None:
+    for name, tensor in tensors_by_name(draw).items():
         what = f"draw[{name!r}]" if name else "the draw"
         assert isinstance(tensor, Tensor), f"{what} is a {type(tensor).__name__}, not a tensor"
         assert tensor.device.type == "cpu", f"{what} is on {tensor.device}, draws are made on the CPU"
@@ -99,7 +99,7 @@ def check_draw_can_be_saved(case: MixerCase) -> None:
     from safetensors.torch import load, save
 
     draw = case.draw()
-    read = load(save({f"/{name}": t.contiguous() for name, t in tensors_of(draw).items()}))
+    read = load(save({f"/{name}": t.contiguous() for name, t in tensors_by_name(draw).items()}))
     again = read["/"] if isinstance(draw, Tensor) else {name: read[f"/{name}"] for name in draw}
     assert torch.equal(case.mix(draw=again).h, case.mix(draw=draw).h), "another mix from the draw that was saved"
 
@@ -109,17 +109,17 @@ def check_draw_can_be_saved(case: MixerCase) -> None:
 
 def check_leaves_sources_unchanged(case: MixerCase) -> None:
     """Mixing writes to no source, in no mode."""
-    refuse_written(case, "source")
+    assert_not_written(case, "source")
 
 
 def check_leaves_its_draw_unchanged(case: MixerCase) -> None:
     """Mixing writes neither to the draw nor to the labels."""
-    refuse_written(case, "draw")
+    assert_not_written(case, "draw")
 
 
-def refuse_written(case: MixerCase, which: str) -> None:
+def assert_not_written(case: MixerCase, which: str) -> None:
     h, draw, labels = case.h(), case.draw(), case.labels()
-    watched = [h] if which == "source" else [*tensors_of(draw).values()] + ([] if labels is None else [labels])
+    watched = [h] if which == "source" else [*tensors_by_name(draw).values()] + ([] if labels is None else [labels])
     before = [(t.clone(), t._version) for t in watched]
     for mode in (torch.enable_grad, torch.no_grad, torch.inference_mode):
         with mode():

@@ -182,7 +182,7 @@ def check_every_input_of_the_discriminator_is_used(case: ObjectiveCase) -> None:
 
 
 def check_gradients_agree_with_finite_differences(case: ObjectiveCase) -> None:
-    """Each player's gradient, of its own sum and through what D is shown, is the one that central differences give."""
+    """Each player's gradient, of its own terms and through D's inputs, agrees with central differences."""
     batch = case.play().batch
     of_networks, of_D = list(batch.made), [name for name in batch.leaves if name not in batch.made]
     for player, leaves in (("autoencoder", of_networks), ("discriminator", of_D)):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from mixzoo.core.errors import ConfigError, listing, nearest, shown
+from mixzoo.core.errors import ConfigError, listing, nearest, truncated_repr
 from mixzoo.registry.kinds import KINDS, kind_named
 from mixzoo.registry.recipes import HasBuild, skipped_checks
 from mixzoo.registry.spec import Spec, parse_spec
@@ -41,7 +41,7 @@ def check_part(
 def resolved(part: Any, kind: str, zoo: Zoo | None = None) -> tuple[str, Any, str]:
     """The kind, the part or recipe, and the name that a report shows."""
     if not isinstance(part, str):
-        return kind or "mixer", part, shown(part)
+        return kind or "mixer", part, truncated_repr(part)
     zoo = load_zoo() if zoo is None else zoo
     spec = parse_spec(part)
     kind = kind or kind_of(zoo, spec)
@@ -61,7 +61,7 @@ def kind_of(zoo: Zoo, spec: Spec) -> str:
     if not kinds:
         names = sorted({plugin.distribution for plugin in zoo.plugins})
         raise ConfigError(
-            f"{shown(spec.name)} is neither a part nor an installed distribution ({listing(names)}); "
+            f"{truncated_repr(spec.name)} is neither a part nor an installed distribution ({listing(names)}); "
             f"see `mixzoo list mixers` and the other kinds.{nearest(spec.name, names)}"
         )
     return kinds[0]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
-from mixzoo.core.errors import ConfigError, MixzooError, listing, nearest, printable, shown
+from mixzoo.core.errors import ConfigError, MixzooError, listing, nearest, printable, truncated_repr
 from mixzoo.registry.isolation import isolated
 from mixzoo.registry.recipes import skipped_checks
 from mixzoo.testing.hypotheses import given_cases, strategies
@@ -191,7 +191,7 @@ def run_checks(
         each(outcome)
         if check.stops and outcome.status == "failed":
             break
-    return Report(name or shown(part), kind, tuple(outcomes), len(checks) - len(outcomes))
+    return Report(name or truncated_repr(part), kind, tuple(outcomes), len(checks) - len(outcomes))
 
 
 def check_skips(reasons: Mapping[str, str], checks: Iterable[Check], where: str) -> None:
@@ -200,7 +200,7 @@ def check_skips(reasons: Mapping[str, str], checks: Iterable[Check], where: str)
     for name, reason in reasons.items():
         if name not in known:
             raise ConfigError(
-                f"{where}: {shown(name)} is skipped but is none of the {len(known)} checks; "
+                f"{where}: {truncated_repr(name)} is skipped but is none of the {len(known)} checks; "
                 f"`mixzoo check` prints their names.{nearest(name, known)}"
             )
         if not isinstance(reason, str) or not reason.strip():
@@ -240,7 +240,7 @@ def _outcome(check: Check, part: Any, effort: Effort) -> Outcome:
 def effort_named(text: str) -> Effort:
     """The effort of that name; ConfigError names those there are."""
     if text not in EFFORTS:
-        raise ConfigError(f"effort={shown(text)} must be one of {listing(EFFORTS)}")
+        raise ConfigError(f"effort={truncated_repr(text)} must be one of {listing(EFFORTS)}")
     return cast(Effort, text)
 
 

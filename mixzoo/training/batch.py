@@ -40,7 +40,7 @@ class StepBatch(Batch):
         self._x, self._labels, self._trace = x, labels, trace
         self.code: Tensor | None = None  # the first of the step, which the probe learns on
         self.passes: list[OneBackwardPass] = []  # D's one pass, if one way back serves both players
-        self.logits: dict[str, Tensor] = {}  # of all that D was shown, for the log
+        self.logits: dict[str, Tensor] = {}  # of all inputs of D, for the log
 
     @property
     def x(self) -> Float[Tensor, "own channels height width"]:
@@ -69,7 +69,7 @@ class StepBatch(Batch):
     def labelled(self) -> Bool[Tensor, " own"]:
         if self.draws.labelled is None:
             return torch.ones(len(self.labels), dtype=torch.bool, device=self.labels.device)
-        return self.players.world.local(self.draws.labelled)
+        return self.players.distributed.shard(self.draws.labelled)
 
     def encode(self, x: Float[Tensor, "some channels height width"]) -> Float[Tensor, "some *latent"]:
         with torch.set_grad_enabled(self.update_autoencoder):
@@ -97,14 +97,14 @@ class StepBatch(Batch):
         return parts
 
     def mix(self, h: Float[Tensor, "own *latent"], mixer: Mixer | None = None, name: str = "") -> MixedCodes:
-        world, by = self.players.world, self.players.mixer if mixer is None else mixer
+        distributed, by = self.players.distributed, self.players.mixer if mixer is None else mixer
         partners, draw = self.draws.mix(name)
         with torch.set_grad_enabled(self.update_autoencoder):
             # Mixes are made of the codes and labels of all processes; `gather` is differentiable.
-            codes = world.gather(h)
+            codes = distributed.all_gather(h)
             labels = mixer_labels(self._all_labels, self.draws.labelled, self.players.num_labels)
             mixed = by(gather_sources(codes, partners), draw, gather_sources(labels, partners))
-            own = Mixed(world.local(mixed.h), world.local(mixed.share, 1))
+            own = Mixed(distributed.shard(mixed.h), distributed.shard(mixed.share, 1))
         self._note("mix.h", own.h)
         self._note("mix.share", own.share)
         return MixedCodes(own.h, own.share, lambda: self._label_targets(mixed, partners))
@@ -112,7 +112,7 @@ class StepBatch(Batch):
     @cached_property
     def _all_labels(self) -> Int[Tensor, "batch *attributes"]:
         """The labels of the whole batch, which all processes share."""
-        return self.players.world.gather(self.labels)
+        return self.players.distributed.all_gather(self.labels)
 
     def _label_targets(self, mixed: Mixed, partners: Int[Tensor, "others batch"]) -> LabelTargets:
         """ỹ_mix of this process's mixes, and which of them have labelled sources alone."""
@@ -120,7 +120,7 @@ class StepBatch(Batch):
         known = torch.ones(len(labels), dtype=torch.bool, device=labels.device) if known is None else known
         y = label_vectors(labels[None], self.players.num_labels)[0] * known[:, None]
         y_mix, labelled = mixed_labels(mixed, gather_sources(y, partners)), gather_sources(known, partners).all(0)
-        found = LabelTargets(self.players.world.local(y_mix), self.players.world.local(labelled))
+        found = LabelTargets(self.players.distributed.shard(y_mix), self.players.distributed.shard(labelled))
         self._note("mix.y", found.y)
         return found
 
@@ -144,7 +144,7 @@ class StepBatch(Batch):
         return self._drawn(name)
 
     def _drawn(self, name: str) -> Tensor:
-        drawn: Tensor = self.players.world.local(self.draws.named[f"noise/{name}"])
+        drawn: Tensor = self.players.distributed.shard(self.draws.named[f"noise/{name}"])
         return drawn
 
     def _note(self, name: str, tensor: Tensor) -> None:

@@ -20,8 +20,8 @@ from mixzoo.registry.contract import Contract, described
 from mixzoo.registry.options import Part
 from mixzoo.registry.recipes import input_shape
 from mixzoo.registry.zoo import Zoo
-from mixzoo.training.distributed import ALONE, World
-from mixzoo.training.sharing import batch_norm_of
+from mixzoo.training.distributed import SINGLE_PROCESS, DistributedContext
+from mixzoo.training.parallel_checks import batch_norm_of
 from mixzoo.training.step import Players, trainable
 from mixzoo.training.watched import WatchedDiscriminator
 
@@ -29,11 +29,17 @@ STAND_IN_EXAMPLES = 2
 
 
 def build_players(
-    zoo: Zoo, config: RunConfig, data: Dataset, device: torch.device, *, restored: bool = False, world: World = ALONE
+    zoo: Zoo,
+    config: RunConfig,
+    data: Dataset,
+    device: torch.device,
+    *,
+    restored: bool = False,
+    distributed: DistributedContext = SINGLE_PROCESS,
 ) -> Players:
     """Everything the run trains, initialised from its seed; `restored` where a checkpoint replaces the weights.
 
-    The processes of `world` share each batch.
+    The processes of `distributed` share each batch.
     """
     # Each part is seeded by its kind, so the order in which they are built changes none of them.
     context = replace(data.build_context(), restored=restored)
@@ -61,10 +67,10 @@ def build_players(
         "discriminator": trainable([discriminator]),
         "probe": trainable([probe]),
     }
-    recorded = device.type == "cuda" and config.train.engine in ("auto", "graph") and world.size == 1
+    recorded = device.type == "cuda" and config.train.engine in ("auto", "graph") and distributed.world_size == 1
     optimisers = {n: _adam(config.train, n, params, device, recorded) for n, params in trained.items() if params}
     return Players(
-        autoencoder, mixer, discriminator, probe, objective, optimisers, requirements, context.label_width, world
+        autoencoder, mixer, discriminator, probe, objective, optimisers, requirements, context.label_width, distributed
     )
 
 

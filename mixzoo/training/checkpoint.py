@@ -260,14 +260,14 @@ def load_modules(state: Mapping[str, Mapping[str, Tensor]], modules: Mapping[str
     """Put saved tensors into modules; CheckpointError names the first that do not fit."""
     for name, module in modules.items():
         current = module.state_dict()
-        _refuse_misfits(state.get(name, {}), current, f"{where} [{name}]")
+        _check_tensors_match(state.get(name, {}), current, f"{where} [{name}]")
         module.load_state_dict(dict(state[name]) if current else {})
 
 
 def check_modules(state: Mapping[str, Mapping[str, Tensor]], modules: Mapping[str, nn.Module], where: Path) -> None:
     """Raises CheckpointError, naming the first few, if saved tensors do not fit the modules or are not finite."""
     for name, module in modules.items():
-        _refuse_misfits(state.get(name, {}), module.state_dict(), f"{printable(str(where))} [{name}]")
+        _check_tensors_match(state.get(name, {}), module.state_dict(), f"{printable(str(where))} [{name}]")
 
 
 def _check_parts(state: State, manifest: Manifest, players: Players, where: Path) -> None:
@@ -289,7 +289,7 @@ def _load(state: State, players: Players, where: Path) -> None:
         load_moments(state[f"adam-{name}"], optimiser)
 
 
-def _refuse_misfits(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: str) -> None:
+def _check_tensors_match(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: str) -> None:
     """load_state_dict casts types and stretches shapes in silence, so every tensor is compared first."""
     misfits = [f"{key} is missing" for key in wanted if key not in found]
     misfits += [f"{printable(key)[:80]} is not in the network" for key in found if key not in wanted]

@@ -5,7 +5,7 @@ import warnings
 
 import torch
 
-from mixzoo.core.errors import ConfigError, printable, shown
+from mixzoo.core.errors import ConfigError, printable, truncated_repr
 
 LONGEST_REASON = 160  # characters of what torch says is wrong; some of its messages are pages long
 OTHER_NAMES = {"gpu": "cuda", "nvidia": "cuda", "rocm": "cuda", "hip": "cuda", "metal": "mps", "apple": "mps"}
@@ -56,7 +56,7 @@ def first_sentence(err: BaseException) -> str:
 
 
 def _unusable(name: str, reason: str, advice: str) -> ConfigError:
-    return ConfigError(f"--device {shown(name)} cannot be used here ({reason}); use {advice}")
+    return ConfigError(f"--device {truncated_repr(name)} cannot be used here ({reason}); use {advice}")
 
 
 def _meant(name: str) -> str:

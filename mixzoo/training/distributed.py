@@ -32,10 +32,10 @@ from mixzoo.core.errors import (
     MixzooError,
     PluginError,
     is_out_of_memory,
-    shown,
+    truncated_repr,
 )
 from mixzoo.data.streaming import is_dead_worker_error
-from mixzoo.training.failing import Watch
+from mixzoo.training.failure_monitor import FailureMonitor
 
 PATIENCE = timedelta(hours=2)  # of a process that waits for another: process 0 evaluates alone
 _JOINED: list[int] = []  # the rank of this process, once it is one of several: for the rest of its life
@@ -43,77 +43,77 @@ STARTED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # 
 
 
 @dataclass(frozen=True)
-class World:
+class DistributedContext:
     """The processes of a run and which of them this is; where it is the only one all of this is the identity."""
 
     rank: int = 0
-    size: int = 1
+    world_size: int = 1
     local_rank: int = 0  # among the processes of this machine
     store: Store | None = None  # words between processes
-    watch: Watch | None = None
+    monitor: FailureMonitor | None = None
 
     @property
-    def writes(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the process that writes and evaluates."""
         return self.rank == 0
 
-    def local(self, whole: Shaped[Tensor, "*whole"], dim: int = 0) -> Shaped[Tensor, "*own"]:
+    def shard(self, whole: Shaped[Tensor, "*whole"], dim: int = 0) -> Shaped[Tensor, "*own"]:
         """This process's part of the whole batch, which lies along `dim`."""
-        return whole if self.size == 1 else whole.chunk(self.size, dim)[self.rank]
+        return whole if self.world_size == 1 else whole.chunk(self.world_size, dim)[self.rank]
 
-    def gather(self, own: Shaped[Tensor, "own *rest"]) -> Shaped[Tensor, "batch *rest"]:
+    def all_gather(self, own: Shaped[Tensor, "own *rest"]) -> Shaped[Tensor, "batch *rest"]:
         """The whole batch, differentiable: what others make of this process's part comes back in its gradient."""
-        if self.size == 1:
+        if self.world_size == 1:
             return own
-        gathered: Tensor = Gathered.apply(own, self.rank, self.size)
+        gathered: Tensor = _AllGather.apply(own, self.rank, self.world_size)
         return gathered
 
     def mean(self, own: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
         """The mean over the processes."""
-        if self.size == 1:
+        if self.world_size == 1:
             return own
         total = own.detach().clone()
-        with together():
+        with collective_errors():
             dist.all_reduce(total)
-        return total.div_(self.size)
+        return total.div_(self.world_size)
 
     def mean_gradients(self, gradients: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
         """Each gradient's mean over the processes, from one all-reduce of one flat buffer; None stays None."""
         found = [gradient for gradient in gradients if gradient is not None]
-        if self.size == 1 or not found:
+        if self.world_size == 1 or not found:
             return tuple(gradients)
         flat = self.mean(torch.cat([gradient.flatten() for gradient in found]))
         means = iter(flat.split([gradient.numel() for gradient in found]))
         return tuple(None if g is None else next(means).view(g.shape).to(g.dtype) for g in gradients)
 
-    def greatest(self, numbers: Sequence[float]) -> list[float]:
+    def all_reduce_max(self, numbers: Sequence[float]) -> list[float]:
         """The greatest of each over the processes; each process waits for all others."""
         told = torch.tensor(numbers, dtype=torch.float64)
-        if self.size > 1:
-            with together():
+        if self.world_size > 1:
+            with collective_errors():
                 dist.all_reduce(told, dist.ReduceOp.MAX)
         found: list[float] = told.tolist()
         return found
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Go on once every process has come here."""
-        self.greatest([0])
+        self.all_reduce_max([0])
 
-    def told(self, key: str, text: str = "") -> str:
+    def broadcast_text(self, key: str, text: str = "") -> str:
         """The text that process 0 gives for the key."""
         if self.store is None:
             return text
-        if self.writes:
+        if self.is_main:
             self.store.set(key, text)
         return str(self.store.get(key).decode())
 
-    def places(self, device: torch.device) -> list[str]:
+    def process_devices(self, device: torch.device) -> list[str]:
         """Machine and device of each process, on process 0; elsewhere its own."""
         here = f"{platform.node()} {device}"
         if self.store is None:
             return [here]
         self.store.set(f"place/{self.rank}", here)
-        return [self.store.get(f"place/{r}").decode() for r in range(self.size)] if self.writes else [here]
+        return [self.store.get(f"place/{r}").decode() for r in range(self.world_size)] if self.is_main else [here]
 
     @contextmanager
     def first_on_machine(self) -> Iterator[None]:
@@ -125,52 +125,58 @@ class World:
         if self.store is not None and not self.local_rank:
             self.store.set(key, "done")
 
-    def begin(self, modules: Mapping[str, nn.Module], **known: object) -> None:
+    def sync_parameters(self, modules: Mapping[str, nn.Module], **known: object) -> None:
         """Weights and buffers as process 0 has them; CheckpointError where what the processes know differs."""
-        if self.size == 1:
+        if self.world_size == 1:
             return
-        first = self.told("known", repr(known))
+        first = self.broadcast_text("known", repr(known))
         if first != repr(known):
-            raise CheckpointError(f"process {self.rank} begins from {shown(known)}, and process 0 from {first}")
-        for tensor in tensors_of(modules).values():
-            with together():
+            raise CheckpointError(
+                f"process {self.rank} begins from {truncated_repr(known)}, and process 0 from {first}"
+            )
+        for tensor in state_tensors(modules).values():
+            with collective_errors():
                 dist.broadcast(tensor, 0)
 
-    def refuse_drift(self, modules: Mapping[str, nn.Module]) -> None:
+    def check_in_sync(self, modules: Mapping[str, nn.Module]) -> None:
         """PluginError, naming the first, where a weight or buffer is no longer the same on every process."""
-        if self.size == 1:
+        if self.world_size == 1:
             return
-        found = tensors_of(modules)
+        found = state_tensors(modules)
         own = [digest(tensor) for tensor in found.values()]
-        greatest, least = self.greatest(own), [-number for number in self.greatest([-number for number in own])]
+        greatest, least = (
+            self.all_reduce_max(own),
+            [-number for number in self.all_reduce_max([-number for number in own])],
+        )
         for name, most, fewest in zip(found, greatest, least):
             if most != fewest:
                 raise PluginError(
-                    f"{name} differs between the {self.size} processes of the run, so the network keeps something of "
+                    f"{name} differs between the {self.world_size} processes of the run, so the network keeps "
+                    "something of "
                     "the images that it sees; run it in one process"
                 )
 
     def on_failure(self, note: Callable[[int, str], None]) -> None:
         """Call `note`, with an exit code and a reason, on this process where another fails."""
-        if self.watch is not None:
-            self.watch.on_failure = note
+        if self.monitor is not None:
+            self.monitor.on_failure = note
 
     def cause(self, exit_code: int, reason: str) -> tuple[int, str]:
         """Exit code and reason of the process that failed first; those given where it is this one."""
-        return (self.watch.first_failure() if self.watch else None) or (exit_code, reason)
+        return (self.monitor.first_failure() if self.monitor else None) or (exit_code, reason)
 
 
-ALONE = World()
+SINGLE_PROCESS = DistributedContext()
 
 
-class Gathered(torch.autograd.Function):
+class _AllGather(torch.autograd.Function):
     """Every process's part in order; backward, each part's gradient is the sum of what all processes have for it."""
 
     @staticmethod
     def forward(ctx: Any, own: Tensor, rank: int, size: int) -> Tensor:
         ctx.rank, ctx.size = rank, size
         parts = [torch.empty_like(own, memory_format=torch.contiguous_format) for _ in range(size)]
-        with together():
+        with collective_errors():
             dist.all_gather(parts, own.contiguous())
         return torch.cat(parts)
 
@@ -178,13 +184,13 @@ class Gathered(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (gradient,) = gradients
         total = gradient.contiguous().clone()
-        with together():
+        with collective_errors():
             dist.all_reduce(total)
         return total.chunk(ctx.size)[ctx.rank], None, None
 
 
 @contextmanager
-def together() -> Iterator[None]:
+def collective_errors() -> Iterator[None]:
     """MixzooError, in place of a library's, where another process is gone or does something else."""
     try:
         yield
@@ -195,7 +201,7 @@ def together() -> Iterator[None]:
         raise MixzooError(f"another process of the run is gone ({reason}); `mixzoo resume` goes on") from err
 
 
-def tensors_of(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+def state_tensors(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
     """Weights and buffers by name, not copies."""
     return {f"{name}.{key}": value for name, module in modules.items() for key, value in module.state_dict().items()}
 
@@ -207,31 +213,31 @@ def digest(tensor: Tensor) -> int:
 
 
 @contextmanager
-def joined() -> Iterator[World]:
+def joined() -> Iterator[DistributedContext]:
     """The processes that torchrun started, until the end of the block; this one alone where it started none.
 
     Where one fails, all end. One process says why: the first that fails or, of a stop by a signal, process 0.
     """
-    world = ALONE if _number("WORLD_SIZE", 1) == 1 else _join()
+    distributed = SINGLE_PROCESS if _number("WORLD_SIZE", 1) == 1 else _join()
     try:
-        yield world
+        yield distributed
     except (Interrupted, KeyboardInterrupt) as err:
         if isinstance(err, Interrupted):  # all of them stop after the same step
-            _leave(world)
-        if world.writes:
+            _leave(distributed)
+        if distributed.is_main:
             raise
         raise SystemExit(getattr(err, "exit_code", 130)) from err
     except BaseException as err:
-        if world.watch is not None and not world.watch.fail(err):
+        if distributed.monitor is not None and not distributed.monitor.fail(err):
             raise SystemExit(getattr(err, "exit_code", 1)) from err
         raise
-    _leave(world)
+    _leave(distributed)
 
 
-def _leave(world: World) -> None:
+def _leave(distributed: DistributedContext) -> None:
     """Part from the others; threads of the library that outlive this abort the process as it ends."""
-    if world.watch is not None:
-        world.watch.close()
+    if distributed.monitor is not None:
+        distributed.monitor.close()
         dist.destroy_process_group()
 
 
@@ -252,7 +258,7 @@ def has_joined() -> bool:
     return bool(_JOINED)
 
 
-def _join() -> World:
+def _join() -> DistributedContext:
     if missing := [name for name in STARTED if name not in os.environ]:
         raise ConfigError(f"WORLD_SIZE is set and {missing[0]} is not; start several processes with torchrun")
     store, rank, size = next(rendezvous("env://", timeout=PATIENCE))
@@ -261,11 +267,11 @@ def _join() -> World:
     groups = PrefixStore("groups", store)
     dist.init_process_group(backend, store=groups, rank=rank, world_size=size, timeout=PATIENCE)
     _JOINED.append(rank)
-    return World(rank, size, _number("LOCAL_RANK", 0), own, Watch(own, rank))
+    return DistributedContext(rank, size, _number("LOCAL_RANK", 0), own, FailureMonitor(own, rank))
 
 
 def _number(name: str, default: int) -> int:
     given = os.environ.get(name, str(default))
     if not given.isdecimal():
-        raise ConfigError(f"the variable {name} is {shown(given)}, and should be a number; torchrun sets it")
+        raise ConfigError(f"the variable {name} is {truncated_repr(given)}, and should be a number; torchrun sets it")
     return int(given)

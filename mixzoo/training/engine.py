@@ -26,8 +26,8 @@ from mixzoo.core.objective import Terms
 from mixzoo.core.parts import AutoEncoder, Discriminator, HasPosterior, Scores
 from mixzoo.core.random import StepDraws
 from mixzoo.registry.config import Train
-from mixzoo.training.distributed import ALONE, World
-from mixzoo.training.graph import Graphed, Snapshot, kind_of
+from mixzoo.training.distributed import SINGLE_PROCESS, DistributedContext
+from mixzoo.training.graph import CudaGraphStep, Snapshot, kind_of
 from mixzoo.training.step import Players, parameters_of, train_step
 
 Note = Callable[[str], None]
@@ -40,7 +40,7 @@ ALIKE = 0.5  # of how a recorded step moves a player's weights: Adam's first ste
 class Engine(Protocol):
     """One optimisation step, however it is run: train_step without its first argument."""
 
-    def __call__(self, x: Tensor, labels: Tensor, draws: StepDraws, *, autoencoder_moves: bool = True) -> Terms: ...
+    def __call__(self, x: Tensor, labels: Tensor, draws: StepDraws, *, update_autoencoder: bool = True) -> Terms: ...
 
 
 def build_engine(train: Train, players: Players, device: torch.device, note: Note = lambda line: None) -> Engine:
@@ -48,7 +48,7 @@ def build_engine(train: Train, players: Players, device: torch.device, note: Not
 
     `note` is told where `auto` had to take another one, and why.
     """
-    refuse_engine(train, device, players.world)
+    check_engine(train, device, players.distributed)
     if precision_of(train, device) == "bf16" and players.discriminator is not None:
         low = InBfloat16(players.discriminator, device.type)
         # a penalty squares D's slopes, most of them small: they are taken in full precision
@@ -58,9 +58,11 @@ def build_engine(train: Train, players: Players, device: torch.device, note: Not
     eager = partial(train_step, players)
     if train.engine == "compile":
         return Compiling(partial(train_step, compiled(players)))
-    if device.type != "cuda" or train.engine == "eager" or players.world.size > 1:
+    if device.type != "cuda" or train.engine == "eager" or players.distributed.world_size > 1:
         return eager
-    return Checked(Graphed(players), eager, players, falls_back(note) if train.engine == "auto" else refuses)
+    return VerifiedGraphStep(
+        CudaGraphStep(players), eager, players, falls_back(note) if train.engine == "auto" else refuses
+    )
 
 
 def falls_back(note: Note) -> Note:
@@ -73,12 +75,12 @@ def refuses(why: str) -> None:
     raise ConfigError(f"--engine graph: the step will not do as a CUDA graph ({why}); use eager or auto")
 
 
-def refuse_engine(train: Train, device: torch.device, world: World = ALONE) -> None:
+def check_engine(train: Train, device: torch.device, distributed: DistributedContext = SINGLE_PROCESS) -> None:
     """ConfigError where the run's device or processes are not those that its engine or its precision takes."""
     precision_of(train, device)
     if train.engine == "graph" and device.type != "cuda":
         raise ConfigError(f"--engine graph captures CUDA graphs, and the run is on {device}; use eager or auto")
-    if train.engine == "graph" and world.size > 1:
+    if train.engine == "graph" and distributed.world_size > 1:
         raise ConfigError("--engine graph is for one process, and this run has several; use eager, compile or auto")
 
 
@@ -157,72 +159,90 @@ class Compiling:
     def __init__(self, step: Engine) -> None:
         self._step = step
 
-    def __call__(self, x: Tensor, labels: Tensor, draws: StepDraws, *, autoencoder_moves: bool = True) -> Terms:
+    def __call__(self, x: Tensor, labels: Tensor, draws: StepDraws, *, update_autoencoder: bool = True) -> Terms:
         from torch._dynamo.exc import TorchDynamoException
 
         try:
-            return self._step(x, labels, draws, autoencoder_moves=autoencoder_moves)
+            return self._step(x, labels, draws, update_autoencoder=update_autoencoder)
         except TorchDynamoException as err:
             raise ConfigError(f"--engine compile: {_first_line(err)}; use --engine eager") from err
 
 
-class Checked:
+class VerifiedGraphStep:
     """The recorded step where two replays do what two steps as it is written do; that one from then on where not.
 
     Each kind of step is checked at its first call, on the inputs that it was recorded with, and at its second, on
-    others: a recording that keeps an input does right at the first alone. `falls` is told why, and may raise; all steps
-    until then did what those of `eager` would have done.
+    others: a recording that keeps an input does right at the first alone. `on_mismatch` is called with the reason, and
+    may raise; all steps until then did what those of `eager` would have done.
     """
 
-    def __init__(self, graphed: Graphed, eager: Engine, players: Players, falls: Note) -> None:
-        self._graphed: Graphed | None = graphed  # None once it was found not to do, with the memory that it holds
-        self._eager, self._players, self._falls = eager, players, falls
+    def __init__(self, graph_step: CudaGraphStep, eager: Engine, players: Players, on_mismatch: Note) -> None:
+        self._graph_step: CudaGraphStep | None = (
+            graph_step  # None once it was found not to do, with the memory that it holds
+        )
+        self._eager, self._players, self._on_mismatch = eager, players, on_mismatch
         self._checks: Counter[object] = Counter()  # made of each kind of step
 
-    def __call__(self, x: Tensor, labels: Tensor, draws: StepDraws, *, autoencoder_moves: bool = True) -> Terms:
-        if self._graphed is not None:
-            kind = kind_of(x, labels, draws, autoencoder_moves)
-            why = self._check(self._graphed, kind, x, labels, draws, autoencoder_moves)
+    def __call__(self, x: Tensor, labels: Tensor, draws: StepDraws, *, update_autoencoder: bool = True) -> Terms:
+        if self._graph_step is not None:
+            kind = kind_of(x, labels, draws, update_autoencoder)
+            why = self._check(self._graph_step, kind, x, labels, draws, update_autoencoder)
             if not why:
-                return self._graphed.replayed(kind, x, labels, draws, autoencoder_moves).report
-            self._graphed = None
-            self._falls(why)
-        return self._eager(x, labels, draws, autoencoder_moves=autoencoder_moves)
+                return self._graph_step.replayed(kind, x, labels, draws, update_autoencoder).report
+            self._graph_step = None
+            self._on_mismatch(why)
+        return self._eager(x, labels, draws, update_autoencoder=update_autoencoder)
 
-    def _check(self, graphed: Graphed, kind: object, x: Tensor, labels: Tensor, draws: StepDraws, moves: bool) -> str:
+    def _check(
+        self,
+        graph_step: CudaGraphStep,
+        kind: object,
+        x: Tensor,
+        labels: Tensor,
+        draws: StepDraws,
+        update_autoencoder: bool,
+    ) -> str:
         """Why the recorded step will not do, or ''; it is looked for at the first two calls of each kind alone."""
         if self._checks[kind] == 2:
             return ""
         self._checks[kind] += 1
-        why = self._disagreement(graphed, kind, x, labels, draws, moves)
+        why = self._disagreement(graph_step, kind, x, labels, draws, update_autoencoder)
         return why if not why or self._checks[kind] == 1 else f"on inputs other than those recorded, {why}"
 
     def _disagreement(
-        self, graphed: Graphed, kind: object, x: Tensor, labels: Tensor, draws: StepDraws, moves: bool
+        self,
+        graph_step: CudaGraphStep,
+        kind: object,
+        x: Tensor,
+        labels: Tensor,
+        draws: StepDraws,
+        update_autoencoder: bool,
     ) -> str:
         """Why the recorded step will not do, or ''. Nothing that trains is left changed."""
 
         def written() -> tuple[Terms, Terms]:
             trace: dict[str, Tensor] = {}
-            return train_step(self._players, x, labels, draws, autoencoder_moves=moves, trace=trace), trace
+            return train_step(
+                self._players, x, labels, draws, update_autoencoder=update_autoencoder, trace=trace
+            ), trace
 
         def replayed() -> tuple[Terms, Terms]:
-            recorded = graphed.replayed(kind, x, labels, draws, moves)
+            recorded = graph_step.replayed(kind, x, labels, draws, update_autoencoder)
             return recorded.report, recorded.trace
 
         before = Snapshot(self._players, x.device)
         try:
             with _uncaptured():
                 expected = self._two_steps(written)
-                before.put_back()
+                before.restore()
                 found = self._two_steps(replayed)
         except RuntimeError as err:
             return f"it cannot be recorded: {_first_line(err.__context__ or err)}"
         finally:
-            before.put_back()
-        return found.unlike(expected)
+            before.restore()
+        return found.difference(expected)
 
-    def _two_steps(self, step: Callable[[], tuple[Terms, Terms]]) -> "Taken":
+    def _two_steps(self, step: Callable[[], tuple[Terms, Terms]]) -> "StepTrace":
         """The second step reports on what the first did to the weights."""
         optimisers = self._players.optimisers
         before = {name: _weights(optimiser) for name, optimiser in optimisers.items()}
@@ -233,18 +253,18 @@ class Checked:
             if i == 0:  # from equal weights; a replay fills the same tensors again
                 first = {name: tensor.double() for name, tensor in trace.items()}
         moved = {name: _weights(optimiser) - before[name] for name, optimiser in optimisers.items()}
-        return Taken(terms, first, moved)
+        return StepTrace(terms, first, moved)
 
 
 @dataclass(frozen=True)
-class Taken:
+class StepTrace:
     """What two steps reported, what the first made of its inputs, and how both moved each player's weights."""
 
     terms: dict[tuple[int, str], float]  # (which step, name)
     trace: dict[str, Tensor]
     moved: dict[str, Tensor]
 
-    def unlike(self, expected: "Taken") -> str:
+    def difference(self, expected: "StepTrace") -> str:
         """What is not as expected, or ''."""
         for name, tensor in expected.trace.items():
             # of what tells the examples of a batch apart: early in training codes and images hardly differ
@@ -263,7 +283,7 @@ class Taken:
 
 
 def _weights(optimiser: Optimizer) -> Tensor:
-    """A copy of all the weights that it moves, one after another."""
+    """A copy of all the weights that it update_autoencoder, one after another."""
     return torch.cat([parameter.detach().flatten() for parameter in parameters_of(optimiser)])
 
 

@@ -32,7 +32,7 @@ def notes(config: RunConfig, placed: LoadedData, players: Players, progress: Pro
         )
 
 
-def facts(home: Path, data: Dataset, players: Players, device: torch.device) -> list[str]:
+def facts(run_dir: Path, data: Dataset, players: Players, device: torch.device) -> list[str]:
     """Lines about the run: its directory, its data, the parameters of its parts and its device."""
     splits = ", ".join(f"{len(getattr(data, name))} {name}" for name in ("train", "validation", "test"))
     counts = {name: sum(p.numel() for p in part.parameters()) for name, part in modules_of(players).items()}
@@ -40,7 +40,7 @@ def facts(home: Path, data: Dataset, players: Players, device: torch.device) -> 
     shape = "x".join(map(str, data.image_shape))
     threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
     return [
-        f"run         {printable(str(home))}",
+        f"run         {printable(str(run_dir))}",
         f"data        {printable(data.source)}: images of {shape}, {splits}",
         f"parameters  {parameters}",
         f"device      {device}{threads}",

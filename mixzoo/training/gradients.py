@@ -22,7 +22,7 @@ Gradients = tuple[Tensor | None, ...]  # of each parameter of one player; None w
 
 @dataclass(frozen=True)
 class OneBackwardPass:
-    """D's one pass over all that it is shown, cut off from the graphs on both sides."""
+    """D's one pass over all its inputs, cut off from the graphs on both sides."""
 
     D: DiscriminatorOutput  # what the terms are a function of
     inputs: Float[Tensor, "shown *input"]  # as f and g made them, with their graph

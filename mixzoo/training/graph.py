@@ -84,7 +84,7 @@ class Recorded:
     replay: Callable[[], None]
 
 
-class Graphed:
+class CudaGraphStep:
     """train_step, recorded for each kind of step and each shape of inputs that come."""
 
     def __init__(self, players: Players, recorder: Recorder | None = None) -> None:
@@ -92,45 +92,45 @@ class Graphed:
         self._recorder = recorder or CUDARecorder()
         self._recorded: dict[object, Recorded] = {}
 
-    def __call__(self, x: Tensor, labels: Tensor, draws: StepDraws, *, autoencoder_moves: bool = True) -> Terms:
-        kind = kind_of(x, labels, draws, autoencoder_moves)
-        return self.replayed(kind, x, labels, draws, autoencoder_moves).report
+    def __call__(self, x: Tensor, labels: Tensor, draws: StepDraws, *, update_autoencoder: bool = True) -> Terms:
+        kind = kind_of(x, labels, draws, update_autoencoder)
+        return self.replayed(kind, x, labels, draws, update_autoencoder).report
 
-    def replayed(self, kind: object, x: Tensor, labels: Tensor, draws: StepDraws, autoencoder_moves: bool) -> Recorded:
+    def replayed(self, kind: object, x: Tensor, labels: Tensor, draws: StepDraws, update_autoencoder: bool) -> Recorded:
         """The recording of this kind of step (`kind_of` its inputs), once it has run on these."""
         if kind not in self._recorded:
             if len(self._recorded) == MOST_KINDS:
                 raise RuntimeError(f"inputs of more than {MOST_KINDS} shapes")
-            self._recorded[kind] = self._record(x, labels, draws, autoencoder_moves)
+            self._recorded[kind] = self._record(x, labels, draws, update_autoencoder)
         recorded = self._recorded[kind]
         for static, one in zip(recorded.inputs, [x, labels, *draw_tensors(draws)]):
             static.copy_(one, non_blocking=True)
         recorded.replay()
         return recorded
 
-    def _record(self, x: Tensor, labels: Tensor, draws: StepDraws, moves: bool) -> Recorded:
+    def _record(self, x: Tensor, labels: Tensor, draws: StepDraws, update_autoencoder: bool) -> Recorded:
         check_all_tensors(draws)
         x, labels, draws = x.clone(), labels.clone(), draws_to_device(draws, x.device).map(torch.clone)
 
         def function() -> Terms:
             trace: dict[str, Tensor] = {}
-            report = train_step(self._players, x, labels, draws, autoencoder_moves=moves, trace=trace)
+            report = train_step(self._players, x, labels, draws, update_autoencoder=update_autoencoder, trace=trace)
             return report | {TRACED + name: tensor for name, tensor in trace.items()}
 
         before = Snapshot(self._players, x.device)
         self._recorder.warm_up(function)
-        before.put_back()
+        before.restore()
         found, replay = self._recorder.record(function)
-        before.put_back()
+        before.restore()
         report = {name: value for name, value in found.items() if not name.startswith(TRACED)}
         trace = {name.removeprefix(TRACED): found[name] for name in found if name not in report}
         return Recorded([x, labels, *draw_tensors(draws)], report, trace, replay)
 
 
-def kind_of(x: Tensor, labels: Tensor, draws: StepDraws, autoencoder_moves: bool) -> object:
-    """What two steps have in common that one recording serves: who moves, and the shapes of all inputs."""
+def kind_of(x: Tensor, labels: Tensor, draws: StepDraws, update_autoencoder: bool) -> object:
+    """What two steps have in common that one recording serves: who update_autoencoder, and the shapes of all inputs."""
     inputs = [x, labels, *draw_tensors(draws)]
-    return autoencoder_moves, tuple((one.shape, one.dtype) for one in inputs)
+    return update_autoencoder, tuple((one.shape, one.dtype) for one in inputs)
 
 
 def check_all_tensors(draws: StepDraws) -> None:
@@ -157,7 +157,7 @@ class Snapshot:
         self._cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
         self._device = device
 
-    def put_back(self) -> None:
+    def restore(self) -> None:
         """Every tensor as it was; a moment that there was none of yet is 0, as an optimiser begins."""
         with torch.no_grad():
             for key, value in _changing(self._players).items():

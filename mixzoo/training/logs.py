@@ -47,7 +47,7 @@ class MetricsFile:
             raise
         self._length += len(content)
 
-    def settle(self) -> int:
+    def fsync(self) -> int:
         """Flush to the disk; the length so far in bytes."""
         with storage_errors(self._path):
             os.fsync(self._handle)
@@ -62,13 +62,13 @@ class MetricsFile:
         self._handle = -1
 
 
-class Unwritten:
+class NullMetricsFile:
     """Takes lines and writes none, for a process of a run that is not the one that writes."""
 
     def write(self, line: Mapping[str, Any]) -> None:
         pass
 
-    def settle(self) -> int:
+    def fsync(self) -> int:
         return 0
 
     def close(self) -> None:
@@ -81,7 +81,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines[:-1]]
 
 
-class Show:
+class ProgressDisplay:
     """What a person sees of a run in progress, on standard error; this one shows nothing, for use as a library."""
 
     def begin(self, facts: Sequence[str]) -> None:
@@ -100,7 +100,7 @@ class Show:
         pass
 
 
-class PlainLines(Show):
+class PlainLines(ProgressDisplay):
     """One line for every evaluation: for logs, pipes and schedulers."""
 
     def __init__(self, steps: int) -> None:
@@ -123,7 +123,7 @@ class PlainLines(Show):
                 print(printable(text), file=sys.stderr, flush=True)
 
 
-class LiveProgress(Show):
+class LiveProgress(ProgressDisplay):
     """A bar with the time left, and under it every term, D's mean scores and the probe, on a terminal."""
 
     def __init__(self, steps: int, start: int) -> None:
@@ -182,7 +182,7 @@ class LiveProgress(Show):
         return Group(self._progress, Text(self._probe), Text(self._terms))
 
 
-def show_for(steps: int, start: int = 0) -> Show:
+def display_for(steps: int, start: int = 0) -> ProgressDisplay:
     """A live display where standard error is a terminal, plain lines otherwise."""
     return LiveProgress(steps, start) if sys.stderr is not None and sys.stderr.isatty() else PlainLines(steps)
 

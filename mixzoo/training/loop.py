@@ -22,10 +22,10 @@ from mixzoo.evaluation.probe import ProbeRecord, accuracy
 from mixzoo.registry.config import Train
 from mixzoo.training.checkpoint import commit, modules_of, non_finite
 from mixzoo.training.engine import Engine
-from mixzoo.training.logs import MetricsFile, Show, Unwritten
+from mixzoo.training.logs import MetricsFile, NullMetricsFile, ProgressDisplay
 from mixzoo.training.manifest import Progress
+from mixzoo.training.signals import StopTogether, stop_requested
 from mixzoo.training.step import Players
-from mixzoo.training.stopping import StopTogether, stop_requested
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class Loop:
     engine: Engine
     data: Dataset
     images: Batches  # of the train split, on the device
-    metrics: MetricsFile | Unwritten
+    metrics: MetricsFile | NullMetricsFile
     checkpoints: Path
-    show: Show
+    display: ProgressDisplay
     picture: Callable[[int], None]  # draws the fixed rows at this step
     labelled: Bool[Tensor, " images"] | None = None  # the train images whose label the objective may use; None for all
     run_file: str = ""  # the run file, which each checkpoint keeps
@@ -47,7 +47,7 @@ class Loop:
 
     def run(self, progress: Progress) -> Progress:
         """Train from `progress` to the last step; raises Interrupted, with the state committed, on a signal."""
-        clock, together = Clock(self.train, progress.step), StopTogether(self.players.world)
+        clock, together = Clock(self.train, progress.step), StopTogether(self.players.distributed)
         draws = Blocks(self.draw, self.images.device, self.train.steps)
         cards = [self.images.device] if self.images.device.type == "cuda" else []
         with torch.random.fork_rng(devices=cards), stop_requested() as stop:
@@ -59,26 +59,26 @@ class Loop:
                     self.log(done, report, clock)
                 if done % self.train.evaluate_every == 0 or last:
                     if not logged:
-                        self.show.train(self.line(done, report, clock))
+                        self.display.train(self.line(done, report, clock))
                     progress = self._evaluate(done, progress)
                 progress = replace(progress, step=done)
                 signalled = together(stop())  # asked once: one that comes during the commit waits for the next step
                 if signalled or done % self.train.checkpoint_every == 0 or done == self.train.steps:
                     progress = self._commit(progress)
                 if signalled and done < self.train.steps:
-                    home = self.checkpoints.parent
+                    run_dir = self.checkpoints.parent
                     raise Interrupted(
-                        f"stopped by {signalled} after step {done}; `mixzoo resume {home}` goes on from there"
+                        f"stopped by {signalled} after step {done}; `mixzoo resume {run_dir}` goes on from there"
                     )
         return progress
 
     def step(self, step: int, draws: StepDraws) -> dict[str, Tensor]:
         """The optimisation step of that number; what it reports stays on the device."""
-        world = self.players.world
-        x, labels = self.images.batch(step, world.local(draws.index))
-        purpose = f"torch/{world.rank}" if world.rank else "torch"
+        distributed = self.players.distributed
+        x, labels = self.images.batch(step, distributed.shard(draws.index))
+        purpose = f"torch/{distributed.rank}" if distributed.rank else "torch"
         seed_modules(seed_for(self.train.seed, purpose, step), x.device)
-        return self.engine(x, labels, draws, autoencoder_moves=step % self.train.d_steps == 0)
+        return self.engine(x, labels, draws, update_autoencoder=step % self.train.d_steps == 0)
 
     def draw(self, step: int) -> StepDraws:
         """All the randomness of the step of that number, of the whole batch."""
@@ -96,11 +96,11 @@ class Loop:
         """Read a step's report from the device and write its line; raises NonFiniteError if a number is none."""
         line = self.line(done, report, clock)
         self.metrics.write(line)
-        self.show.train(line)
+        self.display.train(line)
 
     def line(self, done: int, report: dict[str, Tensor], clock: "Clock") -> dict[str, Any]:
         """The line of a step's report, read from the device; raises NonFiniteError if a number is none."""
-        mean = self.players.world.mean(torch.stack(list(report.values())))
+        mean = self.players.distributed.mean(torch.stack(list(report.values())))
         values = dict(zip(report, mean.tolist()))  # one read from the device
         bad = [name for name, value in values.items() if value != value or abs(value) == float("inf")]
         if bad:
@@ -111,12 +111,12 @@ class Loop:
         return {"kind": "train", "step": done, **values, **clock.read(done)}
 
     def _evaluate(self, done: int, progress: Progress) -> Progress:
-        if not self.players.world.writes:
+        if not self.players.distributed.is_main:
             return progress
         device = str(self.images.device)
         players, longer = self.players, None
         if done % self.train.evaluate_every:  # evaluated as the last step alone, which a longer run does not
-            longer = Progress(done, self.metrics.settle(), progress.probe)
+            longer = Progress(done, self.metrics.fsync(), progress.probe)
         record, line = progress.probe, {"kind": "evaluate", "step": done}
         if players.probe is not None:
             try:
@@ -131,7 +131,7 @@ class Loop:
                 "best_validation_accuracy": record.best_validation,
             }
         self.metrics.write(line)
-        self.show.evaluate(line)
+        self.display.evaluate(line)
         self.picture(done)
         return Progress(done, progress.metrics_bytes, record, longer)
 
@@ -141,13 +141,13 @@ class Loop:
                 f"step {progress.step}: {bad} is not finite; nothing was saved over the last checkpoint. "
                 "Try a lower --lr or a larger lam"
             )
-        world = self.players.world
-        world.refuse_drift(modules_of(self.players))
-        if world.writes:
-            progress = replace(progress, metrics_bytes=self.metrics.settle())
+        distributed = self.players.distributed
+        distributed.check_in_sync(modules_of(self.players))
+        if distributed.is_main:
+            progress = replace(progress, metrics_bytes=self.metrics.fsync())
             commit(self.checkpoints, self.players, progress, keep=self.train.keep_checkpoints, run=self.run_file)
             self.committed()
-        world.wait()  # until it is committed
+        distributed.barrier()  # until it is committed
         return progress
 
 

@@ -24,7 +24,7 @@ from mixzoo.registry.contract import Contract, described
 from mixzoo.registry.recipes import input_shape
 from mixzoo.registry.zoo import Zoo
 from mixzoo.training.batch import StepBatch
-from mixzoo.training.distributed import ALONE as SINGLE_PROCESS
+from mixzoo.training.distributed import SINGLE_PROCESS
 from mixzoo.training.gradients import OneBackwardPass, own_gradients, shared_gradients, total
 from mixzoo.training.step import Players, trainable
 from mixzoo.training.watched import WatchedAutoEncoder, WatchedDiscriminator, WatchedMixer
@@ -39,7 +39,7 @@ def rehearse(zoo: Zoo, config: RunConfig, players: Players, data: Dataset, devic
     PluginError names the part that breaks its contract, with the signature that was expected; ConfigError if the parts
     fail on a batch of one image alone.
     """
-    own = max(1, config.train.batch_images // players.world.size)
+    own = max(1, config.train.batch_images // players.distributed.world_size)
     try:
         return _rehearsed(zoo, config, players, data, device, min(FEW, own))
     except (torch.OutOfMemoryError, MemoryError):
@@ -102,7 +102,7 @@ def _rehearsed(
         discriminator=watched_d,
         uncompiled_discriminator=discriminator,
         objective=objective,
-        world=SINGLE_PROCESS,
+        distributed=SINGLE_PROCESS,
     )
 
     # A method that is a closure is copied with the network that it holds, so it may write to the original's buffers.

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import torch
 
-from mixzoo.core.errors import ConfigError, shown
+from mixzoo.core.errors import ConfigError, truncated_repr
 from mixzoo.registry.config import Train
 from mixzoo.training.engine import precision_of
 
@@ -46,6 +46,7 @@ def check_workspace(given: str) -> None:
     """Raise ConfigError if cuBLAS, set up as this variable has it, sums in another order from run to run."""
     if given not in WORKSPACES:
         raise ConfigError(
-            f"--deterministic: the variable {WORKSPACE} is {shown(given)}, with which products on a GPU may not "
+            f"--deterministic: the variable {WORKSPACE} is {truncated_repr(given)}, with which products on a GPU "
+            "may not "
             f"repeat; use {' or '.join(WORKSPACES)}, or leave it out"
         )

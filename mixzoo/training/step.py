@@ -18,7 +18,7 @@ from mixzoo.core.random import StepDraws, draw_step
 from mixzoo.core.stand_in import Requirements
 from mixzoo.evaluation.probe import probe_loss
 from mixzoo.training.batch import StepBatch
-from mixzoo.training.distributed import ALONE, World
+from mixzoo.training.distributed import SINGLE_PROCESS, DistributedContext
 from mixzoo.training.gradients import own_gradients, shared_gradients
 
 
@@ -34,7 +34,7 @@ class Players:
     optimisers: dict[str, Optimizer]  # "autoencoder" (a learned mixer with it), "discriminator", "probe"
     requirements: Requirements = field(default_factory=Requirements)  # what the objective asks for at every step
     num_labels: int = 0  # numbers of one label as a vector
-    world: World = ALONE  # the processes that share each batch
+    distributed: DistributedContext = SINGLE_PROCESS  # the processes that share each batch
     uncompiled_discriminator: Discriminator | None = None  # what a penalty goes through, if it is not `discriminator`
 
     def draw(
@@ -67,17 +67,17 @@ def train_step(
     labels: Int[Tensor, "batch *attributes"],
     draws: StepDraws,
     *,
-    autoencoder_moves: bool = True,
+    update_autoencoder: bool = True,
     trace: dict[str, Tensor] | None = None,
 ) -> Terms:
     """One step of each player from the same parameters; the terms and D's mean scores come back for the log.
 
-    Without `autoencoder_moves` it is a step of the discriminator (and the probe) alone: f and g keep no graph, and
+    Without `update_autoencoder` it is a step of the discriminator (and the probe) alone: f and g keep no graph, and
     their terms are only for the log. Where several processes share the batch, x and labels are this one's part, the
     draws are the whole batch's, and every process steps on the mean of their gradients. `trace` is filled with what
     lies between inputs and terms, by name.
     """
-    batch = StepBatch(players, x, labels, draws, autoencoder_moves, trace=trace)
+    batch = StepBatch(players, x, labels, draws, update_autoencoder, trace=trace)
     losses = players.objective.losses(batch)
 
     # The probe learns on the code as it is; its gradient is for its own weights alone.
@@ -85,7 +85,7 @@ def train_step(
     probe = {} if players.probe is None or code is None else {"loss": probe_loss(players.probe, code, labels)}
     terms = {"autoencoder": losses.autoencoder, "discriminator": losses.discriminator, "probe": probe}
     moving = {name: terms[name] for name in players.optimisers if terms[name]}  # a frozen player has no optimiser
-    if not autoencoder_moves:
+    if not update_autoencoder:
         moving.pop("autoencoder", None)
     parameters = {name: parameters_of(players.optimisers[name]) for name in moving}
 
@@ -93,7 +93,7 @@ def train_step(
     passes = batch.passes
     found = shared_gradients(moving, parameters, passes[0]) if passes else own_gradients(moving, parameters)
     for name, own in found.items():
-        gradients = players.world.mean_gradients(own)
+        gradients = players.distributed.mean_gradients(own)
         for parameter, gradient in zip(parameters[name], gradients):
             parameter.grad = None if gradient is None else laid_out_as(parameter, gradient)
         players.optimisers[name].step()

@@ -11,9 +11,9 @@ from mixzoo.core.errors import (
     StorageError,
     is_out_of_memory,
     printable,
-    shown,
+    truncated_repr,
 )
-from mixzoo.core.gpu_pool import less_memory
+from mixzoo.core.gpu_pool import memory_advice
 from mixzoo.registry.config import Train
 from mixzoo.training.devices import first_sentence
 
@@ -31,17 +31,17 @@ def out_of_memory_errors(train: Train) -> Iterator[None]:
         raise
 
 
-def as_trouble(err: BaseException, train: Train, home: Path) -> MixzooError | None:
+def as_trouble(err: BaseException, train: Train, run_dir: Path) -> MixzooError | None:
     """What an exception in a run is to its user; None if it is a bug."""
     if is_out_of_memory(err):
         return _out_of_memory(train)
     if isinstance(err, OSError):
-        where = printable(str(err.filename or home))
+        where = printable(str(err.filename or run_dir))
         return StorageError(f"{where}: {err.strerror or err}")
     if isinstance(err, RuntimeError) and "use_deterministic_algorithms" in str(err):
         operation = first_sentence(err).partition(" does not have a deterministic")[0]
         return ConfigError(
-            f"{shown(operation)} has no form that repeats bit for bit, and the run is deterministic; "
+            f"{truncated_repr(operation)} has no form that repeats bit for bit, and the run is deterministic; "
             "use --no-deterministic, or another part"
         )
     return None
@@ -49,5 +49,5 @@ def as_trouble(err: BaseException, train: Train, home: Path) -> MixzooError | No
 
 def _out_of_memory(train: Train) -> OutOfMemoryError:
     return OutOfMemoryError(
-        f"out of memory with batches of {train.batch_images} images; use a smaller --batch-images{less_memory()}"
+        f"out of memory with batches of {train.batch_images} images; use a smaller --batch-images{memory_advice()}"
     )

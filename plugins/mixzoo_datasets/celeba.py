@@ -15,7 +15,7 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image
 
-from mixzoo import DataError, Dataset, Split, shown
+from mixzoo import DataError, Dataset, Split, truncated_repr
 from mixzoo_datasets.attributes import parse_attributes
 from mixzoo_datasets.files import ImageFiles, hold_in_memory, open_image, read_each
 from mixzoo_datasets.reading import exists, missing_file, read_lines, resolve_path
@@ -115,7 +115,8 @@ def read_attributes(path: Path) -> tuple[tuple[str, ...], dict[str, list[int]]]:
         values[file] = [int(sign == "1") for sign in signs]
     if listed[0].strip() != str(len(values)):
         raise DataError(
-            f"{path}: it announces {shown(listed[0].strip())} images but lists {len(values)}; the file is damaged"
+            f"{path}: it announces {truncated_repr(listed[0].strip())} images but lists {len(values)}; the file "
+            "is damaged"
         )
     return names, values
 

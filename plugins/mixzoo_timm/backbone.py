@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mixzoo import nearest, shown
+from mixzoo import nearest, truncated_repr
 from mixzoo_timm.library import first_line, timm
 from mixzoo_timm.weights import check_weights_loaded, fetch, read_weights
 
@@ -57,13 +57,13 @@ def check_model(model: str) -> str:
     """The name of a timm model. Raises ValueError, with the nearest name, if timm does not have it."""
     bare = model.partition(".")[0]  # resnet18.a1_in1k is resnet18 with the weights a1_in1k
     if not timm().is_model(bare):
-        raise ValueError(f"model={shown(model)} is not a timm model.{nearest(bare, timm().list_models())}")
+        raise ValueError(f"model={truncated_repr(model)} is not a timm model.{nearest(bare, timm().list_models())}")
     try:
         configured = timm().get_pretrained_cfg(model)
     except RuntimeError:  # it has no weights with this tag
         configured = None
     if configured is None:
-        raise ValueError(f"model={shown(model)}: timm has {bare!r}, but not these weights")
+        raise ValueError(f"model={truncated_repr(model)}: timm has {bare!r}, but not these weights")
     return model
 
 

@@ -19,7 +19,7 @@ from mixzoo.benchmark.counting import counted
 from mixzoo.benchmark.steps import stepper
 from mixzoo.benchmark.timing import Spread
 from mixzoo.training.build import build_players
-from mixzoo.training.distributed import World
+from mixzoo.training.distributed import DistributedContext
 from plain import Method
 
 HOME = Path(__file__).parents[2]
@@ -80,7 +80,7 @@ ELSEWHERE = ("compile", "graph", "tf32")  # slow here, or for a GPU
 @pytest.mark.parametrize("name", [name for name in cases.VARIANTS if not any(word in name for word in ELSEWHERE)])
 def test_every_variant_takes_the_same_step(name):
     case = cases.Case("AMR k=2", 4, depth=4)
-    step.refuse_wrong(case, [name], case.data())
+    step.check_same_step(case, [name], case.data())
 
 
 def test_a_variant_changes_what_it_says_and_only_while_it_steps():
@@ -210,7 +210,9 @@ def test_collectives_on_paper_are_those_of_a_step_shared_by_two_processes(monkey
     monkeypatch.setattr("torch.distributed.all_reduce", lambda total: seen["all_reduce"].append(total.nbytes))
     case = cases.Case("AMR k=2", 64)
     config, placed = case.config(cases.VARIANTS["ours"]), case.data()
-    players = replace(build_players(cases.ZOO, config, placed.data, torch.device("cpu")), world=World(0, 2))
+    players = replace(
+        build_players(cases.ZOO, config, placed.data, torch.device("cpu")), distributed=DistributedContext(0, 2)
+    )
     with stepper(cases.ZOO, config, placed, players) as one:
         one()
     assert (len(seen["all_reduce"]), len(seen["all_gather"])) == (on_paper.ALL_REDUCES, on_paper.ALL_GATHERS)

@@ -56,7 +56,7 @@ def test_its_discriminator_passes_once_for_each_source_and_again_for_the_autoenc
 def test_it_leaves_the_autoencoder_alone_when_told():
     trainer = Trainer(Method("amr"), depth=2)
     before = [p.clone() for p in (*trainer.f.parameters(), *trainer.D.parameters())]
-    trainer.step(torch.randn(4, 1, 32, 32), torch.arange(4), draw(2, 4), autoencoder_moves=False)
+    trainer.step(torch.randn(4, 1, 32, 32), torch.arange(4), draw(2, 4), update_autoencoder=False)
     after = [*trainer.f.parameters(), *trainer.D.parameters()]
     count = len(list(trainer.f.parameters()))
     assert all(torch.equal(a, b) for a, b in zip(before[:count], after[:count]))

@@ -28,9 +28,9 @@ class Coder(nn.Module):
         self.encode, self.decode = f, f
 
 
-def trained(home, dataset, show_for=None, **flags):
+def trained(home, dataset, display_for=None, **flags):
     zoo = toy_zoo()
-    return start(zoo, toy_config(zoo, flags={"dataset": dataset} | flags), home, show_for)
+    return start(zoo, toy_config(zoo, flags={"dataset": dataset} | flags), home, display_for)
 
 
 def test_a_build_context_knows_the_width_of_a_label():

@@ -26,11 +26,11 @@ from mixzoo.runs import directory
 from mixzoo.runs.directory import lock, new_directory, write_status
 from mixzoo.runs.run import open_run, resume, start
 from mixzoo.training.checkpoint import saved
-from mixzoo.training.logs import MetricsFile, PlainLines, Show, read_metrics
+from mixzoo.training.logs import MetricsFile, PlainLines, ProgressDisplay, read_metrics
 from toys import SMALL, TOYS, ToyData, toy_config, toy_zoo
 
 
-class At(Show):
+class At(ProgressDisplay):
     """Does something once a step has been logged."""
 
     def __init__(self, step, act):

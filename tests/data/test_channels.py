@@ -10,7 +10,7 @@ from mixzoo.evaluation.pictures.grid import channels_note, to_pixels
 from mixzoo.registry.zoo import RegisteredPart
 from mixzoo.runs.interpolate import draw_interpolations
 from mixzoo.runs.run import start
-from mixzoo.training.logs import Show
+from mixzoo.training.logs import ProgressDisplay
 from toys import TOY_PLUGIN, ToyData, toy_config, toy_zoo
 
 
@@ -27,7 +27,7 @@ class Spectral(ToyData):
         return replace(data, **{name: replace(split, images=wide[name]) for name, split in splits.items()})
 
 
-class Notes(Show):
+class Notes(ProgressDisplay):
     def __init__(self):
         self.notes = []
 

@@ -183,7 +183,7 @@ def test_one_seed_gives_one_mix_and_leaves_the_default_generator_and_the_sources
 
 
 @pytest.mark.parametrize("spec", SPECS)
-def test_mixes_of_a_whole_fleet_are_those_of_each_run(spec):
+def test_mixes_of_a_whole_sweep_are_those_of_each_run(spec):
     mixer, shape = ZOO.recipe("mixer", spec), CodeShape(4, (6, 5, 3))
     h = torch.stack([codes(mixer, shape, seed, torch.float32) for seed in range(3)])
     draws = torch.stack([drawn(mixer, shape, seed) for seed in range(3)])

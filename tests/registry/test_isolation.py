@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from mixzoo.registry.isolation import SHARED, isolated
+from mixzoo.registry.isolation import GLOBAL_STATE, isolated
 
 
 def another_handler(number):
@@ -38,11 +38,11 @@ CHANGES = {
 
 
 def state():
-    return [str(shared.read(sys.modules[shared.module])) for shared in SHARED]
+    return [str(state.read(sys.modules[state.module])) for state in GLOBAL_STATE]
 
 
 def test_every_shared_thing_has_a_case_here():
-    assert {shared.name for shared in SHARED} == CHANGES.keys()
+    assert {state.name for state in GLOBAL_STATE} == CHANGES.keys()
 
 
 @pytest.mark.parametrize("name", CHANGES)

@@ -9,11 +9,11 @@ import pytest
 from mixzoo.core.errors import CheckpointError, ConfigError
 from mixzoo.runs.run import resume, start
 from mixzoo.training.checkpoint import saved
-from mixzoo.training.logs import CLOCK, Show, read_metrics
+from mixzoo.training.logs import CLOCK, ProgressDisplay, read_metrics
 from toys import TOYS, toy_config, toy_zoo
 
 
-class Notes(Show):
+class Notes(ProgressDisplay):
     """Keeps the notes; stops the run with a KeyboardInterrupt in place of step `stop`, if there is one."""
 
     def __init__(self, stop=None):

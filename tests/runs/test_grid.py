@@ -100,9 +100,9 @@ def test_a_data_set_of_a_grid_brings_what_suits_it():
     assert [m.config.names["autoencoder"] for m in members] == ["amr", "mlp"]
 
 
-def test_a_fleet_is_called_by_what_its_runs_share():
-    assert slug(planned(seeds="1,2")) == "toy_data-amr-mixup-fleet"
-    assert slug(planned("mixer=mixup,bernoulli")) == "toy_data-amr-fleet"
+def test_a_sweep_is_called_by_what_its_runs_share():
+    assert slug(planned(seeds="1,2")) == "toy_data-amr-mixup-sweep"
+    assert slug(planned("mixer=mixup,bernoulli")) == "toy_data-amr-sweep"
 
 
 def test_two_names_for_one_run_are_refused():
@@ -120,7 +120,7 @@ REFUSED = {
     "both": (["--seeds", "1", "--seed", "2"], "--seeds goes without --seed; give one of them"),
     "seed twice in a range": (["--seeds", "1..3,2"], "--seeds 1..3,2: 2 is given twice; once is enough"),
     "a range that goes down": (["--seeds", "3..1"], "--seeds 3..1: a range goes up. Did you mean 1..3?"),
-    "a range without end": (["--seeds", f"0..{10**18}"], f"{10**18 + 1} seeds, a fleet has at most 1000 runs"),
+    "a range without end": (["--seeds", f"0..{10**18}"], f"{10**18 + 1} seeds, a sweep has at most 1000 runs"),
     "a range that is none": (["--seeds", "1..x"], "--seeds: seed='1..x' must be an integer >= 0"),
     "several seeds for one run": (["--seed", "1,2,3"], "--seed 1,2,3: one run has one. Did you mean --seeds 1,2,3?"),
     "a range for one run": (["--seed", "1..3"], "--seed 1..3: one run has one. Did you mean --seeds 1..3?"),
@@ -186,10 +186,10 @@ REFUSED = {
     ),
     "too many": (
         ["--grid", "train.lr=" + ",".join(map(str, range(1, 1002)))],
-        "seeds times grids make 1001 runs, a fleet has at most 1000; make several fleets",
+        "seeds times grids make 1001 runs, a sweep has at most 1000; make several sweeps",
     ),
     "no jobs": (["--seeds", "1", "--jobs", "0"], "--jobs: jobs=0 must be an integer >= 1 and <= 1000"),
-    "jobs for one run": (["--jobs", "2"], "--jobs 2: one run is one process; give it with --seeds, --grid or a fleet"),
+    "jobs for one run": (["--jobs", "2"], "--jobs 2: one run is one process; give it with --seeds, --grid or a sweep"),
     "bad device": (["--seeds", "1", "--device", "toaster"], "--device 'toaster' cannot be used here"),
     "no such engine here": (["--seeds", "1", "--device", "cpu", "--grid", "train.engine=eager,graph"], "CUDA graphs"),
     "parts that do not fit": (["--grid", "autoencoder=toy_net,amr:scales=4"], "images of 8x8 cannot be halved 4 times"),
@@ -211,7 +211,7 @@ def test_a_bad_grid_is_one_line_and_leaves_nothing(mixzoo, tmp_path, kind):
     assert (out, list(tmp_path.iterdir())) == ("", [])
 
 
-def test_runs_of_the_same_data_load_them_once_before_the_fleet_begins(monkeypatch):
+def test_runs_of_the_same_data_load_them_once_before_the_sweep_begins(monkeypatch):
     loaded, plain = [], ToyData.load
 
     def load(self, seed):
@@ -220,11 +220,11 @@ def test_runs_of_the_same_data_load_them_once_before_the_fleet_begins(monkeypatc
 
     monkeypatch.setattr(ToyData, "load", load)
     grids = ["objective.lam=5,10", "dataset=toy_data,toy_data:salt=1,toy_tagged", "train.lr=1e-3,1e-4"]
-    sweep._refuse_unfit(toy_zoo(), planned(*grids, seeds="3,4"))
+    sweep._check_points(toy_zoo(), planned(*grids, seeds="3,4"))
     assert loaded == [("ToyData", 0, 3), ("ToyData", 1, 3), ("ToyTagged", 0, 3)]
 
 
-def test_missing_data_of_one_run_refuse_the_fleet(mixzoo, tmp_path):
+def test_missing_data_of_one_run_refuse_the_sweep(mixzoo, tmp_path):
     others = [a for a in TOYS if a not in ("--data", "toy_data")]
     code, _, err = mixzoo("train", *others, *SMALL, "--grid", "dataset=toy_data,mnist:root=nowhere")
     assert code == 3
@@ -232,18 +232,18 @@ def test_missing_data_of_one_run_refuse_the_fleet(mixzoo, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_fleet_under_torchrun_is_refused(mixzoo, tmp_path, monkeypatch):
+def test_a_sweep_under_torchrun_is_refused(mixzoo, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     code, _, err = mixzoo("train", *TOYS, *SMALL, "--seeds", "1,2")
     assert code == 2
-    assert "a fleet starts processes of its own; leave torchrun out" in err
+    assert "a sweep starts processes of its own; leave torchrun out" in err
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_existing_directory_is_refused_and_untouched(mixzoo, tmp_path):
-    (tmp_path / "fleet").mkdir()
-    (tmp_path / "fleet" / "fleet.json").write_text("{}")
-    code, _, err = mixzoo("train", *TOYS, *SMALL, "--seeds", "1,2", "--out", "fleet")
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "sweep.json").write_text("{}")
+    code, _, err = mixzoo("train", *TOYS, *SMALL, "--seeds", "1,2", "--out", "sweep")
     assert code == 2
-    assert "--out fleet: exists already; `mixzoo resume fleet` continues a fleet, or choose another directory" in err
-    assert [path.name for path in (tmp_path / "fleet").iterdir()] == ["fleet.json"]
+    assert "--out sweep: exists already; `mixzoo resume sweep` continues a sweep, or choose another directory" in err
+    assert [path.name for path in (tmp_path / "sweep").iterdir()] == ["sweep.json"]

@@ -28,8 +28,8 @@ from mixzoo.registry.zoo import RegisteredPart
 from mixzoo.runs.directory import lock
 from mixzoo.runs.run import open_run, resume, start
 from mixzoo.training.checkpoint import saved
-from mixzoo.training.distributed import World
-from mixzoo.training.logs import CLOCK, Show, read_metrics
+from mixzoo.training.distributed import DistributedContext
+from mixzoo.training.logs import CLOCK, ProgressDisplay, read_metrics
 from toys import TOY_PLUGIN, ToyDiscriminator, ToyNet, toy_config, toy_zoo
 
 FLAGS = {"mixer": "dirichlet:k=3", "objective": "amr:beta=0.1", "autoencoder": "toy_net:dropout=0.2"}
@@ -50,7 +50,7 @@ def weights(home):
     return {file.name: file.read_bytes() for file in newest.glob("*.safetensors")}
 
 
-class StopAt(Show):
+class StopAt(ProgressDisplay):
     """Sends the process a signal once a step has been logged."""
 
     def __init__(self, step, number=signal.SIGTERM):
@@ -206,7 +206,7 @@ def test_a_signal_outside_the_loop_ends_in_an_interrupted_run_that_goes_on_to_th
         Signals.pending.append(number)
     with monkeypatch.context() as trouble:
         if where == "before the loop":
-            trouble.setattr(World, "begin", lambda *_, **known: os.kill(os.getpid(), number))
+            trouble.setattr(DistributedContext, "sync_parameters", lambda *_, **known: os.kill(os.getpid(), number))
         with pytest.raises(Interrupted) as stopped:
             start(zoo, config, tmp_path / "stopped")
     home, by = tmp_path / "stopped", signal.Signals(number).name
@@ -224,7 +224,7 @@ def test_a_signal_outside_the_loop_ends_in_an_interrupted_run_that_goes_on_to_th
 def test_while_a_run_trains_its_status_says_the_last_committed_step(tmp_path):
     seen = []
 
-    class Look(Show):
+    class Look(ProgressDisplay):
         def train(self, line):
             status = json.loads((tmp_path / "run" / "status.json").read_text())
             seen.append((line["step"], status["state"], status["last_committed"]))
@@ -305,10 +305,17 @@ def test_an_existing_directory_is_refused_and_untouched(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"), [("nothing", "no such directory"), ("empty", "has no run.toml, so it is no run")]
+    ("name", "reason"),
+    [
+        ("nothing", "no such directory"),
+        ("empty", "has no run.toml, so it is no run"),
+        ("old", "a sweep of an older mixzoo; rename its fleet.json to sweep.json, then resume it"),
+    ],
 )
 def test_resume_of_what_is_no_run_says_so(tmp_path, name, reason):
-    (tmp_path / "empty").mkdir()
+    for folder in ("empty", "old"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "old" / "fleet.json").write_text("{}")
     with pytest.raises(CheckpointError, match=reason):
         resume(toy_zoo(), tmp_path / name)
 
@@ -346,7 +353,7 @@ def test_resume_takes_the_recorded_number_of_threads(tmp_path):
     file.write_text(json.dumps(recorded))
     seen = []
 
-    class Watch(Show):
+    class Watch(ProgressDisplay):
         def train(self, line):
             seen.append(torch.get_num_threads())
 

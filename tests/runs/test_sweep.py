@@ -1,4 +1,4 @@
-"""Fleets, as a user runs them: processes of their own, on toy parts."""
+"""Sweeps, as a user runs them: processes of their own, on toy parts."""
 
 import io
 import json
@@ -15,12 +15,12 @@ from statistics import mean, stdev
 import pytest
 import torch
 
-from mixzoo.core.errors import CheckpointError, FleetError, LockedError
+from mixzoo.core.errors import CheckpointError, LockedError, SweepError
 from mixzoo.evaluation.probe import ProbeRecord
-from mixzoo.runs import sweep
+from mixzoo.runs import sweep as sweeps
 from mixzoo.runs.directory import lock, write_status
 from mixzoo.runs.processes import Watch
-from mixzoo.runs.sweep import Entry, Fleet, refuse_failed
+from mixzoo.runs.sweep import Entry, Sweep, check_none_failed
 from mixzoo.training.checkpoint import saved
 from mixzoo.training.logs import CLOCK, read_metrics
 from mixzoo.training.manifest import Progress, manifest_files
@@ -69,9 +69,9 @@ def equals_the_run_alone(folder, member):
 
 
 @pytest.fixture(scope="module")
-def fleet(tmp_path_factory):
+def sweep(tmp_path_factory):
     """Two seeds times two weights, and what the command printed."""
-    folder = tmp_path_factory.mktemp("fleet")
+    folder = tmp_path_factory.mktemp("sweep")
     grid = ["--seeds", "1,2", "--grid", "objective.lam=5,10", "--mixer", "bernoulli:k=9"]
     code, out, err = mixzoo_in(folder, "train", *TOYS, *SMALL, *grid)
     assert code == 0, err
@@ -82,10 +82,10 @@ def fleet(tmp_path_factory):
 NAMES = [f"seed={seed},objective.lam={lam}" for lam in (5, 10) for seed in (1, 2)]
 
 
-def test_a_fleet_is_one_directory_with_a_whole_run_for_each_member(fleet):
-    home, _, _ = fleet
-    assert re.fullmatch(r"\d{8}-\d{6}-toy_data-amr-bernoulli-fleet", home.name)
-    assert {path.name for path in home.iterdir()} == {*NAMES, "fleet.json", ".lock"}
+def test_a_sweep_is_one_directory_with_a_whole_run_for_each_member(sweep):
+    home, _, _ = sweep
+    assert re.fullmatch(r"\d{8}-\d{6}-toy_data-amr-bernoulli-sweep", home.name)
+    assert {path.name for path in home.iterdir()} == {*NAMES, "sweep.json", ".lock"}
     for name in NAMES:
         assert {path.name for path in (home / name).iterdir()} == {
             *("run.toml", "environment.json", "status.json", "metrics.jsonl", "results.json"),
@@ -97,17 +97,17 @@ def test_a_fleet_is_one_directory_with_a_whole_run_for_each_member(fleet):
 
 
 @pytest.mark.parametrize("name", [NAMES[0], NAMES[3]])
-def test_a_member_equals_the_run_that_its_run_file_is_alone_bit_for_bit(fleet, tmp_path, name):
-    assert equals_the_run_alone(tmp_path, fleet[0] / name)
+def test_a_member_equals_the_run_that_its_run_file_is_alone_bit_for_bit(sweep, tmp_path, name):
+    assert equals_the_run_alone(tmp_path, sweep[0] / name)
 
 
-def test_members_differ_from_one_another(fleet):
-    home, _, _ = fleet
+def test_members_differ_from_one_another(sweep):
+    home, _, _ = sweep
     assert len({str(metrics(home / name)) for name in NAMES}) == 4
 
 
-def test_progress_is_a_line_for_each_evaluation_after_the_members_name(fleet):
-    _, _, err = fleet
+def test_progress_is_a_line_for_each_evaluation_after_the_members_name(sweep):
+    _, _, err = sweep
     for name in NAMES:
         assert f"{name}: step 2/4  probe: validation" in err
         assert f"{name}: step 4/4  probe: validation" in err
@@ -115,8 +115,8 @@ def test_progress_is_a_line_for_each_evaluation_after_the_members_name(fleet):
         assert err.count(f"{name}: warning: the mixer takes k=9 sources from batches of 8 images") == 1
 
 
-def test_the_table_has_every_score_of_every_member_and_means_over_seeds(fleet):
-    home, out, _ = fleet
+def test_the_table_has_every_score_of_every_member_and_means_over_seeds(sweep):
+    home, out, _ = sweep
     for lam in (5, 10):
         block = out[out.index(f"objective.lam={lam}\n") :].split("└")[0]
         results = [json.loads((home / f"seed={s},objective.lam={lam}" / "results.json").read_text()) for s in (1, 2)]
@@ -130,13 +130,13 @@ def test_the_table_has_every_score_of_every_member_and_means_over_seeds(fleet):
         percent = [100 * result["numbers"]["logistic_regression.test_accuracy"] for result in results]
         assert f"{mean(percent):.2f} ± {stdev(percent):.2f} %" in block
         assert len([line for line in block.splitlines() if line.startswith("│")]) == 2 + len(results[0]["numbers"])
-    assert f"fleet    runs/{home.name}" in out
+    assert f"sweep    runs/{home.name}" in out
     assert "…" not in out  # no number is cut, on a narrow screen either
 
 
-def test_fleet_json_says_the_same(fleet):
-    home, _, _ = fleet
-    found = json.loads((home / "fleet.json").read_text())
+def test_sweep_json_says_the_same(sweep):
+    home, _, _ = sweep
+    found = json.loads((home / "sweep.json").read_text())
     assert found["command"][:2] == ["train", "--data"]
     assert [member["name"] for member in found["members"]] == NAMES
     for member in found["members"]:
@@ -150,8 +150,8 @@ def test_fleet_json_says_the_same(fleet):
     assert found["averages"][0]["std"]["reconstruction.l1"] == stdev(five)
 
 
-def test_resuming_a_completed_fleet_shows_its_table_again_and_changes_no_run(fleet):
-    home, out, _ = fleet
+def test_resuming_a_completed_sweep_shows_its_table_again_and_changes_no_run(sweep):
+    home, out, _ = sweep
     before = {file: file.stat().st_mtime_ns for name in NAMES for file in (home / name).rglob("*")}
     assert mixzoo_in(home.parents[1], "resume", f"runs/{home.name}") == (0, out, "")
     assert {file: file.stat().st_mtime_ns for name in NAMES for file in (home / name).rglob("*")} == before
@@ -159,30 +159,30 @@ def test_resuming_a_completed_fleet_shows_its_table_again_and_changes_no_run(fle
 
 def test_a_member_that_diverges_leaves_the_others_alone(tmp_path):
     grid = ["--grid", "train.lr=1e30,1e-3", "--jobs", "1"]
-    code, out, err = mixzoo_in(tmp_path, "train", *TOYS, *SMALL, *grid, "--out", "fleet")
+    code, out, err = mixzoo_in(tmp_path, "train", *TOYS, *SMALL, *grid, "--out", "sweep")
     assert code == 10, err
     last = err.splitlines()[-1]
     assert last.startswith("mixzoo: 1 of 2 runs failed: train.lr=1e30 (step ")
-    assert last.endswith(". `mixzoo resume fleet` tries them again")
-    found = json.loads((tmp_path / "fleet" / "fleet.json").read_text())
+    assert last.endswith(". `mixzoo resume sweep` tries them again")
+    found = json.loads((tmp_path / "sweep" / "sweep.json").read_text())
     states = {member["name"]: (member["state"], member["exit"]) for member in found["members"]}
     assert states == {"train.lr=1e30": ("failed", 6), "train.lr=1e-3": ("completed", 0)}
     assert "is not finite" in found["members"][0]["reason"]
     assert [average["runs"] for average in found["averages"]] == [0, 1]
     assert re.search(r"┃ train.lr=1e30 ┃ train.lr=1e-3 ┃", out)  # one seed: a column for each run
     assert re.search(r"state +│ +failed │ +completed │", out)
-    code, _, err = mixzoo_in(tmp_path, "resume", "fleet")  # the one that failed, which fails again
+    code, _, err = mixzoo_in(tmp_path, "resume", "sweep")  # the one that failed, which fails again
     assert code == 10
     assert "train.lr=1e-3: " not in err
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 @pytest.mark.slow
-def test_a_fleet_stopped_by_a_signal_goes_on_to_the_same_end(tmp_path, number):
+def test_a_sweep_stopped_by_a_signal_goes_on_to_the_same_end(tmp_path, number):
     long = ["--steps", "2500", "--batch-images", "8", "--log-every", "100", "--evaluate-every", "2500"]
-    run = command("train", *TOYS, *long, "--seeds", "1,2,3", "--jobs", "2", "--out", "fleet")
+    run = command("train", *TOYS, *long, "--seeds", "1,2,3", "--jobs", "2", "--out", "sweep")
     process = subprocess.Popen(run, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True)
-    homes = [tmp_path / "fleet" / f"seed={seed}" for seed in (1, 2, 3)]
+    homes = [tmp_path / "sweep" / f"seed={seed}" for seed in (1, 2, 3)]
     logged = [home / "metrics.jsonl" for home in homes[:2]]
     while process.poll() is None and not all(file.exists() and read_metrics(file) for file in logged):
         time.sleep(0.01)
@@ -190,28 +190,28 @@ def test_a_fleet_stopped_by_a_signal_goes_on_to_the_same_end(tmp_path, number):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 75, err
     assert err.splitlines()[-1] == (
-        f"mixzoo: stopped by {number.name} with 0 of 3 completed; `mixzoo resume fleet` goes on with the others"
+        f"mixzoo: stopped by {number.name} with 0 of 3 completed; `mixzoo resume sweep` goes on with the others"
     )
     status = [json.loads((home / "status.json").read_text()) for home in homes]
     assert [s["state"] for s in status] == ["interrupted", "interrupted", "waiting"]
     assert [s["exit"] for s in status[:2]] == [75, 75]
     assert all(0 < s["last_committed"] < 2500 for s in status[:2])
-    found = json.loads((tmp_path / "fleet" / "fleet.json").read_text())
+    found = json.loads((tmp_path / "sweep" / "sweep.json").read_text())
     assert [m["state"] for m in found["members"]] == ["interrupted", "interrupted", "waiting"]
     assert found["members"][0]["steps"] == status[0]["last_committed"]
 
-    code, out, err = mixzoo_in(tmp_path, "resume", "fleet/seed=1")  # alone, as any run
+    code, out, err = mixzoo_in(tmp_path, "resume", "sweep/seed=1")  # alone, as any run
     assert code == 0, err
     assert "after 2500 steps" in out
-    code, out, err = mixzoo_in(tmp_path, "resume", "fleet", "--jobs", "2")
+    code, out, err = mixzoo_in(tmp_path, "resume", "sweep", "--jobs", "2")
     assert code == 0, err
     assert "seed=1: " not in err
     assert "mean ± std of 3" in out
     assert equals_the_run_alone(tmp_path, homes[1])
 
 
-def test_resume_refuses_jobs_for_one_run_and_a_fleet_whose_plugin_is_missing(fleet, tmp_path):
-    home, _, _ = fleet
+def test_resume_refuses_jobs_for_one_run_and_a_sweep_whose_plugin_is_missing(sweep, tmp_path):
+    home, _, _ = sweep
     code, _, err = mixzoo_in(tmp_path, "resume", home / NAMES[0], "--jobs", "2")
     assert (code, err.count("\n")) == (2, 1)
     assert "--jobs 2: one run is one process" in err
@@ -221,15 +221,15 @@ def test_resume_refuses_jobs_for_one_run_and_a_fleet_whose_plugin_is_missing(fle
     assert "which is not loaded; add --plugin" in done.stderr
 
 
-def planned_fleet(tmp_path, *names, devices=None):
-    """A fleet that has not begun."""
-    zoo, home = toy_zoo(), tmp_path / "fleet"
+def planned_sweep(tmp_path, *names, devices=None):
+    """A sweep that has not begun."""
+    zoo, home = toy_zoo(), tmp_path / "sweep"
     home.mkdir()
     for name in names:
-        sweep.prepare(toy_config(zoo, device=(devices or {}).get(name, "auto")), home / name)
-    fleet = Fleet(home, [Entry(name, {}, 0) for name in names], [])
-    sweep._write(fleet)
-    return fleet
+        sweeps.prepare(toy_config(zoo, device=(devices or {}).get(name, "auto")), home / name)
+    sweep = Sweep(home, [Entry(name, {}, 0) for name in names], [])
+    sweeps._write(sweep)
+    return sweep
 
 
 def committed(home, step):
@@ -244,54 +244,55 @@ def committed(home, step):
 def test_a_prepared_run_begins_when_it_is_resumed(tmp_path):
     from mixzoo.runs.run import resume, start
 
-    planned_fleet(tmp_path, "a")
-    resume(toy_zoo(), tmp_path / "fleet" / "a")
+    planned_sweep(tmp_path, "a")
+    resume(toy_zoo(), tmp_path / "sweep" / "a")
     zoo = toy_zoo()
     start(zoo, toy_config(zoo), tmp_path / "alone")
-    assert metrics(tmp_path / "alone") == metrics(tmp_path / "fleet" / "a")
-    assert weights(tmp_path / "alone") == weights(tmp_path / "fleet" / "a")
+    assert metrics(tmp_path / "alone") == metrics(tmp_path / "sweep" / "a")
+    assert weights(tmp_path / "alone") == weights(tmp_path / "sweep" / "a")
 
 
 def test_a_process_that_leaves_no_word_is_told_by_its_signal_or_its_last_line(tmp_path):
-    fleet = planned_fleet(tmp_path, "a", "b", "c", "d")
-    (fleet.home / "b" / "output.log").write_text("warning: x\nmixzoo: b: process 7 on here is writing to it; wait\n")
-    (fleet.home / "d" / "output.log").write_text("")
-    for member, status in zip(fleet.members, (-9, 5, -15, 3)):
-        sweep._update(fleet, member, status, stopping=member.name == "c")
-    assert [(m.state, m.reason) for m in fleet.members] == [
+    sweep = planned_sweep(tmp_path, "a", "b", "c", "d")
+    log = sweep.directory / "b" / "output.log"
+    log.write_text("warning: x\nmixzoo: b: process 7 on here is writing to it; wait\n")
+    (sweep.directory / "d" / "output.log").write_text("")
+    for member, status in zip(sweep.members, (-9, 5, -15, 3)):
+        sweeps._update(sweep, member, status, stopping=member.name == "c")
+    assert [(m.state, m.reason) for m in sweep.members] == [
         ("failed", "killed by SIGKILL"),
         ("failed", "b: process 7 on here is writing to it; wait"),
         ("interrupted", "killed by SIGTERM"),
         ("failed", "exit code 3"),
     ]
     with pytest.raises(
-        FleetError, match=r"3 of 4 runs failed: a \(killed by SIGKILL\); b \(b: process 7 .* it\); d \("
+        SweepError, match=r"3 of 4 runs failed: a \(killed by SIGKILL\); b \(b: process 7 .* it\); d \("
     ):
-        refuse_failed(fleet)
+        check_none_failed(sweep)
 
 
 def test_steps_of_a_member_that_was_killed_are_those_of_its_newest_checkpoint(tmp_path):
     """Its status.json may be from before: the process ended between the two."""
-    fleet = planned_fleet(tmp_path, "a")
-    committed(fleet.home / "a", 30)
-    sweep._update(fleet, fleet.members[0], -9, stopping=False)
-    assert (fleet.members[0].state, fleet.members[0].steps) == ("failed", 30)
+    sweep = planned_sweep(tmp_path, "a")
+    committed(sweep.directory / "a", 30)
+    sweeps._update(sweep, sweep.members[0], -9, stopping=False)
+    assert (sweep.members[0].state, sweep.members[0].steps) == ("failed", 30)
 
 
 def test_a_member_that_fails_again_is_told_by_its_new_reason(tmp_path, monkeypatch):
     """Also where its new process leaves no word of its own, and ends with the code of the old one."""
-    fleet = planned_fleet(tmp_path, "a")
-    committed(fleet.home / "a", 30)
-    write_status(fleet.home / "a", "failed", 1, "the old reason")
+    sweep = planned_sweep(tmp_path, "a")
+    committed(sweep.directory / "a", 30)
+    write_status(sweep.directory / "a", "failed", 1, "the old reason")
     stand_in(monkeypatch, tmp_path, "echo 'the new reason' >&2; exit 1")
-    (member,) = sweep.resume(toy_zoo(), fleet.home, 1, Watch(), []).members
+    (member,) = sweeps.resume(toy_zoo(), sweep.directory, 1, Watch(), []).members
     assert (member.state, member.exit, member.reason, member.steps) == ("failed", 1, "the new reason", 30)
 
 
 def test_a_member_killed_by_a_signal_without_a_name_is_told_by_its_number(tmp_path):
-    fleet = planned_fleet(tmp_path, "a")
-    sweep._update(fleet, fleet.members[0], -35, stopping=False)
-    assert fleet.members[0].reason == "killed by signal 35"
+    sweep = planned_sweep(tmp_path, "a")
+    sweeps._update(sweep, sweep.members[0], -35, stopping=False)
+    assert sweep.members[0].reason == "killed by signal 35"
 
 
 @pytest.mark.parametrize(
@@ -299,35 +300,36 @@ def test_a_member_killed_by_a_signal_without_a_name_is_told_by_its_number(tmp_pa
     ["{}", '{"command": [], "members": [{}]}', '{"command": [], "members": [NAME]}', '{"command": [], "members": 3}'],
 )
 def test_a_damaged_table_of_members_is_named(tmp_path, content):
-    fleet = planned_fleet(tmp_path, "a")
-    row = json.loads((fleet.home / "fleet.json").read_text())["members"][0] | {"name": "../elsewhere"}
-    (fleet.home / "fleet.json").write_text(content.replace("NAME", json.dumps(row)))
+    sweep = planned_sweep(tmp_path, "a")
+    row = json.loads((sweep.directory / "sweep.json").read_text())["members"][0] | {"name": "../elsewhere"}
+    (sweep.directory / "sweep.json").write_text(content.replace("NAME", json.dumps(row)))
     with pytest.raises(
-        CheckpointError, match=r"fleet\.json: its table of members is damaged .* `mixzoo resume MEMBER`"
+        CheckpointError, match=r"sweep\.json: its table of members is damaged .* `mixzoo resume MEMBER`"
     ):
-        sweep.resume(toy_zoo(), fleet.home, None, Watch(), [])
+        sweeps.resume(toy_zoo(), sweep.directory, None, Watch(), [])
 
 
-def test_pictures_of_a_fleet_are_those_of_a_run_that_is_to_be_named(mixzoo, tmp_path):
-    planned_fleet(tmp_path, "seed=1", "seed=2")
-    code, out, err = mixzoo("interpolate", "fleet")
+def test_pictures_of_a_sweep_are_those_of_a_run_that_is_to_be_named(mixzoo, tmp_path):
+    planned_sweep(tmp_path, "seed=1", "seed=2")
+    code, out, err = mixzoo("interpolate", "sweep")
     assert (code, out) == (4, "")
-    assert err == "mixzoo: fleet: it is a fleet; name one of its runs, such as fleet/seed=1\n"
+    assert err == "mixzoo: sweep: it is a sweep; name one of its runs, such as sweep/seed=1\n"
 
 
 def test_resume_waits_for_no_member_that_still_runs(tmp_path):
-    fleet = planned_fleet(tmp_path, "a", "b")
-    before = (fleet.home / "fleet.json").read_bytes()
-    with lock(fleet.home / "b"), pytest.raises(LockedError, match=r"fleet/b: process \d+ on .* is writing to it; wait"):
-        sweep.resume(toy_zoo(), fleet.home, 1, Watch(), [])
-    assert (fleet.home / "fleet.json").read_bytes() == before
-    assert not (fleet.home / "a" / "output.log").exists()
+    sweep = planned_sweep(tmp_path, "a", "b")
+    before = (sweep.directory / "sweep.json").read_bytes()
+    held = lock(sweep.directory / "b")
+    with held, pytest.raises(LockedError, match=r"sweep/b: process \d+ on .* is writing to it; wait"):
+        sweeps.resume(toy_zoo(), sweep.directory, 1, Watch(), [])
+    assert (sweep.directory / "sweep.json").read_bytes() == before
+    assert not (sweep.directory / "a" / "output.log").exists()
 
 
 def test_as_many_run_at_a_time_as_cores_have_threads_and_four_on_each_gpu(monkeypatch):
     def at_once(*devices, **numbers):
         configs = {d: toy_config(toy_zoo(), device=d, **numbers) for d in devices or ["auto"]}
-        return sweep._at_once(None, configs, sweep._cards(configs))
+        return sweeps._at_once(None, configs, sweeps._cards(configs))
 
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
     assert at_once(threads=1) == 8
@@ -339,7 +341,7 @@ def test_as_many_run_at_a_time_as_cores_have_threads_and_four_on_each_gpu(monkey
     assert at_once() == at_once("auto", "cuda:1") == 12
     assert at_once("cuda:1") == at_once("cuda:1", "cpu") == 4
     assert at_once("cpu", threads=1) == 8
-    assert sweep._at_once(7, {}, sweep.Cards({}, [])) == 7
+    assert sweeps._at_once(7, {}, sweeps.GpuPool({}, [])) == 7
 
 
 def stand_in(monkeypatch, tmp_path, script):
@@ -356,15 +358,15 @@ def with_cards(monkeypatch, names):
     install_cards(monkeypatch, len(names.split(",")))
 
 
-def test_members_are_spread_over_the_cards_that_the_fleet_may_use(tmp_path, monkeypatch):
+def test_members_are_spread_over_the_cards_that_the_sweep_may_use(tmp_path, monkeypatch):
     """A stand-in for their command says what it sees; one that names its card sees all, and its card is in use."""
     with_cards(monkeypatch, "4, 7")
     stand_in(
         monkeypatch, tmp_path, 'echo "card $CUDA_VISIBLE_DEVICES for ${MIXZOO_RUNS_PER_GPU:-1}" >&2; sleep 0.5; exit 3'
     )
-    fleet = planned_fleet(tmp_path, *"abcdef", devices={"b": "cuda:1", "d": "cpu", "e": "cuda"})
-    fleet = sweep.resume(toy_zoo(), fleet.home, None, Watch(), [])
-    assert {member.name: member.reason for member in fleet.members} == {
+    sweep = planned_sweep(tmp_path, *"abcdef", devices={"b": "cuda:1", "d": "cpu", "e": "cuda"})
+    sweep = sweeps.resume(toy_zoo(), sweep.directory, None, Watch(), [])
+    assert {member.name: member.reason for member in sweep.members} == {
         "a": "card 4 for 3",
         "b": "card 4, 7 for 4",
         "c": "card 4 for 3",
@@ -375,7 +377,7 @@ def test_members_are_spread_over_the_cards_that_the_fleet_may_use(tmp_path, monk
 
 
 def test_a_terminal_sees_a_row_for_each_run(monkeypatch):
-    from mixzoo.cli.fleet import watch_for
+    from mixzoo.cli.sweep import watch_for
 
     class Terminal(io.StringIO):
         def isatty(self):
@@ -397,14 +399,14 @@ def test_a_terminal_sees_a_row_for_each_run(monkeypatch):
     assert re.search(r"seed=1 +completed +step 2/4  probe: validation 50.0 %", last)
 
 
-def test_a_member_that_was_deleted_leaves_the_others_readable_and_is_made_again(fleet, tmp_path):
+def test_a_member_that_was_deleted_leaves_the_others_readable_and_is_made_again(sweep, tmp_path):
     """Its metrics and weights are those that it had."""
-    home = Path(shutil.copytree(fleet[0], tmp_path / "fleet"))
+    home = Path(shutil.copytree(sweep[0], tmp_path / "sweep"))
     before = metrics(home / NAMES[1]), weights(home / NAMES[1])
     shutil.rmtree(home / NAMES[1])
     code, out, err = mixzoo_in(tmp_path, "resume", home)
     assert code == 0, err
-    assert out == fleet[1].replace(f"runs/{fleet[0].name}", str(home))
+    assert out == sweep[1].replace(f"runs/{sweep[0].name}", str(home))
     assert (metrics(home / NAMES[1]), weights(home / NAMES[1])) == before
     assert f"{NAMES[1]}: completed" in err
     assert f"{NAMES[0]}: " not in err  # the others are left alone
@@ -412,19 +414,19 @@ def test_a_member_that_was_deleted_leaves_the_others_readable_and_is_made_again(
 
 @pytest.mark.parametrize("damage", ["run.toml", "status.json", "environment.json"])
 def test_a_member_that_cannot_be_read_has_failed_and_leaves_the_others_alone(tmp_path, monkeypatch, damage):
-    fleet = planned_fleet(tmp_path, "a", "b")
-    (fleet.home / "a" / damage).write_text("[]")
+    sweep = planned_sweep(tmp_path, "a", "b")
+    (sweep.directory / "a" / damage).write_text("[]")
     stand_in(monkeypatch, tmp_path, "exit 4")
-    a, b = sweep.resume(toy_zoo(), fleet.home, 1, Watch(), []).members
+    a, b = sweeps.resume(toy_zoo(), sweep.directory, 1, Watch(), []).members
     assert (a.state, b.state) == ("failed", "failed")
     assert damage in a.reason
     assert b.reason == "exit code 4"
 
 
-def test_a_member_of_an_older_fleet_that_was_deleted_cannot_be_made_again(tmp_path, monkeypatch):
-    fleet = planned_fleet(tmp_path, "a", "b")
-    shutil.rmtree(fleet.home / "a")
+def test_a_member_of_an_older_sweep_that_was_deleted_cannot_be_made_again(tmp_path, monkeypatch):
+    sweep = planned_sweep(tmp_path, "a", "b")
+    shutil.rmtree(sweep.directory / "a")
     stand_in(monkeypatch, tmp_path, "exit 4")
-    a, _ = sweep.resume(toy_zoo(), fleet.home, 1, Watch(), []).members
+    a, _ = sweeps.resume(toy_zoo(), sweep.directory, 1, Watch(), []).members
     assert a.state == "failed"
-    assert "it is gone, and fleet.json is of an older mixzoo, without its run file" in a.reason
+    assert "it is gone, and sweep.json is of an older mixzoo, without its run file" in a.reason

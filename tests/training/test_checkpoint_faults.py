@@ -17,14 +17,14 @@ from safetensors.torch import load_file, save
 from mixzoo.core.errors import CheckpointError, NonFiniteError
 from mixzoo.runs.run import open_run, resume, start
 from mixzoo.training.checkpoint import non_finite, remove_older, saved
-from mixzoo.training.logs import CLOCK, Show, read_metrics
+from mixzoo.training.logs import CLOCK, ProgressDisplay, read_metrics
 from mixzoo.training.loop import Loop
 from toys import toy_config, toy_zoo
 
 FLAGS = {"mixer": "dirichlet:k=3", "objective": "amr:beta=0.1", "autoencoder": "toy_net:dropout=0.2"}
 
 
-class Notes(Show):
+class Notes(ProgressDisplay):
     """Keeps the notes; stops the run with a KeyboardInterrupt in place of step `stop`, if there is one."""
 
     def __init__(self, stop=None):

@@ -10,7 +10,7 @@ from mixzoo.core.errors import ConfigError
 from mixzoo.registry.config import Train
 from mixzoo.runs.run import pick_device
 from mixzoo.training.devices import check_device, first_sentence, parse_device
-from mixzoo.training.distributed import World
+from mixzoo.training.distributed import DistributedContext
 from mixzoo.training.settings import WORKSPACE, settings
 from mixzoo.training.trouble import as_trouble
 from simulated_cuda import fake_tensors, install_cards
@@ -80,10 +80,10 @@ def test_a_card_that_is_named_is_the_one_that_streams_are_made_on(monkeypatch):
 def test_each_process_of_a_machine_has_a_card_of_its_own(monkeypatch):
     driver = install_cards(monkeypatch, 2)
     with fake_tensors():
-        assert pick_device("auto", World(1, 2, 1)) == torch.device("cuda:1")
+        assert pick_device("auto", DistributedContext(1, 2, 1)) == torch.device("cuda:1")
         assert driver.current == 1
         with pytest.raises(ConfigError, match=r"this machine has 2 GPUs, cuda:0 to cuda:1\)"):
-            pick_device("cuda", World(2, 3, 2))
+            pick_device("cuda", DistributedContext(2, 3, 2))
 
 
 @pytest.mark.parametrize(("cards", "has"), [(1, "one GPU, cuda:0"), (4, "4 GPUs, cuda:0 to cuda:3")])

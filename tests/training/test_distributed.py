@@ -18,17 +18,17 @@ from mixzoo.evaluation.codes import encode
 from mixzoo.runs.run import pick_device, resume, start
 from mixzoo.training.build import build_players
 from mixzoo.training.checkpoint import saved
-from mixzoo.training.distributed import ALONE, World, joined
+from mixzoo.training.distributed import SINGLE_PROCESS, DistributedContext, joined
 from mixzoo.training.engine import build_engine
-from mixzoo.training.logs import CLOCK, Show, read_metrics
-from mixzoo.training.sharing import refuse_uneven, refuse_unshareable
-from mixzoo.training.stopping import StopTogether
+from mixzoo.training.logs import CLOCK, ProgressDisplay, read_metrics
+from mixzoo.training.parallel_checks import check_batch_divides, check_parallel
+from mixzoo.training.signals import StopTogether
 from toys import toy_config, toy_zoo
 from two_processes import (
     CASES,
     all_cases,
     alone,
-    begin_unlike,
+    begin_differently,
     drifts,
     goes_on,
     in_two,
@@ -110,7 +110,7 @@ def status(home):
     return json.loads((home / "status.json").read_text())
 
 
-class Notes(Show):
+class Notes(ProgressDisplay):
     def __init__(self):
         self.lines = []
 
@@ -142,9 +142,9 @@ def test_processes_ask_one_another_about_once_a_second(monkeypatch):
         asked.append(step)
         return [numbers[0], passed * seconds]
 
-    monkeypatch.setattr(World, "greatest", greatest)
-    monkeypatch.setattr("mixzoo.training.stopping.SECONDS", 1.0)
-    together = StopTogether(World(1, 2))
+    monkeypatch.setattr(DistributedContext, "all_reduce_max", greatest)
+    monkeypatch.setattr("mixzoo.training.signals.SECONDS", 1.0)
+    together = StopTogether(DistributedContext(1, 2))
     while step < 59:
         step += 1
         assert together("") == ""
@@ -154,7 +154,7 @@ def test_processes_ask_one_another_about_once_a_second(monkeypatch):
         step += 1
         together("")
     assert asked[6:] == [61, 62, 63, 64]  # steps as slow as that: after each
-    assert StopTogether(World(1, 2))("SIGTERM") == "SIGTERM"
+    assert StopTogether(DistributedContext(1, 2))("SIGTERM") == "SIGTERM"
 
 
 @pytest.mark.bit_exact
@@ -205,7 +205,7 @@ def test_only_what_others_did_is_told_as_that(monkeypatch, error, told):
         raise error
 
     monkeypatch.setattr("torch.distributed.all_reduce", all_reduce)
-    for collective in (World(0, 2).wait, lambda: World(0, 2).mean(torch.zeros(1))):
+    for collective in (DistributedContext(0, 2).barrier, lambda: DistributedContext(0, 2).mean(torch.zeros(1))):
         with pytest.raises(told) as caught:
             collective()
         if told is MixzooError:
@@ -224,7 +224,7 @@ def test_trouble_that_all_processes_have_is_told_once(tmp_path, capfd):
 
 
 def test_processes_that_begin_from_different_steps_are_refused(capfd):
-    assert 4 in in_two(begin_unlike)
+    assert 4 in in_two(begin_differently)
     assert "process 1 begins from {'step': 1}, and process 0 from {'step': 0}" in capfd.readouterr().err
 
 
@@ -256,8 +256,8 @@ def test_torchrun_trains_digits_in_two_processes(tmp_path):
 
 def test_one_process_started_by_torchrun_is_alone(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "1")
-    with joined() as world:
-        assert world == ALONE
+    with joined() as distributed:
+        assert distributed == SINGLE_PROCESS
 
 
 @pytest.mark.parametrize(
@@ -278,17 +278,17 @@ def test_half_of_torchruns_variables_are_refused(monkeypatch, variables, message
 
 def test_parts_of_a_batch_cover_it_once():
     whole = torch.arange(12)
-    assert torch.equal(torch.cat([World(rank, 3).local(whole) for rank in range(3)]), whole)
+    assert torch.equal(torch.cat([DistributedContext(rank, 3).shard(whole) for rank in range(3)]), whole)
     share = torch.rand(2, 12, 1)
-    assert torch.equal(World(1, 3).local(share, 1), share[:, 4:8])
+    assert torch.equal(DistributedContext(1, 3).shard(share, 1), share[:, 4:8])
 
 
 @pytest.mark.parametrize(("batch", "use"), [(7, "use 6 or 9"), (2, "use 3, or")])
 def test_a_batch_that_makes_no_equal_parts_is_refused(batch, use):
     train = toy_config(toy_zoo(), batch_images=batch).train
     with pytest.raises(ConfigError, match=f"--batch-images {batch}: the batch .* shared by 3 processes .*{use}"):
-        refuse_uneven(train, World(0, 3))
-    refuse_uneven(replace(train, batch_images=9), World(0, 3))
+        check_batch_divides(train, DistributedContext(0, 3))
+    check_batch_divides(replace(train, batch_images=9), DistributedContext(0, 3))
 
 
 def unshareable(flags, **numbers):
@@ -300,34 +300,34 @@ def unshareable(flags, **numbers):
 
 def test_terms_of_a_whole_batch_are_refused_in_several_processes():
     config, players = unshareable({"objective": "gaia", "dataset": "digits", "discriminator": "autoencoding"})
-    refuse_unshareable(config, players, ALONE)
+    check_parallel(config, players, SINGLE_PROCESS)
     with pytest.raises(ConfigError, match=r"objective 'gaia' has terms that are no means over examples .* 2 processes"):
-        refuse_unshareable(config, players, World(0, 2))
+        check_parallel(config, players, DistributedContext(0, 2))
 
 
 def test_few_labels_are_refused_in_several_processes():
     config, players = unshareable({"objective": "amr_supervised"}, labelled_images=5)
     with pytest.raises(ConfigError, match="labelled_images=5: objective 'amr_supervised' takes means over the known"):
-        refuse_unshareable(config, players, World(0, 2))
+        check_parallel(config, players, DistributedContext(0, 2))
 
 
 def test_a_batch_norm_is_refused_in_several_processes_unless_it_is_fixed():
     config, players = unshareable({})
     players.autoencoder.f.append(nn.BatchNorm2d(2))
     with pytest.raises(ConfigError, match=r"autoencoder: its f\.3, a batch norm, takes means over a whole batch"):
-        refuse_unshareable(config, players, World(0, 2))
+        check_parallel(config, players, DistributedContext(0, 2))
     players.autoencoder.f[3].eval()
     encode(players.autoencoder, torch.zeros(4, 1, 8, 8, dtype=torch.uint8), "cpu")  # as the loop does now and then
-    refuse_unshareable(config, players, World(0, 2))
+    check_parallel(config, players, DistributedContext(0, 2))
 
 
 def test_a_device_of_several_processes_is_each_ones_own():
-    assert pick_device("cpu", World(1, 2)) == torch.device("cpu")
+    assert pick_device("cpu", DistributedContext(1, 2)) == torch.device("cpu")
     with pytest.raises(ConfigError, match="'cuda:1': each of 2 processes takes a device of its own; use cpu or cuda"):
-        pick_device("cuda:1", World(0, 2))
+        pick_device("cuda:1", DistributedContext(0, 2))
 
 
 def test_graph_engine_is_refused_in_several_processes():
     config, players = unshareable({}, engine="graph")
     with pytest.raises(ConfigError, match="--engine graph is for one process, and this run has several"):
-        build_engine(config.train, replace(players, world=World(0, 2)), torch.device("cuda"))
+        build_engine(config.train, replace(players, distributed=DistributedContext(0, 2)), torch.device("cuda"))

@@ -16,15 +16,15 @@ from mixzoo.registry.config import Train
 from mixzoo.training.build import build_players
 from mixzoo.training.engine import (
     CLOSE,
-    Checked,
     Compiling,
     InBfloat16,
+    VerifiedGraphStep,
     build_engine,
     falls_back,
     precision_of,
     refuses,
 )
-from mixzoo.training.graph import MOST_KINDS, Graphed, Snapshot
+from mixzoo.training.graph import MOST_KINDS, CudaGraphStep, Snapshot
 from mixzoo.training.step import train_step
 from recorder import Rerun
 from toys import toy_config, toy_zoo
@@ -54,7 +54,7 @@ def trained(engine_of, objective="amr", mixer="mixup", d_steps=1, **networks):
     engine, reports = engine_of(players), []
     for step in range(STEPS):
         draws = draw(step)
-        report = engine(*images.batch(step, draws.index), draws, autoencoder_moves=step % d_steps == 0)
+        report = engine(*images.batch(step, draws.index), draws, update_autoencoder=step % d_steps == 0)
         reports.append({name: value.item() for name, value in report.items()})
     return reports, [
         p.detach().clone() for o in players.optimisers.values() for g in o.param_groups for p in g["params"]
@@ -75,7 +75,7 @@ REAL = dict.fromkeys(("autoencoder", "discriminator"), "amr:depth=4,border=0,sca
 def test_a_recorded_step_is_the_step_bit_for_bit(objective, mixer, d_steps):
     recorder = Rerun()
     expected = trained(eager, objective, mixer, d_steps)
-    found = trained(lambda players: Graphed(players, recorder), objective, mixer, d_steps)
+    found = trained(lambda players: CudaGraphStep(players, recorder), objective, mixer, d_steps)
     assert found[0] == expected[0]
     assert all(torch.equal(one, two) for one, two in zip(found[1], expected[1], strict=True))
     assert recorder.recorded == (1 if d_steps == 1 else 2)
@@ -85,7 +85,7 @@ def test_a_recorded_step_is_the_step_bit_for_bit(objective, mixer, d_steps):
 def test_a_recorded_step_of_real_networks_is_the_step_bit_for_bit(objective):
     """Their spectral norm has buffers, which every pass changes and every snapshot puts back."""
     expected, recorder = trained(eager, objective, d_steps=2, **REAL), Rerun()
-    found = trained(lambda players: Graphed(players, recorder), objective, d_steps=2, **REAL)
+    found = trained(lambda players: CudaGraphStep(players, recorder), objective, d_steps=2, **REAL)
     assert found[0] == expected[0]
     assert all(torch.equal(one, two) for one, two in zip(found[1], expected[1], strict=True))
 
@@ -94,7 +94,7 @@ def test_a_recorded_step_of_real_networks_is_the_step_bit_for_bit(objective):
 def test_warming_up_and_recording_leave_no_trace():
     players, images, draw = scene()
     before = [p.clone() for p in players.autoencoder.parameters()]
-    graphed, draws = Graphed(players, Rerun()), draw(0)
+    graphed, draws = CudaGraphStep(players, Rerun()), draw(0)
     x, labels = images.batch(0, draws.index)
     graphed._record(x, labels, draws, True)
     assert all(torch.equal(one, two) for one, two in zip(players.autoencoder.parameters(), before))
@@ -108,7 +108,7 @@ def test_auto_keeps_a_recorded_step_that_agrees_and_trains_as_the_step_does():
     lines, recorder = [], Rerun()
 
     def checked(players):
-        return Checked(Graphed(players, recorder), eager(players), players, falls_back(lines.append))
+        return VerifiedGraphStep(CudaGraphStep(players, recorder), eager(players), players, falls_back(lines.append))
 
     expected, found = trained(eager), trained(checked)
     assert (found[0], lines, recorder.recorded) == (expected[0], [], 1)
@@ -159,7 +159,7 @@ def test_an_input_that_the_recording_keeps_is_seen_at_the_second_step_and_nothin
 def test_a_draw_that_holds_a_number_is_no_input_of_a_recording():
     """It would be kept without a trace where it changes little from step to step."""
     players, images, draw = scene()
-    engine, draws = Graphed(players, Rerun()), draw(0)
+    engine, draws = CudaGraphStep(players, Rerun()), draw(0)
     with pytest.raises(RuntimeError, match=r"^a draw holds a float, which a recording would keep as it is$"):
         engine(
             *images.batch(0, draws.index),
@@ -169,8 +169,8 @@ def test_a_draw_that_holds_a_number_is_no_input_of_a_recording():
 
 def test_no_more_than_some_shapes_are_recorded():
     players, images, draw = scene()
-    engine, lines = Graphed(players, Rerun()), []
-    checked = Checked(engine, eager(players), players, falls_back(lines.append))
+    engine, lines = CudaGraphStep(players, Rerun()), []
+    checked = VerifiedGraphStep(engine, eager(players), players, falls_back(lines.append))
     for count in range(2, MOST_KINDS + 4):
         _, share = draw(0).mix()
         few = StepDraws(torch.arange(count), {"mix": (torch.arange(count)[None], share[:, :count])})
@@ -183,7 +183,7 @@ def test_no_more_than_some_shapes_are_recorded():
 
 
 def checked_engine(recorder, falls, players):
-    return Checked(Graphed(players, recorder), eager(players), players, falls)
+    return VerifiedGraphStep(CudaGraphStep(players, recorder), eager(players), players, falls)
 
 
 @pytest.mark.parametrize("lr", [1e-3, 1e-5])
@@ -206,7 +206,7 @@ def test_no_recorded_step_is_kept_after_it_was_found_not_to_do():
     engine = checked_engine(Rerun(fails=True), falls_back(lambda line: None), players)
     for step in range(2):
         engine(*images.batch(step, draw(step).index), draw(step))
-    assert engine._graphed is None
+    assert engine._graph_step is None
 
 
 @pytest.mark.bit_exact
@@ -236,7 +236,7 @@ def test_bf16_leaves_a_penalty_of_d_in_full_precision():
     players, images, draw = scene("amr:r1=1", **REAL)
     before = Snapshot(players, CPU)
     full = train_step(players, *images.batch(0, draw(0).index), draw(0))
-    before.put_back()
+    before.restore()
     low = build_engine(Train(precision="bf16"), players, CPU)(*images.batch(0, draw(0).index), draw(0))
     assert torch.equal(low["discriminator/r1"], full["discriminator/r1"])
     assert not torch.equal(low["discriminator/real"], full["discriminator/real"])

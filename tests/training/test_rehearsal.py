@@ -16,7 +16,7 @@ from mixzoo.core.mixing import LinearMixer
 from mixzoo.registry.zoo import Plugin, RegisteredPart
 from mixzoo.runs.run import start
 from mixzoo.training.build import build_players
-from mixzoo.training.logs import Show
+from mixzoo.training.logs import ProgressDisplay
 from mixzoo.training.rehearsal import rehearse
 from toys import ToyAutoEncoder, ToyData, ToyDiscriminator, toy_config, toy_zoo
 
@@ -299,12 +299,12 @@ def notes_of(recipe, data=None, directory=None):
         zoo.registered.append(RegisteredPart("dataset", "own", ACME, data))
     lines = []
 
-    class Notes(Show):
+    class Notes(ProgressDisplay):
         def note(self, line):
             lines.append(line)
 
     flags = {"autoencoder": "net"} | ({"dataset": "own"} if data else {})
-    start(zoo, toy_config(zoo, flags=flags, steps=1), directory, show_for=lambda steps, done=0: Notes())
+    start(zoo, toy_config(zoo, flags=flags, steps=1), directory, display_for=lambda steps, done=0: Notes())
     return lines
 
 

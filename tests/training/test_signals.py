@@ -13,14 +13,14 @@ import pytest
 from mixzoo.core.errors import Interrupted
 from mixzoo.runs.run import resume, start
 from mixzoo.training.checkpoint import saved
-from mixzoo.training.logs import Show
-from mixzoo.training.stopping import STOPS
+from mixzoo.training.logs import ProgressDisplay
+from mixzoo.training.signals import STOPS
 from toys import SMALL, TOYS, toy_config, toy_zoo
 
 HERE = Path(__file__).parents[1]
 
 
-class SignalAt(Show):
+class SignalAt(ProgressDisplay):
     """Sends this process a signal once a step has been logged."""
 
     def __init__(self, step, number):

@@ -17,7 +17,7 @@ from mixzoo import LinearMixer, Mixed
 from mixzoo.benchmark.counting import peak_on_gpu
 from mixzoo.benchmark.table import machine
 from mixzoo.core.data import Dataset
-from mixzoo.core.gpu_pool import SHARED_BY, free_memory
+from mixzoo.core.gpu_pool import RUNS_PER_GPU, free_memory
 from mixzoo.core.random import Blocks, StepDraws, seed_for, seed_modules
 from mixzoo.data import placement
 from mixzoo.data.batches import HostSplit, on_device
@@ -27,9 +27,9 @@ from mixzoo.registry.zoo import RegisteredPart
 from mixzoo.runs.directory import environment
 from mixzoo.runs.run import pick_device, start
 from mixzoo.training.build import build_players
-from mixzoo.training.distributed import World
+from mixzoo.training.distributed import DistributedContext
 from mixzoo.training.engine import build_engine
-from mixzoo.training.graph import WARM_UP, CUDARecorder, Graphed, Snapshot
+from mixzoo.training.graph import WARM_UP, CudaGraphStep, CUDARecorder, Snapshot
 from mixzoo.training.loop import Loop
 from mixzoo.training.settings import settings
 from mixzoo.training.step import Players
@@ -127,7 +127,7 @@ def takes_steps(objective: str, mixer: str, device: torch.device, modes=MODES, z
         for x, labels, draws in inputs:
             assert x.device.type == labels.device.type == device.type
             with Watch(deterministic=True) as watch:
-                report = engine(x, labels, draws, autoencoder_moves=moves)
+                report = engine(x, labels, draws, update_autoencoder=moves)
             assert {value.device.type for value in report.values()} == {device.type}
             if train.precision == "bf16" and scene.players.discriminator is not None:
                 assert watch.low["convolution"] + watch.low["addmm"] > 0
@@ -244,8 +244,8 @@ def test_a_recorded_step_takes_its_inputs_on_a_card_without_a_wait(monkeypatch):
         scene = built("amr", "label", CARD)
         ((x, labels, draws),) = scene.inputs()
         monkeypatch.setattr(Snapshot, "__init__", lambda *_: None)  # its copies are made before recording
-        monkeypatch.setattr(Snapshot, "put_back", lambda _: None)
-        step = Graphed(scene.players, Rerun())
+        monkeypatch.setattr(Snapshot, "restore", lambda _: None)
+        step = CudaGraphStep(scene.players, Rerun())
         step(x, labels, draws)
         with Watch(transfers=True):
             assert {value.device.type for value in step(x, labels, draws).values()} == {"cuda"}
@@ -266,7 +266,7 @@ def test_a_batch_comes_to_a_card_without_a_wait(monkeypatch, place):
 def test_every_call_that_takes_a_device_takes_the_one_that_is_picked(tmp_path, monkeypatch, name):
     """torch.cuda's own checks of it run: some take no device without a number."""
     called, number = [], int(name.partition(":")[2] or 1)
-    monkeypatch.setenv(SHARED_BY, "2")  # then the memory of the process is limited
+    monkeypatch.setenv(RUNS_PER_GPU, "2")  # then the memory of the process is limited
     with on_gpu(monkeypatch, cards=2) as driver:
         monkeypatch.setattr(torch.cuda, "_initialized", True)
         for call in ("_cuda_memoryStats", "_cuda_resetPeakMemoryStats"):
@@ -283,7 +283,7 @@ def test_every_call_that_takes_a_device_takes_the_one_that_is_picked(tmp_path, m
             seed_modules(5, device)
         snapshot = Snapshot(built("ae", "mixup", device).players, device)
         torch.cuda.default_generators[number].manual_seed(6)
-        snapshot.put_back()
+        snapshot.restore()
         assert torch.cuda.default_generators[number].initial_seed() == 5
         with torch.autocast(device.type, torch.bfloat16):
             pass
@@ -370,9 +370,9 @@ def test_optimisers_are_made_for_a_recording_only_if_there_can_be_one(monkeypatc
     config = toy_config(toy_zoo(), engine=engine)
     data = config.parts["dataset"].load(0)
     with on_gpu(monkeypatch):
-        players = build_players(toy_zoo(), config, data, CARD, world=World(0, processes))
+        players = build_players(toy_zoo(), config, data, CARD, distributed=DistributedContext(0, processes))
     assert {optimiser.defaults["capturable"] for optimiser in players.optimisers.values()} == {capturable}
-    assert players.world.size == processes
+    assert players.distributed.world_size == processes
 
 
 # --- that faults are seen

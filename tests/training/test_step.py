@@ -56,7 +56,7 @@ def test_every_player_with_terms_moves(objective):
 def test_a_discriminator_step_leaves_the_autoencoder_alone(objective):
     players, x, labels, draws = players_and_batch(objective)
     f, d = weights(players.autoencoder), weights(players.discriminator)
-    report = train_step(players, x, labels, draws, autoencoder_moves=False)
+    report = train_step(players, x, labels, draws, update_autoencoder=False)
     assert same(f, players.autoencoder)
     assert not same(d, players.discriminator)
     assert all(p.grad is None for p in players.autoencoder.parameters())

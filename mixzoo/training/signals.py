@@ -9,7 +9,7 @@ from time import monotonic
 from types import FrameType
 
 from mixzoo.core.errors import Interrupted
-from mixzoo.training.distributed import World
+from mixzoo.training.distributed import DistributedContext
 
 # SIGHUP: a terminal that is closed; SIGUSR1 and SIGUSR2: a scheduler's warning that time is nearly up
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -32,7 +32,7 @@ def stop_requested() -> Iterator[Callable[[], str]]:
 
 
 @contextmanager
-def interruptible(home: Path) -> Iterator[None]:
+def interruptible(run_dir: Path) -> Iterator[None]:
     """A first signal raises Interrupted inside the block, but where `stop_requested` answers for it.
 
     The next one finds the handlers that were there before.
@@ -42,7 +42,7 @@ def interruptible(home: Path) -> Iterator[None]:
         def stop(number: int, frame: FrameType | None) -> None:
             handlers.close()
             by = signal.Signals(number).name
-            raise Interrupted(f"stopped by {by} between steps; `mixzoo resume {home}` goes on from there")
+            raise Interrupted(f"stopped by {by} between steps; `mixzoo resume {run_dir}` goes on from there")
 
         handlers.enter_context(_handled_by(stop))
         yield
@@ -71,19 +71,19 @@ class StopTogether:
     all-reduce on the CPU.
     """
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, distributed: DistributedContext) -> None:
+        self._distributed = distributed
         self._every = self._left = 1
         self._asked = monotonic()
 
     def __call__(self, own: str) -> str:
-        if self._world.size == 1:
+        if self._distributed.world_size == 1:
             return own
         self._left -= 1
         if self._left:
             return ""
         number = float(signal.Signals[own]) if own else 0.0
-        greatest, seconds = self._world.greatest([number, monotonic() - self._asked])
+        greatest, seconds = self._distributed.all_reduce_max([number, monotonic() - self._asked])
         self._every = self._left = min(max(1, int(SECONDS * self._every / max(seconds, 1e-9))), MOST)
         self._asked = monotonic()
         return signal.Signals(int(greatest)).name if greatest else ""

@@ -1,8 +1,8 @@
-"""Runs of a fleet against the same runs one after another: equal bit for bit, and how much sooner done.
+"""Runs of a sweep against the same runs one after another: equal bit for bit, and how much sooner done.
 
-    python benchmarks/fleet.py [--seeds 1 2 3] [--jobs N] [--rounds 3] [--runs DIR] [-- FLAGS OF mixzoo train]
+    python benchmarks/sweep.py [--seeds 1 2 3] [--jobs N] [--rounds 3] [--runs DIR] [-- FLAGS OF mixzoo train]
 
-Each round trains a fleet with `mixzoo train --seeds`, then each of its runs alone: once as `mixzoo train --config
+Each round trains a sweep with `mixzoo train --seeds`, then each of its runs alone: once as `mixzoo train --config
 MEMBER/run.toml`, one thread like the member, and once with torch's own number of threads, as a run alone would take.
 Whole commands are timed, start-up included. Prints Markdown; exits with 1 where metrics or weights differ.
 """
@@ -49,19 +49,19 @@ def compared(one: Path, other: Path) -> str:
 
 
 def round_of(home: Path, seeds: list[int], jobs: list[str], flags: list[str]) -> tuple[list[float], list[str]]:
-    """Seconds of the fleet, of its runs alone, and of those with torch's threads; what differed."""
+    """Seconds of the sweep, of its runs alone, and of those with torch's threads; what differed."""
     names = [f"seed={seed}" for seed in seeds]
-    fleet = seconds("train", *flags, "--seeds", ",".join(map(str, seeds)), *jobs, "--out", str(home / "fleet"))
-    files = {name: str(home / "fleet" / name / "run.toml") for name in names}
+    sweep = seconds("train", *flags, "--seeds", ",".join(map(str, seeds)), *jobs, "--out", str(home / "sweep"))
+    files = {name: str(home / "sweep" / name / "run.toml") for name in names}
     alone = [seconds("train", "--config", files[name], "--out", str(home / "alone" / name)) for name in names]
     usual = [
         seconds("train", "--config", files[name], "--threads", "0", "--out", str(home / "usual" / name))
         for name in names
     ]
     differing = [
-        f"{name}: {what}" for name in names if (what := compared(home / "fleet" / name, home / "alone" / name))
+        f"{name}: {what}" for name in names if (what := compared(home / "sweep" / name, home / "alone" / name))
     ]
-    return [fleet, sum(alone), sum(usual)], differing
+    return [sweep, sum(alone), sum(usual)], differing
 
 
 def main() -> None:
@@ -83,10 +83,10 @@ def main() -> None:
     versions = f"python {platform.python_version()}, torch {version('torch')}, mixzoo {version('mixzoo')}"
     print(f"{platform.machine()} {platform.system()}, {os.cpu_count()} CPU cores; {versions}; {date.today()}.\n")
     print(f"`mixzoo train {' '.join([*flags, '--seeds', ','.join(map(str, given.seeds)), *jobs])}`\n")
-    print("| round | fleet, s | one after another, one thread, s | ratio | with torch's own threads, s | ratio |")
+    print("| round | sweep, s | one after another, one thread, s | ratio | with torch's own threads, s | ratio |")
     print("|" + "---|" * 6)
-    for i, (fleet, alone, usual) in enumerate(rows):
-        print(f"| {i + 1} | {fleet:.1f} | {alone:.1f} | {alone / fleet:.2f} | {usual:.1f} | {usual / fleet:.2f} |")
+    for i, (sweep, alone, usual) in enumerate(rows):
+        print(f"| {i + 1} | {sweep:.1f} | {alone:.1f} | {alone / sweep:.2f} | {usual:.1f} | {usual / sweep:.2f} |")
     ratios = [median(row[column] / row[0] for row in rows) for column in (1, 2)]
     print(f"\nMedian ratio: {ratios[0]:.2f} to the same runs alone, {ratios[1]:.2f} to runs with torch's own threads.")
     print(f"Metrics and weights against the same runs alone: {'; '.join(differing) or 'equal bit for bit'}.")

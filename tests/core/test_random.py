@@ -4,9 +4,20 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch._subclasses import FakeTensor, FakeTensorMode
 
 from mixzoo import CodeShape
-from mixzoo.core.random import DrawRequest, draw_step, draw_tensors, order, partners, rng_for, seed_for, to_device
+from mixzoo.core.random import (
+    DrawRequest,
+    cached_tensor,
+    draw_step,
+    draw_tensors,
+    order,
+    partners,
+    rng_for,
+    seed_for,
+    to_device,
+)
 from mixzoo.registry.zoo import load_zoo
 
 SHAPE = CodeShape(8, (2, 4, 4))
@@ -157,3 +168,14 @@ def test_nothing_is_drawn_for_a_mix_that_there_is_none_of():
     requests = {"noise/code": DrawRequest("normal", (2, 4, 4))}
     draws = draw_step(0, 0, requests, Untouched(), images=100, batch=8)
     assert [tensor.shape for tensor in draw_tensors(draws)] == [(SHAPE.batch, *SHAPE.latent)]
+
+
+def test_a_tensor_made_for_a_simulated_device_is_not_kept():
+    @cached_tensor(maxsize=2)
+    def numbers(count):
+        return torch.arange(count)
+
+    with FakeTensorMode():
+        assert isinstance(numbers(3), FakeTensor)
+    assert numbers(3).tolist() == [0, 1, 2]
+    assert numbers(3) is numbers(3)

@@ -14,7 +14,7 @@ GRACE = 1.0  # seconds for a process to find the same trouble by itself
 PATIENCE = timedelta(seconds=10)  # for process 0 to write what failed elsewhere
 
 
-class Watch:
+class FailureMonitor:
     """Ends this process when another has failed, which a process that waits for it would not notice on a GPU.
 
     A process that fails says so in the store and stays until process 0 has written it down (`on_failure`); a thread of
@@ -25,7 +25,7 @@ class Watch:
         self._store, self._rank = store, rank
         self.on_failure: Callable[[int, str], None] = lambda exit_code, reason: None
         self._leaving = threading.Event()
-        threading.Thread(target=self._look, name="watch", daemon=True).start()
+        threading.Thread(target=self._look, name="failure-monitor", daemon=True).start()
 
     def close(self) -> None:
         """Look no longer."""

@@ -1,4 +1,4 @@
-"""A fleet on the screen: its runs in progress on standard error, their table on standard output."""
+"""A sweep on the screen: its runs in progress on standard error, their table on standard output."""
 
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mixzoo.cli.schema import integer
-from mixzoo.cli.summary import end_of_a_run, shown
+from mixzoo.cli.summary import end_of_a_run, formatted
 from mixzoo.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from mixzoo.runs.processes import Watch
-    from mixzoo.runs.sweep import Average, Entry, Fleet
+    from mixzoo.runs.sweep import Average, Entry, Sweep
 
 Jobs = Annotated[
     int | None,
@@ -22,39 +22,39 @@ Jobs = Annotated[
         "--jobs",
         parser=integer("jobs", 1, 1000),
         metavar="INTEGER",
-        help="Runs of a fleet at a time. [default: one for each core; 4 on each GPU]",
+        help="Runs of a sweep at a time. [default: one for each core; 4 on each GPU]",
     ),
 ]
 
 
-def refuse_jobs(jobs: int | None) -> None:
+def check_jobs(jobs: int | None) -> None:
     """ConfigError where --jobs would do nothing."""
     if jobs is not None:
-        raise ConfigError(f"--jobs {jobs}: one run is one process; give it with --seeds, --grid or a fleet's directory")
+        raise ConfigError(f"--jobs {jobs}: one run is one process; give it with --seeds, --grid or a sweep's directory")
 
 
-def finish(fleet: "Fleet") -> None:
+def finish(sweep: "Sweep") -> None:
     """Print the table, then say which members failed, if any."""
-    from mixzoo.runs.sweep import refuse_failed
+    from mixzoo.runs.sweep import check_none_failed
 
-    with end_of_a_run(fleet.home / "fleet.json"):
-        print_fleet(fleet)
-    refuse_failed(fleet)
+    with end_of_a_run(sweep.directory / "sweep.json"):
+        print_sweep(sweep)
+    check_none_failed(sweep)
 
 
-def print_fleet(fleet: "Fleet") -> None:
+def print_sweep(sweep: "Sweep") -> None:
     """A table for each point of the grid: a column for each seed, a row for each score, and their mean ± std."""
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True)
-    several = len(fleet.averages) < len(fleet.members)
-    for average in fleet.averages if several else [None]:
-        members = [m for m in fleet.members if average is None or m.point == average.point]
+    several = len(sweep.averages) < len(sweep.members)
+    for average in sweep.averages if several else [None]:
+        members = [m for m in sweep.members if average is None or m.point == average.point]
         title = ", ".join(f"{key}={value}" for key, value in average.point.items()) if average else ""
         table = members_table(members, average, title)
         console.width = max(console.width, console.measure(table, options=_unbounded(console)).maximum)
         console.print(table)
-    console.print(f"fleet    {fleet.home}", markup=False)
+    console.print(f"sweep    {sweep.directory}", markup=False)
 
 
 def members_table(members: "list[Entry]", average: "Average | None", title: str) -> "Table":
@@ -71,7 +71,7 @@ def members_table(members: "list[Entry]", average: "Average | None", title: str)
     table.add_row("state", *(member.state for member in members))
     table.add_row("steps", *(str(member.steps) for member in members))
     for name in dict.fromkeys(name for member in members for name in member.numbers):
-        cells = [shown(name, m.numbers[name]) if name in m.numbers else "-" for m in members]
+        cells = [formatted(name, m.numbers[name]) if name in m.numbers else "-" for m in members]
         table.add_row(name.replace("_", " ").replace(".", ": "), *cells, *([_spread(average, name)] if average else []))
     return table
 
@@ -80,10 +80,10 @@ def _spread(average: "Average", name: str) -> str:
     """Mean ± standard deviation; the mean alone where only one run has the score."""
     middle, spread = average.mean[name], average.std.get(name)
     if spread is None:
-        return shown(name, middle)
-    if shown(name, middle).endswith(" %"):
+        return formatted(name, middle)
+    if formatted(name, middle).endswith(" %"):
         return f"{100 * middle:.2f} ± {100 * spread:.2f} %"
-    return f"{shown(name, middle)} ± {shown(name, spread)}"
+    return f"{formatted(name, middle)} ± {formatted(name, spread)}"
 
 
 def _unbounded(console: "Console") -> "ConsoleOptions":

@@ -1,14 +1,14 @@
-"""Cards that several runs share: who gets which, and how much of its memory."""
+"""GpuPool that several runs share: who gets which, and how much of its memory."""
 
 import pytest
 import torch
 
-from mixzoo.core import gpu_pool as cards
+from mixzoo.core import gpu_pool
 from mixzoo.core.errors import ConfigError
-from mixzoo.core.gpu_pool import Cards, free_memory, less_memory, memory_share
+from mixzoo.core.gpu_pool import GpuPool, free_memory, memory_advice, memory_share
 from mixzoo.data.free_memory import device_free
 from mixzoo.runs import sweep
-from mixzoo.runs.run import pick_device, refuse_unfit
+from mixzoo.runs.run import check_startable, pick_device
 from simulated_cuda import fake_tensors, install_cards
 from toys import toy_config, toy_zoo
 
@@ -16,7 +16,7 @@ ANY, FIRST, SECOND, CPU = (torch.device(name) for name in ("cuda", "cuda:0", "cu
 
 
 def test_a_card_is_used_again_once_its_process_has_ended():
-    cards = Cards(dict.fromkeys("abc", torch.device("cuda")), ["4", "7"])
+    cards = GpuPool(dict.fromkeys("abc", torch.device("cuda")), ["4", "7"])
     assert [cards.take(name)["CUDA_VISIBLE_DEVICES"] for name in "ab"] == ["4", "7"]
     cards.leave("b")
     assert cards.take("c") == {"CUDA_VISIBLE_DEVICES": "7"}
@@ -37,8 +37,8 @@ def test_a_card_is_used_again_once_its_process_has_ended():
     ],
 )
 def test_a_process_is_told_how_many_may_be_on_its_card(devices, at_once, expected):
-    pool = Cards({str(i): device for i, device in enumerate(devices)}, ["4", "7"])
-    assert pool.take("0", at_once).get(cards.SHARED_BY) == (None if expected is None else str(expected))
+    pool = GpuPool({str(i): device for i, device in enumerate(devices)}, ["4", "7"])
+    assert pool.take("0", at_once).get(gpu_pool.RUNS_PER_GPU) == (None if expected is None else str(expected))
 
 
 def test_no_card_ever_has_more_processes_than_they_were_told():
@@ -46,11 +46,11 @@ def test_no_card_ever_has_more_processes_than_they_were_told():
     devices = {str(i): [ANY, FIRST, SECOND, ANY, CPU][i % 5] for i in range(60)}
     rng = torch.Generator().manual_seed(0)
     for at_once in (1, 2, 3, 5, 8, 13):
-        pool, running, told = Cards(devices, ["0", "1"]), [], {}
+        pool, running, told = GpuPool(devices, ["0", "1"]), [], {}
         for name in map(str, torch.randperm(60, generator=rng).tolist()):
             while len(running) >= at_once:
                 pool.leave(running.pop(int(torch.randint(len(running), (), generator=rng))))
-            told[name] = int(pool.take(name, at_once).get(cards.SHARED_BY, 1))
+            told[name] = int(pool.take(name, at_once).get(gpu_pool.RUNS_PER_GPU, 1))
             running.append(name)
             for card in (0, 1):
                 here = [each for each in running if pool._uses.get(each) == card]
@@ -63,30 +63,30 @@ def test_a_run_keeps_to_its_part_of_a_card(monkeypatch):
         pick_device("cuda")
         assert driver.fractions == {}
         assert device_free(ANY) == driver.memory
-        monkeypatch.setenv(cards.SHARED_BY, "4")
+        monkeypatch.setenv(gpu_pool.RUNS_PER_GPU, "4")
         driver.current = 1
         pick_device("cuda")  # set_per_process_memory_fraction takes no device without a number
         pick_device("cuda:0")
-    part = 1 / 4 - cards.CONTEXT_BYTES / driver.memory
+    part = 1 / 4 - gpu_pool.CONTEXT_BYTES / driver.memory
     assert driver.fractions == {0: part, 1: part}
     assert device_free(ANY) == free_memory(FIRST) == int(part * driver.memory)
-    assert 4 * (part * driver.memory + cards.CONTEXT_BYTES) <= driver.memory
-    assert less_memory() == ", or fewer --jobs: 4 runs share the GPU"
+    assert 4 * (part * driver.memory + gpu_pool.CONTEXT_BYTES) <= driver.memory
+    assert memory_advice() == ", or fewer --jobs: 4 runs share the GPU"
 
 
 def test_a_share_is_never_nothing(monkeypatch):
-    monkeypatch.setenv(cards.SHARED_BY, "10")
+    monkeypatch.setenv(gpu_pool.RUNS_PER_GPU, "10")
     assert memory_share(2 << 30) == 1 / 20
-    monkeypatch.delenv(cards.SHARED_BY)
+    monkeypatch.delenv(gpu_pool.RUNS_PER_GPU)
     assert memory_share(2 << 30) == 1
-    assert less_memory() == ""
+    assert memory_advice() == ""
 
 
 @pytest.mark.parametrize("given", ["0", "-1", "", "four", "\N{SUPERSCRIPT TWO}", "2.5"])
 def test_a_number_of_runs_that_is_none_is_refused(monkeypatch, given):
-    monkeypatch.setenv(cards.SHARED_BY, given)
+    monkeypatch.setenv(gpu_pool.RUNS_PER_GPU, given)
     with pytest.raises(ConfigError, match=r"the variable MIXZOO_RUNS_PER_GPU is .*, and should be a number >= 1"):
-        less_memory()
+        memory_advice()
 
 
 @pytest.mark.parametrize("device", ["auto", "cuda", "cuda:1"])
@@ -95,5 +95,5 @@ def test_the_process_of_a_sweep_opens_no_card(monkeypatch, device):
     driver = install_cards(monkeypatch, 2)
     config = toy_config(toy_zoo(), device=device)
     sweep._cards({"a": config})
-    refuse_unfit(toy_zoo(), [config])
+    check_startable(toy_zoo(), [config])
     assert driver.opened == []

@@ -6,27 +6,28 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mixzoo.core.errors import ConfigError
 from mixzoo.registry.config import RunConfig, Train
 from mixzoo.training.checkpoint import modules_of
-from mixzoo.training.distributed import World
+from mixzoo.training.distributed import DistributedContext
 from mixzoo.training.step import Players
 
 
-def refuse_uneven(train: Train, world: World) -> None:
+def check_batch_divides(train: Train, distributed: DistributedContext) -> None:
     """ConfigError where the batch makes no equal parts."""
-    if train.batch_images % world.size == 0:
+    if train.batch_images % distributed.world_size == 0:
         return
-    less = train.batch_images - train.batch_images % world.size
-    near = f"{less} or {less + world.size}" if less else f"{world.size}"
+    less = train.batch_images - train.batch_images % distributed.world_size
+    near = f"{less} or {less + distributed.world_size}" if less else f"{distributed.world_size}"
     raise ConfigError(
-        f"--batch-images {train.batch_images}: the batch of a step is shared by {world.size} processes in equal parts; "
+        f"--batch-images {train.batch_images}: the batch of a step is shared by {distributed.world_size} "
+        "processes in equal parts; "
         f"use {near}, or other --nproc-per-node"
     )
 
 
-def refuse_unshareable(config: RunConfig, players: Players, world: World) -> None:
+def check_parallel(config: RunConfig, players: Players, distributed: DistributedContext) -> None:
     """ConfigError where terms, or what a network makes of an image, depend on the batch as a whole."""
-    if world.size == 1:
+    if distributed.world_size == 1:
         return
-    several = f"{world.size} processes would each have one of its own part; use one process"
+    several = f"{distributed.world_size} processes would each have one of its own part; use one process"
     objective = f"objective {config.names['objective']!r}"
     if players.requirements.whole_batch:
         raise ConfigError(f"{objective} has terms that are no means over examples but of a whole batch, and {several}")
