@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mixzoo.benchmark.steps import Stepper
 from mixzoo.core.mixing import gather_sources
 from mixzoo.core.random import StepDraws
-from mixzoo.training.step import Players
+from mixzoo.training.players import Players
 from plain import Mix, Trainer, draw
 
 TOLERANCE = 1e-8  # of each gradient, relative
@@ -53,8 +53,8 @@ def disagreement(step: Stepper, plain: Trainer) -> dict[str, float]:
     plain.modules.double()
     take_weights(plain, players)
     images = step.loop.images
-    draws = players.draw(0, 0, images=len(images), batch=step.loop.train.batch_images)
-    x, labels = images.batch(0, draws.index)
+    draws = players.draw(0, 0, batch=step.loop.train.batch_images)
+    x, labels = images.batch(0)
     x = x.double()
     with torch.no_grad():
         for _ in range(SETTLING):

@@ -20,7 +20,7 @@ from mixzoo.benchmark.steps import Stepper, read, stepper
 from mixzoo.data.placement import LoadedData
 from mixzoo.registry.config import RunConfig, resolve
 from mixzoo.registry.zoo import load_zoo
-from mixzoo.training.step import Players
+from mixzoo.training.players import Players
 from plain import Method, Trainer, draw, loader
 
 Step = Callable[[], object]
@@ -181,7 +181,7 @@ def plain_step(case: Case, start: Stepper, workers: int | None) -> Step:
     trainer.modules.to(start.device)
     k = trainer.method.k
     if workers is None:
-        x, labels = start.loop.images.batch(0, torch.arange(case.batch))
+        x, labels = start.loop.images.batch(0)
         return lambda: trainer.step(x, labels, draw(k, case.batch, start.device))
     batches = endless(loader(*originals(case.root), case.batch, workers))
 

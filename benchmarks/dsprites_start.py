@@ -92,8 +92,7 @@ class AuthorsStep:
         return torch.sigmoid(self.step.players.discriminator(x).logits)
 
     def __call__(self) -> None:
-        index = self.step.draws.at(self.done).index
-        x, _ = self.step.loop.images.batch(self.done, index)
+        x, _ = self.step.loop.images.batch(self.done)
         mix = draw(2, len(x))
         h = self.f(x)
         x_rec, x_mix = self.g(h), self.g(mixed(h, mix._replace(share=mix.share.flatten(2))))

@@ -39,19 +39,18 @@ def measure(folder: str, data_on: str, workers: int | None, batches: int, device
     """One row."""
     import torch
 
-    from mixzoo.core.random import order
     from mixzoo.data.placement import load_data, train_batches
     from mixzoo.registry.config import Train
     from mixzoo.registry.zoo import load_zoo
 
     recipe = load_zoo().recipe("dataset", f'folder:path="{folder}"')
-    train = Train(data_on=data_on, workers=workers, batch_images=BATCH, steps=batches + 1)  # type: ignore[arg-type]
+    train = Train(data_on=data_on, workers=workers, batch_steps=batches + 1)  # type: ignore[arg-type]
     before, began = resident(os.getpid()), perf_counter()
     placed = load_data(recipe, "folder", train, torch.device(device))
     spent = perf_counter() - began
     with train_batches(placed, train, torch.device(device)) as images:
         for step in range(batches + 1):
-            images.batch(step, order(0, len(images), step * BATCH, BATCH))
+            images.batch(step)
             if step == 0:
                 finish(device)
                 began = perf_counter()

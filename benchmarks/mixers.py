@@ -58,8 +58,8 @@ def step_of(latent: tuple[int, ...]) -> Callable[[int], Any]:
     assert tuple(players.autoencoder.latent_shape) == latent
 
     def step(number: int) -> None:
-        draws = players.draw(0, number, images=len(images.images), batch=BATCH)
-        train_step(players, *images.batch(number, draws.index), draws)
+        draws = players.draw(0, number, batch=BATCH)
+        train_step(players, *images.batch(number), draws)
 
     return step
 

@@ -15,7 +15,8 @@ from mixzoo import BuildContext, create
 from mixzoo.core.stand_in import Sizes, StandInBatch, requirements_of
 from mixzoo.evaluation.codes import eval_mode
 from mixzoo.evaluation.probe import build_probe
-from mixzoo.training.step import Players, train_step, trainable
+from mixzoo.training.players import Players
+from mixzoo.training.step import train_step, trainable
 
 BATCH, CLASSES = 8, 10
 TABLE = (  # spec, images
@@ -88,7 +89,7 @@ def step(players: Players, x: torch.Tensor) -> str:
     """What is wrong with one step of training on these images, or nothing."""
     net = players.autoencoder
     before = {name: p.detach().clone() for name, p in net.named_parameters() if p.requires_grad}
-    draws = players.draw(0, 0, images=BATCH, batch=BATCH)
+    draws = players.draw(0, 0, batch=BATCH)
     terms = train_step(players, x, torch.arange(BATCH) % CLASSES, draws)
     if bad := [name for name, value in terms.items() if not value.isfinite()]:
         return f"{bad[0]} is not finite"

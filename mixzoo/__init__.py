@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         Mixer,
         Scores,
     )
-    from mixzoo.core.random import order, rng_for, seed_for, to_device
+    from mixzoo.core.random import batch_index, rng_for, seed_for, to_device
     from mixzoo.core.strides import canonical
     from mixzoo.data.batches import to_images
     from mixzoo.data.free_memory import host_free
@@ -74,6 +74,7 @@ __all__ = [
     "Source",
     "Split",
     "Terms",
+    "batch_index",
     "batches",
     "canonical",
     "create",
@@ -89,7 +90,6 @@ __all__ = [
     "mixed_labels",
     "nearest",
     "needs_map",
-    "order",
     "random_mixes",
     "rng_for",
     "seed_for",
@@ -145,7 +145,7 @@ _HOMES = {  # module -> the names that it gives
         "Scores",
     ),
     "core.random": (
-        "order",
+        "batch_index",
         "rng_for",
         "seed_for",
         "to_device",

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from mixzoo.core.errors import MixzooError
-from mixzoo.data.batches import on_device
+from mixzoo.data.placement import LoadedData, train_batches
 from mixzoo.registry.config import resolve
 from mixzoo.runs.run import resume, start
 from mixzoo.training import signals
@@ -88,10 +88,10 @@ def twenty_steps(distributed, name, dtype=torch.float64, batch_images=8, steps=S
     for module in modules_of(players).values():
         module.to(dtype)
     distributed.sync_parameters(modules_of(players))
-    images, found = on_device(data.train, torch.device("cpu"), batch_images), {}
+    images, found = train_batches(LoadedData(data, "device"), config.train, torch.device("cpu"), distributed.shard), {}
     for step in range(steps):
-        draws = players.draw(0, step, images=len(images), batch=batch_images, progress=step / steps)
-        x, labels = images.batch(step, distributed.shard(draws.index))
+        draws = players.draw(0, step, batch=batch_images, progress=step / steps)
+        x, labels = images.batch(step)
         report = train_step(players, x.to(dtype), labels, draws, update_autoencoder=step % 2 == 0)
         for player, optimiser in players.optimisers.items() if step == 0 else ():
             weights = [weight for group in optimiser.param_groups for weight in group["params"]]

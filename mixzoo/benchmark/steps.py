@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mixzoo.core.random import Blocks
-from mixzoo.data.batches import check_batch_fits, labelled_images
+from mixzoo.data.batches import check_batch_fits
 from mixzoo.data.placement import LoadedData, load_data, train_batches
 from mixzoo.registry.config import RunConfig
 from mixzoo.registry.zoo import Zoo
@@ -19,8 +19,8 @@ from mixzoo.training.build import build_players
 from mixzoo.training.engine import build_engine
 from mixzoo.training.logs import MetricsFile, ProgressDisplay
 from mixzoo.training.loop import Clock, Loop
+from mixzoo.training.players import Players
 from mixzoo.training.settings import settings
-from mixzoo.training.step import Players
 
 ENDLESS = 10**9  # steps: a benchmark does not come to the end of its run
 
@@ -64,16 +64,13 @@ def stepper(
     placed = read(config, device) if placed is None else placed
     train = replace(config.train, steps=ENDLESS)
     check_batch_fits(placed.data.train, train.batch_images)
-    labelled = labelled_images(train, len(placed.data.train))
     with settings(train, device), TemporaryDirectory() as home, train_batches(placed, train, device) as images:
         built = build_players(zoo, config, placed.data, device) if players is None else players
         notes: list[str] = []
         engine = build_engine(train, built, device, notes.append)
         with closing(MetricsFile(Path(home) / "metrics.jsonl")) as metrics:
             where, data = Path(home), placed.data
-            loop = Loop(
-                train, built, engine, data, images, metrics, where, ProgressDisplay(), lambda step: None, labelled
-            )
+            loop = Loop(train, built, engine, data, images, metrics, where, ProgressDisplay(), lambda step: None)
             yield Stepper(loop, device, Blocks(loop.draw, device, ENDLESS), notes)
 
 

@@ -68,7 +68,6 @@ class DrawRequest:
 class StepDraws:
     """All the randomness of one optimisation step."""
 
-    index: Int[Tensor, " batch"]  # which images of the train split
     named: Mapping[str, Any] = field(default_factory=dict)  # by `DrawRequest.key`; (partners, draw) for a mix
     labelled: Bool[Tensor, " batch"] | None = None  # whose labels the objective may use; None for all
 
@@ -78,9 +77,8 @@ class StepDraws:
         return partners_and_draw
 
     def map(self, function: "Callable[[Tensor], Tensor]") -> "StepDraws":
-        """The same draws with `function` of every tensor except `index`."""
-        named, labelled = mapped(function, (self.named, self.labelled))
-        return StepDraws(self.index, named, labelled)
+        """The same draws with `function` of every tensor."""
+        return StepDraws(*mapped(function, (self.named, self.labelled)))
 
 
 def cached_tensor(maxsize: int) -> Callable[[Callable[_P, Tensor]], Callable[_P, Tensor]]:
@@ -115,6 +113,11 @@ def order(seed: int, images: int, start: int, count: int) -> Int[Tensor, " count
     return torch.cat(pieces)
 
 
+def batch_index(seed: int, images: int, batch_images: int, step: int) -> Int[Tensor, " batch"]:
+    """Which of the train images step number `step` (from 0) takes: the next `batch_images` of the sequence `order`."""
+    return order(seed, images, step * batch_images, batch_images)
+
+
 @cached_tensor(maxsize=4)
 def _permutation(seed: int, images: int, epoch: int) -> Int[Tensor, " images"]:
     return torch.randperm(images, generator=rng_for(seed, "order", epoch))
@@ -143,26 +146,22 @@ def draw_step(
     requests: Mapping[str, DrawRequest],
     mixer: Mixer,
     *,
-    images: int,
     batch: int,
     progress: float = 1.0,
-    labelled: Bool[Tensor, " images"] | None = None,
+    labelled: Bool[Tensor, " batch"] | None = None,
     by_label: bool = False,
 ) -> StepDraws:
-    """The draws of step number `step` (from 0) of a run over `images` train images, `progress` of it done.
+    """The draws of step number `step` (from 0), for a batch of `batch` images; `progress` in [0, 1] is the run's.
 
-    `labelled` says of each train image whether the objective may use its label; None for all of them. With `by_label`
-    those of a batch that are labelled are partners of one another.
+    `labelled` marks the images of the batch whose labels the objective may use; None means all of them. With `by_label`
+    labelled images are paired only with labelled ones.
     """
-    index = order(seed, images, step * batch, batch)
-    known = None if labelled is None else labelled[index]
+    pairing = labelled if by_label else None
     named = {
-        key: draw_request(
-            request, key.partition("/")[2], seed, step, batch, mixer, progress, known if by_label else None
-        )
+        key: draw_request(request, key.partition("/")[2], seed, step, batch, mixer, progress, pairing)
         for key, request in requests.items()
     }
-    return StepDraws(index, named, known)
+    return StepDraws(named, labelled)
 
 
 def draw_request(
@@ -212,7 +211,7 @@ def to_device(draw: Draw, device: torch.device) -> Draw:
 
 
 def draws_to_device(draws: StepDraws, device: torch.device) -> StepDraws:
-    """All the draws of a step on `device`, but for `index`, which the data take as it is."""
+    """All the draws of a step on `device`."""
     return draws.map(lambda tensor: tensor.to(device, non_blocking=True))
 
 
@@ -252,7 +251,7 @@ def _filled(draws: StepDraws, tensors: list[Tensor]) -> StepDraws:
 
 
 def draw_tensors(draws: StepDraws) -> list[Tensor]:
-    """Every tensor of the draws but for `index`, in a fixed order."""
+    """Every tensor of the draws, in a fixed order."""
     found: list[Tensor] = []
 
     def noted(tensor: Tensor) -> Tensor:

@@ -1,8 +1,12 @@
-"""Stored images to network inputs on the device."""
+"""Stored images to network inputs on the device, batch by batch.
 
+Which images a step takes is decided here alone (`BatchOrder`).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
@@ -10,7 +14,7 @@ from torch import Tensor
 
 from mixzoo.core.data import Split
 from mixzoo.core.errors import DataError
-from mixzoo.core.random import rng_for
+from mixzoo.core.random import batch_index, rng_for
 from mixzoo.core.strides import canonical
 from mixzoo.registry.config import Train
 
@@ -31,82 +35,85 @@ def to_images(
     return stored.float().div_(255).sub_(0.5).div_(0.5)
 
 
-@runtime_checkable
-class Batches(Protocol):
-    """Batches of the train split, wherever it is kept; a context manager that ends its worker processes."""
-
-    @property
-    def device(self) -> torch.device: ...
-
-    def __len__(self) -> int:
-        """The number of images in the split."""
-        ...
-
-    def batch(self, step: int, index: Int[Tensor, " batch"]) -> Batch:
-        """The images and labels of this step, which are those at `index`, on the device."""
-        ...
-
-    def __enter__(self) -> "Batches": ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-
 @dataclass(frozen=True)
-class DeviceSplit:
-    """A split held on the device, as bytes if it is stored so; a batch is one indexed read of it."""
+class BatchOrder:
+    """Which train images each step takes: a function of (seed, step), the same on every process of a run."""
 
-    images: Shaped[Tensor, "n channels height width"]
-    labels: Int[Tensor, "n *attributes"]
+    seed: int
+    images: int  # in the train split
+    batch_images: int
+    labelled_images: Bool[Tensor, " images"] | None = None  # those whose labels the objective may use; None for all
+    shard: Callable[[Tensor], Tensor] = lambda whole: whole  # this process's part of a batch
+
+    def whole(self, step: int) -> Int[Tensor, " batch"]:
+        """The images of the batch that all processes share."""
+        return batch_index(self.seed, self.images, self.batch_images, step)
+
+    def own(self, step: int) -> Int[Tensor, " own"]:
+        """The images of this process."""
+        return self.shard(self.whole(step))
+
+    def labelled(self, step: int) -> Bool[Tensor, " batch"] | None:
+        """Which images of the whole batch are labelled for the objective; None means all of them."""
+        return None if self.labelled_images is None else self.labelled_images[self.whole(step)]
+
+
+class Batches(ABC):
+    """Batches of the train split, wherever it is kept; a context manager that ends any worker processes."""
+
+    def __init__(self, order: BatchOrder, labels: Int[Tensor, "n *attributes"]) -> None:
+        self.order, self.labels = order, labels
 
     @property
     def device(self) -> torch.device:
-        return self.images.device
+        """Where batches are."""
+        return self.labels.device
 
-    def __len__(self) -> int:
-        return len(self.images)
+    @abstractmethod
+    def batch(self, step: int) -> Batch:
+        """This process's images and labels at this step, on the device."""
 
-    def batch(self, step: int, index: Int[Tensor, " batch"]) -> Batch:
-        index = index.to(self.images.device, non_blocking=True)
-        return to_images(self.images.index_select(0, index)), self.labels.index_select(0, index)
-
-    def __enter__(self) -> "DeviceSplit":
+    def __enter__(self) -> "Batches":
         return self
 
-    def __exit__(self, *raised: object) -> None:
-        pass
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        return None
 
 
-@dataclass(frozen=True)
-class HostSplit:
+class HeldSplit(Batches):
+    """A split held in memory as one tensor of images."""
+
+    def __init__(
+        self,
+        images: Shaped[Tensor, "n channels height width"],
+        labels: Int[Tensor, "n *attributes"],
+        order: BatchOrder,
+    ) -> None:
+        super().__init__(order, labels)
+        self.images = images
+
+
+class DeviceSplit(HeldSplit):
+    """A split held on the device, as bytes if it is stored so; a batch is one indexed read of it."""
+
+    def batch(self, step: int) -> Batch:
+        index = self.order.own(step).to(self.device, non_blocking=True)
+        return to_images(self.images.index_select(0, index)), self.labels.index_select(0, index)
+
+
+class HostSplit(HeldSplit):
     """A split held in host memory; a batch is gathered there, as bytes, and copied to the device.
 
     For a GPU the gathered batch is pinned, so that the copy does not block the host. The split itself need not be
     pinned: only batches are ever copied. Labels are on the device.
     """
 
-    images: Shaped[Tensor, "n channels height width"]
-    labels: Int[Tensor, "n *attributes"]
-
-    @property
-    def device(self) -> torch.device:
-        return self.labels.device
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def batch(self, step: int, index: Int[Tensor, " batch"]) -> Batch:
+    def batch(self, step: int) -> Batch:
+        index = self.order.own(step)
         # A new buffer for each batch: torch reuses pinned memory only once its copy to the device has finished.
         gathered = self.images.new_empty((len(index), *self.images.shape[1:]), pin_memory=self.device.type == "cuda")
-        torch.index_select(self.images, 0, index.cpu(), out=gathered)
+        torch.index_select(self.images, 0, index, out=gathered)
         return copy_to_device(gathered, index, self.labels)
-
-    def __enter__(self) -> "HostSplit":
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        pass
 
 
 def copy_to_device(
@@ -119,10 +126,11 @@ def copy_to_device(
     return images, labels.index_select(0, index.to(labels.device, non_blocking=True))
 
 
-def on_device(split: Split, device: torch.device, batch_images: int) -> DeviceSplit:
+def on_device(split: Split, device: torch.device, batch_images: int, seed: int = 0) -> DeviceSplit:
     """The split on the device. Raises DataError if it has fewer images than one batch."""
     check_batch_fits(split, batch_images)
-    return DeviceSplit(split.held.to(device), split.labels.to(device))
+    order = BatchOrder(seed, len(split), batch_images)
+    return DeviceSplit(split.held.to(device), split.labels.to(device), order)
 
 
 def check_batch_fits(split: Split, batch_images: int) -> None:

@@ -6,14 +6,12 @@ from math import prod
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Int
 from torch import Tensor
 
 from mixzoo.core.data import Dataset, HasStream, Split
 from mixzoo.core.errors import ConfigError
-from mixzoo.core.random import order
 from mixzoo.core.strides import canonical
-from mixzoo.data.batches import Batches, DeviceSplit, HostSplit
+from mixzoo.data.batches import Batches, BatchOrder, DeviceSplit, HostSplit, labelled_images
 from mixzoo.data.contracts import load_dataset
 from mixzoo.data.finite import check_finite
 from mixzoo.data.free_memory import device_free, host_free
@@ -78,25 +76,24 @@ def train_batches(
     loaded: LoadedData,
     train: Train,
     device: torch.device,
-    indices: Callable[[int], Int[Tensor, " batch"]] | None = None,
+    shard: Callable[[Tensor], Tensor] = lambda whole: whole,
 ) -> Batches:
-    """Batches of the train split on the device.
+    """Batches of the train split on the device; `shard` gives this process's part of a batch.
 
-    `indices` gives the images that this process takes at a step, by default the whole batch. Workers start when the
-    first batch is read.
+    Worker processes start when the first batch is read. Raises DataError if there are fewer train images than labelled
+    ones are asked for.
     """
     split = loaded.data.train
+    labelled = labelled_images(train, len(split))
+    order = BatchOrder(train.seed, len(split), train.batch_images, labelled, shard)
     labels = split.labels.to(device)
     if isinstance(split.images, Tensor):
         if loaded.data_on == "host":
-            return HostSplit(split.images, labels)
-        return DeviceSplit(split.images.to(device), labels)
-
-    def whole(step: int) -> Int[Tensor, " batch"]:
-        return order(train.seed, len(split), step * train.batch_images, train.batch_images)
+            return HostSplit(split.images, labels, order)
+        return DeviceSplit(split.images.to(device), labels, order)
 
     workers = WORKERS if train.workers is None else train.workers
-    return StreamedSplit(split.images, labels, indices or whole, steps=train.steps, workers=workers)
+    return StreamedSplit(split.images, labels, order, steps=train.steps, workers=workers)
 
 
 def nbytes(split: Split) -> int:

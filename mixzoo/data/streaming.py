@@ -7,7 +7,7 @@ reading at its own step: no position in the data is saved.
 import contextlib
 import signal
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -18,14 +18,14 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from mixzoo.core.data import Source
 from mixzoo.core.errors import DataError
-from mixzoo.data.batches import Batch, copy_to_device
+from mixzoo.data.batches import Batch, Batches, BatchOrder, copy_to_device
 from mixzoo.registry.single_file import LoadedFiles
 
 PREFETCH = 4  # batches that each worker reads ahead
 
 
-class StreamedSplit:
-    """A split that is never in memory as a whole; workers read the images at `indices(step)` ahead of each step.
+class StreamedSplit(Batches):
+    """A split that is never in memory as a whole; workers read the images of the next steps ahead.
 
     Without workers this process reads each batch when it is asked for. Asking for another step than the next one
     restarts the workers there. Raises DataError if an image cannot be read or a worker dies.
@@ -35,38 +35,28 @@ class StreamedSplit:
         self,
         source: Source,
         labels: Int[Tensor, "n *attributes"],
-        indices: Callable[[int], Int[Tensor, " batch"]],
+        order: BatchOrder,
         *,
         steps: int,
         workers: int,
     ) -> None:
-        self._source, self._labels, self._indices = source, labels, indices
-        self._steps, self._workers = steps, workers
+        super().__init__(order, labels)
+        self._source, self._steps, self._workers = source, steps, workers
         self._next_step = -1  # whose batch `_batches` gives next
         self._batches: Iterator[tuple[list[int], Tensor | str]] | None = None
 
-    @property
-    def device(self) -> torch.device:
-        return self._labels.device
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def batch(self, step: int, index: Int[Tensor, " batch"]) -> Batch:
+    def batch(self, step: int) -> Batch:
         if self._workers == 0:
-            return copy_to_device(self._pinned(self._source.read(index)), index, self._labels)
+            index = self.order.own(step)
+            return copy_to_device(self._pinned(self._source.read(index)), index, self.labels)
         if step != self._next_step or self._batches is None:
             self._restart(step)
         assert self._batches is not None
-        index_read, stored = next(self._batches)
+        numbers, stored = next(self._batches)
         self._next_step = step + 1
         if isinstance(stored, str):
             raise DataError(stored)
-        assert index_read == index.tolist(), f"step {step} asks for other images than indices({step})"
-        return copy_to_device(stored, index, self._labels)
-
-    def __enter__(self) -> "StreamedSplit":
-        return self
+        return copy_to_device(stored, torch.tensor(numbers), self.labels)
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:
@@ -92,7 +82,7 @@ class StreamedSplit:
         loader = DataLoader(
             _Reader(self._source),
             batch_size=None,  # each item of the sampler is a whole batch
-            sampler=_Steps(self._indices, step, self._steps),
+            sampler=_Steps(self.order, step, self._steps),
             num_workers=self._workers,
             prefetch_factor=PREFETCH,
             pin_memory=self.device.type == "cuda",
@@ -110,11 +100,11 @@ class StreamedSplit:
 class _Steps:
     """The image numbers of each step from `start` on, as a sampler."""
 
-    def __init__(self, indices: Callable[[int], Tensor], start: int, steps: int) -> None:
-        self._indices, self._start, self._steps = indices, start, steps
+    def __init__(self, order: BatchOrder, start: int, steps: int) -> None:
+        self._order, self._start, self._steps = order, start, steps
 
     def __iter__(self) -> Iterator[list[int]]:
-        return (self._indices(step).tolist() for step in range(self._start, self._steps))
+        return (self._order.own(step).tolist() for step in range(self._start, self._steps))
 
     def __len__(self) -> int:
         return self._steps - self._start

@@ -7,8 +7,6 @@ from pathlib import Path
 from time import monotonic
 
 import torch
-from jaxtyping import Int
-from torch import Tensor
 
 from mixzoo.core.data import Dataset
 from mixzoo.core.errors import (
@@ -21,7 +19,6 @@ from mixzoo.core.errors import (
 )
 from mixzoo.core.gpu_pool import limit_memory
 from mixzoo.core.json_file import read_object, write_json
-from mixzoo.core.random import order
 from mixzoo.core.storage import storage_errors, write_text
 from mixzoo.data import placement
 from mixzoo.data.batches import check_batch_fits, labelled_images
@@ -69,10 +66,10 @@ from mixzoo.training.logs import MetricsFile, NullMetricsFile, ProgressDisplay
 from mixzoo.training.loop import Loop, fresh
 from mixzoo.training.manifest import Progress
 from mixzoo.training.parallel_checks import check_batch_divides, check_parallel
+from mixzoo.training.players import Players
 from mixzoo.training.rehearsal import rehearse
 from mixzoo.training.settings import settings
 from mixzoo.training.signals import interruptible
-from mixzoo.training.step import Players
 from mixzoo.training.trouble import as_trouble, out_of_memory_errors
 
 
@@ -323,10 +320,6 @@ def _train(
         drawn = views.mixes(players.autoencoder, players.mixer, data.test, str(device))
         save_png(drawn, pictures / f"step-{step:08d}.png")
 
-    def own_images(step: int) -> Int[Tensor, " own"]:
-        batch = config.train.batch_images
-        return distributed.shard(order(config.train.seed, len(data.train), step * batch, batch))
-
     def status(state: str, exit_code: int = 0, reason: str = "") -> None:
         if distributed.is_main:
             write_status(run_dir, state, exit_code, reason)
@@ -353,11 +346,10 @@ def _train(
             display.begin(facts(run_dir, data, players, device))
             for line in (*warnings, *notes(config, placed, players, progress)):
                 display.note(line)
-            images = placement.train_batches(placed, config.train, device, own_images)
-            labelled = labelled_images(config.train, len(data.train))
+            images = placement.train_batches(placed, config.train, device, distributed.shard)
             engine = build_engine(config.train, players, device, display.note)
             loop = Loop(config.train, players, engine, data, images, metrics, run_dir / "checkpoints", display, picture,
-                        labelled, config.to_toml(), committed=lambda: status("running"))  # fmt: skip
+                        config.to_toml(), committed=lambda: status("running"))  # fmt: skip
             distributed.sync_parameters(modules_of(players), step=progress.step, data=data.fingerprint)
             with images:
                 progress = loop.run(progress)

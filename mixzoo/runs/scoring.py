@@ -14,7 +14,7 @@ from mixzoo.registry.config import RunConfig
 from mixzoo.registry.contract import Contract
 from mixzoo.registry.spec import parse_spec
 from mixzoo.training.manifest import Progress
-from mixzoo.training.step import Players
+from mixzoo.training.players import Players
 
 
 def scores(

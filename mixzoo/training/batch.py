@@ -1,7 +1,6 @@
 """The batch that an objective gets at a training step: passes through the run's networks, and the draws of the step."""
 
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
@@ -13,9 +12,7 @@ from mixzoo.core.objective import Batch, DiscriminatorOutput, LabelTargets, Mixe
 from mixzoo.core.parts import AutoEncoder, Discriminator, HasPosterior, Mixed, Mixer
 from mixzoo.core.random import StepDraws
 from mixzoo.training.gradients import OneBackwardPass, discriminate, discriminate_once
-
-if TYPE_CHECKING:
-    from mixzoo.training.step import Players
+from mixzoo.training.players import Players
 
 
 class StepBatch(Batch):
@@ -29,7 +26,7 @@ class StepBatch(Batch):
 
     def __init__(
         self,
-        players: "Players",
+        players: Players,
         x: Float[Tensor, "own channels height width"],
         labels: Int[Tensor, "own *attributes"],
         draws: StepDraws,

@@ -22,7 +22,8 @@ from mixzoo.registry.recipes import input_shape
 from mixzoo.registry.zoo import Zoo
 from mixzoo.training.distributed import SINGLE_PROCESS, DistributedContext
 from mixzoo.training.parallel_checks import batch_norm_of
-from mixzoo.training.step import Players, trainable
+from mixzoo.training.players import Players
+from mixzoo.training.step import trainable
 from mixzoo.training.watched import WatchedDiscriminator
 
 STAND_IN_EXAMPLES = 2

@@ -21,7 +21,7 @@ from mixzoo.core.errors import CheckpointError, StorageError, printable
 from mixzoo.core.storage import flush_entries, read_regular, write_flushed
 from mixzoo.training.manifest import Manifest, Progress, manifest_files, read_manifest
 from mixzoo.training.optimiser_state import check_moments, load_moments, moments_of, non_finite_moment
-from mixzoo.training.step import Players
+from mixzoo.training.players import Players
 
 State = dict[str, dict[str, Tensor]]  # file stem -> named tensors
 LARGEST_FILE = 2**40  # bytes of a file whose manifest does not state its size

@@ -28,7 +28,8 @@ from mixzoo.core.random import StepDraws
 from mixzoo.registry.config import Train
 from mixzoo.training.distributed import SINGLE_PROCESS, DistributedContext
 from mixzoo.training.graph import CudaGraphStep, Snapshot, kind_of
-from mixzoo.training.step import Players, parameters_of, train_step
+from mixzoo.training.players import Players
+from mixzoo.training.step import parameters_of, train_step
 
 Note = Callable[[str], None]
 CLOSE = 1e-3  # of a recorded step's terms to those of the step as it is written, relative or of 1

@@ -16,7 +16,7 @@ from mixzoo.evaluation.pictures import views
 from mixzoo.registry.config import RunConfig
 from mixzoo.training.checkpoint import modules_of
 from mixzoo.training.manifest import Progress
-from mixzoo.training.step import Players
+from mixzoo.training.players import Players
 
 
 def notes(config: RunConfig, placed: LoadedData, players: Players, progress: Progress) -> Iterator[str]:

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from mixzoo.core.objective import Terms
 from mixzoo.core.random import StepDraws, draw_tensors, draws_to_device
-from mixzoo.training.step import Players, parameters_of, train_step
+from mixzoo.training.players import Players
+from mixzoo.training.step import parameters_of, train_step
 
 WARM_UP = 3  # steps before recording, for what libraries set up at first use
 MOST_KINDS = 8  # recordings; each holds memory of its own

@@ -11,7 +11,6 @@ from time import monotonic
 from typing import Any
 
 import torch
-from jaxtyping import Bool
 from torch import Tensor
 
 from mixzoo.core.data import Dataset
@@ -24,8 +23,8 @@ from mixzoo.training.checkpoint import commit, modules_of, non_finite
 from mixzoo.training.engine import Engine
 from mixzoo.training.logs import MetricsFile, NullMetricsFile, ProgressDisplay
 from mixzoo.training.manifest import Progress
+from mixzoo.training.players import Players
 from mixzoo.training.signals import StopTogether, stop_requested
-from mixzoo.training.step import Players
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,6 @@ class Loop:
     checkpoints: Path
     display: ProgressDisplay
     picture: Callable[[int], None]  # draws the fixed rows at this step
-    labelled: Bool[Tensor, " images"] | None = None  # the train images whose label the objective may use; None for all
     run_file: str = ""  # the run file, which each checkpoint keeps
     committed: Callable[[], None] = lambda: None  # is told of each checkpoint, on the process that writes
 
@@ -74,8 +72,8 @@ class Loop:
 
     def step(self, step: int, draws: StepDraws) -> dict[str, Tensor]:
         """The optimisation step of that number; what it reports stays on the device."""
+        x, labels = self.images.batch(step)
         distributed = self.players.distributed
-        x, labels = self.images.batch(step, distributed.shard(draws.index))
         purpose = f"torch/{distributed.rank}" if distributed.rank else "torch"
         seed_modules(seed_for(self.train.seed, purpose, step), x.device)
         return self.engine(x, labels, draws, update_autoencoder=step % self.train.d_steps == 0)
@@ -86,10 +84,9 @@ class Loop:
         return self.players.draw(
             train.seed,
             step,
-            images=len(self.images),
             batch=train.batch_images,
             progress=step / train.steps,
-            labelled=self.labelled,
+            labelled=self.images.order.labelled(step),
         )
 
     def log(self, done: int, report: dict[str, Tensor], clock: "Clock") -> None:

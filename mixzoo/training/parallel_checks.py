@@ -7,7 +7,7 @@ from mixzoo.core.errors import ConfigError
 from mixzoo.registry.config import RunConfig, Train
 from mixzoo.training.checkpoint import modules_of
 from mixzoo.training.distributed import DistributedContext
-from mixzoo.training.step import Players
+from mixzoo.training.players import Players
 
 
 def check_batch_divides(train: Train, distributed: DistributedContext) -> None:

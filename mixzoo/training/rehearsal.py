@@ -26,7 +26,8 @@ from mixzoo.registry.zoo import Zoo
 from mixzoo.training.batch import StepBatch
 from mixzoo.training.distributed import SINGLE_PROCESS
 from mixzoo.training.gradients import OneBackwardPass, own_gradients, shared_gradients, total
-from mixzoo.training.step import Players, trainable
+from mixzoo.training.players import Players
+from mixzoo.training.step import trainable
 from mixzoo.training.watched import WatchedAutoEncoder, WatchedDiscriminator, WatchedMixer
 
 FEW = 2  # images of the stand-in batch
@@ -108,7 +109,7 @@ def _rehearsed(
     # A method that is a closure is copied with the network that it holds, so it may write to the original's buffers.
     with _as_they_were(networks), torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.default_generator.manual_seed(0)
-        draws = copies.draw(config.train.seed, 0, images=images, batch=images, progress=0.0, labelled=known)
+        draws = copies.draw(config.train.seed, 0, batch=images, progress=0.0, labelled=known)
         batch = StepBatch(copies, x, labels, draws_to_device(draws, device))
         losses = contracts["objective"].call("losses", objective.losses, batch)
         terms = _checked_terms(losses, contracts["objective"])

@@ -4,61 +4,19 @@ No reading back from the device, no logging, no checkpoint here: those are the l
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
-from mixzoo.core.objective import Objective, Terms
-from mixzoo.core.parts import AutoEncoder, Discriminator, Mixer
-from mixzoo.core.random import StepDraws, draw_step
-from mixzoo.core.stand_in import Requirements
+from mixzoo.core.objective import Terms
+from mixzoo.core.random import StepDraws
 from mixzoo.evaluation.probe import probe_loss
 from mixzoo.training.batch import StepBatch
-from mixzoo.training.distributed import SINGLE_PROCESS, DistributedContext
 from mixzoo.training.gradients import own_gradients, shared_gradients
-
-
-@dataclass(frozen=True)
-class Players:
-    """All that a run trains, and what moves it."""
-
-    autoencoder: AutoEncoder
-    mixer: Mixer
-    discriminator: Discriminator | None  # None where the objective needs none
-    probe: nn.Linear | None  # None where labels tell nothing apart
-    objective: Objective
-    optimisers: dict[str, Optimizer]  # "autoencoder" (a learned mixer with it), "discriminator", "probe"
-    requirements: Requirements = field(default_factory=Requirements)  # what the objective asks for at every step
-    num_labels: int = 0  # numbers of one label as a vector
-    distributed: DistributedContext = SINGLE_PROCESS  # the processes that share each batch
-    uncompiled_discriminator: Discriminator | None = None  # what a penalty goes through, if it is not `discriminator`
-
-    def draw(
-        self,
-        seed: int,
-        step: int,
-        *,
-        images: int,
-        batch: int,
-        progress: float = 1.0,
-        labelled: Bool[Tensor, " images"] | None = None,
-    ) -> StepDraws:
-        """All that the objective asks for at this step, of the whole batch (`mixzoo.core.random.draw_step`)."""
-        return draw_step(
-            seed,
-            step,
-            self.requirements.draws,
-            self.mixer,
-            images=images,
-            batch=batch,
-            progress=progress,
-            labelled=labelled,
-            by_label=self.requirements.labels,
-        )
+from mixzoo.training.players import Players
 
 
 def train_step(

@@ -17,10 +17,10 @@ from mixzoo import (
     Dataset,
     FinishedRun,
     Split,
+    batch_index,
     eval_mode,
     has_labels,
     label_vectors,
-    order,
     seed_for,
     to_images,
 )
@@ -48,7 +48,7 @@ def train_classifier(run: FinishedRun, steps: int) -> Predict:
     batch = min(BATCH, len(train))
     with torch.enable_grad():
         for step in range(steps):
-            index = order(run.seed, len(train), step * batch, batch)
+            index = batch_index(run.seed, len(train), batch, step)
             logits = network(to_images(train.read(index).to(run.device)))
             optimiser.zero_grad()
             _loss(logits, train.labels[index].to(run.device)).backward()

@@ -11,6 +11,7 @@ import pytest
 import torch
 from test_streaming import workers
 
+from mixzoo.data.batches import BatchOrder
 from mixzoo.data.streaming import StreamedSplit, _Reader
 from mixzoo.registry.single_file import read_single_file
 
@@ -132,16 +133,15 @@ def test_a_spawned_worker_reads_the_same_batches(plugin):
     before = multiprocessing.get_start_method()
     labels = torch.arange(64)
 
-    def index(step):
-        return torch.arange(8 * step, 8 * step + 8)
+    order = BatchOrder(0, images=64, batch_images=8)
 
     multiprocessing.set_start_method("spawn", force=True)
     try:
-        with StreamedSplit(source, labels, index, steps=3, workers=1) as images:
+        with StreamedSplit(source, labels, order, steps=3, workers=1) as images:
             for step in range(3):
-                x, y = images.batch(step, index(step))
-                assert torch.equal(y, index(step))
-                assert torch.equal(x > 0, source.read(index(step)) > 0)
+                x, y = images.batch(step)
+                assert torch.equal(y, order.own(step))
+                assert torch.equal(x > 0, source.read(order.own(step)) > 0)
     finally:
         multiprocessing.set_start_method(before, force=True)
         del sys.modules[file.module_name]

@@ -16,9 +16,8 @@ from test_run import StopAt, weights, without_clock
 
 from mixzoo import Source
 from mixzoo.core.errors import ConfigError, DataError, Interrupted
-from mixzoo.core.random import order
 from mixzoo.data import free_memory, placement
-from mixzoo.data.batches import DeviceSplit, HostSplit
+from mixzoo.data.batches import BatchOrder, DeviceSplit, HostSplit
 from mixzoo.data.streaming import StreamedSplit
 from mixzoo.evaluation import codes
 from mixzoo.evaluation.pictures import views
@@ -70,12 +69,11 @@ def test_batches_are_the_same_wherever_the_data_are(photos, data_on, count):
     data = Folder(path=str(photos)).load(0)
     images, train = batches_of(Folder(path=str(photos)), data_on=data_on, workers=count)
     assert type(images) is {"device": DeviceSplit, "host": HostSplit, "stream": StreamedSplit}[data_on]
-    assert (len(images), images.device) == (48, CPU)
-    whole = DeviceSplit(data.train.images, data.train.labels)
+    assert (images.order.images, images.device) == (48, CPU)
+    whole = DeviceSplit(data.train.images, data.train.labels, BatchOrder(train.seed, 48, 16))
     with images:
         for step in range(7):
-            index = order(train.seed, 48, step * 16, 16)
-            for got, expected in zip(images.batch(step, index), whole.batch(step, index), strict=True):
+            for got, expected in zip(images.batch(step), whole.batch(step), strict=True):
                 assert torch.equal(got, expected)
     assert workers() == []
 
@@ -147,7 +145,7 @@ def test_a_killed_worker_is_one_line_and_ends_the_others(photos):
     def read_on():
         with images:
             for step in range(train.steps):
-                images.batch(step, order(train.seed, 48, step * 16, 16))
+                images.batch(step)
                 if step == 3:
                     os.kill(workers()[0].pid, signal.SIGKILL)
 
@@ -157,10 +155,10 @@ def test_a_killed_worker_is_one_line_and_ends_the_others(photos):
 
 
 def test_workers_ignore_signals(photos):
-    images, train = batches_of(Folder(path=str(photos)), data_on="stream", workers=2, steps=60)
+    images, _train = batches_of(Folder(path=str(photos)), data_on="stream", workers=2, steps=60)
     with images:
         for step in range(60):
-            images.batch(step, order(train.seed, 48, step * 16, 16))
+            images.batch(step)
             if step in (3, 20):
                 for worker in workers():
                     os.kill(worker.pid, signal.SIGTERM if step == 3 else signal.SIGINT)
@@ -168,11 +166,11 @@ def test_workers_ignore_signals(photos):
 
 
 def test_workers_end_with_any_error_of_the_run(photos):
-    images, train = batches_of(Folder(path=str(photos)), data_on="stream", workers=2)
+    images, _train = batches_of(Folder(path=str(photos)), data_on="stream", workers=2)
 
     def interrupted():
         with images:
-            images.batch(0, order(train.seed, 48, 0, 16))
+            images.batch(0)
             assert len(workers()) == 2
             raise KeyboardInterrupt
 
@@ -182,27 +180,21 @@ def test_workers_end_with_any_error_of_the_run(photos):
 
 
 @pytest.mark.bit_exact
-def test_a_batch_out_of_turn_is_read_from_there_and_another_slice_may_be_asked_for(photos):
+def test_a_batch_out_of_turn_is_read_from_there_and_a_process_reads_only_its_shard(photos):
     where, train = placed(Folder(path=str(photos)), data_on="stream", workers=1)
-
-    def half(step):
-        return order(train.seed, 48, step * 16, 16)[8:]
-
-    whole = Folder(path=str(photos)).load(0).train
-    with placement.train_batches(where, train, CPU, half) as images:
+    split = Folder(path=str(photos)).load(0).train
+    whole = DeviceSplit(split.images, split.labels, BatchOrder(train.seed, 48, 16))
+    with placement.train_batches(where, train, CPU, shard=lambda index: index[8:]) as images:
         for step in (5, 6, 2, 3):
-            x, labels = images.batch(step, half(step))
-            assert torch.equal(labels, whole.labels[half(step)])
-            assert torch.equal(x, DeviceSplit(whole.images, whole.labels).batch(step, half(step))[0])
-        with pytest.raises(AssertionError, match="step 4 asks for other images"):
-            images.batch(4, order(train.seed, 48, 64, 16))
+            for own, of_all in zip(images.batch(step), whole.batch(step), strict=True):
+                assert torch.equal(own, of_all[8:])
 
 
 def test_streaming_moves_no_global_generator(photos):
-    images, train = batches_of(Folder(path=str(photos)), data_on="stream", workers=1)
+    images, _train = batches_of(Folder(path=str(photos)), data_on="stream", workers=1)
     before = torch.get_rng_state()
     with images:
-        images.batch(0, order(train.seed, 48, 0, 16))
+        images.batch(0)
     assert torch.equal(torch.get_rng_state(), before)
 
 

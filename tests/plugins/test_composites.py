@@ -16,7 +16,7 @@ from mixzoo.registry.config import resolve
 from mixzoo.registry.zoo import load_zoo
 from mixzoo.runs.run import resume, start
 from mixzoo.training.checkpoint import read, saved
-from mixzoo.training.step import Players
+from mixzoo.training.players import Players
 from toys import toy_config, toy_zoo
 
 ZOO = load_zoo()

@@ -43,8 +43,8 @@ def test_a_run_file_of_the_zoo_is_complete_builds_and_takes_two_steps(file):
     images = on_device(data.train, torch.device("cpu"), BATCH)
     before = [parameter.clone() for parameter in players.autoencoder.parameters()]
     for step in range(2):
-        draws = players.draw(0, step, images=len(data.train), batch=BATCH)
-        report = train_step(players, *images.batch(step, draws.index), draws)
+        draws = players.draw(0, step, batch=BATCH)
+        report = train_step(players, *images.batch(step), draws)
         assert all(value.isfinite() for value in report.values())
     assert not all(map(torch.equal, before, players.autoencoder.parameters()))
 

@@ -13,7 +13,7 @@ from mixzoo.registry.zoo import load_zoo
 from mixzoo.testing import FixedBatch, mixed_codes
 from mixzoo.training.batch import StepBatch
 from mixzoo.training.gradients import own_gradients
-from mixzoo.training.step import Players
+from mixzoo.training.players import Players
 from toys import ToyAutoEncoder, ToyDiscriminator
 
 LOG2 = log(2)
@@ -212,7 +212,7 @@ def differentiable_step(spec):
     mixer, part = load_zoo().recipe("mixer", "mixup"), objective(spec)
     requirements = replace(asked(spec), discriminator_passes=2)  # whose gradients are taken player by player
     players = Players(autoencoder, mixer, D, None, part, {}, requirements)
-    draws = draw_step(0, 0, requirements.draws, mixer, images=3, batch=3)
+    draws = draw_step(0, 0, requirements.draws, mixer, batch=3)
     draws = draws.map(lambda t: t.double() if t.is_floating_point() else t)
 
     def terms():

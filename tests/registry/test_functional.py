@@ -54,7 +54,7 @@ def test_a_mix_is_made_of_the_examples_and_shares_that_it_names(shape):
 @pytest.mark.bit_exact
 def test_a_batch_is_mixed_as_a_run_with_this_seed_mixes_it_at_this_step():
     h, mixer = codes(8, 2, 4, 4), mixzoo.create("mixer", "bernoulli:k=3")
-    partners, draw = draw_step(5, 17, {"mix": DrawRequest("mix", (2, 4, 4))}, mixer, images=100, batch=8).mix()
+    partners, draw = draw_step(5, 17, {"mix": DrawRequest("mix", (2, 4, 4))}, mixer, batch=8).mix()
     expected = mixer(gather_sources(h, partners), draw).h
     assert torch.equal(mixzoo.mix(h, "bernoulli:k=3", seed=5, step=17).h, expected)
     assert torch.equal(mixzoo.mix(h, mixer, seed=5, step=17).h, expected)

@@ -40,10 +40,9 @@ def scene(objective="amr", mixer="mixup", lr=1e-3, **networks):
     data = config.parts["dataset"].load(0)
     players = build_players(zoo, config, data, CPU)
     images = on_device(data.train, CPU, config.train.batch_images)
-    size = {"images": len(data.train), "batch": config.train.batch_images}
 
     def draw(step):
-        return players.draw(0, step, progress=step / STEPS, **size)
+        return players.draw(0, step, batch=config.train.batch_images, progress=step / STEPS)
 
     return players, images, draw
 
@@ -54,7 +53,7 @@ def trained(engine_of, objective="amr", mixer="mixup", d_steps=1, **networks):
     engine, reports = engine_of(players), []
     for step in range(STEPS):
         draws = draw(step)
-        report = engine(*images.batch(step, draws.index), draws, update_autoencoder=step % d_steps == 0)
+        report = engine(*images.batch(step), draws, update_autoencoder=step % d_steps == 0)
         reports.append({name: value.item() for name, value in report.items()})
     return reports, [
         p.detach().clone() for o in players.optimisers.values() for g in o.param_groups for p in g["params"]
@@ -95,7 +94,7 @@ def test_warming_up_and_recording_leave_no_trace():
     players, images, draw = scene()
     before = [p.clone() for p in players.autoencoder.parameters()]
     graphed, draws = CudaGraphStep(players, Rerun()), draw(0)
-    x, labels = images.batch(0, draws.index)
+    x, labels = images.batch(0)
     graphed._record(x, labels, draws, True)
     assert all(torch.equal(one, two) for one, two in zip(players.autoencoder.parameters(), before))
     moments = [value for state in players.optimisers["autoencoder"].state.values() for value in state.values()]
@@ -162,7 +161,7 @@ def test_a_draw_that_holds_a_number_is_no_input_of_a_recording():
     engine, draws = CudaGraphStep(players, Rerun()), draw(0)
     with pytest.raises(RuntimeError, match=r"^a draw holds a float, which a recording would keep as it is$"):
         engine(
-            *images.batch(0, draws.index),
+            *images.batch(0),
             replace(draws, named={"mix": (draws.mix()[0], {"share": draws.mix()[1], "progress": 0.5})}),
         )
 
@@ -173,8 +172,8 @@ def test_no_more_than_some_shapes_are_recorded():
     checked = VerifiedGraphStep(engine, eager(players), players, falls_back(lines.append))
     for count in range(2, MOST_KINDS + 4):
         _, share = draw(0).mix()
-        few = StepDraws(torch.arange(count), {"mix": (torch.arange(count)[None], share[:, :count])})
-        checked(*images.batch(0, few.index), few)
+        few = StepDraws({"mix": (torch.arange(count)[None], share[:, :count])})
+        checked(*(tensor[:count] for tensor in images.batch(0)), few)
     assert len(engine._recorded) == MOST_KINDS
     assert lines == [
         f"--engine auto: a step at a time in place of a CUDA graph (it cannot be recorded: inputs of more than "
@@ -205,7 +204,7 @@ def test_no_recorded_step_is_kept_after_it_was_found_not_to_do():
     players, images, draw = scene()
     engine = checked_engine(Rerun(fails=True), falls_back(lambda line: None), players)
     for step in range(2):
-        engine(*images.batch(step, draw(step).index), draw(step))
+        engine(*images.batch(step), draw(step))
     assert engine._graph_step is None
 
 
@@ -215,7 +214,7 @@ def test_a_frozen_player_is_left_as_it_is():
     frozen = replace(players, optimisers={k: v for k, v in players.optimisers.items() if k != "discriminator"})
     before = [p.clone() for p in players.discriminator.parameters()]
     moved = [p.clone() for p in players.autoencoder.parameters()]
-    train_step(frozen, *images.batch(0, draw(0).index), draw(0))
+    train_step(frozen, *images.batch(0), draw(0))
     assert all(torch.equal(one, two) for one, two in zip(players.discriminator.parameters(), before))
     assert not all(torch.equal(one, two) for one, two in zip(players.autoencoder.parameters(), moved))
 
@@ -235,9 +234,9 @@ def test_bf16_leaves_a_penalty_of_d_in_full_precision():
     """At the first step, from equal weights, it is what it is in fp32, where D's own terms are not."""
     players, images, draw = scene("amr:r1=1", **REAL)
     before = Snapshot(players, CPU)
-    full = train_step(players, *images.batch(0, draw(0).index), draw(0))
+    full = train_step(players, *images.batch(0), draw(0))
     before.restore()
-    low = build_engine(Train(precision="bf16"), players, CPU)(*images.batch(0, draw(0).index), draw(0))
+    low = build_engine(Train(precision="bf16"), players, CPU)(*images.batch(0), draw(0))
     assert torch.equal(low["discriminator/r1"], full["discriminator/r1"])
     assert not torch.equal(low["discriminator/real"], full["discriminator/real"])
 
@@ -256,7 +255,7 @@ def test_f_and_g_keep_nothing_where_they_are_worked_out_again():
     players.autoencoder.f[0].register_forward_pre_hook(lambda *_: passes.append(1))
     for recompute, expected in ((False, 1), (True, 2)):
         passes.clear()
-        build_engine(Train(recompute=recompute), players, CPU)(*images.batch(0, draw(0).index), draw(0))
+        build_engine(Train(recompute=recompute), players, CPU)(*images.batch(0), draw(0))
         assert len(passes) == expected
 
 
@@ -314,7 +313,6 @@ def test_blocks_of_draws_are_the_draws():
     blocks._steps = 4
     for step in (0, 1, 2, 3, 4, 9, 10):
         one, two = blocks.at(step), draw(step)
-        assert torch.equal(one.index, two.index)
         assert all(torch.equal(a, b) for a, b in zip(draw_tensors(one), draw_tensors(two), strict=True))
 
 
@@ -362,7 +360,7 @@ def test_optimisers_read_gradients_as_they_lie():
             for group in optimiser.param_groups:
                 group.update(fused=fused, foreach=False)
         for step in range(2):
-            report = train_step(players, *images.batch(step, draw(step).index), draw(step))
+            report = train_step(players, *images.batch(step), draw(step))
         found.append({name: value.item() for name, value in report.items()})
         assert all(p.grad.stride() == p.stride() for p in players.discriminator.parameters())
     assert found[0] == pytest.approx(found[1], rel=1e-5, abs=1e-6)
@@ -375,7 +373,7 @@ def test_a_restored_run_of_the_real_networks_goes_on_bit_for_bit(tmp_path):
     from mixzoo.training.manifest import Progress
 
     def go(engine, steps):
-        return [value.item() for i in steps for value in engine(*images.batch(i, draw(i).index), draw(i)).values()]
+        return [value.item() for i in steps for value in engine(*images.batch(i), draw(i)).values()]
 
     players, images, draw = scene(**REAL)
     go(eager(players), range(3))

@@ -20,8 +20,9 @@ from mixzoo.core.data import Dataset
 from mixzoo.core.gpu_pool import RUNS_PER_GPU, free_memory
 from mixzoo.core.random import Blocks, StepDraws, seed_for, seed_modules
 from mixzoo.data import placement
-from mixzoo.data.batches import HostSplit, on_device
+from mixzoo.data.batches import on_device
 from mixzoo.data.free_memory import device_free
+from mixzoo.data.placement import LoadedData, train_batches
 from mixzoo.registry.config import Train
 from mixzoo.registry.zoo import RegisteredPart
 from mixzoo.runs.directory import environment
@@ -31,8 +32,8 @@ from mixzoo.training.distributed import DistributedContext
 from mixzoo.training.engine import build_engine
 from mixzoo.training.graph import WARM_UP, CudaGraphStep, CUDARecorder, Snapshot
 from mixzoo.training.loop import Loop
+from mixzoo.training.players import Players
 from mixzoo.training.settings import settings
-from mixzoo.training.step import Players
 from recorder import Rerun
 from simulated_cuda import GPUFault, Watch, fake_tensors, install_cards, on_gpu, real
 from toys import TOY_PLUGIN, ToyData, toy_config, toy_zoo
@@ -102,12 +103,12 @@ class Scene:
         images = on_device(self.data.train, self.device, 16)
 
         def draw(step: int) -> StepDraws:
-            return self.players.draw(0, step, images=96, batch=16, progress=step / 4)
+            return self.players.draw(0, step, batch=16, progress=step / 4)
 
         blocks = Blocks(real(draw), images.device, steps)
         with Watch(transfers=True):
             drawn = [blocks.at(step) for step in range(steps)]
-            return [(*images.batch(step, draws.index), draws) for step, draws in enumerate(drawn)]
+            return [(*images.batch(step), draws) for step, draws in enumerate(drawn)]
 
 
 def built(objective: str, mixer: str, device: torch.device, zoo=ZOO, **flags: str) -> Scene:
@@ -255,10 +256,10 @@ def test_a_recorded_step_takes_its_inputs_on_a_card_without_a_wait(monkeypatch):
 def test_a_batch_comes_to_a_card_without_a_wait(monkeypatch, place):
     data = toy_zoo().recipe("dataset", "toy_data").load(0)
     with on_gpu(monkeypatch):
-        labels = data.train.labels.to(CARD)
-        images = on_device(data.train, CARD, 16) if place == "device" else HostSplit(data.train.images, labels)
+        loaded = LoadedData(data, place)
+        images = train_batches(loaded, Train(batch_images=16), CARD)
         with Watch(transfers=True):
-            x, y = images.batch(0, torch.arange(16))
+            x, y = images.batch(0)
     assert (x.device.type, y.device.type, x.shape, x.dtype) == ("cuda", "cuda", (16, 1, 8, 8), torch.float32)
 
 

@@ -25,8 +25,8 @@ def players_and_batch(objective="amr", mixer="mixup", zoo=None, **numbers):
     players = build_players(zoo, config, data, torch.device("cpu"))
     images = on_device(data.train, torch.device("cpu"), config.train.batch_images)
     requests, batch = players.requirements.draws, config.train.batch_images
-    draws = draw_step(0, 0, requests, players.mixer, images=len(images.images), batch=batch)
-    x, labels = images.batch(0, draws.index)
+    draws = draw_step(0, 0, requests, players.mixer, batch=batch)
+    x, labels = images.batch(0)
     return players, x, labels, draws
 
 

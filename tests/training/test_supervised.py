@@ -9,7 +9,7 @@ from torch import nn
 
 from mixzoo import BuildContext, CodeShape, LinearMixer
 from mixzoo.core.errors import ConfigError, DataError
-from mixzoo.core.random import DrawRequest, StepDraws, draw_step, partners, rng_for
+from mixzoo.core.random import DrawRequest, StepDraws, batch_index, draw_step, partners, rng_for
 from mixzoo.data.batches import labelled_images
 from mixzoo.registry.zoo import RegisteredPart, load_zoo
 from mixzoo.runs.run import open_run, resume, start
@@ -17,7 +17,8 @@ from mixzoo.testing import FixedBatch, mixed_codes
 from mixzoo.training.batch import StepBatch
 from mixzoo.training.build import build_players
 from mixzoo.training.checkpoint import read, saved
-from mixzoo.training.step import Players, train_step
+from mixzoo.training.players import Players
+from mixzoo.training.step import train_step
 from mixzoo_objectives.losses import dropped_out
 from mixzoo_objectives.variational import gaussian_nll
 from toys import TOY_PLUGIN, ToyAutoEncoder, toy_config, toy_zoo
@@ -103,11 +104,11 @@ def players_for(dataset="toy_tagged", **flags):
 def a_step(players, config, data, labels, labelled=None):
     """The report of one step, with the labels of the train split in place of its own."""
     batch, requests = config.train.batch_images, players.requirements.draws
-    draws = draw_step(
-        0, 0, requests, players.mixer, images=len(data.train), batch=batch, labelled=labelled, by_label=True
-    )
-    x = data.train.images[draws.index].float() / 127.5 - 1
-    return train_step(players, x, labels[draws.index], draws), draws
+    index = batch_index(0, len(data.train), batch, 0)
+    known = None if labelled is None else labelled[index]
+    draws = draw_step(0, 0, requests, players.mixer, batch=batch, labelled=known, by_label=True)
+    x = data.train.images[index].float() / 127.5 - 1
+    return train_step(players, x, labels[index], draws), draws
 
 
 @pytest.mark.bit_exact
@@ -145,9 +146,7 @@ def test_to_the_mixer_a_label_that_is_not_known_says_nothing(labels, width, told
     players = Players(ToyAutoEncoder(1, 0.0), Hears(), None, None, AE, {}, num_labels=width)
     partners_and_draw = torch.tensor([[0, 2, 1]]), Hears().draw(CodeShape(3, (2, 4, 4)), rng_for(0, "mix"))
     known = torch.tensor([True, False, False])
-    batch = StepBatch(
-        players, torch.zeros(3, 1, 8, 8), labels, StepDraws(torch.arange(3), {"mix": partners_and_draw}, known)
-    )
+    batch = StepBatch(players, torch.zeros(3, 1, 8, 8), labels, StepDraws({"mix": partners_and_draw}, known))
     batch.mix(batch.encode(batch.x))
     assert Hears.heard[0].tolist() == told
     assert Hears.heard[1].tolist() == [told[0], told[2], told[1]]
@@ -180,7 +179,7 @@ def test_with_all_labels_partners_are_those_of_any_run():
 def test_a_batch_has_label_vectors_of_examples_and_mixes():
     mixer = toy_zoo().recipe("mixer", "mixup")
     share = torch.tensor([0.75, 0.25]).reshape(2, 1, 1, 1, 1).expand(2, 3, 1, 1, 1)
-    draws = StepDraws(torch.arange(3), {"mix": (torch.tensor([[1, 2, 0]]), share)}, torch.tensor([True, True, False]))
+    draws = StepDraws({"mix": (torch.tensor([[1, 2, 0]]), share)}, torch.tensor([True, True, False]))
     players = Players(ToyAutoEncoder(1, 0.0), mixer, None, None, AE, {}, num_labels=2)
     batch = StepBatch(players, torch.zeros(3, 1, 8, 8), torch.tensor([0, 1, 1]), draws)
     mixed = batch.mix(batch.encode(batch.x))
@@ -319,7 +318,7 @@ REQUESTS = {
 def batch_of(examples=3):
     torch.manual_seed(0)
     players = Players(Posterior(1, 0.0), First(), None, None, AE, {})
-    draws = draw_step(0, 4, REQUESTS, First(), images=examples, batch=examples)
+    draws = draw_step(0, 4, REQUESTS, First(), batch=examples)
     return StepBatch(players, torch.rand(examples, 1, 8, 8), torch.zeros(examples, dtype=torch.int64), draws)
 
 
@@ -357,7 +356,7 @@ def test_dropout_takes_numbers_of_the_code_and_keeps_its_mean():
     kept = batch.keep("kept", 0.25, like=h)
     torch.testing.assert_close(dropped_out(batch, h, 0.25), h * kept / 0.75)
     assert torch.equal(batch.code, h)
-    many = draw_step(0, 0, {"noise/kept": DrawRequest("keep", (8, 4, 4), 0.25)}, First(), images=64, batch=64)
+    many = draw_step(0, 0, {"noise/kept": DrawRequest("keep", (8, 4, 4), 0.25)}, First(), batch=64)
     assert abs(many.named["noise/kept"].float().mean() - 0.75) < 0.02
 
 
@@ -380,10 +379,9 @@ def test_a_second_mixer_has_partners_and_a_draw_of_its_own():
 
 @pytest.mark.bit_exact
 def test_new_draws_leave_those_of_other_objectives_as_they_were():
-    plain = draw_step(0, 4, {"mix": REQUESTS["mix"]}, First(), images=3, batch=3)
-    full = draw_step(0, 4, REQUESTS, First(), images=3, batch=3)
+    plain = draw_step(0, 4, {"mix": REQUESTS["mix"]}, First(), batch=3)
+    full = draw_step(0, 4, REQUESTS, First(), batch=3)
     assert torch.equal(plain.mix()[0], full.mix()[0])
-    assert torch.equal(plain.index, full.index)
     assert list(plain.named) == ["mix"]
 
 
