@@ -33,7 +33,7 @@ TWELVE = {
     "syntax": ("def (", "SyntaxError: invalid syntax (acme_syntax.py, line 1)"),
     "recursion": ("def f(): f()\nf()", "RecursionError: maximum recursion depth exceeded"),
     "exit": ("import sys; sys.exit(7)", "SystemExit: 7"),
-    "api": ("MIXZOO_API = 1\n" + GOOD, "written for plugin API 1, this mixzoo has 2; an objective is one function"),
+    "api": ("MIXZOO_API = 3\n" + GOOD, "written for plugin API 3, this mixzoo has 2; update mixzoo"),
     "hook": (
         GOOD.replace("def mixzoo_mixers", "def mixzoo_mixer"),
         "no hook is called 'mixzoo_mixer' (hooks: mixzoo_autoencoders, mixzoo_datasets, mixzoo_discriminators, "

@@ -12,9 +12,9 @@ from typing import Any
 import pluggy
 
 API_VERSION = 2  # raised when a change of a hook or protocol breaks older plugins
-CHANGES = {  # version -> what its plugins have to change for the next one, and where to read it
-    1: "an objective is one function, losses(batch), and build gets a BuildContext; see docs/write_an_objective.md and "
-    "CHANGELOG.md"
+CHANGES = {  # version -> what the author of a plugin for the one before has to change
+    2: "an objective is one function, losses(batch); Scores has logits; Setting is BuildContext, checks_left_out is "
+    "skipped_checks, a metric's refuse is check_data. See docs/write_an_objective.md and CHANGELOG.md",
 }
 
 hookspec = pluggy.HookspecMarker("mixzoo")

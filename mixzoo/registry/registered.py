@@ -1,5 +1,6 @@
 """The parts that a plugin's module registers, each checked when the plugin is loaded."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, is_dataclass
@@ -10,11 +11,14 @@ import pluggy
 
 from mixzoo.core.errors import PluginError, listing, nearest, printable, truncated_repr
 from mixzoo.registry import hookspecs
+from mixzoo.registry.hookspecs import API_VERSION, CHANGES
 from mixzoo.registry.kinds import KINDS
 from mixzoo.registry.options import options_of
 from mixzoo.registry.recipes import HasRunDefaults
 from mixzoo.registry.spec import KEY
 
+_NAMES_OF_1 = ("Images", "Judgement", "Needs", "Resynthesis", "Setting", "evaluating")  # of `mixzoo`
+_MEMBERS_OF_1 = {"checks_left_out": "skipped_checks", "refuse": "check_data", "autoencoder_terms": "losses"}
 NOTHING_MARKED = "it registers no part: is @hookimpl missing above its hook?"
 
 
@@ -72,12 +76,7 @@ class RegisteredPart(Entry):
 
 def collect_parts(plugin: Plugin, module: Any) -> list[RegisteredPart]:
     """The parts that the module's hooks return. Raises PluginError, or whatever the module raises, if one is wrong."""
-    api = getattr(module, "MIXZOO_API", hookspecs.API_VERSION)
-    if api != hookspecs.API_VERSION:
-        raise PluginError(
-            f"written for plugin API {api!r}, this mixzoo has {hookspecs.API_VERSION}; "
-            + str(hookspecs.CHANGES.get(api, "change one of them") if isinstance(api, int) else "change one of them")
-        )
+    _check_api(getattr(module, "MIXZOO_API", API_VERSION))  # a module need not state it
     manager = pluggy.PluginManager("mixzoo")  # one for each plugin, so that a broken one leaves nothing behind
     manager.add_hookspecs(hookspecs)
     _check_hooks(manager, module)
@@ -91,6 +90,26 @@ def collect_parts(plugin: Plugin, module: Any) -> list[RegisteredPart]:
         for table in getattr(manager.hook, kind.hook)()
         for name, recipe in _items(table, kind.hook)
     ]
+
+
+def _check_api(stated: object) -> None:
+    """Raises PluginError if the plugin states that it was written for another version of the API."""
+    if stated == API_VERSION:
+        return
+    if type(stated) is int and 0 < stated < API_VERSION:
+        raise older_api(f"written for plugin API {stated}")
+    raise PluginError(f"written for plugin API {truncated_repr(stated)}, this mixzoo has {API_VERSION}; update mixzoo")
+
+
+def older_api(found: str) -> PluginError:
+    """The error for a plugin of API 1; `found` is what shows that."""
+    return PluginError(f"{found}, this mixzoo has plugin API {API_VERSION}: {CHANGES[API_VERSION]}")
+
+
+def name_of_older_api(err: BaseException) -> str:
+    """The name that API 1 had and that the plugin tries to import from mixzoo, or ''."""
+    found = re.match(r"cannot import name '(\w+)' from 'mixzoo'", str(err)) if isinstance(err, ImportError) else None
+    return found[1] if found and found[1] in _NAMES_OF_1 else ""
 
 
 def _items(table: Any, hook: str) -> Iterable[tuple[str, Any]]:
@@ -141,6 +160,10 @@ def _registered(kind: str, name: str, plugin: Plugin, recipe: Any) -> Registered
         raise PluginError(f"{kind} {name!r} must be a dataclass of options, not {truncated_repr(recipe)}")
     if not isinstance(recipe.__doc__, str | None):
         raise PluginError(f"{kind} {name!r}: its docstring must be text, not {truncated_repr(recipe.__doc__)}")
+    members = dir(recipe)
+    for old, new in _MEMBERS_OF_1.items():
+        if old in members and new not in members and (old != "refuse" or kind == "metric"):
+            raise older_api(f"{kind} {name!r} has {old}, of plugin API 1")  # it would be ignored
     if isinstance(recipe, HasRunDefaults) and not isinstance(recipe.run_defaults, Mapping):
         raise PluginError(f"{kind} {name!r}: run_defaults must be a table, not {truncated_repr(recipe.run_defaults)}")
     for option in options_of(recipe):

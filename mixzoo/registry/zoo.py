@@ -27,7 +27,7 @@ from mixzoo.core.errors import (
 from mixzoo.registry.isolation import isolated
 from mixzoo.registry.kinds import KINDS
 from mixzoo.registry.options import Option, Part, build, options_of, spec_of
-from mixzoo.registry.registered import Entry, Plugin, RegisteredPart, collect_parts
+from mixzoo.registry.registered import Entry, Plugin, RegisteredPart, collect_parts, name_of_older_api, older_api
 from mixzoo.registry.single_file import SingleFile, read_single_file
 from mixzoo.registry.spec import DISTRIBUTION, MAX_DEPTH, Spec, parse_spec
 from mixzoo.registry.spec_repairs import path_advice
@@ -226,7 +226,8 @@ def add_plugin(zoo: Zoo, plugin: Plugin, load: Callable[[], Any]) -> None:
     except BaseException as err:  # a plugin may raise anything when it is imported, even SystemExit
         if is_out_of_memory(err):
             raise OutOfMemoryError(f"out of memory while plugin {plugin.name!r} was loading") from err
-        problem, entries = reason_of(err), []
+        old = name_of_older_api(err)
+        problem, entries = str(older_api(f"it imports mixzoo.{old}, of plugin API 1")) if old else reason_of(err), []
     zoo.add(replace(plugin, problem=problem, changed=tuple(changed)), entries)
 
 

@@ -48,6 +48,7 @@ def zoo_of(tmp_path, monkeypatch):
             del sys.modules[name]
 
 
+OF_1 = "an objective is one function, losses(batch); Scores has logits; Setting is BuildContext, "  # and more
 BROKEN = {
     "ImportError": ("import not_there_at_all", "ModuleNotFoundError: No module named 'not_there_at_all'"),
     "SyntaxError": ("def (", "SyntaxError: invalid syntax"),
@@ -86,10 +87,22 @@ BROKEN = {
         "mixer 'halves': run_defaults must be a table, not 3",
     ),
     "a name with an accent": (GOOD.replace('"halves"', '"moitiés"'), "'moitiés' cannot name a mixer: use lower-case"),
-    "later API": ("MIXZOO_API = 3" + GOOD, "written for plugin API 3, this mixzoo has 2; change one of them"),
-    "earlier API": (
-        "MIXZOO_API = 1" + GOOD,
-        "has 2; an objective is one function, losses",
+    "later API": ("MIXZOO_API = 3" + GOOD, "written for plugin API 3, this mixzoo has 2; update mixzoo"),
+    "an API that is none": ("MIXZOO_API = '2'" + GOOD, "written for plugin API '2', this mixzoo has 2; update mixzoo"),
+    "earlier API": ("MIXZOO_API = 1" + GOOD, f"written for plugin API 1, this mixzoo has plugin API 2: {OF_1}"),
+    "a name of the earlier API": (
+        "from mixzoo import Setting" + GOOD,
+        f"it imports mixzoo.Setting, of plugin API 1, this mixzoo has plugin API 2: {OF_1}",
+    ),
+    "a member of the earlier API": (
+        GOOD.replace("k: int = 2", "k: int = 2; checks_left_out = {}"),
+        f"mixer 'halves' has checks_left_out, of plugin API 1, this mixzoo has plugin API 2: {OF_1}",
+    ),
+    "an objective of the earlier API": (
+        GOOD.replace("def draw(self, shape, rng):", "def autoencoder_terms(self, r, D):").replace(
+            "mixers", "objectives"
+        ),
+        f"objective 'halves' has autoencoder_terms, of plugin API 1, this mixzoo has plugin API 2: {OF_1}",
     ),
     "illegal name": (
         GOOD.replace('"halves"', '"Half Measures"'),
