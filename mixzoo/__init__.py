@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     )
     from mixzoo.core.labels import label_vectors, mixed_labels
     from mixzoo.core.metric import FinishedRun
-    from mixzoo.core.mixing import LinearMixer, MaskMixer, draw_for, needs_map
+    from mixzoo.core.mixing import LinearMixer, MaskMixer, dirichlet, draw_for, needs_map
     from mixzoo.core.objective import Batch, DiscriminatorOutput, Losses, MixedCodes, Objective, Terms
     from mixzoo.core.parts import (
         AutoEncoder,
@@ -78,6 +78,7 @@ __all__ = [
     "batches",
     "canonical",
     "create",
+    "dirichlet",
     "draw_for",
     "encode",
     "escaped",
@@ -122,6 +123,7 @@ _HOMES = {  # module -> the names that it gives
     "core.mixing": (
         "LinearMixer",
         "MaskMixer",
+        "dirichlet",
         "draw_for",
         "needs_map",
     ),

@@ -23,6 +23,17 @@ def needs_map(mixer: object) -> bool:
     return isinstance(mixer, HasNeedsMap) and bool(mixer.needs_map)
 
 
+def dirichlet(shape: tuple[int, ...], alpha: float, rng: Generator) -> Float[Tensor, "k *rest"]:
+    """Points of the simplex over the first axis ~ Dirichlet(alpha, …, alpha), float32.
+
+    Normalised Gamma(alpha) variables, by their logarithms, as Gamma(a) = Gamma(a + 1) U^(1/a): for a small alpha the
+    variables themselves underflow and give 0/0. torch.distributions takes no generator.
+    """
+    gamma = torch._standard_gamma(torch.full(shape, alpha + 1, dtype=torch.float64), generator=rng)
+    uniform = torch.rand(shape, dtype=torch.float64, generator=rng)
+    return (gamma.log() + uniform.log() / alpha).softmax(0).float()
+
+
 def gather_sources(
     h: Shaped[Tensor, "batch *latent"], partners: Int[Tensor, "others batch"]
 ) -> Shaped[Tensor, "k batch *latent"]:

@@ -9,9 +9,8 @@ from annotated_types import Ge, Gt, Le
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
-from mixzoo import BuildContext, CodeShape, MaskMixer, Mixed, label_vectors, rng_for
+from mixzoo import BuildContext, CodeShape, MaskMixer, Mixed, dirichlet, label_vectors, rng_for
 from mixzoo_mixers.options import K
-from mixzoo_mixers.weights import dirichlet
 
 Gradient = Literal["straight_through", "relaxed"]
 WeightPer = Annotated[

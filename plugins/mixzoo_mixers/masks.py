@@ -11,9 +11,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
-from mixzoo import CodeShape, MaskMixer, rng_for
+from mixzoo import CodeShape, MaskMixer, dirichlet, rng_for
 from mixzoo_mixers.options import FirstChance, K, PPer
-from mixzoo_mixers.weights import dirichlet
 
 
 @dataclass(frozen=True, kw_only=True)

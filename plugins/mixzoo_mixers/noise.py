@@ -9,12 +9,11 @@ from annotated_types import Ge, Le
 from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
-from mixzoo import CodeShape, rng_for
+from mixzoo import CodeShape, dirichlet, rng_for
 from mixzoo_mixers.maps import map_size
 from mixzoo_mixers.masks import one_against_others, picked, skipped_with
 from mixzoo_mixers.options import AreaConcentration, K
 from mixzoo_mixers.regions import RegionMixer, by_source, in_random_order, ranks, shuffled
-from mixzoo_mixers.weights import dirichlet
 
 
 @dataclass(frozen=True, kw_only=True)

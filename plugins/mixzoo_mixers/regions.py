@@ -13,11 +13,10 @@ from annotated_types import Ge, Le
 from jaxtyping import Bool, Float, Int, Real
 from torch import Generator, Tensor
 
-from mixzoo import CodeShape, MaskMixer, rng_for
+from mixzoo import CodeShape, MaskMixer, dirichlet, rng_for
 from mixzoo_mixers.maps import map_size
 from mixzoo_mixers.masks import crossover, one_hot, picked, skipped_with
 from mixzoo_mixers.options import AreaConcentration, FirstChance, K, PPer
-from mixzoo_mixers.weights import dirichlet
 
 
 class RegionMixer(MaskMixer, ABC):

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from mixzoo import CodeShape, LinearMixer
+from mixzoo import CodeShape, LinearMixer, dirichlet
 from mixzoo_mixers.maps import map_size
 from mixzoo_mixers.options import Concentration, K
 
@@ -78,14 +78,3 @@ class Spatial(LinearMixer):
 
     def draw(self, shape: CodeShape, rng: Generator) -> Float[Tensor, "k batch 1 height width"]:
         return dirichlet((self.k, shape.batch, 1, *map_size(self, shape)), self.alpha, rng)
-
-
-def dirichlet(shape: tuple[int, ...], alpha: float, rng: Generator) -> Float[Tensor, "k *rest"]:
-    """Points of the simplex over the first axis ~ Dirichlet(alpha, …, alpha), float32.
-
-    Normalised Gamma(alpha) variables, by their logarithms, as Gamma(a) = Gamma(a + 1) U^(1/a): for a small alpha the
-    variables themselves underflow and give 0/0. torch.distributions takes no generator.
-    """
-    gamma = torch._standard_gamma(torch.full(shape, alpha + 1, dtype=torch.float64), generator=rng)
-    uniform = torch.rand(shape, dtype=torch.float64, generator=rng)
-    return (gamma.log() + uniform.log() / alpha).softmax(0).float()

@@ -6,7 +6,7 @@ from typing import Annotated
 from annotated_types import Gt
 
 from mixzoo import Batch, Losses
-from mixzoo_objectives.losses import GAN, Reconstruction, fake_loss, generator_loss, real_loss, reconstruction
+from mixzoo_objectives.losses import Gan, Reconstruction, fake_loss, generator_loss, real_loss, reconstruction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class AAE:
 
     weight: Annotated[float, Gt(0), "weight of making codes pass for samples of the prior"] = 0.1
     recon: Reconstruction = "l2"
-    gan: Annotated[GAN, "ℓ: Jensen-Shannon (the paper), least squares or hinge"] = "js"
+    gan: Gan = "js"
 
     def losses(self, batch: Batch) -> Losses:
         h = batch.encode(batch.x)

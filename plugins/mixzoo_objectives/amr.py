@@ -15,9 +15,9 @@ from torch.nn.functional import mse_loss
 
 from mixzoo import Batch, Losses
 from mixzoo_objectives.losses import (
-    GAN,
     Beta,
     Dropout,
+    Gan,
     Lam,
     Recon,
     Reconstruction,
@@ -77,7 +77,7 @@ class AEGAN:
 
     lam: Lam = 10.0
     recon: Recon = "l1"
-    gan: Annotated[GAN, "ℓ: Jensen-Shannon (the paper), least squares or hinge"] = "js"
+    gan: Gan = "js"
     r1: R1 = 0.0
     dropout: Dropout = 0.0
 
@@ -112,7 +112,7 @@ class AMR:
     lam: Lam = 10.0
     beta: Beta = 0.0
     recon: Recon = "l1"
-    gan: Annotated[GAN, "ℓ: Jensen-Shannon (the paper), least squares or hinge"] = "js"
+    gan: Gan = "js"
     r1: R1 = 0.0
     dropout: Dropout = 0.0
 

@@ -18,7 +18,7 @@ from mixzoo_objectives.variational import bernoulli_nll
 Reconstruction: TypeAlias = Annotated[
     Literal["l1", "l2", "bce"], "mean |·| (the authors' code), mean (·)² (the text), or a sum of cross-entropies"
 ]
-GAN: TypeAlias = Literal["js", "ls", "hinge"]
+Gan: TypeAlias = Annotated[Literal["js", "ls", "hinge"], "ℓ: Jensen-Shannon (the paper), least squares or hinge"]
 Dropout: TypeAlias = Annotated[float, Ge(0), Lt(1), "chance of each number of a code to be 0 for g and the mixer"]
 Lam: TypeAlias = Annotated[float, Gt(0), "λ, weight of reconstruction; the paper tries 2, 5, 10, 20, 50"]
 Recon: TypeAlias = Annotated[
@@ -74,7 +74,7 @@ def bce(score: Float[Tensor, " batch"], target: float | Tensor, known: Known = N
     return mean_over(binary_cross_entropy_with_logits(score, targets, reduction="none"), known)
 
 
-def real_loss(gan: GAN, score: Float[Tensor, " batch"], known: Known = None) -> Float[Tensor, ""]:
+def real_loss(gan: Gan, score: Float[Tensor, " batch"], known: Known = None) -> Float[Tensor, ""]:
     """ℓ(D(x), 1) as D sees it.
 
     js: Goodfellow et al. 2014; ls: Mao et al. 2017, without its 1/2; hinge: Lim & Ye 2017.
@@ -88,7 +88,7 @@ def real_loss(gan: GAN, score: Float[Tensor, " batch"], known: Known = None) -> 
             return mean_over(relu(1 - score), known)
 
 
-def fake_loss(gan: GAN, score: Float[Tensor, " batch"], known: Known = None) -> Float[Tensor, ""]:
+def fake_loss(gan: Gan, score: Float[Tensor, " batch"], known: Known = None) -> Float[Tensor, ""]:
     """ℓ(D(x), 0) as D sees it."""
     match gan:
         case "js":
@@ -99,6 +99,6 @@ def fake_loss(gan: GAN, score: Float[Tensor, " batch"], known: Known = None) -> 
             return mean_over(relu(1 + score), known)
 
 
-def generator_loss(gan: GAN, score: Float[Tensor, " batch"], known: Known = None) -> Float[Tensor, ""]:
+def generator_loss(gan: Gan, score: Float[Tensor, " batch"], known: Known = None) -> Float[Tensor, ""]:
     """ℓ(D(x), 1) as the auto-encoder sees it: non-saturating; for the hinge it is -D(x), which has no kink."""
     return -mean_over(score, known) if gan == "hinge" else real_loss(gan, score, known)

@@ -13,8 +13,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from mixzoo import Batch, BuildContext, Losses, Mixer, Objective, Part
 from mixzoo_objectives.losses import (
-    GAN,
     Beta,
+    Gan,
     Lam,
     Recon,
     consistency_loss,
@@ -48,7 +48,7 @@ class AMRSupervised:
     mixer: Annotated[Part[Mixer], "of the mixes of eq. 3; the run's own mixes serve when not given"] | None = None
     beta: Beta = 0.0
     recon: Recon = "l1"
-    gan: Annotated[GAN, "ℓ: Jensen-Shannon (the paper), least squares or hinge"] = "js"
+    gan: Gan = "js"
     r1: R1 = 0.0
 
     def build(self, context: BuildContext) -> Objective:

@@ -5,12 +5,11 @@ from itertools import pairwise
 import pytest
 import torch
 
-from mixzoo import CodeShape
+from mixzoo import CodeShape, dirichlet
 from mixzoo.core.mixing import needs_map
 from mixzoo.core.random import rng_for
 from mixzoo.registry.zoo import load_zoo
 from mixzoo_mixers.regions import boxes
-from mixzoo_mixers.weights import dirichlet
 
 ZOO = load_zoo()
 N = 100_000
