@@ -15,6 +15,7 @@ from mixzoo import (
     Dataset,
     FinishedRun,
     batches,
+    dirichlet,
     encode,
     eval_mode,
     label_vectors,
@@ -85,10 +86,8 @@ def _mix(
     mixed = run.mixer(h.to(run.device), to_device(draw, torch.device(run.device)), labels.to(run.device))
     y_mix = mixed.labels
     if y_mix is None:
-        e = torch.empty(len(h), shape.batch).exponential_(
-            generator=rng_for(run.seed, "conditioned_labels/alpha", start)
-        )
-        y_mix = ((e / e.sum(0))[..., None] * label_vectors(labels, context.label_width)).sum(0)
+        alpha = dirichlet((len(h), shape.batch), 1.0, rng_for(run.seed, "conditioned_labels/alpha", start))
+        y_mix = (alpha[..., None] * label_vectors(labels, context.label_width)).sum(0)
     y_mix = y_mix.cpu()
     wanted = y_mix > 0.5 if context.attributes else y_mix == y_mix.amax(1, keepdim=True)
     return wanted, run.autoencoder.decode(mixed.h)
