@@ -1,10 +1,10 @@
-"""mixzoo.testing: the conformance kit. What each kind of part promises, checked on any part, a stranger's too.
+"""mixzoo.testing: the conformance kit, which checks what each kind of part promises, for the parts of any plugin.
 
     from mixzoo.testing import check_part
     print(*check_part(MyMixer(), kind="mixer").lines(), sep="\\n")
 
-It needs hypothesis (`pip install 'mixzoo[testing]'`), and pytest only for `parametrize_with_checks`. Nothing is loaded
-until used.
+It needs hypothesis (`pip install 'mixzoo[testing]'`), and pytest for `parametrize_with_checks` only. Modules are loaded
+on first use.
 """
 
 from importlib import import_module
@@ -41,7 +41,7 @@ __all__ = [
     "run_checks",
     "seeds",
 ]
-_HOMES = {
+_MODULES = {
     "report": {"Check", "Outcome", "Report", "check_from", "run_checks"},
     "part": {"check_part", "checks_of", "parametrize_with_checks"},
     "fixed_batch": {"FixedBatch", "mixed_codes"},
@@ -52,7 +52,7 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'mixzoo.testing' has no attribute {name!r}")
-    for module, names in _HOMES.items():
+    for module, names in _MODULES.items():
         if name in names:
             return getattr(import_module(f"mixzoo.testing.{module}"), name)
     return import_module("mixzoo.testing.part").checks_of(name.removesuffix("_checks"))

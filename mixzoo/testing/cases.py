@@ -1,7 +1,7 @@
-"""What checks run on: codes, images, seeds and whole mixer cases, as hypothesis strategies.
+"""Hypothesis strategies for what checks run on: codes, images, seeds and mixer cases.
 
-Strategies take keywords that say what is valid, not how likely it is. Maps are never square unless they are 1x1, so
-that a height taken for a width shows.
+The keywords of a strategy say what is valid, not how likely it is. Maps are never square unless they are 1x1, so that
+swapping height and width is noticed.
 """
 
 from collections.abc import Mapping
@@ -20,29 +20,29 @@ from mixzoo.registry.building import build_part
 from mixzoo.registry.recipes import HasBuild
 from mixzoo.testing.hypotheses import strategies
 
-CLASSES = 10  # of the labels that cases carry
-ATTRIBUTES = 5  # of those that are vectors
-MAPS = ((1, 1, 1), (3, 2, 4), (2, 5, 3), (4, 1, 6), (6, 4, 2))  # for what is built for its shape of code
+CLASSES = 10  # of labels that are class numbers
+ATTRIBUTES = 5  # of labels that are vectors of attributes
+MAPS = ((1, 1, 1), (3, 2, 4), (2, 5, 3), (4, 1, 6), (6, 4, 2))  # for mixers that are built for one shape of code
 VECTORS = ((1,), (6,))
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True)
 class MixerCase:
-    """A mixer, and the codes, labels and draw of one mix, all made from `seed`."""
+    """A mixer with the codes, labels and draw of one mix, all made from `seed`."""
 
     mixer: Mixer
     shape: CodeShape
     seed: int = 0
     dtype: torch.dtype = torch.float64
     with_labels: bool = True
-    progress: float = 1.0  # of a training, for a mixer whose law changes with it
+    progress: float = 1.0  # of the training, for a mixer whose draws depend on it
 
     def __str__(self) -> str:
         return f"batch {self.shape.batch}, latent {self.shape.latent}, {str(self.dtype)[6:]}, seed {self.seed}"
 
     def h(self) -> Float[Tensor, "k batch *latent"]:
-        """Sources, standard normal."""
+        """The sources, standard normal."""
         rng = torch.Generator().manual_seed(self.seed + 1)
         size = (self.mixer.k, self.shape.batch, *self.shape.latent)
         return torch.randn(size, generator=rng, dtype=torch.float64).to(self.dtype)
@@ -51,17 +51,17 @@ class MixerCase:
         return draw_for(self.mixer, self.shape, rng_for(self.seed, "mix"), self.progress)
 
     def labels(self) -> Tensor | None:
-        """Classes [k batch], or None for a case without."""
+        """Class numbers [k batch], or None for a case without labels."""
         rng = torch.Generator().manual_seed(self.seed + 2)
         size = (self.mixer.k, self.shape.batch)
         return torch.randint(CLASSES, size, generator=rng) if self.with_labels else None
 
     def mix(self, h: Tensor | None = None, draw: Draw | None = None) -> Mixed:
-        """The mix of the case, or of other sources or another draw with the labels of the case."""
+        """The mix of the case, or that of other sources or another draw with the same labels."""
         return self.mixer(self.h() if h is None else h, self.draw() if draw is None else draw, self.labels())
 
     def but(self, **changes: Any) -> "MixerCase":
-        """The case with other values; weights follow the dtype of the codes, as `module.double()` makes them."""
+        """The case with some fields changed; the weights of a mixer are cast to the dtype of the codes."""
         changed = replace(self, **changes)
         if isinstance(self.mixer, nn.Module) and changed.dtype != self.dtype:
             return replace(changed, mixer=deepcopy(self.mixer).to(changed.dtype))
@@ -71,23 +71,21 @@ class MixerCase:
 def mixer_for(part: Any, latent: tuple[int, ...], dtype: torch.dtype | None = None, *, attributes: int = 0) -> Mixer:
     """The mixer itself, or the one that a recipe builds for codes of this shape, always with the same weights.
 
-    Labels are classes, or so many attributes.
-
-    Weights of a recipe's mixer are moved a little from where they begin, as training moves them: a layer that begins at
-    zero would hide what the others do.
+    It is built for data with CLASSES classes or, if given, with that many attributes. Noise is added to the weights of
+    a mixer that is built from a recipe, because a layer that is initialised to zero would hide the effect of others.
     """
     classes = 0 if attributes else CLASSES
     context = BuildContext(image_shape=(1, 24, 40), classes=classes, latent_shape=latent, attributes=attributes)
     mixer: Mixer = build_part(part, "mixer", type(part).__name__, context, seed=0)
     if isinstance(mixer, nn.Module) and mixer is not part:
-        move_weights(mixer)
+        perturb_weights(mixer)
     if isinstance(mixer, nn.Module) and dtype is not None:
         mixer = deepcopy(mixer).to(dtype)
     return mixer
 
 
-def move_weights(module: nn.Module) -> None:
-    """Add a fixed little noise to every weight."""
+def perturb_weights(module: nn.Module) -> None:
+    """Add small, fixed noise to every weight."""
     rng = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for weight in module.parameters():
@@ -95,16 +93,17 @@ def move_weights(module: nn.Module) -> None:
 
 
 def any_mixer(part: Any) -> Mixer:
-    """The mixer for some shape of code, to ask what holds for all of them."""
+    """The mixer for an arbitrary shape of code, for properties that hold for all shapes."""
     return mixer_for(part, fixed_latent(part) or (2, 5, 3))
 
 
 def takes_vectors(part: Any) -> bool:
+    """Whether the mixer accepts vector codes."""
     return not needs_map(part) and not needs_map(any_mixer(part))
 
 
 def seeds() -> Any:
-    """Seeds of draws."""
+    """Seeds for draws."""
     return strategies().integers(0, 2**32)
 
 
@@ -119,7 +118,7 @@ def latents(*, vectors: bool = True, maps: bool = True, max_channels: int = 6, m
 
 
 def code_shapes(*, max_batch: int = 5, vectors: bool = True, maps: bool = True, max_side: int = 6) -> Any:
-    """Shapes of batches of codes, from one example and one position on."""
+    """Shapes of batches of codes, with at least one example and one position."""
     st = strategies()
     shapes = latents(vectors=vectors, maps=maps, max_side=max_side)
     return st.builds(CodeShape, st.integers(1, max_batch), shapes)
@@ -151,10 +150,10 @@ def images(*, channels: tuple[int, ...] = (1, 3), sides: tuple[int, ...] = (8, 1
 def mixer_cases(
     part: Any, *, dtypes: Any = DTYPES, only: tuple[tuple[int, ...], ...] | None = None, max_batch: int = 5
 ) -> Any:
-    """Cases of a mixer, or of a recipe that builds one for each shape of code; `only` is the shapes to use.
+    """Cases for a mixer, or for a recipe that builds one for each shape of code; `only` lists the shapes to use.
 
-    A mixer that needs a map gets maps only, and one with weights gets float64 and float32, its weights cast alike. One
-    with weights that was built beforehand gets the codes that its `latent_shape` names, where it has one.
+    A mixer that needs maps gets only maps. A mixer with weights gets float64 and float32 codes, with its weights
+    cast to the same dtype. A mixer that is already built and has `latent_shape` gets only codes of that shape.
     """
     st = strategies()
     if isinstance(any_mixer(part), nn.Module):
@@ -162,7 +161,7 @@ def mixer_cases(
     shapes: Any
     if isinstance(part, HasBuild) or only or fixed_latent(part):
         few = _few_latents(part) if only is None else only
-        # built here and not while a case is drawn: hypothesis allows no other randomness there
+        # Built here, since hypothesis allows no other randomness while it draws a case.
         mixers = {(latent, dtype): mixer_for(part, latent, dtype) for latent in few for dtype in dtypes}
         shapes = st.sampled_from(few)
     else:
@@ -183,19 +182,19 @@ def _few_latents(part: Any) -> tuple[tuple[int, ...], ...]:
 
 
 def fixed_latent(part: Any) -> tuple[int, ...] | None:
-    """The only shape of code that a mixer built beforehand takes, if it says one."""
+    """The only shape of code that a built mixer accepts, if it has `latent_shape`."""
     own = None if isinstance(part, HasBuild) else getattr(part, "latent_shape", None)
     return tuple(own) if own else None
 
 
 def law_case(part: Any, *, batch: int, latent: tuple[int, ...] = (2, 5, 3)) -> MixerCase:
-    """One case on a map, for statistics over many draws."""
+    """A single case on a map, for statistics over many draws."""
     latent = fixed_latent(part) or latent
     return MixerCase(mixer_for(part, latent, torch.float64), CodeShape(batch, latent))
 
 
 def tensors_by_name(draw: Draw) -> Mapping[str, Tensor]:
-    """The tensors of a draw, by name; '' for a draw that is one tensor."""
+    """The tensors of a draw by name, which is '' if the draw is a single tensor."""
     return {"": draw} if isinstance(draw, Tensor) else draw
 
 

@@ -1,8 +1,8 @@
-"""Random numbers at the ends of their range: torch's generators, made to return what they return once in 2^24 numbers.
+"""Random numbers at the ends of their range, which torch returns once in 2^24 numbers, on demand.
 
-`torch.rand` may be 0 and is never 1, an exponential number may be 0, a normal one 5.8 deviations from its mean. A
-dispatch mode sees every operator that takes a generator, whatever the function that called it, lets it draw (so that
-the generator moves as ever), and then writes some of the numbers that came back.
+`torch.rand` may return 0 but never 1, an exponential number may be 0, a normal one 5.8 standard deviations from its
+mean. A dispatch mode intercepts every operator that takes a generator, whatever function called it. The operator draws
+as usual, so that the generator advances as usual, and then some of its numbers are overwritten.
 """
 
 import math
@@ -13,12 +13,14 @@ import torch
 from torch import Generator, Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-CALLS = 64  # random calls of one block that are forced; those after them are not, so that a rejection sampler ends
+CALLS = 64  # random calls of a block that are overwritten; later ones are not, so that rejection sampling ends
 
 
 class Ends(NamedTuple):
-    """What a random number may be at least and at most, and which small number besides `low` is likely enough that all
-    of a draw may be as small; as tensors that broadcast to the numbers."""
+    """The range of a random number, as tensors that broadcast to the numbers.
+
+    `small` is a low value that is likely enough for all numbers of a draw at once; `low` may be too rare for that.
+    """
 
     low: Tensor
     high: Tensor
@@ -26,9 +28,9 @@ class Ends(NamedTuple):
 
 
 class Extreme(TorchDispatchMode):
-    """Inside, `write(call, numbers, ends)` changes the numbers of each random call in place; calls are counted from 0.
+    """Inside, `write(call, numbers, ends)` overwrites the numbers of each random call; `call` is counted from 0.
 
-    `sizes` has how many numbers each call returned, `names` the operators.
+    `sizes` and `names` record how many numbers each call returned and its operator.
     """
 
     def __init__(self, write: Callable[[int, Tensor, Ends], None] = lambda call, numbers, ends: None) -> None:
@@ -36,35 +38,35 @@ class Extreme(TorchDispatchMode):
         self.write, self.sizes, self.names = write, list[int](), list[str]()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        found = func(*args, **(kwargs or {}))
+        numbers = func(*args, **(kwargs or {}))
         schema = func._schema
         if not any(argument.name == "generator" for argument in schema.arguments):
-            return found
-        # an argument that is as its default is not passed on
+            return numbers
+        # Arguments that are equal to their defaults are not passed to the dispatch mode.
         defaults = {
             argument.name: argument.default_value for argument in schema.arguments if argument.has_default_value()
         }
         given = defaults | {a.name: value for a, value in zip(schema.arguments, args)} | dict(kwargs or {})
         name = schema.name.removeprefix("aten::")
-        ends = ends_of(name, given, found)
-        if ends is None or not found.numel():
-            return found
+        ends = ends_of(name, given, numbers)
+        if ends is None or not numbers.numel():
+            return numbers
         if len(self.sizes) < CALLS:
-            self.write(len(self.sizes), found, ends)
-        self.sizes.append(found.numel())
+            self.write(len(self.sizes), numbers, ends)
+        self.sizes.append(numbers.numel())
         self.names.append(name)
-        return found
+        return numbers
 
 
 def ends_of(name: str, given: Mapping[str, Any], numbers: Tensor) -> Ends | None:
-    """The ends of what this operator returned; None for one whose numbers have none, or are not independent."""
+    """The range of the numbers of this operator, or None if they have none or are not independent."""
     make = _ENDS.get(name)
     ends = None if make is None else make(given, numbers)
     return None if ends is None else Ends(*(torch.as_tensor(end).to(numbers.dtype) for end in ends))
 
 
 def _step(numbers: Tensor) -> float:
-    """The smallest positive number of torch.rand, and its distance from 1 at the other end."""
+    """The smallest positive number of torch.rand, which is also the distance of its largest number from 1."""
     return torch.finfo(numbers.dtype).eps / 2
 
 
@@ -79,9 +81,9 @@ def _exponential(given: Mapping[str, Any], numbers: Tensor) -> Any:
 
 
 def _normal(given: Mapping[str, Any], numbers: Tensor) -> Any:
-    # the mean is "self" where normal_ is called on a tensor that it fills, which is no mean
+    # torch.normal has a mean; normal_ has "self" instead, the tensor that it fills
     mean, std = torch.as_tensor(given.get("mean", 0.0)), torch.as_tensor(given.get("std", 1.0))
-    reach = math.sqrt(-2 * math.log(_step(numbers)))  # of the Box-Muller transform: 5.8, or 8.6 in float64
+    reach = math.sqrt(-2 * math.log(_step(numbers)))  # of the Box-Muller transform: 5.8 in float32, 8.6 in float64
     return mean - reach * std, mean + reach * std, mean - reach * std
 
 
@@ -120,7 +122,7 @@ def _geometric(given: Mapping[str, Any], numbers: Tensor) -> Any:
 
 def _category(given: Mapping[str, Any], numbers: Tensor) -> Any:
     if given["num_samples"] != 1:
-        return None  # those without replacement have to differ
+        return None  # numbers that are drawn without replacement must differ
     possible = (given["self"] > 0).int()
     first = possible.argmax(-1, keepdim=True)
     last = possible.shape[-1] - 1 - possible.flip(-1).argmax(-1, keepdim=True)
@@ -142,21 +144,21 @@ _ENDS: Mapping[str, Callable[[Mapping[str, Any], Tensor], Any]] = {
 
 
 def one_number(call: int, index: int, end: str) -> Callable[[int, Tensor, Ends], None]:
-    """Writes one number, that at `index`, of one call: to the "low" or the "high" end, or halfway between."""
+    """Overwrites the number at `index` of one call with the "low" or "high" end of its range, or its "middle"."""
 
     def write(number: int, numbers: Tensor, ends: Ends) -> None:
         if number != call:
             return
-        place = tuple(int(i) for i in torch.unravel_index(torch.tensor(index), numbers.shape))
-        low, high = _spread(ends.low, numbers)[place], _spread(ends.high, numbers)[place]
+        position = tuple(int(i) for i in torch.unravel_index(torch.tensor(index), numbers.shape))
+        low, high = _spread(ends.low, numbers)[position], _spread(ends.high, numbers)[position]
         value = {"low": low, "high": high, "middle": low + (high - low) / 2 if numbers.is_floating_point() else low}
-        numbers[place] = value[end]
+        numbers[position] = value[end]
 
     return write
 
 
 def every_number(rng: Generator) -> Callable[[int, Tensor, Ends], None]:
-    """Writes every number to one end or the other, at random; the low end is a number that is likely enough for all."""
+    """Overwrites every number with its `small` or `high` end, at random."""
 
     def write(number: int, numbers: Tensor, ends: Ends) -> None:
         up = torch.rand(numbers.shape, generator=rng) < 0.5

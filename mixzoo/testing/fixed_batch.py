@@ -1,4 +1,4 @@
-"""A batch whose networks give what they are told to, for terms that are worked out by hand."""
+"""A batch whose networks return given tensors, to compare an objective with terms worked out by hand."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,9 +14,9 @@ from mixzoo.core.parts import Mixer
 class FixedBatch(Batch):
     """A `mixzoo.Batch` of given tensors.
 
-    `codes` are what `encode` gives, call by call; `images` what `decode` gives, one for each code; `mixes` what `mix`
-    gives, by name (`mixed_codes` makes one); `logits`, `label_logits` and `reconstruction` what D says, by name of its
-    input; `draws` what `noise`, `uniform` and `keep` give, by name. `inputs` holds what D was shown.
+    `encode` returns `codes`, one per call; `decode` returns `images`, one per code; `mix` returns `mixes` by name (see
+    `mixed_codes`); D returns `logits`, `label_logits` and `reconstruction` by name of its input; `noise`, `uniform` and
+    `keep` return `draws` by name. `inputs` records the inputs of D.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class FixedBatch(Batch):
     ) -> None:
         self._x, self._codes, self._images, self._mixes = x, list(codes), list(images), mixes
         self._posterior, self._draws = posterior, draws
-        self._said = (logits, label_logits, reconstruction)
+        self._outputs = (logits, label_logits, reconstruction)
         self._y = torch.zeros(len(x), 1) if y is None else y
         self._labelled = torch.ones(len(x), dtype=torch.bool) if labelled is None else labelled
         self._autoencoder, self._discriminator = autoencoder, discriminator
@@ -83,7 +83,7 @@ class FixedBatch(Batch):
 
     def discriminate(self, **inputs: Shaped[Tensor, "some *input"]) -> DiscriminatorOutput:
         self.inputs |= inputs
-        parts = ({name: said[name] for name in inputs if name in said} for said in self._said)
+        parts = ({name: output[name] for name in inputs if name in output} for output in self._outputs)
         return DiscriminatorOutput(*parts)
 
     def noise(self, name: str, like: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ def mixed_codes(
     y: Float[Tensor, "batch label"] | None = None,
     labelled: Bool[Tensor, " batch"] | None = None,
 ) -> MixedCodes:
-    """Mixes with these shares and labels, for a `FixedBatch`."""
+    """The `MixedCodes` with these shares and labels, for the `mixes` of a `FixedBatch`."""
     targets = LabelTargets(
         torch.zeros(len(h), 1) if y is None else y,
         torch.ones(len(h), dtype=torch.bool) if labelled is None else labelled,

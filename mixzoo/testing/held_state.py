@@ -1,7 +1,7 @@
-"""Everything that a part holds, as values that can be compared: what was changed by a call is found by name.
+"""The state of a part, as comparable values by name, to find out what a call changed.
 
-What is looked into: attributes, also those of what is inside (lists, dicts, modules, other objects), attributes and
-methods of the part's classes with their defaults and closures, and the data that the modules of those classes hold.
+It covers the attributes of the part and of everything in them (lists, dicts, modules, other objects), the attributes
+and methods of its classes with their defaults and closures, and the data of the modules of those classes.
 """
 
 import hashlib
@@ -15,15 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-LARGE = 1 << 22  # bytes of a tensor above which its version is compared in place of its numbers
-DEEPEST = 8
+LARGE = 1 << 22  # bytes; of a larger tensor the version counter is compared, not the numbers
+DEEPEST = 8  # levels of nesting
 MOST = 20_000  # values of one part
 PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device, torch.Size)
 _FOREIGN = ("torch", "builtins", "typing", "abc", "mixzoo", "jaxtyping", "beartype", "collections", "enum")
 
 
 def state_held(part: Any) -> dict[str, object]:
-    """What the part, its classes and their modules hold, by where it is: "calls", "net.weight", "Class.seen[0]"."""
+    """The state of the part, its classes and their modules by name, such as "calls", "net.weight", "Class.seen[0]"."""
     walk = _Walk()
     walk.attributes(part, "", 0)
     for cls in type(part).__mro__:
@@ -31,14 +31,16 @@ def state_held(part: Any) -> dict[str, object]:
             continue
         for name, value in vars(cls).items():
             if not name.startswith("__"):
-                inside = getattr(value, "__func__", getattr(value, "fget", value))  # of a static method, of a property
+                inside = getattr(
+                    value, "__func__", getattr(value, "fget", value)
+                )  # the function of a static method or a property
                 walk.value(inside, f"{cls.__name__}.{name}", 1)
         walk.module(cls.__module__)
-    return walk.found
+    return walk.values
 
 
 def changed(before: Mapping[str, object], after: Mapping[str, object]) -> str:
-    """The first thing that is gone, new or another, as "calls (3, then 9)", or ''."""
+    """The first value that was removed, added or changed, such as "calls (3, then 9)", or ''."""
     for where in [*before, *(where for where in after if where not in before)]:
         a, b = before.get(where, "nothing"), after.get(where, "nothing")
         if a != b:
@@ -49,37 +51,37 @@ def changed(before: Mapping[str, object], after: Mapping[str, object]) -> str:
 
 class _Walk:
     def __init__(self) -> None:
-        self.found: dict[str, object] = {}
-        self.seen: dict[int, Any] = {}  # by id, and kept, so that no id is given twice
+        self.values: dict[str, object] = {}
+        self.seen: dict[int, Any] = {}  # by id; keeps objects alive, so that ids stay unique
 
     def value(self, value: Any, where: str, depth: int) -> None:
-        if len(self.found) >= MOST or depth > DEEPEST:
+        if len(self.values) >= MOST or depth > DEEPEST:
             return
         if isinstance(value, PLAIN):
-            self.found[where] = repr(value) if isinstance(value, float | complex) else value  # NaN is no change
+            self.values[where] = repr(value) if isinstance(value, float | complex) else value  # repr: NaN != NaN
             return
         if id(value) in self.seen:
             return
         self.seen[id(value)] = value
         if (state := _state(value)) is not None:
-            self.found[where] = state
+            self.values[where] = state
         elif isinstance(value, FunctionType | MethodType):
             self.function(getattr(value, "__func__", value), where, depth)
         elif isinstance(value, Mapping):
-            self.found[f"{where} has"] = tuple(map(repr, value)) if len(value) < MOST else len(value)
+            self.values[f"{where} has"] = tuple(map(repr, value)) if len(value) < MOST else len(value)
             for key, item in _items(value):
                 self.value(item, f"{where}[{key!r}]", depth + 1)
         elif isinstance(value, list | tuple) or type(value).__name__ == "deque":
-            self.found[f"{where} has"] = len(value)
+            self.values[f"{where} has"] = len(value)
             for i, item in enumerate(itertools.islice(value, MOST)):
                 self.value(item, f"{where}[{i}]", depth + 1)
         elif isinstance(value, Set):
-            self.found[where] = tuple(sorted(map(repr, value)))
+            self.values[where] = tuple(sorted(map(repr, value)))
         elif not isinstance(value, type | ModuleType):
             self.attributes(value, where, depth)
 
     def attributes(self, thing: Any, where: str, depth: int) -> None:
-        """Of an object, in its `__dict__` and its slots."""
+        """Visit the attributes of an object, in its `__dict__` and its slots."""
         self.seen[id(thing)] = thing
         slots = [name for cls in type(thing).__mro__ for name in _names(getattr(cls, "__slots__", ()))]
         own = {name: getattr(thing, name) for name in slots if hasattr(thing, name) and not name.startswith("__")}
@@ -90,20 +92,20 @@ class _Walk:
                 self.value(item, f"{where}.{key}" if where else str(key), depth + 1)
 
     def function(self, function: Any, where: str, depth: int) -> None:
-        """Of a function: its defaults, its attributes and what it closes over."""
+        """Visit the defaults, attributes and closure of a function."""
         kept = {"default": function.__defaults__ or (), "default ": function.__kwdefaults__ or {}}
         cells = zip(function.__code__.co_freevars, function.__closure__ or ())
         for name, cell in [(name, cell) for name, cell in cells if name != "__class__"]:
             try:
                 kept[name] = cell.cell_contents
-            except ValueError:  # nothing is in it yet
+            except ValueError:  # an empty cell
                 continue
         own = {name: value for name, value in vars(function).items() if not name.startswith("__")}
         for name, value in (kept | own).items():
             self.value(value, f"{where}.{name}", depth + 1)
 
     def module(self, name: str) -> None:
-        """The data of a module, and what its functions keep; its classes and what it imported stay out."""
+        """Visit the data of a module and the state of its functions, but not its classes and imports."""
         import sys
 
         for key, value in list(vars(sys.modules.get(name, object)).items()):
@@ -113,7 +115,7 @@ class _Walk:
 
 
 def _state(value: Any) -> object | None:
-    """What a tensor, an array, a generator or a counter is at, or None for anything else."""
+    """The state of a tensor, an array, a generator or a counter, or None for anything else."""
     if isinstance(value, Tensor):
         return _numbers(value)
     if isinstance(value, np.ndarray):

@@ -1,4 +1,4 @@
-"""The one place that loads hypothesis, with the settings that every check runs under."""
+"""Loads hypothesis, with the settings of every check; no other module imports it."""
 
 import warnings
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from mixzoo.core.errors import ConfigError
 
 
 def strategies() -> Any:
-    """The module `hypothesis.strategies`; ConfigError that says what to install where it is missing."""
+    """The module `hypothesis.strategies`. Raises ConfigError, with what to install, if it is missing."""
     try:
         from hypothesis import strategies as st
     except ImportError as err:
@@ -17,7 +17,7 @@ def strategies() -> Any:
 
 
 def given_cases(cases: Any, examples: int) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
-    """`hypothesis.given(cases)` with the same examples each time, no deadline, no database and no printing."""
+    """`hypothesis.given(cases)` with the same examples in every run, no deadline, no database and no output."""
     strategies()
     from hypothesis import HealthCheck, Phase, Verbosity, given, settings
     from hypothesis.errors import HypothesisDeprecationWarning
@@ -39,7 +39,7 @@ def given_cases(cases: Any, examples: int) -> Callable[[Callable[[Any], None]], 
 
         def run() -> None:
             with warnings.catch_warnings():
-                # what checks annotations at run time uses `random` while a case is made, and hypothesis minds
+                # run-time type checkers use `random` while a case is drawn, about which hypothesis warns
                 warnings.simplefilter("ignore", HypothesisDeprecationWarning)
                 wrapped()
 

@@ -1,7 +1,7 @@
-"""Whether the shares of examples, or of successive draws, tell anything about one another.
+"""Tests that the shares of different examples, or of successive draws, are independent.
 
-A statistic is a mean of products of two centred numbers, one from each, over independent draws, held against six of its
-standard errors. Products are divided by their own spread, so that a rare event cannot pass for a dependence.
+A statistic is the mean over independent draws of a product of two centred numbers, one from each, and is compared with
+six standard errors. The error is estimated from the products themselves, so that a rare event does not look dependent.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,74 +11,74 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 LIMIT = 6.0  # standard errors
-NUMBERS = 1 << 24  # of the shares that are held at once
+NUMBERS = 1 << 24  # shares that are kept in memory at a time
 
 
 def features(share: Float[Tensor, "k batch *latent"]) -> Float[Tensor, "batch features"]:
-    """What a share looks like, a few numbers an example: how much of a source and where, and where sources meet.
+    """A few numbers per example: how much of each source, at which positions, and where the source changes.
 
-    The latter do not depend on which source is which, so that places drawn together show though sources are not.
+    The last do not depend on the order of sources, so they reveal regions that are drawn together with other sources.
     """
     k, flat = len(share), share.flatten(2)
     mean = flat.mean(2)
-    found = [mean[0], mean[1], mean.square().sum(0), flat[0, :, 0], flat[1, :, -1], flat.square().sum(0).mean(1)]
+    columns = [mean[0], mean[1], mean.square().sum(0), flat[0, :, 0], flat[1, :, -1], flat.square().sum(0).mean(1)]
     if k > 2:
-        found += [mean[-1], flat[-1, :, flat.shape[2] // 2]]
+        columns += [mean[-1], flat[-1, :, flat.shape[2] // 2]]
     for axis in range(2, share.ndim):
         length = share.shape[axis]
         if length < 2:
             continue
         edge = (share.narrow(axis, 1, length - 1) - share.narrow(axis, 0, length - 1)).abs().sum(0)
-        edge = edge.movedim(axis - 1, 1).flatten(2).mean(2)  # [batch, places along the axis]
-        found += [edge.mean(1), (edge * torch.linspace(-1, 1, length - 1)).mean(1)]
+        edge = edge.movedim(axis - 1, 1).flatten(2).mean(2)  # [batch, positions along the axis]
+        columns += [edge.mean(1), (edge * torch.linspace(-1, 1, length - 1)).mean(1)]
         along = share[0].movedim(axis - 1, 1).flatten(2).mean(2)
-        found.append((along * torch.linspace(-1, 1, length)).mean(1))
-    return torch.stack(found, 1)
+        columns.append((along * torch.linspace(-1, 1, length)).mean(1))
+    return torch.stack(columns, 1)
 
 
 def check_independent(
     draws: Iterable[Float[Tensor, "successive k batch *latent"]], groups: Sequence[int], what: str
 ) -> None:
-    """AssertionError if the shares of one part tell of those of another; a part is an example of one of the draws.
+    """Raises AssertionError if two parts depend on each other; a part is an example of one of the successive draws.
 
-    Each item is the shares of a few draws that are compared; items are independent of one another. Parts of one group
-    are not compared. `what` is the message, with {a} and {b} for the two parts.
+    The items of `draws` are independent, and each has the shares of a few successive draws. Parts of the same group are
+    not compared. `what` is the subject of the message, with {a} and {b} for the numbers of the two parts.
     """
     waiting: list[Tensor] = []
-    seen: list[Tensor] = []
-    whole: Tensor | None = None
+    all_features: list[Tensor] = []
+    first_shares: Tensor | None = None  # as many as fit into memory, for the test of the shares themselves
     for one in draws:
         waiting.append(one)
         if len(waiting) * one.numel() < NUMBERS:
             continue
-        whole = _drawn(waiting) if whole is None else whole
-        seen.append(_features(waiting))
+        first_shares = _by_part(waiting) if first_shares is None else first_shares
+        all_features.append(_features(waiting))
         waiting = []
     if waiting:
-        whole = _drawn(waiting) if whole is None else whole
-        seen.append(_features(waiting))
-    assert whole is not None
-    check_shares_independent(whole, groups, what)
-    check_features_independent(torch.cat(seen), groups, what)
+        first_shares = _by_part(waiting) if first_shares is None else first_shares
+        all_features.append(_features(waiting))
+    assert first_shares is not None
+    check_shares_independent(first_shares, groups, what)
+    check_features_independent(torch.cat(all_features), groups, what)
 
 
-def _drawn(items: list[Tensor]) -> Float[Tensor, "draws parts k units"]:
+def _by_part(items: list[Tensor]) -> Float[Tensor, "draws parts k units"]:
     return torch.stack(items).flatten(4).transpose(2, 3).flatten(1, 2)
 
 
 def _features(items: list[Tensor]) -> Float[Tensor, "draws parts features"]:
     stacked = torch.stack(items)  # [draws successive k batch *latent]
     draws, successive, _, batch = stacked.shape[:4]
-    found = features(stacked.movedim(2, 0).flatten(1, 3))
-    return found.reshape(draws, successive * batch, -1)
+    flat = features(stacked.movedim(2, 0).flatten(1, 3))
+    return flat.reshape(draws, successive * batch, -1)
 
 
 def check_features_independent(values: Float[Tensor, "draws parts features"], groups: Sequence[int], what: str) -> None:
-    """AssertionError if a feature of one part goes with a feature of another; parts of one group are not compared."""
+    """Raises AssertionError if features of two parts are correlated; parts of the same group are not compared."""
     draws, parts, count = values.shape
     centred = values.double() - values.double().mean(0)
     spread = centred.square().mean(0).sqrt()
-    # a feature without a spread is none; what is left of it would be rounding
+    # A constant feature is left out, since what remains after centring is rounding.
     scaled = torch.where(spread > 1e-5, centred / spread.clamp(min=1e-12), 0.0).flatten(1)
     mean = scaled.T @ scaled / draws
     error = ((scaled.square().T @ scaled.square() / draws - mean.square()).clamp(min=0) / draws).sqrt()
@@ -92,10 +92,10 @@ def check_features_independent(values: Float[Tensor, "draws parts features"], gr
 
 
 def check_shares_independent(values: Float[Tensor, "draws parts k units"], groups: Sequence[int], what: str) -> None:
-    """AssertionError if the shares of two parts go together or against each other, over all sources and positions.
+    """Raises AssertionError if the shares of two parts are correlated, over all sources and positions.
 
-    Source by source, and with the sources of one part in another order, since a mirror image has no correlation source
-    by source.
+    The sources of one part are also compared in other orders, since a part that swaps them may show no correlation
+    source by source.
     """
     draws, _, k, _ = values.shape
     centred = values - values.mean(0)

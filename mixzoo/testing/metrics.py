@@ -1,7 +1,7 @@
 """What a metric promises, one function a promise; `metric_checks` runs them all on a recipe.
 
-A metric is tried on a made-up run: a small network that tells training from evaluation mode (dropout, batch norm), and
-a few noisy images of three classes.
+A metric runs on an artificial finished run: a small network that differs between training and evaluation mode (dropout,
+batch norm), and noisy images of three classes.
 """
 
 import json
@@ -38,11 +38,11 @@ from mixzoo.testing.watching import (
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 CLASS_NAMES = ("top", "middle", "bottom")
 SIDE = 16
-EVALUATING = "`with mixzoo.eval_mode(run.autoencoder):`"
+EVAL_MODE = "`with mixzoo.eval_mode(run.autoencoder):`"
 
 
 class Sketch(nn.Module):
-    """An auto-encoder of images whose sides are multiples of 4, with layers that know the mode they are in."""
+    """An auto-encoder for images whose sides are multiples of 4, with layers that depend on the mode."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Sketch(nn.Module):
 
 @dataclass(frozen=True)
 class Halves(LinearMixer):
-    """A random weight for each example of two."""
+    """Mixes two sources with a random weight per example."""
 
     k: int = 2
 
@@ -71,8 +71,8 @@ class Halves(LinearMixer):
 
 
 @dataclass(frozen=True)
-class Unheld:
-    """Images as a stream of them looks to a metric: there for those who read them."""
+class StreamedImages:
+    """Images as a stream presents them to a metric: they must be read."""
 
     _images: Tensor
 
@@ -90,24 +90,24 @@ class Unheld:
 
 @dataclass(frozen=True)
 class MetricCase:
-    """A metric and the size of the run that it scores."""
+    """A metric and the run that it scores."""
 
     metric: Any
     channels: int
-    images: int  # of the train split; a third of it is held out in each of the others
+    images: int  # of the train split; each other split has a third as many
     seed: int
 
     def __str__(self) -> str:
         return f"{self.images} train images of {self.channels}x{SIDE}x{SIDE}, seed {self.seed}"
 
     def run(self, *, streamed: bool = False) -> FinishedRun:
-        """The finished run, made anew, its network in training mode as the loop leaves it."""
+        """A new finished run, with the network in training mode, as the training loop leaves it."""
         with seeded(self.seed):
             network = Sketch(self.channels)
             network.encode(torch.randn(4, self.channels, SIDE, SIDE))  # running statistics that are not 0 and 1
         sizes = (self.images, self.images // 3, self.images // 3)
         splits = list(map(self._split, ("train", "validation", "test"), sizes))
-        train, validation, test = (replace(s, images=Unheld(s.held)) for s in splits) if streamed else splits
+        train, validation, test = (replace(s, images=StreamedImages(s.held)) for s in splits) if streamed else splits
         data = Dataset(
             train, validation, test, CLASS_NAMES, source="bars", fingerprint=str(self.seed), factor_names=("angle",)
         )
@@ -115,11 +115,11 @@ class MetricCase:
         return FinishedRun(network, mixer, data, seed=self.seed, device="cpu")
 
     def scores(self, run: FinishedRun | None = None) -> Any:
-        """What the metric says of the run."""
+        """The metric's scores of the run."""
         return self.metric(self.run() if run is None else run)
 
     def _split(self, name: str, count: int) -> Split:
-        """Noisy images; the class says which third is bright, and the factor is that third of 2π."""
+        """Noisy images in which the third given by the class is bright; the factor is the class times 2π/3."""
         labels = torch.arange(count) % len(CLASS_NAMES)
         images = torch.randint(0, 60, (count, self.channels, SIDE, SIDE), generator=rng_for(self.seed, name))
         bright = torch.arange(SIDE)[None] // 6 == labels[:, None]
@@ -128,36 +128,38 @@ class MetricCase:
 
 
 def metric_cases(metric: Any) -> Any:
-    """Strategy of cases of a metric: grey and colour, from a few images to a hundred."""
+    """A strategy of cases for a metric: grey and colour, from a dozen to a hundred images."""
     st = strategies()
     sizes = st.sampled_from((12, 30, 96))
     return st.builds(MetricCase, st.just(metric), st.sampled_from((1, 3)), sizes, st.integers(0, 2**31))
 
 
 def check_is_a_metric(case: MetricCase) -> None:
-    """Calling it with a finished run gives a mapping that is not empty."""
+    """A call with a finished run returns a mapping of names to numbers that is not empty."""
     expected = f"expected {signatures('metric', ['__call__'])}"
-    assert isinstance(case.metric, Metric), f"it cannot be called with a finished run; {expected}"
+    assert isinstance(case.metric, Metric), f"the metric cannot be called with a finished run; {expected}"
     try:
         scores = case.scores()
     except TypeError as err:
-        raise AssertionError(f"it raised {reason(err)}; {expected}") from err
-    assert isinstance(scores, Mapping), f"it gives a {type(scores).__name__}, expected names and numbers; {expected}"
-    assert scores, "it gives no number"
+        raise AssertionError(f"the metric raises {reason(err)}; {expected}") from err
+    assert isinstance(scores, Mapping), f"the metric returns a {type(scores).__name__}; {expected}"
+    assert scores, f"the metric returns no numbers; {expected}"
 
 
 def check_numbers_are_named_and_finite(case: MetricCase) -> None:
-    """Every name is a short lower-case word, every number a finite float that JSON can hold."""
+    """Every name is a short lower-case word, and every number is a finite float."""
     for name, value in case.scores().items():
-        assert NAME.fullmatch(str(name)), f"{name!r} is no name; use up to 40 of a-z, 0-9 and _"
+        assert NAME.fullmatch(str(name)), (
+            f"{name!r} is not a valid name; use up to 40 of a-z, 0-9 and _, a letter first"
+        )
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         assert is_number, f"{name} is a {type(value).__name__}, expected a float; .item() gives one"
-        assert isfinite(value), f"{name} is {value}"
+        assert isfinite(value), f"{name} is {value}, expected a finite number"
         json.dumps({name: value})
 
 
 def check_scores_repeat(case: MetricCase) -> None:
-    """The same run gets the same numbers twice, and no global generator moves."""
+    """Two calls on one run return the same numbers and use no global random generator."""
     try:
         with generators_untouched("the metric"):
             first, second = case.scores(), case.scores()
@@ -165,14 +167,14 @@ def check_scores_repeat(case: MetricCase) -> None:
         if draws_by_itself(case):
             raise
         raise AssertionError(
-            "the metric runs the network in training mode, where its dropout draws from torch's global generator; put "
-            f"it in evaluation mode, {EVALUATING}"
+            "the metric runs the network in training mode, where its dropout draws from torch's global generator; use "
+            f"evaluation mode, {EVAL_MODE}"
         ) from err
-    assert dict(first) == dict(second), f"two scores of one run differ: {dict(first)} and {dict(second)}"
+    assert dict(first) == dict(second), f"two calls on one run differ: {dict(first)} and {dict(second)}"
 
 
 def draws_by_itself(case: MetricCase) -> bool:
-    """Whether the metric draws from a global generator even when the network it gets is in evaluation mode."""
+    """Whether the metric itself draws from a global generator, with the network in evaluation mode."""
     run = case.run()
     module_of(run).eval()
     try:
@@ -184,26 +186,26 @@ def draws_by_itself(case: MetricCase) -> bool:
 
 
 def check_leaves_the_process_as_it_was(case: MetricCase) -> None:
-    """Gradient mode, default dtype and device, threads, determinism, warnings, the folder, ... are as they were."""
+    """A metric leaves gradient mode, default dtype and device, threads, warnings and working directory as they were."""
     with suppress(AssertionError), process_untouched("the metric"):
-        case.scores()  # what it imports is imported now
+        case.scores()  # imports happen now, and may change global state
     with process_untouched("the metric"):
         case.scores()
 
 
 def check_the_mode_does_not_matter(case: MetricCase) -> None:
-    """The numbers are of the network in evaluation mode, whichever mode it comes in."""
+    """The numbers are those of the network in evaluation mode, whichever mode it is in at the call."""
     training, evaluation = case.run(), case.run()
     module_of(evaluation).eval()
     first, second = case.scores(training), case.scores(evaluation)
     assert dict(first) == dict(second), (
-        f"a network in training mode is scored {dict(first)} and in evaluation mode {dict(second)}; "
-        f"put it in evaluation mode, {EVALUATING}"
+        f"the scores are {dict(first)} for a network in training mode and {dict(second)} in evaluation mode; use "
+        f"evaluation mode, {EVAL_MODE}"
     )
 
 
 def check_the_network_is_left_unchanged(case: MetricCase) -> None:
-    """Weights, buffers, gradients, requires_grad and the mode are as they were."""
+    """A metric leaves the weights, buffers, gradients, requires_grad and mode of the network as they were."""
     for training in (True, False):
         run = case.run()
         network = module_of(run).train(training)
@@ -213,24 +215,26 @@ def check_the_network_is_left_unchanged(case: MetricCase) -> None:
         assert not differs, f"the metric changes {differs!r} of the network"
         mode = "training" if training else "evaluation"
         assert all(m.training == training for m in network.modules()), (
-            f"the metric leaves the network in another mode than {mode}; use a context that puts it back, {EVALUATING}"
+            f"the metric does not restore {mode} mode of the network; use a context that does, {EVAL_MODE}"
         )
-        assert flags(network) == trained, "the metric leaves gradients, or another requires_grad, behind"
+        assert flags(network) == trained, (
+            "the metric changes the gradients or requires_grad of the network; use torch.no_grad()"
+        )
 
 
 def flags(network: nn.Module) -> list[tuple[bool, bool]]:
-    """Of each parameter, whether it is trained and whether it has a gradient."""
+    """For each parameter, requires_grad and whether it has a gradient."""
     return [(p.requires_grad, p.grad is not None) for p in network.parameters()]
 
 
 def module_of(run: FinishedRun) -> nn.Module:
-    """The run's auto-encoder, as the module that it is."""
+    """The run's auto-encoder as a module."""
     assert isinstance(run.autoencoder, nn.Module)
     return run.autoencoder
 
 
 def check_the_data_are_left_unchanged(case: MetricCase) -> None:
-    """Images and labels are as they were."""
+    """A metric does not write to images or labels in place."""
     run = case.run()
     splits = {name: getattr(run.data, name) for name in ("train", "validation", "test")}
     tensors = {f"the {name} {what}": getattr(s, what) for name, s in splits.items() for what in ("images", "labels")}
@@ -239,33 +243,34 @@ def check_the_data_are_left_unchanged(case: MetricCase) -> None:
 
 
 def check_streamed_data_score_the_same(case: MetricCase) -> None:
-    """Data that are read as they are needed, `split.read(index)`, and held nowhere get the numbers of the same held."""
-    held = case.scores()
+    """Streamed data, which must be read with `split.read(index)`, get the same numbers as data in memory."""
+    in_memory = case.scores()
     try:
         streamed = case.scores(case.run(streamed=True))
     except Exception as err:
         raise AssertionError(
-            f"data read from their files raise {type(err).__name__}: {err}; read images in batches, with "
+            f"streamed data raise {type(err).__name__}: {err}; read images in batches, with "
             "mixzoo.evaluation.codes.batches or split.read(index)"
         ) from err
-    assert dict(held) == dict(streamed), f"data in memory are scored {dict(held)}, the same streamed {dict(streamed)}"
+    assert dict(in_memory) == dict(streamed), (
+        f"the scores are {dict(in_memory)} for data in memory and {dict(streamed)} for the same data streamed"
+    )
 
 
 def check_few_images_are_enough_or_refused(case: MetricCase) -> None:
-    """With one held-out image it gives its numbers, or says in a ValueError or DataError that it needs more."""
-    with refusing_in_words():
-        case_of_few = replace(case, images=3)
-        for name, value in case_of_few.scores().items():
-            assert isfinite(value), f"{name} is {value} with 3 train images and 1 test image; refuse with a ValueError"
+    """With one test image a metric returns finite numbers, or raises ValueError or DataError with a message."""
+    with rejection_allowed():
+        for name, value in replace(case, images=3).scores().items():
+            assert isfinite(value), f"{name} is {value} with 3 train images and 1 test image; raise ValueError instead"
 
 
 @contextmanager
-def refusing_in_words() -> Iterator[None]:
-    """A refusal in words passes; anything else that is raised is an AssertionError."""
+def rejection_allowed() -> Iterator[None]:
+    """ValueError and Mixzoo's errors pass if they have a message; any other error becomes an AssertionError."""
     try:
         yield
     except (ValueError, MixzooError) as err:
-        assert str(err).strip(), "few images are refused without words"  # noqa: PT017  (this is the check)
+        assert str(err).strip(), f"with 1 test image the {type(err).__name__} has no message"  # noqa: PT017  (the check)
     except AssertionError:
         raise
     except Exception as err:

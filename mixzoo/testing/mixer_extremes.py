@@ -1,4 +1,4 @@
-"""What every mixer promises when a random number is as small or as large as it can be."""
+"""What every mixer promises if random numbers are as small or as large as they can be."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,12 +14,12 @@ from mixzoo.testing.mixer_gradients import gradient
 from mixzoo.testing.mixer_mixes import check_on_the_simplex
 from mixzoo.testing.mixers import assert_valid_draw
 
-PLACES = 6  # random calls of a draw of which one number is forced
-ROUNDS = 8  # draws with every number forced
+FORCED_CALLS = 6  # calls of a random function per draw in which one number is replaced
+ROUNDS = 8  # draws in which every number is replaced
 
 
 def check_draws_survive_extreme_numbers(part: Any) -> None:
-    """With random numbers at the ends of their range (torch.rand at 0 or nearly 1), draw, share and mix are sound."""
+    """Draw, share and mix are valid for random numbers at the ends of their range, such as torch.rand giving 0."""
     shapes: list[tuple[int, ...]] = [fixed_latent(part) or (2, 5, 3)]
     if takes_vectors(part) and not fixed_latent(part):
         shapes.append((6,))
@@ -33,32 +33,32 @@ def check_draws_survive_extreme_numbers(part: Any) -> None:
 
 
 def check_sound(case: MixerCase, draw: Draw) -> None:
-    """AssertionError if the draw, its mix, its share or its gradient is not finite, or the share is on no simplex."""
+    """Raises AssertionError if draw, mix, share or gradient is not finite, or if the share is not on the simplex."""
     assert_valid_draw(draw)
     mixed = case.mix(draw=draw)
     check_on_the_simplex(case, mixed)
-    assert mixed.h.isfinite().all(), "the mix is not finite"
-    assert gradient(case, case.h(), draw)[0].isfinite().all(), "a gradient is not finite"
+    assert mixed.h.isfinite().all(), "h_mix is NaN or infinite"
+    assert gradient(case, case.h(), draw)[0].isfinite().all(), "the gradient of a source is NaN or infinite"
 
 
 def forced_draws(case: MixerCase) -> Iterator[tuple[str, Draw]]:
-    """Draws with one number at an end, then with every number at one end or the other, and what was forced."""
-    seen = Extreme()
-    with seen:
+    """Draws with one number at an end of its range, then with all numbers at an end, each with a description."""
+    usual = Extreme()
+    with usual:
         _draw(case)
-    calls = range(0, min(len(seen.sizes), CALLS), max(1, len(seen.sizes) // PLACES))
+    calls = range(0, min(len(usual.sizes), CALLS), max(1, len(usual.sizes) // FORCED_CALLS))
     for call in calls:
-        last = seen.sizes[call] - 1
+        last = usual.sizes[call] - 1
         for index in sorted({0, last}):
             for end in ("low", "high", "middle"):
                 with Extreme(one_number(call, index, end)):
                     draw = _draw(case)
                 where = {"low": "as small", "high": "as large", "middle": "as near the middle of its range"}[end]
-                yield f"with one number of {seen.names[call]} {where} as it can be", draw
-    for number in range(ROUNDS if seen.sizes else 0):
+                yield f"with one number of {usual.names[call]} {where} as it can be", draw
+    for number in range(ROUNDS if usual.sizes else 0):
         with Extreme(every_number(rng_for(number, "ends"))):
             draw = _draw(case)
-        yield "with every random number at one end of its range or the other", draw
+        yield "with every random number at an end of its range", draw
 
 
 def _draw(case: MixerCase) -> Draw:

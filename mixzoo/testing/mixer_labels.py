@@ -1,8 +1,7 @@
-"""What a mixer that aims at labels promises of y_mix, in every form in which labels come.
+"""What a mixer that sets target labels promises about them (y_mix), for every form of labels.
 
-Labels are class numbers [k batch]; or vectors [k batch label], float: attributes, 0 or 1, or classes of which some are
-not known, 1/classes each (a not known attribute is 1/2). A mixer that does not take vectors raises, and then is not
-asked about them.
+Labels are class numbers [k batch], or float vectors [k batch label]: one-hot classes, with 1/classes for an unknown
+label, or attributes, 0 or 1, with 1/2 for an unknown one. A mixer that raises on vectors is not checked with them.
 """
 
 from collections.abc import Iterator
@@ -17,12 +16,12 @@ from mixzoo.core.parts import Mixed
 from mixzoo.core.random import rng_for
 from mixzoo.testing.cases import ATTRIBUTES, CLASSES, MixerCase, fixed_latent, law_case, mixer_for
 
-CLOSE = 1e-5  # of sums of labels in float32
-NEAR = 0.25  # of y_mix to the mean of labels at a point; a mask can only come near a point
+CLOSE = 1e-5  # tolerance for labels in float32
+NEAR = 0.25  # tolerance for y_mix at a point of the simplex, which a mask can only approximate
 
 
 class Labelled(NamedTuple):
-    """A case, and labels for it in one form."""
+    """A case with labels in one form."""
 
     form: str
     case: MixerCase
@@ -30,7 +29,7 @@ class Labelled(NamedTuple):
 
     @property
     def y(self) -> Tensor:
-        """[k batch label]"""
+        """The labels as vectors, [k batch label]."""
         return label_vectors(self.labels, CLASSES)
 
     def mix(self, draw: Any) -> Mixed:
@@ -38,20 +37,20 @@ class Labelled(NamedTuple):
 
     def at(self, point: Tensor) -> Tensor:
         """y_mix at a point of the simplex."""
-        return aimed(self.mix(self.case.mixer.at(point, self.case.shape)), self)
+        return target_labels(self.mix(self.case.mixer.at(point, self.case.shape)), self)
 
 
-def aimed(mixed: Mixed, given: Labelled) -> Tensor:
-    """y_mix, which has to be there and to be [batch label]."""
-    assert mixed.labels is not None, f"with labels as {given.form} there is no y_mix"
+def target_labels(mixed: Mixed, given: Labelled) -> Tensor:
+    """y_mix. Raises AssertionError unless it is a finite [batch label]."""
+    assert mixed.labels is not None, f"with labels as {given.form}, Mixed.labels (y_mix) is None; expected a tensor"
     shape, expected = list(mixed.labels.shape), list(given.y.shape[1:])
-    assert shape == expected, f"with labels as {given.form} y_mix has shape {shape}, expected [batch label] {expected}"
-    assert mixed.labels.isfinite().all(), f"with labels as {given.form} y_mix is not finite"
+    assert shape == expected, f"with labels as {given.form}, y_mix has shape {shape}, expected [batch label] {expected}"
+    assert mixed.labels.isfinite().all(), f"with labels as {given.form}, y_mix is NaN or infinite"
     return mixed.labels.detach().float()
 
 
 def labelled(part: Any) -> Iterator[Labelled]:
-    """The part's cases in every form of labels that it takes; class numbers first, which it has to take."""
+    """The part's cases with every form of labels that it accepts; class numbers, which it must accept, come first."""
     latent = fixed_latent(part) or (4, 5, 3)
     case = replace(law_case(part, batch=6, latent=latent), dtype=torch.float32)
     case = replace(case, mixer=mixer_for(part, latent, torch.float32))
@@ -60,73 +59,78 @@ def labelled(part: Any) -> Iterator[Labelled]:
     yield Labelled("class numbers", case, classes)
     forms = [
         Labelled("one-hot vectors", case, one_hot),
-        Labelled("vectors, some not known", case, torch.where(known, one_hot, 1 / CLASSES)),
+        Labelled("vectors, some unknown", case, torch.where(known, one_hot, 1 / CLASSES)),
     ]
-    try:  # what it is to know of data with attributes
+    try:  # a recipe is built for data with attributes
         case = replace(case, mixer=mixer_for(part, latent, torch.float32, attributes=ATTRIBUTES))
         rng = rng_for(0, "attributes")
         attributes = torch.randint(2, (case.mixer.k, 6, ATTRIBUTES), generator=rng)
         forms.append(Labelled("attributes", case, attributes))
-        forms.append(Labelled("attributes, some not known", case, torch.where(known, attributes.float(), 0.5)))
-    except Exception:  # it refuses data with attributes
+        forms.append(Labelled("attributes, some unknown", case, torch.where(known, attributes.float(), 0.5)))
+    except Exception:  # it rejects data with attributes
         pass
-    yield from (form for form in forms if _takes(form))
+    yield from (form for form in forms if _accepts(form))
 
 
 def _classes(k: int) -> Tensor:
-    """[k 6]: the sources of an example have different classes as far as there are classes, and so have examples."""
+    """Class numbers [k 6] that differ between the sources of an example, as far as there are classes."""
     return (torch.arange(k)[:, None] + 3 * torch.arange(6)) % CLASSES
 
 
 def _known(k: int) -> Tensor:
-    """[k 6 1]: in every example some sources are labelled and some are not, but for the first, where all are."""
+    """Whether a source is labelled, [k 6 1]: all sources of the first example, every second one of the others."""
     known = (torch.arange(k)[:, None] + torch.arange(6)) % 2 == 0
     known[:, 0] = True
     return known[..., None]
 
 
-def _takes(form: Labelled) -> bool:
+def _accepts(form: Labelled) -> bool:
     try:
         form.mix(form.case.draw())
-    except Exception:  # any error will do: what counts is that it does not mix in silence what it cannot read
+    except Exception:  # of any type; it must only not mix labels that it cannot read
         return False
     return True
 
 
-def aims_at_labels(part: Any) -> str:
-    return "" if law_case(part, batch=2).mix().labels is not None else "it aims at no labels"
+def has_target_labels(part: Any) -> str:
+    """'' if the mixer sets target labels."""
+    return "" if law_case(part, batch=2).mix().labels is not None else "it sets no target labels (y_mix)"
 
 
 def check_aimed_labels_at_a_corner(part: Any) -> None:
-    """At a corner of the simplex y_mix is the y of that source, whether labels come as class numbers or as vectors."""
+    """At a corner of the simplex y_mix is the label of that source, for class numbers and for vectors."""
     for given in labelled(part):
         for source, corner in enumerate(torch.eye(given.case.mixer.k)):
             off = float((given.at(corner) - given.y[source]).abs().max())
             assert off <= CLOSE, (
-                f"with labels as {given.form}, at corner {source} y_mix is {off:.2g} from that source's"
+                f"with labels as {given.form}, at corner {source} y_mix differs by {off:.2g} from the label of that "
+                "source"
             )
 
 
 def check_aimed_labels_lie_between(part: Any) -> None:
-    """y_mix lies between the labels of its sources, and sums to 1 over classes; equal labels come back."""
+    """y_mix lies between the labels of its sources and sums to 1 over classes, so equal labels are kept."""
     for given in labelled(part):
         for seed in range(8):
             case = given.case.but(seed=seed)
-            y_mix = aimed(given.mix(case.draw()), given)
+            y_mix = target_labels(given.mix(case.draw()), given)
             check_between(y_mix, given)
 
 
 def check_between(y_mix: Tensor, given: Labelled) -> None:
+    """Raises AssertionError if y_mix is outside the range of the sources' labels or does not sum to 1 over classes."""
     below, above = given.y.amin(0) - y_mix, y_mix - given.y.amax(0)
     worst = float(torch.maximum(below, above).max())
-    assert worst <= CLOSE, f"with labels as {given.form}, y_mix is {worst:.2g} outside of the labels of its sources"
+    assert worst <= CLOSE, f"with labels as {given.form}, y_mix is {worst:.2g} outside the range of its sources' labels"
     if not given.form.startswith("attributes"):
         off = float((y_mix.sum(1) - 1).abs().max())
-        assert off <= 10 * CLOSE, f"with labels as {given.form}, y_mix sums to 1 but for {off:.2g}"
+        assert off <= 10 * CLOSE, (
+            f"with labels as {given.form}, the sum of y_mix over classes differs from 1 by {off:.2g}"
+        )
 
 
 def check_aimed_labels_follow_the_point(part: Any) -> None:
-    """At a point of the simplex y_mix is about the sources' labels in those proportions, and moves with the draw."""
+    """At a point of the simplex y_mix is about the mean of the labels weighted by it; y_mix varies with the draw."""
     for given in labelled(part):
         k = given.case.mixer.k
         for point in (torch.full((k,), 1 / k), torch.arange(1.0, k + 1), torch.arange(float(k), 0, -1)):
@@ -135,33 +139,34 @@ def check_aimed_labels_follow_the_point(part: Any) -> None:
             check_between(y_mix, given)
             off = float((y_mix - (point[:, None, None] * given.y).sum(0)).abs().max())
             assert off <= NEAR, (
-                f"with labels as {given.form}, at {point.tolist()} y_mix is {off:.2f} off the mean there"
+                f"with labels as {given.form}, at {point.tolist()} y_mix differs by {off:.2f} from the weighted mean "
+                f"of labels, at most {NEAR} is allowed"
             )
     given = next(labelled(part))
-    found = [aimed(given.mix(given.case.but(seed=seed).draw()), given) for seed in range(8)]
-    assert any(not torch.equal(found[0], one) for one in found[1:]), "y_mix is the same in all of 8 draws"
+    first, *others = (target_labels(given.mix(given.case.but(seed=seed).draw()), given) for seed in range(8))
+    assert any(not torch.equal(first, other) for other in others), "y_mix is the same for 8 draws"
 
 
 def check_class_numbers_are_one_hot_vectors(part: Any) -> None:
-    """Labels as class numbers and the same ones as one-hot vectors give one mix and one y_mix, if it takes both."""
+    """Class numbers and the same labels as one-hot vectors give the same mix and y_mix, if both are accepted."""
     numbers, *others = labelled(part)
     for given in others:
         if given.form != "one-hot vectors":
             continue
         draw = given.case.draw()
         a, b = numbers.mix(draw), given.mix(draw)
-        off = float((aimed(a, numbers) - aimed(b, given)).abs().max())
-        assert off <= CLOSE, f"y_mix of class numbers and of one-hot vectors differ by {off:.2g}"
-        apart = float((a.h - b.h).detach().abs().max())
-        assert apart <= CLOSE, f"the mixes by class numbers and by one-hot vectors differ by {apart:.2g}"
+        off = float((target_labels(a, numbers) - target_labels(b, given)).abs().max())
+        assert off <= CLOSE, f"y_mix differs by {off:.2g} between class numbers and one-hot vectors"
+        off = float((a.h - b.h).detach().abs().max())
+        assert off <= CLOSE, f"h_mix differs by {off:.2g} between class numbers and one-hot vectors"
 
 
 def check_aimed_labels_fit_the_batch(case: MixerCase) -> None:
-    """The labels that a mix aims at (y_mix) are [batch classes], a number for each class, and finite."""
+    """The target labels of a mix (y_mix) are finite and of shape [batch, classes]."""
     mixed = case.mix()
     assert mixed.labels is not None
     shape = list(mixed.labels.shape)
-    assert len(shape) == 2, f"y_mix has shape {shape}, expected [batch classes]"
-    assert shape[0] == case.shape.batch, f"y_mix has shape {shape}, for a batch of {case.shape.batch}"
-    assert shape[1] == CLASSES, f"y_mix has shape {shape}, for {CLASSES} classes"
-    assert mixed.labels.isfinite().all(), "y_mix is not finite"
+    assert len(shape) == 2, f"y_mix has shape {shape}, expected [batch, classes]"
+    assert shape[0] == case.shape.batch, f"y_mix has shape {shape} for a batch of {case.shape.batch}"
+    assert shape[1] == CLASSES, f"y_mix has shape {shape} for {CLASSES} classes"
+    assert mixed.labels.isfinite().all(), "y_mix is NaN or infinite"

@@ -1,4 +1,4 @@
-"""What every mixer promises of its options: each of them does something, and in all of its range there is a mix."""
+"""What every mixer promises about its options: each has an effect, and every allowed value gives a valid mix."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
@@ -18,7 +18,7 @@ from mixzoo.testing.option_values import other_values, variant
 
 
 class Situation(NamedTuple):
-    """Where two mixers are compared."""
+    """A shape of codes, a seed and a progress at which two mixers are compared."""
 
     shape: CodeShape
     seed: int
@@ -30,13 +30,13 @@ SITUATIONS = (
     Situation(CodeShape(8, (6, 4, 12)), 4, 1.0),
     Situation(CodeShape(8, (6,)), 5, 1.0),
     *(Situation(CodeShape(16, (2, 5, 3)), seed, progress) for seed, progress in ((6, 0.2), (7, 0.5), (8, 0.9))),
-    Situation(CodeShape(2, (1, 40, 72)), 9, 1.0),  # for sizes beyond those of small maps
+    Situation(CodeShape(2, (1, 40, 72)), 9, 1.0),  # for an option that matters only on large maps
 )
 
 
 @dataclass(frozen=True)
 class Even(LinearMixer):
-    """The mean of its sources and a little chance; stands in for a mixer that is an option of another."""
+    """Shares near 1/k; it replaces a mixer that is an option of another."""
 
     k: int = 2
 
@@ -45,33 +45,33 @@ class Even(LinearMixer):
 
 
 def check_every_option_is_read(part: Any) -> None:
-    """Another value of an option, from its range, gives another mix: the draw, mix, gradient, `at` or k differ."""
+    """Every option has an effect: another value changes k, the draw, the mix, its gradient or `at`."""
     values = other_values(part) | _other_parts(part)
     variants = {
-        name: [v for value in own if (v := variant(part, name, value)) is not None] for name, own in values.items()
+        name: [v for value in tried if (v := variant(part, name, value)) is not None] for name, tried in values.items()
     }
     outcomes = _Outcomes()
     for name, others in variants.items():
-        # An option may say nothing beside another one, as a drawn chance does beside a given one; so each is compared
-        # beside every value of the others too.
+        # An option may have no effect for some values of another, as alpha if p is given; so it is compared for every
+        # value of the others.
         bases = [part, *(v for other, own in variants.items() if other != name for v in own)]
         own, tried = getattr(part, name), [getattr(v, name) for v in others]
         choices = [own, *(value for value in tried if not _is_number(value))]
         pairs = [(a, b) for i, b in enumerate(choices) for a in choices[:i]]
-        alike = [pair for pair in pairs if not any(_differ(base, name, *pair, outcomes) for base in bases)]
-        # Every choice has a meaning; of a number it is enough that some value has one: an eps may be small enough.
+        same = [pair for pair in pairs if not any(_differ(base, name, *pair, outcomes) for base in bases)]
+        # All choices must differ. Of numbers, one that differs is enough, since a small eps may round away.
         numbers = [(own, value) for value in tried if _is_number(value)]
         if not any(_differ(base, name, *pair, outcomes) for pair in numbers for base in bases):
-            alike += numbers
-        if alike:
-            a, b = map(truncated_repr, alike[0])
-            raise AssertionError(f"{name}={b} draws and mixes as {name}={a} does, bit for bit: is it read?")
+            same += numbers
+        if same:
+            a, b = map(truncated_repr, same[0])
+            raise AssertionError(f"{name}={b} gives the same draws and mixes as {name}={a}, bit for bit; is it read?")
         for other in others:
             _check_mixes(other, name)
 
 
 def _other_parts(part: Any) -> dict[str, list[Any]]:
-    """A mixer of as many sources for each option that is a mixer."""
+    """For each option that is a mixer, another mixer with the same k."""
     own = {f.name: getattr(part, f.name) for f in fields(part) if f.init}
     return {
         name: [Part("mixer", "even", Even(getattr(value.recipe, "k", 2)))]
@@ -85,24 +85,24 @@ def _is_number(value: Any) -> bool:
 
 
 def _differ(base: Any, name: str, a: Any, b: Any, outcomes: "_Outcomes") -> bool:
-    """Whether the base is another mixer with the one value of the option than with the other."""
+    """Whether the two values of the option give mixers with different outcomes."""
     try:
         one, other = outcomes.made(base, name, a), outcomes.made(base, name, b)
-    except (ValueError, MixzooError):  # options that do not go together
+    except (ValueError, MixzooError):  # options that exclude each other
         return False
     return any(not _same(outcomes.of(one, s), outcomes.of(other, s)) for s in SITUATIONS)
 
 
 class _Outcomes:
-    """What a mixer with given options gives in a situation, each worked out once."""
+    """The outcomes of mixers in situations, each computed once."""
 
     def __init__(self) -> None:
         self.known: dict[tuple[int, Situation], Any] = {}
-        self.kept: list[Any] = []  # so that no id is given twice
+        self.kept: list[Any] = []  # keeps objects alive, so that ids stay unique
         self.variants: dict[tuple[int, str, str], Any] = {}
 
     def made(self, base: Any, name: str, value: Any) -> Any:
-        """The base with this value of the option, made once."""
+        """The base with this value of the option, created once."""
         key = (id(base), name, repr(value))
         if key not in self.variants:
             self.kept.append(base)
@@ -118,14 +118,14 @@ class _Outcomes:
 
 
 def outcome(part: Any, situation: Situation) -> list[Tensor] | str:
-    """All that can be seen of a mixer: k, its draw and mix, gradients, a point of the simplex; or that it refuses."""
+    """Everything observable of a mixer (k, draw, mix, gradients, `at`), or the type of the error that it raises."""
     try:
-        return list(_seen(part, situation))
+        return list(_observed(part, situation))
     except (ValueError, MixzooError) as err:
-        return f"refuses: {type(err).__name__}"
+        return f"raises {type(err).__name__}"
 
 
-def _seen(part: Any, situation: Situation) -> Iterator[Tensor]:
+def _observed(part: Any, situation: Situation) -> Iterator[Tensor]:
     shape, seed, progress = situation
     shape = CodeShape(shape.batch, fixed_latent(part) or shape.latent)
     mixer = mixer_for(part, shape.latent)
@@ -141,8 +141,8 @@ def _seen(part: Any, situation: Situation) -> Iterator[Tensor]:
         if mixed.labels is not None:
             yield mixed.labels.detach()
         g = torch.randn(mixed.h.shape, generator=rng_for(seed, "gradient"))
-        found = torch.autograd.grad((mixed.h * g).sum(), [h, *weights], allow_unused=True)
-        yield from (torch.zeros(0) if one is None else one for one in found)
+        grads = torch.autograd.grad((mixed.h * g).sum(), [h, *weights], allow_unused=True)
+        yield from (torch.zeros(0) if grad is None else grad for grad in grads)
 
 
 def _same(a: list[Tensor] | str, b: list[Tensor] | str) -> bool:
@@ -154,7 +154,7 @@ def _same(a: list[Tensor] | str, b: list[Tensor] | str) -> bool:
 
 
 def _check_mixes(part: Any, name: str) -> None:
-    """AssertionError if the mixer with this value of the option gives no sound mix; it may refuse with a ValueError."""
+    """Raises AssertionError if this value of the option gives an invalid mix; the mixer may raise ValueError."""
     value = f"{name}={truncated_repr(getattr(part, name))}"
     shape = CodeShape(4, fixed_latent(part) or (2, 5, 3))
     try:
@@ -165,8 +165,10 @@ def _check_mixes(part: Any, name: str) -> None:
     try:
         if name == "k":
             k, sources = getattr(part, name), len(case.mix(draw=draw).share)
-            assert sources == case.mixer.k == k, f"it mixes {sources} sources, and its k is {case.mixer.k}"
+            assert sources == case.mixer.k == k, (
+                f"the share has {sources} sources and the mixer's k is {case.mixer.k}, expected {k}"
+            )
         check_sound(case, draw)
     except Exception as err:
-        said = str(err) if isinstance(err, AssertionError) else f"{type(err).__name__}: {err}"
-        raise AssertionError(f"with {value}, {said}") from err
+        reason = str(err) if isinstance(err, AssertionError) else f"{type(err).__name__}: {err}"
+        raise AssertionError(f"with {value}, {reason}") from err

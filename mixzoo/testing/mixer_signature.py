@@ -1,4 +1,4 @@
-"""Whether a part is a mixer at all: its members, what they are called with, and what they return."""
+"""Whether a part is a mixer: its members, their arguments, and what they return."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -19,15 +19,15 @@ MEMBERS = ("k", "draw", "__call__", "at")
 
 
 def check_is_a_mixer(part: Any) -> None:
-    """It has k, draw(shape, rng), at(point, shape), and __call__(h, draw, labels), which returns Mixed(h, share)."""
-    assert not isinstance(part, type), f"it is the class {part.__name__} itself; pass an instance, {part.__name__}()"
+    """A mixer has k, draw(shape, rng), at(point, shape), and __call__(h, draw, labels) -> Mixed(h, share)."""
+    assert not isinstance(part, type), f"the part is the class {part.__name__}; pass an instance, {part.__name__}()"
     if isinstance(part, HasBuild):
         check_takes("build", part.build, 1)
         mixer = called("build", any_mixer, part)
     else:
         mixer = part
         missing = [name for name in MEMBERS if not hasattr(mixer, name)]
-        assert not missing, f"it lacks {', '.join(sorted(missing))}; expected " + "; ".join(
+        assert not missing, f"the mixer has no {', '.join(sorted(missing))}; expected " + "; ".join(
             SIGNATURES[name] for name in missing
         )
     assert isinstance(mixer, Mixer)
@@ -55,35 +55,37 @@ def check_is_a_mixer(part: Any) -> None:
 
 
 def check_takes(name: str, method: Callable[..., Any], arguments: int) -> None:
-    """AssertionError if the method cannot be called with that many arguments by place."""
+    """Raises AssertionError if the method does not accept that many positional arguments."""
     try:
         signature = inspect.signature(method)
-    except (TypeError, ValueError):  # a callable that says nothing of itself, such as a builtin
+    except (TypeError, ValueError):  # a callable without a signature, such as a builtin
         return
     try:
         signature.bind(*[None] * arguments)
     except TypeError:
         own = str(signature).partition(" -> ")[0]
-        raise AssertionError(f"it has {name}{own}; expected {SIGNATURES[name]}") from None
+        raise AssertionError(f"the mixer has {name}{own}; expected {SIGNATURES[name]}") from None
 
 
 def called(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
-    """What the function returns; an exception is an AssertionError with the signature that was expected."""
+    """What the function returns. Raises AssertionError, with the expected signature, if it raises."""
     try:
         return function(*arguments)
-    except Exception as err:  # whatever a stranger's method raises
+    except Exception as err:  # of any type, since the method is a plugin's
         reason = " ".join(str(err).split())
         raise AssertionError(f"{name} raised {type(err).__name__}: {reason}; expected {SIGNATURES[name]}") from err
 
 
 def check_is_a_draw(name: str, draw: Any) -> None:
-    found = f"{name} returned {described(draw)}; expected {SIGNATURES[name]}"
-    assert isinstance(draw, Tensor | Mapping), found
-    assert isinstance(draw, Tensor) or all(isinstance(key, str) for key in draw), found
+    """Raises AssertionError if a draw is neither a tensor nor a mapping of names."""
+    message = f"{name} returned {described(draw)}; expected {SIGNATURES[name]}"
+    assert isinstance(draw, Tensor | Mapping), message
+    assert isinstance(draw, Tensor) or all(isinstance(key, str) for key in draw), message
 
 
 def check_is_mixed(mixed: Any) -> None:
+    """Raises AssertionError if it is not a Mixed with the tensors h and share."""
     expected = f"expected {SIGNATURES['__call__']}"
     assert isinstance(mixed, Mixed), f"__call__ returned {described(mixed)}; {expected}"
     for name, tensor in (("h", mixed.h), ("share", mixed.share)):
-        assert isinstance(tensor, Tensor), f"__call__ returned Mixed with {name} {described(tensor)}; {expected}"
+        assert isinstance(tensor, Tensor), f"__call__ returned Mixed with {name}={described(tensor)}; {expected}"

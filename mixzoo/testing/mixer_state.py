@@ -1,4 +1,4 @@
-"""What every mixer promises to keep of its draws and calls: nothing."""
+"""What every mixer promises about its state: draws and calls leave it unchanged."""
 
 from copy import deepcopy
 from dataclasses import is_dataclass, replace
@@ -13,25 +13,27 @@ from mixzoo.testing.cases import MixerCase, fixed_latent, law_case, takes_vector
 from mixzoo.testing.held_state import changed, state_held
 from mixzoo.testing.mixers import same_draw
 
-MANY = 3_000  # calls of one mixer; as many as samples with low effort
+MANY = 3_000  # calls of one mixer, or fewer with low effort
 
 
 def law_draws_and_calls_leave_no_trace(part: Any, samples: int) -> None:
-    """What a mixer holds is the same before and after draws and calls, and so are its results: it counts nothing."""
+    """Draws and calls do not change the state of the mixer, nor the results of later draws and calls."""
     for latent in [(2, 2, 3), *[(4,)] * takes_vectors(part)]:
         case = law_case(part, batch=2, latent=latent)
-        use(case, 0)  # what is kept for a shape, once and for all, may be kept
+        use(case, 0)  # a cache that is filled once for a shape is fine
         before = state_held(case.mixer)
         for seed in (1, 2, 1):
             use(case, seed)
         if what := changed(before, state_held(case.mixer)):
-            raise AssertionError(f"draws and calls change {what}; a draw is a function of its generator, a mix of it")
+            raise AssertionError(
+                f"draws and calls change {what}; a draw must depend on its generator alone, and a mix on its draw"
+            )
     check_has_no_history(part)
     check_is_the_same_after(part, min(MANY, samples))
 
 
 def use(case: MixerCase, seed: int) -> None:
-    """Draw, mix and go back, at some moments of a training, and mix at points of the simplex."""
+    """Draw, mix and backpropagate at several values of progress, and at points of the simplex."""
     case = case.but(seed=seed)
     k, h = case.mixer.k, case.h() * (seed + 1)
     draws = [draw_for(case.mixer, case.shape, rng_for(seed, "mix", i), i / 2) for i in range(3)]
@@ -42,25 +44,25 @@ def use(case: MixerCase, seed: int) -> None:
 
 
 def check_has_no_history(part: Any) -> None:
-    """AssertionError if a mixer that was used mixes otherwise than one that was not."""
+    """Raises AssertionError if a used mixer draws or mixes differently from an unused one."""
     latent = fixed_latent(part) or (2, 2, 3)
     cases = [MixerCase(fresh(part, latent), CodeShape(2, latent)) for _ in range(2)]
     for seed in (5, 6):
         use(cases[1], seed)
     fresh_one, used = (case.draw() for case in cases)
-    assert same_draw(fresh_one, used), "a mixer that was used draws otherwise than one that was not"
+    assert same_draw(fresh_one, used), "a used mixer gives another draw than an unused one; keep no state between draws"
     a, b = (case.mix(draw=fresh_one) for case in cases)
-    assert torch.equal(a.h, b.h), "a mixer that was used mixes otherwise than one that was not"
+    assert torch.equal(a.h, b.h), "a used mixer gives another mix than an unused one; keep no state between calls"
 
 
 def fresh(part: Any, latent: tuple[int, ...]) -> Any:
-    """The mixer as it is before its first use: of a recipe built anew, of a dataclass made anew, else a copy."""
+    """An unused mixer: built again from a recipe, created again from a dataclass, otherwise a copy."""
     own = replace(part) if is_dataclass(part) and not isinstance(part, torch.nn.Module | type) else deepcopy(part)
     return law_case(own, batch=1, latent=latent).mixer
 
 
 def check_is_the_same_after(part: Any, calls: int) -> None:
-    """AssertionError if the first draw and mix come out otherwise after that many."""
+    """Raises AssertionError if the first draw or mix cannot be repeated after that many calls."""
     case = law_case(part, batch=1, latent=(2, 2, 3))
     case = case.but(dtype=torch.float32)
     h, labels, rng = case.h(), case.labels(), rng_for(0, "calls")
@@ -69,6 +71,6 @@ def check_is_the_same_after(part: Any, calls: int) -> None:
         mixed = case.mixer(h, first, labels).h
         for _ in range(calls):
             case.mixer(h, draw_for(case.mixer, case.shape, rng, case.progress), labels)
-        assert same_draw(case.draw(), first), f"after {calls} draws the same generator gives another draw"
+        assert same_draw(case.draw(), first), f"after {calls} draws, the same seed gives another draw"
         again = case.mixer(h, first, labels).h
-    assert torch.equal(again, mixed), f"after {calls} calls the same draw gives another mix"
+    assert torch.equal(again, mixed), f"after {calls} calls, the same draw gives another mix"

@@ -1,7 +1,6 @@
-"""The checks of a mixer, all of them, and which published invariant each one is.
+"""All checks of a mixer, in the order in which they run.
 
-`INVARIANTS` numbers what can be asked of a mixing function, I1 to I40 of one mix and Q1 to Q10 of its law, and names
-the checks that ask it, or says why none does; `invariants_table()` is docs/mixer_checks.md.
+`mixzoo.testing.invariants` lists the invariants that they test, and writes docs/mixer_checks.md.
 """
 
 from collections.abc import Callable
@@ -28,63 +27,68 @@ from mixzoo.testing.mixer_signature import check_is_a_mixer
 from mixzoo.testing.mixer_state import law_draws_and_calls_leave_no_trace
 from mixzoo.testing.report import Check, check_from
 
-LARGE = ((16, 12, 10), (64,))  # codes on which a point of the simplex can be told
-SMALL = ((2, 2, 3), (3,))
+LARGE = ((16, 12, 10), (64,))  # shapes of codes on which a mask can approximate a point of the simplex
+SMALL = ((2, 2, 3), (3,))  # for checks that take a pass per element
 
 
 def is_mask(part: Any) -> str:
-    return "" if isinstance(any_mixer(part), MaskMixer) else "it weighs its sources, and is no MaskMixer"
+    """'' if the mixer is a MaskMixer."""
+    return "" if isinstance(any_mixer(part), MaskMixer) else "it is not a MaskMixer"
 
 
 def draws_its_share(part: Any) -> str:
-    """The draw of a LinearMixer is the share, that of a MaskMixer the mask; sources and draw can be permuted alike."""
+    """'' if sources and draw can be permuted together: the draw is the share of a LinearMixer or a mask."""
     known = isinstance(any_mixer(part), LinearMixer | MaskMixer)
-    return "" if known else "its draw is its own, neither the share nor a mask"
+    return "" if known else "its draw is neither the share nor a mask"
 
 
 def has_weights(part: Any) -> str:
+    """'' if the mixer has trainable weights."""
     mixer = any_mixer(part)
     learned = isinstance(mixer, nn.Module) and any(p.requires_grad for p in mixer.parameters())
-    return "" if learned else "it learns nothing"
+    return "" if learned else "it has no trainable weights"
 
 
 def has_state(part: Any) -> str:
+    """'' if the mixer has a state_dict with something in it."""
     mixer = any_mixer(part)
-    return "" if isinstance(mixer, nn.Module) and mixer.state_dict() else "it has no weights"
+    return "" if isinstance(mixer, nn.Module) and mixer.state_dict() else "it has no state_dict"
 
 
 def only_maps(part: Any) -> str:
-    return "it takes vectors" if takes_vectors(part) else ""
+    """'' if the mixer needs maps."""
+    return "it accepts vectors" if takes_vectors(part) else ""
 
 
 def check_refuses_vectors(part: Any) -> None:
-    """A mixer that mixes positions of a map refuses vector codes with a ValueError."""
+    """A mixer that needs maps raises ValueError for vector codes."""
     mixer, shape = any_mixer(part), CodeShape(2, (6,))
     case = MixerCase(mixer, shape)
     try:
         case.mix()
     except (ValueError, MixzooError):
         return
-    raise AssertionError("it mixed vector codes, and says needs_map = True")
+    raise AssertionError("needs_map is True, but the mixer accepts vector codes; raise ValueError in draw")
 
 
 def _large(part: Any) -> Any:
-    return mixer_cases(part, dtypes=(torch.float32,), only=_those(part, LARGE))
+    """Cases on codes that are large enough for a mask to approximate a point of the simplex."""
+    return mixer_cases(part, dtypes=(torch.float32,), only=_supported(part, LARGE))
 
 
 def _small(part: Any) -> Any:
-    """Cases for what takes a pass per element."""
-    return mixer_cases(part, dtypes=(torch.float64,), only=_those(part, SMALL), max_batch=2)
+    """Cases for checks that take a pass per element."""
+    return mixer_cases(part, dtypes=(torch.float64,), only=_supported(part, SMALL), max_batch=2)
 
 
-def _those(part: Any, latents: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
+def _supported(part: Any, latents: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
     if own := fixed_latent(part):
         return (own,)
     return latents if takes_vectors(part) else latents[:1]
 
 
 def _one_case(part: Any) -> Any:
-    """A single case, for a compiler."""
+    """A single case, since compilation is slow."""
     return strategies().just(law_case(part, batch=4).but(dtype=torch.float32))
 
 
@@ -96,11 +100,11 @@ def _law(function: Callable[..., None], **more: Any) -> Check:
     return check_from(function, "mixer", samples=True, **more)
 
 
-def _aim(function: Callable[..., None]) -> Check:
-    return check_from(function, "mixer", applies=labels.aims_at_labels)
+def _label_check(function: Callable[..., None]) -> Check:
+    return check_from(function, "mixer", applies=labels.has_target_labels)
 
 
-def _option(function: Callable[..., None]) -> Check:
+def _option_check(function: Callable[..., None]) -> Check:
     return check_from(function, "mixer", applies=recipes.has_options)
 
 
@@ -141,11 +145,11 @@ mixer_checks: tuple[Check, ...] = (
     _check(mixes.check_corner_is_that_source),
     _check(mixes.check_at_is_a_point_of_the_simplex, cases=_large),
     _check(mixes.check_at_is_the_same_each_time),
-    _check(labels.check_aimed_labels_fit_the_batch, applies=labels.aims_at_labels),
-    _aim(labels.check_aimed_labels_at_a_corner),
-    _aim(labels.check_aimed_labels_lie_between),
-    _aim(labels.check_aimed_labels_follow_the_point),
-    _aim(labels.check_class_numbers_are_one_hot_vectors),
+    _check(labels.check_aimed_labels_fit_the_batch, applies=labels.has_target_labels),
+    _label_check(labels.check_aimed_labels_at_a_corner),
+    _label_check(labels.check_aimed_labels_lie_between),
+    _label_check(labels.check_aimed_labels_follow_the_point),
+    _label_check(labels.check_class_numbers_are_one_hot_vectors),
     check_from(check_refuses_vectors, "mixer", applies=only_maps),
     _check(gradients.check_gradient_is_share),
     _check(gradients.check_gradient_reaches_every_source),
@@ -166,8 +170,8 @@ mixer_checks: tuple[Check, ...] = (
     _law(laws.law_examples_are_drawn_independently),
     _law(laws.law_successive_draws_are_independent),
     _law(laws.law_a_larger_batch_has_the_same_law),
-    _option(check_every_option_is_read),
-    _option(recipes.check_options_survive_a_spec),
-    _option(recipes.check_options_survive_a_run_file),
-    _option(recipes.check_options_are_explained),
+    _option_check(check_every_option_is_read),
+    _option_check(recipes.check_options_survive_a_spec),
+    _option_check(recipes.check_options_survive_a_run_file),
+    _option_check(recipes.check_options_are_explained),
 )

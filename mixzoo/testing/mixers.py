@@ -1,8 +1,8 @@
-"""What every mixer promises about one mix: plain functions, one promise each.
+"""What every mixer promises about one draw and one mix: plain functions, one promise each.
 
-h_mix = sum_i share_i h_i is what most promises come from; a mixer that is not linear leaves some of them out, with
-reasons (`skipped_checks`). Tolerances are 2 k eps of the codes' magnitude, eps of their dtype or of the float32 that
-shares are drawn in, whichever is coarser; masks are exact.
+Most promises follow from h_mix = sum_i share_i h_i; a mixer that is not linear skips some of them, with reasons
+(`skipped_checks`). The tolerance is 2 k eps times the largest absolute value of the codes, where eps is that of their
+dtype or of float32, in which shares are drawn, whichever is larger; masks are exact.
 """
 
 import random
@@ -18,7 +18,7 @@ from mixzoo.testing.watching import generator_states
 
 
 def tolerance(case: MixerCase, h: Tensor) -> float:
-    """How far rounding may move an element of a mix."""
+    """The largest rounding error that is allowed in an element of a mix."""
     if isinstance(case.mixer, MaskMixer):
         return 0.0
     eps = max(torch.finfo(case.dtype).eps, torch.finfo(torch.float32).eps)
@@ -26,17 +26,16 @@ def tolerance(case: MixerCase, h: Tensor) -> float:
 
 
 def assert_close(a: Tensor, b: Tensor, at_most: float, what: str) -> None:
-    """AssertionError where the two differ by more, or in shape, or one is not finite."""
-    assert a.shape == b.shape, f"{what}: shape {list(a.shape)}, expected {list(b.shape)}"
-    off = (a.detach().double() - b.detach().double()).abs()
-    worst = float(off.max())
-    assert worst <= at_most, f"{what}: differs by {worst:.3g}, at most {at_most:.3g} is allowed"
+    """Raises AssertionError if the shapes differ, or an element differs by more than `at_most` or is not finite."""
+    assert a.shape == b.shape, f"{what}: the shape is {list(a.shape)}, expected {list(b.shape)}"
+    worst = float((a.detach().double() - b.detach().double()).abs().max())
+    assert worst <= at_most, f"{what}: the difference is {worst:.3g}, at most {at_most:.3g} is allowed"
 
 
 def same_draw(a: Draw, b: Draw) -> bool:
-    """Whether two draws are the same, bit for bit."""
-    mine, yours = tensors_by_name(a), tensors_by_name(b)
-    return mine.keys() == yours.keys() and all(torch.equal(mine[name], yours[name]) for name in mine)
+    """Whether two draws are equal, bit for bit."""
+    first, second = tensors_by_name(a), tensors_by_name(b)
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 def full_share(mixed: Mixed) -> Tensor:
@@ -53,67 +52,69 @@ def corners(k: int) -> Tensor:
 
 
 def check_keeps_shape_and_dtype(case: MixerCase) -> None:
-    """A mix has the shape, the dtype and the device of one source."""
+    """A mix has the shape, the dtype and the device of a source."""
     h = case.h()
     mixed = case.mix(h)
     assert mixed.h.shape == h.shape[1:], f"h_mix has shape {list(mixed.h.shape)}, expected {list(h.shape[1:])}"
-    assert mixed.h.dtype == h.dtype, f"h_mix is {mixed.h.dtype}, the sources are {h.dtype}"
-    assert mixed.h.device == h.device, f"h_mix is on {mixed.h.device}, the sources are on {h.device}"
+    assert mixed.h.dtype == h.dtype, f"h_mix is {mixed.h.dtype}, expected {h.dtype} as the sources"
+    assert mixed.h.device == h.device, f"h_mix is on {mixed.h.device}, expected {h.device} as the sources"
 
 
 def check_share_fits_the_codes(case: MixerCase) -> None:
-    """The share is [k batch *latent], with 1 where it is the same along an axis, in the dtype of the codes."""
+    """The share is [k batch *latent] in the dtype of the codes; a latent axis along which it is constant may be 1."""
     h = case.h()
     share = case.mix(h).share
     fits = share.ndim == h.ndim and share.shape[:2] == h.shape[:2]
     fits = fits and all(s in (1, n) for s, n in zip(share.shape[2:], h.shape[2:]))
-    assert fits, f"share has shape {list(share.shape)}, which does not fit codes {list(h.shape)}"
-    assert share.dtype == h.dtype, f"share is {share.dtype}, the codes are {h.dtype}"
+    assert fits, f"share has shape {list(share.shape)}, expected {list(h.shape)} with 1 allowed on latent axes"
+    assert share.dtype == h.dtype, f"share is {share.dtype}, expected {h.dtype} as the codes"
 
 
 def check_k_is_at_least_2(case: MixerCase) -> None:
-    """k is an integer of at least 2, and stays the same."""
+    """k is an integer of at least 2, and a mix does not change it."""
     k = case.mixer.k
-    assert isinstance(k, int), f"k={k!r} is no integer"
-    assert k >= 2, f"k={k}"
+    assert isinstance(k, int), f"k={k!r} must be an integer"
+    assert k >= 2, f"k={k} must be at least 2"
     case.mix()
-    assert case.mixer.k == k, f"k was {k} and is {case.mixer.k} after a mix"
+    assert case.mixer.k == k, f"k was {k} before a mix and is {case.mixer.k} after it"
 
 
 def check_draw_is_tensors_on_the_cpu(case: MixerCase) -> None:
-    """A draw is a tensor or a table of tensors, on the CPU, finite, with no gradient."""
+    """A draw is a tensor or a mapping of tensors, on the CPU, finite, and without a gradient."""
     assert_valid_draw(case.draw())
 
 
 def assert_valid_draw(draw: Draw) -> None:
     for name, tensor in tensors_by_name(draw).items():
         what = f"draw[{name!r}]" if name else "the draw"
-        assert isinstance(tensor, Tensor), f"{what} is a {type(tensor).__name__}, not a tensor"
-        assert tensor.device.type == "cpu", f"{what} is on {tensor.device}, draws are made on the CPU"
-        assert not tensor.requires_grad, f"{what} has a gradient: parameters belong in the call"
+        assert isinstance(tensor, Tensor), f"{what} is a {type(tensor).__name__}, expected a tensor"
+        assert tensor.device.type == "cpu", f"{what} is on {tensor.device}, expected a draw on the CPU"
+        assert not tensor.requires_grad, f"{what} requires a gradient; use parameters in __call__, not in draw"
         assert tensor.isfinite().all(), f"{what} is not finite"
 
 
 def check_draw_can_be_saved(case: MixerCase) -> None:
-    """A draw that was written to bytes and read back gives the same mix."""
+    """A draw that is saved and loaded gives the same mix."""
     from safetensors.torch import load, save
 
     draw = case.draw()
-    read = load(save({f"/{name}": t.contiguous() for name, t in tensors_by_name(draw).items()}))
-    again = read["/"] if isinstance(draw, Tensor) else {name: read[f"/{name}"] for name in draw}
-    assert torch.equal(case.mix(draw=again).h, case.mix(draw=draw).h), "another mix from the draw that was saved"
+    loaded = load(save({f"/{name}": t.contiguous() for name, t in tensors_by_name(draw).items()}))
+    again = loaded["/"] if isinstance(draw, Tensor) else {name: loaded[f"/{name}"] for name in draw}
+    assert torch.equal(case.mix(draw=again).h, case.mix(draw=draw).h), (
+        "a draw that is saved and loaded gives another mix"
+    )
 
 
-# --- nothing is touched, nothing is remembered
+# --- no side effects
 
 
 def check_leaves_sources_unchanged(case: MixerCase) -> None:
-    """Mixing writes to no source, in no mode."""
+    """Mixing does not write to the sources in place, with or without gradients."""
     assert_not_written(case, "source")
 
 
 def check_leaves_its_draw_unchanged(case: MixerCase) -> None:
-    """Mixing writes neither to the draw nor to the labels."""
+    """Mixing does not write to the draw or the labels in place."""
     assert_not_written(case, "draw")
 
 
@@ -124,57 +125,57 @@ def assert_not_written(case: MixerCase, which: str) -> None:
     for mode in (torch.enable_grad, torch.no_grad, torch.inference_mode):
         with mode():
             case.mixer(h, draw, labels)
-        for tensor, (bytes_before, version) in zip(watched, before):
-            kept = torch.equal(bits(tensor), bits(bytes_before)) and tensor._version == version
-            assert kept, f"a {which} was written to under {mode.__name__}"
+        for tensor, (copy, version) in zip(watched, before):
+            untouched = torch.equal(bits(tensor), bits(copy)) and tensor._version == version
+            assert untouched, f"__call__ writes to the {which} in place under {mode.__name__}; make a new tensor"
 
 
 def bits(tensor: Tensor) -> Tensor:
-    """The bytes, so that -0.0 and 0.0 differ."""
+    """The bytes of a tensor, in which -0.0 and 0.0 differ."""
     return tensor.contiguous().view(torch.uint8) if tensor.dtype != torch.bool else tensor
 
 
 def check_result_aliases_no_source(case: MixerCase) -> None:
-    """The mix has memory of its own, at the corners of the simplex too."""
+    """The mix is a new tensor that does not alias a source, at the corners of the simplex too."""
     h = case.h()
     for draw in (case.draw(), *(case.mixer.at(corner, case.shape) for corner in corners(case.mixer.k))):
         mixed = case.mix(h, draw).h
-        shared = mixed.untyped_storage().data_ptr() == h.untyped_storage().data_ptr()
-        assert not shared, "h_mix shares memory with the sources: a later write to one changes the other"
+        is_alias = mixed.untyped_storage().data_ptr() == h.untyped_storage().data_ptr()
+        assert not is_alias, "h_mix uses the memory of the sources, so a write to one changes the other; return a copy"
 
 
 def check_same_seed_same_draw(case: MixerCase) -> None:
-    """One seed gives one draw, bit for bit, whatever was drawn before."""
+    """The same seed gives the same draw, bit for bit, whatever was drawn before."""
     first = case.draw()
     case.but(seed=case.seed + 1).draw()
-    assert same_draw(case.draw(), first), "the same seed gave another draw"
+    assert same_draw(case.draw(), first), "the same seed gives another draw after a draw from another seed"
 
 
 def check_same_draw_same_mix(case: MixerCase) -> None:
-    """One draw gives one mix, bit for bit, whatever was mixed before."""
+    """The same draw and sources give the same mix, bit for bit, whatever was mixed before."""
     draw, first = case.draw(), case.mix()
     case.mix(case.h() + 1)
     again = case.mix(draw=draw)
-    assert torch.equal(again.h, first.h), "the same draw of the same sources gave another mix"
-    assert torch.equal(again.share, first.share), "the same draw of the same sources gave another share"
+    assert torch.equal(again.h, first.h), "the same draw and sources give another mix the second time"
+    assert torch.equal(again.share, first.share), "the same draw and sources give another share the second time"
 
 
 def check_uses_only_its_generator(case: MixerCase) -> None:
-    """All randomness is the generator's: the default ones of torch, numpy and Python are neither used nor moved."""
+    """All random numbers come from rng: the global generators of torch, numpy and Python are not used."""
     before = generator_states()
     first = case.draw()
     mixed = case.mix(draw=first).h
     moved = [name for name, state in generator_states().items() if state != before[name]]
-    assert not moved, f"the default generator of {' and '.join(moved)} was moved: use generator=rng"
+    assert not moved, f"draw or __call__ uses the global generator of {' and '.join(moved)}; pass generator=rng"
     with other_global_seeds():
         used = not same_draw(case.draw(), first) or not torch.equal(case.mix(draw=first).h, mixed)
-    assert not used, "a default generator was used: everything random comes from rng"
+    assert not used, "the result depends on the state of a global generator; take all random numbers from rng"
 
 
 class other_global_seeds:
-    """Inside, the default generators are in other states, Python's too, whose use shows by nothing else.
+    """Inside, the global generators of torch, numpy and Python have other states; they are restored afterwards.
 
-    What checks annotations at run time moves that one, so its state says nothing. They are put back.
+    Python's generator needs this, because run-time type checkers use it too, so a change of its state proves nothing.
     """
 
     def __enter__(self) -> None:
@@ -194,22 +195,27 @@ class other_global_seeds:
 
 
 def check_draw_never_sees_codes(case: MixerCase) -> None:
-    """The draw, and how far it moves its generator, do not depend on what was mixed before."""
-    found = []
+    """A draw, and the number of random numbers it takes, do not depend on the codes that were mixed before."""
+    draws = []
     for codes in (case.h(), case.h() * 0, case.h() + 5):
         rng = rng_for(case.seed, "mix")
-        found.append((draw_for(case.mixer, case.shape, rng, case.progress), rng.get_state()))
+        draws.append((draw_for(case.mixer, case.shape, rng, case.progress), rng.get_state()))
         case.mix(codes)
-    assert all(same_draw(draw, found[0][0]) for draw, _ in found), "the draw changed with the codes mixed before it"
-    assert all(torch.equal(state, found[0][1]) for _, state in found), "the generator moved by another amount"
+    first_draw, first_state = draws[0]
+    assert all(same_draw(draw, first_draw) for draw, _ in draws), "the draw depends on the codes mixed before it"
+    assert all(torch.equal(state, first_state) for _, state in draws), (
+        "the number of random numbers that draw takes depends on the codes mixed before it"
+    )
 
 
 def check_generator_moves_on(case: MixerCase) -> None:
-    """Each draw moves its generator on, so that the next one is another."""
+    """Each draw takes random numbers from rng, so that the next draw differs."""
     rng = rng_for(case.seed, "mix")
     states = [rng.get_state()]
     for _ in range(2):
         draw_for(case.mixer, case.shape, rng, case.progress)
         states.append(rng.get_state())
-    assert not torch.equal(states[0], states[1]), "the generator is where it was before the draw"
-    assert not torch.equal(states[1], states[2]), "the generator is where it was before the second draw"
+    assert not torch.equal(states[0], states[1]), "draw leaves rng in the same state; take random numbers from rng"
+    assert not torch.equal(states[1], states[2]), (
+        "the second draw leaves rng in the same state; take random numbers from rng"
+    )

@@ -1,4 +1,4 @@
-"""What a network promises of its results and their gradients, image by image."""
+"""What a network promises about its outputs and their gradients, image by image."""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -15,12 +15,12 @@ from mixzoo.testing.networks import NetworkCase, Outputs
 from mixzoo.testing.watching import gap, unwritten
 
 ODD = ((1, 1), (7, 7), (15, 20), (30, 30), (33, 16))
-ROUNDING = 1e-3  # part of the largest value: float32 through many layers, batches of other sizes
+ROUNDING = 1e-3  # relative to the largest value: float32 through many layers, and batches of different sizes
 EXTREMES = ("black", "grey", "white", "black but for one pixel", "a chessboard")
 
 
 def check_images_are_left_unchanged(case: NetworkCase) -> None:
-    """A pass writes to nothing that it was given, in training and in evaluation mode."""
+    """A forward pass does not write to the images in place, in training or evaluation mode."""
     network, x = case.build(), case.images()
     with torch.no_grad():
         for training in (True, False):
@@ -30,7 +30,7 @@ def check_images_are_left_unchanged(case: NetworkCase) -> None:
 
 
 def check_extreme_images_give_finite_results(case: NetworkCase) -> None:
-    """Black, grey, white, a single bright pixel and a chessboard give finite results in both modes."""
+    """Black, grey and white images, a single bright pixel and a chessboard give finite outputs in both modes."""
     network, x = case.build(), extreme_images(input_shape(case.recipe, case.context))
     with torch.no_grad():
         for training in (True, False):
@@ -42,7 +42,7 @@ def check_extreme_images_give_finite_results(case: NetworkCase) -> None:
 
 
 def extreme_images(shape: tuple[int, ...]) -> Float[Tensor, "kinds *input"]:
-    """One image, or code, of each of EXTREMES."""
+    """One image, or code, for each of EXTREMES."""
     x = torch.zeros(len(EXTREMES), *shape)
     height, width = shape[-2:] if len(shape) == 3 else (1, shape[-1])
     planes = x.view(len(EXTREMES), -1, height, width)
@@ -53,7 +53,7 @@ def extreme_images(shape: tuple[int, ...]) -> Float[Tensor, "kinds *input"]:
 
 
 def check_one_image_is_a_batch(case: NetworkCase) -> None:
-    """A batch of one image gives results of the stated shapes, in training and in evaluation mode."""
+    """A batch of one image works in training and evaluation mode, with outputs of the right shapes."""
     network, x = case.build(), case.images(1)
     with torch.no_grad():
         for training in (True, False):
@@ -67,29 +67,29 @@ def check_one_image_is_a_batch(case: NetworkCase) -> None:
 
 
 def assert_shapes(results: Outputs, expected: dict[str, tuple[int, ...]]) -> None:
-    """AssertionError that names the first result of another shape than expected."""
+    """Raises AssertionError, with the name of the output, if a shape is not the expected one."""
     for name, shape in expected.items():
-        given = tuple(results[name].shape)
-        assert given == shape, f"the {name} is {list(given)}, expected {list(shape)}"
+        actual = tuple(results[name].shape)
+        assert actual == shape, f"the {name} has shape {list(actual)}, expected {list(shape)}"
 
 
 def check_images_do_not_meet_in_evaluation(case: NetworkCase) -> None:
-    """In evaluation mode each image alone gives what it gives inside a batch."""
+    """In evaluation mode the outputs of an image do not depend on the other images of its batch."""
     network, x = case.build(), case.images()
-    case.live_a_little(network)
+    case.leave_initial_state(network)
     with eval_mode(network):
         together = case.seeded_outputs(network, x)
         for i in range(len(x)):
             for name, alone in case.seeded_outputs(network, x[i : i + 1]).items():
                 off = gap(alone[0], together[name][i])
                 assert off <= ROUNDING, (
-                    f"image {i} of {len(x)} has another {name} alone than in its batch (off by {off:.2g} of it); "
-                    "no layer may mix examples in evaluation mode"
+                    f"image {i} of {len(x)} has another {name} alone than in its batch (relative difference "
+                    f"{off:.2g}); no layer may mix examples in evaluation mode"
                 )
 
 
 def check_images_do_not_meet_in_training(case: NetworkCase) -> None:
-    """In training mode the results of an image do not depend on the others of its batch (no batch statistics)."""
+    """In training mode the outputs of an image do not depend on the other images of its batch (no batch norm)."""
     network, x = case.build(), case.images()
     others = torch.cat([x[:1], 0.5 * case.images(len(x) - 1, which="others") - 0.5])
     twin = deepcopy(network)
@@ -98,13 +98,13 @@ def check_images_do_not_meet_in_training(case: NetworkCase) -> None:
     for name in first:
         off = gap(second[name][0], first[name][0])
         assert off <= ROUNDING, (
-            f"the {name} of an image changes (by {off:.2g} of it) with the others of its batch, as with BatchNorm; "
-            "use a norm of each image alone, such as GroupNorm"
+            f"the {name} of an image depends on the other images of its batch (relative difference {off:.2g}), as with "
+            "BatchNorm; use a norm of each image by itself, such as GroupNorm"
         )
 
 
 def check_gradients_reach_every_parameter(case: NetworkCase) -> None:
-    """In training mode every trainable parameter gets a finite gradient from what the network says."""
+    """In training mode every trainable parameter gets a finite gradient from the outputs."""
     network = case.build()
     named = {name: p for name, p in network.named_parameters() if p.requires_grad}
     if not named:
@@ -112,64 +112,68 @@ def check_gradients_reach_every_parameter(case: NetworkCase) -> None:
     grads = torch.autograd.grad(_weighted(case, network, case.images()), list(named.values()), allow_unused=True)
     unreached = [name for name, grad in zip(named, grads) if grad is None]
     assert not unreached, (
-        f"no gradient reaches {', '.join(unreached[:5])} ({len(unreached)} of {len(named)} parameters); remove what is "
-        "not used, set requires_grad=False on what is frozen, and detach nothing"
+        f"no gradient reaches {', '.join(unreached[:5])} ({len(unreached)} of {len(named)} parameters); remove "
+        "unused parameters, set requires_grad=False on frozen ones, and do not detach"
     )
     bad = [name for name, grad in zip(named, grads) if not grad.isfinite().all()]
-    assert not bad, f"the gradient of {bad[0]} is NaN or infinite at the beginning of training"
+    assert not bad, f"the gradient of {bad[0]} is NaN or infinite before training"
 
 
 def check_gradients_reach_the_images(case: NetworkCase) -> None:
-    """Every result passes a finite gradient back to the images, which is how the other player learns."""
+    """Every output passes a finite gradient back to the images, from which the other player learns."""
     network, x = case.build(), case.images().requires_grad_()
     for name, result in case.seeded_outputs(network, x).items():
-        assert result.requires_grad, f"the {name} is cut off from the graph; detach nothing, the engine does that"
+        assert result.requires_grad, f"the {name} is cut off from the graph; do not detach, the engine does that"
         (grad,) = torch.autograd.grad(result.sum(), x, retain_graph=True, allow_unused=True)
-        assert grad is not None, f"no gradient of the {name} reaches the images; detach nothing, the engine does that"
-        assert grad.isfinite().all(), f"the gradient of the {name} at the images is NaN or infinite"
+        assert grad is not None, f"no gradient of the {name} reaches the images; do not detach, the engine does that"
+        assert grad.isfinite().all(), f"the gradient of the {name} with respect to the images is NaN or infinite"
 
 
 def _weighted(case: NetworkCase, network: Any, x: Tensor) -> Tensor:
-    """A sum of all results with random weights, so that nothing cancels."""
+    """A sum of all outputs with random weights, so that nothing cancels."""
     results, rng = case.seeded_outputs(network, x), rng_for(case.seed, "weights")
     total = torch.stack([(torch.randn(r.shape, generator=rng) * r).sum() for r in results.values()]).sum()
-    assert total.requires_grad, "no result depends on any parameter; detach nothing and use no no_grad()"
+    assert total.requires_grad, "no output depends on a parameter; do not detach, and do not use no_grad()"
     return total
 
 
 def check_float64_works(case: NetworkCase) -> None:
-    """In double precision the network gives float64 results, near those of float32."""
+    """In double precision outputs are float64 and close to those in float32."""
     network, x = case.build(), case.images()
     twin = deepcopy(network).double()
     with eval_mode(network), eval_mode(twin):
         single, double = case.seeded_outputs(network, x), case.seeded_outputs(twin, x.double())
     for name, result in double.items():
-        assert result.dtype == torch.float64, f"the {name} of float64 images is {result.dtype}; cast nothing to float32"
-        assert gap(single[name], result) <= 10 * ROUNDING, f"the {name} in float32 is far from the one in float64"
+        assert result.dtype == torch.float64, (
+            f"the {name} of float64 images is {result.dtype}; do not cast to a fixed dtype"
+        )
+        assert gap(single[name], result) <= 10 * ROUNDING, (
+            f"the {name} in float32 is far from that in float64 (relative difference {gap(single[name], result):.2g})"
+        )
 
 
 def check_odd_sizes_are_refused_in_words(case: NetworkCase) -> None:
-    """An image size that the network cannot take is a ValueError with words at build(), and nothing later."""
+    """build() raises ValueError with a message for image sizes that the network does not support."""
     channels = case.context.image_shape[0]
     for height, width in ODD:
         odd = replace(case, context=replace(case.context, image_shape=(channels, height, width)))
-        if trouble := trouble_with(odd):
-            raise AssertionError(f"images of {height}x{width}: {trouble}; refuse a size in build() with a ValueError")
+        if problem := problem_with(odd):
+            raise AssertionError(f"images of {height}x{width}: {problem}; raise ValueError in build() for such a size")
 
 
-def trouble_with(odd: NetworkCase) -> str:
-    """What goes wrong with images of a size that may be taken or refused, or nothing."""
+def problem_with(odd: NetworkCase) -> str:
+    """What goes wrong with images of a size that may be supported or rejected, or ''."""
     try:
         network = odd.build()
     except ValueError as err:
-        return "" if str(err).strip() else "the ValueError says nothing"
+        return "" if str(err).strip() else "the ValueError has no message"
     except Exception as err:
         return f"build() raises {type(err).__name__}"
     try:
-        with torch.no_grad():  # in training mode, where some layers take less
+        with torch.no_grad():  # in training mode, where some layers reject small maps
             assert_shapes(odd.seeded_outputs(network, odd.images()), odd.shapes(network, odd.images()))
     except Exception as err:
-        return f"built, and then: {err}"
+        return f"build() succeeds, but a forward pass fails: {err}"
     return ""
 
 

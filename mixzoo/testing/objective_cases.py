@@ -1,7 +1,7 @@
-"""The cases that an objective is tried on: sizes, seeds and variations of a stand-in batch.
+"""The cases that an objective is checked on: sizes, seeds and variations of a stand-in batch.
 
-All that its terms may depend on is made by fixed smooth functions with a leaf of their own, and D is one fixed smooth
-function of each example (`mixzoo.core.stand_in`), so what depends on what is known.
+Every tensor that a term may depend on comes from a fixed smooth function with a leaf of its own, and D is such a
+function of each example (`mixzoo.core.stand_in`), so that it is known what depends on what.
 """
 
 from collections.abc import Mapping
@@ -18,31 +18,31 @@ from mixzoo.core.random import rng_for
 from mixzoo.core.stand_in import Requirements, Sizes, StandInBatch, Variation
 from mixzoo.registry.recipes import example_networks
 from mixzoo.testing.hypotheses import strategies
-from mixzoo.testing.networks import contexts_taken, refusal_of
+from mixzoo.testing.networks import rejection_of, supported_contexts
 from mixzoo.testing.watching import seeded
 
-SIZES = (((16, 24), (32, 32), (64, 64)),)  # the smallest that the recipe takes
+SIZES = (((16, 24), (32, 32), (64, 64)),)  # of images; the first that the recipe supports is used
 LATENTS = ((2, 2, 3), (5,))
 PLAYERS = ("autoencoder", "discriminator")
 
-Spread: TypeAlias = Literal["example", "map", "position"]  # what one number of a share is for
+Spread: TypeAlias = Literal["example", "map", "position"]  # what has one share of each source
 
 
 @dataclass
 class Played:
-    """One call of an objective: the batch that it got and what it returned."""
+    """One call of an objective: its batch and the losses that it returned."""
 
     batch: StandInBatch
     losses: Losses
 
     @property
     def terms(self) -> dict[str, Terms]:
-        """Both players' terms."""
+        """The terms of both players."""
         return {"autoencoder": self.losses.autoencoder, "discriminator": self.losses.discriminator}
 
     @property
     def output(self) -> DiscriminatorOutput:
-        """All that D said."""
+        """All outputs of D."""
         return self.batch.output
 
     @property
@@ -53,18 +53,18 @@ class Played:
         """The terms of both players, by player and name."""
         return {f"{player} term {name!r}": term for player, own in self.terms.items() for name, term in own.items()}
 
-    def said_of(self, name: str) -> list[Tensor]:
-        """All that D said of the inputs of that name."""
+    def outputs_of(self, name: str) -> list[Tensor]:
+        """D's outputs for the input of that name."""
         parts = (self.output.logits, self.output.label_logits, self.output.reconstruction)
         return [tensors[name] for tensors in parts if name in tensors]
 
     def made_by_networks(self) -> list[Tensor]:
-        """The leaves of all that f, g and a mixer made, and the weights of an auto-encoder that was called itself."""
-        own = list(self.batch.autoencoder.parameters()) if "autoencoder" in self.batch.calls else []
-        return [*(self.batch.leaves[name] for name in self.batch.made), *own]
+        """The leaves of what f, g and mixers returned, and the weights of batch.autoencoder if it was called."""
+        weights = list(self.batch.autoencoder.parameters()) if "autoencoder" in self.batch.calls else []
+        return [*(self.batch.leaves[name] for name in self.batch.made), *weights]
 
     def fakes(self) -> list[str]:
-        """The inputs of D that f and g made."""
+        """The names of D's inputs that depend on f or g."""
         return [name for name, one in self.batch.inputs.items() if self._is_made(one)]
 
     def _is_made(self, one: Tensor) -> bool:
@@ -74,14 +74,14 @@ class Played:
         return any(grad is not None for grad in gradients({"": one.sum()}, leaves))
 
     def is_of_a_mix(self, name: str) -> bool:
-        """Whether D's input of that name was made of a mix."""
+        """Whether D's input of that name depends on a mix."""
         leaves = [self.batch.leaves[leaf] for leaf in self.batch.named("h_mix")]
         return any(grad is not None for grad in gradients({"": self.batch.inputs[name].sum()}, leaves))
 
 
 @dataclass(frozen=True)
 class ObjectiveCase:
-    """An objective, or a recipe of one, and the sizes of the batch that it is tried on."""
+    """An objective, or a recipe of one, and the sizes of the batch that it is checked on."""
 
     part: Any
     context: BuildContext
@@ -95,7 +95,7 @@ class ObjectiveCase:
         labels = f"{context.attributes} attributes" if context.attributes else f"{context.classes} classes"
         return (
             f"images {'x'.join(map(str, context.image_shape))}, code {context.latent_shape}, {labels}, k={self.k}, "
-            f"shares by {self.spread}, batch {self.batch}, seed {self.seed}"
+            f"one share per {self.spread}, batch {self.batch}, seed {self.seed}"
         )
 
     @cached_property
@@ -104,11 +104,11 @@ class ObjectiveCase:
         return objective_of(self.part, self.context)
 
     def all_labelled(self) -> "ObjectiveCase":
-        """The same case with a label that the objective may use on every example."""
+        """The same case with every example labelled."""
         return replace(self, seed=self.seed // 2 * 2)
 
     def stand_in(self, **variation: Any) -> StandInBatch:
-        """The same batch every time, but for the variation (`mixzoo.core.stand_in.Variation`)."""
+        """The same batch each time, except for the variation (`mixzoo.core.stand_in.Variation`)."""
         c = self.context
         sizes = Sizes(self.batch, c.image_shape, c.latent_shape, c.classes, c.attributes, self.k)
         given: dict[str, Any] = {"share_of": self.spread, "all_labelled": self.seed % 2 == 0, **variation}
@@ -118,7 +118,7 @@ class ObjectiveCase:
         )
 
     def play(self, **variation: Any) -> Played:
-        """One call of the objective on the batch."""
+        """Call the objective on the batch."""
         batch = self.stand_in(**variation)
         return Played(batch, self.objective.losses(batch))
 
@@ -128,7 +128,7 @@ class ObjectiveCase:
 
 
 def objective_cases(part: Any) -> Any:
-    """Strategy of cases of an objective, or of a recipe that builds one: maps and vectors, k up to 4."""
+    """A strategy of cases for an objective or its recipe: maps and vectors, k up to 4."""
     st = strategies()
     return st.builds(
         ObjectiveCase,
@@ -142,52 +142,52 @@ def objective_cases(part: Any) -> Any:
 
 
 def contexts_of(part: Any) -> list[BuildContext]:
-    """Contexts that the objective takes: of classes and, where it takes them, of attributes."""
-    classes = contexts_taken(part, LATENTS, SIZES)
+    """The contexts that the objective supports, with classes and, if it supports them, with attributes."""
+    classes = supported_contexts(part, LATENTS, SIZES)
     attributes = [replace(context, classes=0, attributes=2) for context in classes]
-    return classes + [context for context in attributes if not refusal_of(part, context)]
+    return classes + [context for context in attributes if not rejection_of(part, context)]
 
 
 def objective_of(part: Any, context: BuildContext) -> Any:
-    """The objective itself, built if the part is a recipe of one."""
+    """The objective, built if the part is a recipe."""
     with seeded(0):
         return part.build(context) if hasattr(part, "build") else part
 
 
 def networks_of(part: Any, context: BuildContext) -> tuple[Any, Any]:
-    """The auto-encoder and D whose own methods the objective calls, if its recipe gives any; else None for each."""
+    """The example networks of the objective's recipe, for methods that not every network has; None if it has none."""
     with seeded(0):
         return example_networks(part, context)
 
 
 def first_play(part: Any) -> Played:
-    """A call of the objective on the first of its cases."""
+    """A call of the objective on its first case."""
     return ObjectiveCase(part, contexts_of(part)[0], 2, "example", 2, 0).play()
 
 
 def discriminates(part: Any) -> str:
-    """'' for an objective that shows D something."""
-    return "" if first_play(part).batch.inputs else "it shows a discriminator nothing"
+    """'' if the objective calls batch.discriminate."""
+    return "" if first_play(part).batch.inputs else "it does not call batch.discriminate"
 
 
 def penalises(part: Any) -> str:
-    """'' for an objective that calls D itself."""
+    """'' if the objective calls batch.discriminator directly."""
     return "" if "discriminator" in first_play(part).batch.calls else "it does not call batch.discriminator"
 
 
 def means_over_examples(part: Any) -> str:
-    """'' for an objective that does not say that its terms are of the whole batch."""
+    """'' unless the objective says that its terms are of the whole batch."""
     return "its losses say whole_batch=True" if first_play(part).losses.whole_batch else ""
 
 
 def classifies(part: Any) -> str:
-    """'' for an objective that reads label logits and labels."""
+    """'' if the objective reads label logits and labels."""
     needs = first_play(part).requirements
-    return "" if needs.label_logits and needs.labels else "it compares no label with D's label logits"
+    return "" if needs.label_logits and needs.labels else "it does not compare labels with D's label logits"
 
 
 def gradients(terms: Mapping[str, Tensor], leaves: list[Tensor]) -> list[Tensor | None]:
-    """The gradient of the sum of the terms at each leaf; None for one that no term depends on."""
+    """The gradient of the sum of the terms at each leaf, or None if no term depends on it."""
     trained = [term for term in terms.values() if isinstance(term, Tensor) and term.requires_grad]
     if not trained or not leaves:
         return [None for _ in leaves]
@@ -195,5 +195,5 @@ def gradients(terms: Mapping[str, Tensor], leaves: list[Tensor]) -> list[Tensor 
 
 
 def summed(terms: Terms) -> Tensor:
-    """What the player descends on; 0 if it has no terms."""
+    """A player's loss, the sum of its terms; 0 if it has none."""
     return torch.stack(list(terms.values())).sum() if terms else torch.zeros((), dtype=torch.float64)

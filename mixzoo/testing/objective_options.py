@@ -1,4 +1,4 @@
-"""What an objective promises of its options: each is read, and each value of it means something of its own."""
+"""What an objective promises about its options: each is read, and each of its values has an effect."""
 
 from dataclasses import fields, is_dataclass, replace
 from itertools import combinations
@@ -11,18 +11,18 @@ from mixzoo.core.errors import ConfigError
 from mixzoo.registry.options import Option, checked_value, options_of
 from mixzoo.testing.objective_cases import ObjectiveCase, contexts_of
 
-CLOSE = 1e-9  # of two numbers in float64 that are one
-NUMBERS = (0.0, 0.5, 3.0)  # tried as values of an option, as far as it takes them
+CLOSE = 1e-9  # tolerance, relative and absolute, for equal numbers in float64
+NUMBERS = (0.0, 0.5, 3.0)  # values to try if the option accepts them
 INTEGERS = (0, 1, 2, 5)
-SEED = 4  # even: every label is known
+SEED = 4  # even, so every example is labelled
 
 
 def check_every_option_is_read(part: Any) -> None:
-    """Another value of an option changes what the objective asks for, shows D or adds up."""
+    """Every option has an effect: another value changes calls, draws, inputs of D or terms."""
     options = options_of(type(part))
     for option in options:
         values = values_of(part, option)
-        # An option may be read only beside another value of another one.
+        # An option may have an effect only for another value of another option.
         others = [(other.name, value) for other in options if other is not option for value in values_of(part, other)]
         pairs = _alike(part, option, values)
         for name, value in others:
@@ -32,21 +32,23 @@ def check_every_option_is_read(part: Any) -> None:
                 pairs = [pair for pair in pairs if pair in _alike(base, option, values)]
         if pairs:
             a, b = pairs[0]
-            raise AssertionError(f"option {option.name}={a!r} does just what {option.name}={b!r} does: is it read?")
+            raise AssertionError(
+                f"option {option.name}={a!r} has the same effect as {option.name}={b!r}; is the option read?"
+            )
 
 
 def _alike(part: Any, option: Option, values: list[Any]) -> list[tuple[Any, Any]]:
-    """Pairs of values that do the same and should not: of choices any two, of numbers all, as one may be clamped."""
+    """Pairs of values with equal effects: any pair of choices; numbers only if all agree, since one may be clamped."""
     marks = {value: mark for value in values if (mark := _mark(part, option.name, value)) is not None}
     choices = "'" in option.type or option.type == "true|false"
-    # None is some default, and 0 a switch; what it switches on must depend on how much.
+    # None may equal some default, and 0 may disable a term, whose strength must then depend on the number.
     pairs = [pair for pair in combinations(marks, 2) if None not in pair and (choices or 0 not in pair)]
     alike = [(a, b) for a, b in pairs if not _differ(marks[a], marks[b])]
     return alike if choices or len(alike) == len(pairs) else []
 
 
 def _with(part: Any, name: str, value: Any) -> Any:
-    """The recipe with another value of an option; None if it refuses that."""
+    """The recipe with another value of an option, or None if it rejects that value."""
     try:
         return replace(part, **{name: value})
     except ValueError:
@@ -54,36 +56,36 @@ def _with(part: Any, name: str, value: Any) -> Any:
 
 
 def has_options(part: Any) -> str:
-    """'' for a recipe with options."""
+    """'' if the recipe has options."""
     return "" if is_dataclass(part) and [f for f in fields(part) if f.init] else "it has no options"
 
 
 def values_of(part: Any, option: Option) -> list[Any]:
-    """The option's own value and others that it takes: all choices, or a few numbers."""
+    """The option's value and others that it accepts: all choices, or a few numbers."""
     own = getattr(part, option.name)
     if option.part:
         return [own] if own is not None else []
     cls = type(part)
     choices = [choice.strip().strip("'") for choice in option.type.split(",")] if "'" in option.type else []
     tried = [own, *choices, *NUMBERS, *INTEGERS, True, False]
-    found: list[Any] = []
+    values: list[Any] = []
     for value in tried:
-        taken = value is own or _takes(cls, option, value)
-        if taken and not any(type(value) is type(other) and value == other for other in found):
-            found.append(value)
-    return found
+        accepted = value is own or _accepts(cls, option, value)
+        if accepted and not any(type(value) is type(other) and value == other for other in values):
+            values.append(value)
+    return values
 
 
-def _takes(cls: type, option: Option, value: object) -> bool:
+def _accepts(cls: type, option: Option, value: object) -> bool:
     try:
-        taken = checked_value(cls, option, value, "")
+        checked = checked_value(cls, option, value, "")
     except ConfigError:
         return False
-    return type(taken) is type(value)  # 1 is taken for 1.0 too, and tried once
+    return type(checked) is type(value)  # 1 is accepted as 1.0, which is tried by itself
 
 
 def _mark(part: Any, name: str, value: Any) -> tuple[Any, ...] | None:
-    """All that the objective with this value asks for, shows D and adds up; None if it refuses the value here."""
+    """The calls, draws, inputs of D and terms with this value; None if the objective rejects it."""
     try:
         other = replace(part, **{name: value})
         grey = [context for context in contexts_of(other) if context.image_shape[0] == 1]
@@ -94,7 +96,7 @@ def _mark(part: Any, name: str, value: Any) -> tuple[Any, ...] | None:
 
 
 def _of_batch(case: ObjectiveCase) -> list[Any]:
-    """What the objective asks for, shows D, and adds up."""
+    """The draws, calls, inputs of D and terms of one call."""
     played = case.play()
     return [
         {key: (request.kind, request.p, type(request.mixer).__name__) for key, request in played.batch.draws.items()},

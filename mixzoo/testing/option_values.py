@@ -1,4 +1,4 @@
-"""Other values of a part's options, from the ranges that its dataclass declares."""
+"""Other values for a part's options, from the ranges that its dataclass declares."""
 
 import math
 from collections.abc import Iterator
@@ -10,31 +10,27 @@ import annotated_types
 from mixzoo.core.errors import MixzooError
 from mixzoo.registry.options import Part, unwrapped
 
-MOST_MORE = 6  # an integer option is tried with at most this much more than it is, or three times as much
+MOST_MORE = 6  # the largest value to try of an integer option is this much more than its own, or 3 times its own
 
 
 def other_values(part: Any) -> dict[str, list[Any]]:
-    """For each option of a part, values in place of its own: all other choices, and numbers at both ends of a range.
+    """For each option of a part, values other than its own: all other choices, and numbers at both ends of the range.
 
-    Options that are text, or other parts, have none.
+    Options that are text or other parts have none.
     """
     hints = get_type_hints(type(part), include_extras=True)
-    return {
-        f.name: [value for value in _values(hints[f.name], f.name, getattr(part, f.name))]
-        for f in fields(part)
-        if f.init
-    }
+    return {f.name: list(_values(hints[f.name], f.name, getattr(part, f.name))) for f in fields(part) if f.init}
 
 
 def variant(part: Any, name: str, value: Any) -> Any | None:
-    """The part with another value of one option; nearer to its own if it refuses that one, None if it takes none."""
+    """The part with this value of an option, with a nearer one if it rejects that, or None if it rejects both."""
     own = getattr(part, name)
     numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (own, value))
     nearer = [(own + value) / 2 if isinstance(value, float) else (own + value) // 2] if numbers else []
     for candidate in (value, *nearer):
         try:
             other = replace(part, **{name: candidate})
-        except (ValueError, MixzooError):  # options that do not go together
+        except (ValueError, MixzooError):  # options that exclude each other
             continue
         if getattr(other, name) != own:
             return other
@@ -42,10 +38,10 @@ def variant(part: Any, name: str, value: Any) -> Any | None:
 
 
 def _values(hint: Any, name: str, own: Any) -> Iterator[Any]:
-    seen = [own]
+    known = [own]
     for value in _candidates(hint, name, own):
-        if not any(type(value) is type(one) and value == one for one in seen):
-            seen.append(value)
+        if not any(type(value) is type(one) and value == one for one in known):
+            known.append(value)
             yield value
 
 
@@ -72,12 +68,12 @@ def _single(bare: Any) -> bool:
 
 
 def _integers(own: float | None, low: float, high: float, *, by_one: bool) -> Iterator[int]:
-    least = math.ceil(low) if math.isfinite(low) else None
-    start = int(own) if own is not None else (least if least is not None else 1)
+    smallest = math.ceil(low) if math.isfinite(low) else None
+    start = int(own) if own is not None else (smallest if smallest is not None else 1)
     if by_one:
         tried = [start - 1, start + 1]
     else:
-        tried = ([least] if least is not None else []) + [int(min(high, max(3 * start, start + MOST_MORE)))]
+        tried = ([smallest] if smallest is not None else []) + [int(min(high, max(3 * start, start + MOST_MORE)))]
     yield from (value for value in tried if low <= value <= high)
 
 
@@ -93,7 +89,7 @@ def _numbers(own: float | None, low: float, high: float) -> Iterator[float]:
 
 
 def _bounds(extras: tuple[Any, ...]) -> tuple[float, float]:
-    """The least and the greatest value that is allowed; next to an open end, since that itself is not."""
+    """The smallest and the largest allowed value; for an open end, a value next to it."""
     low, high = -math.inf, math.inf
     for extra in extras:
         match extra:

@@ -1,4 +1,4 @@
-"""Check one part (the object, its recipe, or the spec that names it) from Python and from pytest."""
+"""Check a part (an object, a recipe or a spec) from Python and from pytest."""
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -28,10 +28,10 @@ def check_part(
     zoo: Zoo | None = None,
     each: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Report:
-    """The report of all checks of a part: a spec string, a recipe, or a part that is built.
+    """The report of all checks of a part, which is a spec string, a recipe or an object.
 
-    The kind of a spec follows from its name, if only one kind has that name. A part that is not a spec is checked as a
-    mixer unless `kind` is given. `skip`, name -> reason, adds to the checks that the part itself skips.
+    The kind of a spec is found by its name if that is unique. A part that is not a spec is checked as a mixer unless
+    `kind` is given. `skip`, name -> reason, adds to the checks that the part itself skips.
     """
     kind, part, name = resolved(part, kind, zoo)
     reasons = {**skipped_by(part, kind), **skip}
@@ -39,7 +39,7 @@ def check_part(
 
 
 def resolved(part: Any, kind: str, zoo: Zoo | None = None) -> tuple[str, Any, str]:
-    """The kind, the part or recipe, and the name that a report shows."""
+    """The kind, the object or recipe, and the name for the report."""
     if not isinstance(part, str):
         return kind or "mixer", part, truncated_repr(part)
     zoo = load_zoo() if zoo is None else zoo
@@ -49,7 +49,7 @@ def resolved(part: Any, kind: str, zoo: Zoo | None = None) -> tuple[str, Any, st
 
 
 def kind_of(zoo: Zoo, spec: Spec) -> str:
-    """The kind that has a part of this name. Raises ConfigError if none has, or more than one."""
+    """The kind that has a part of this name. Raises ConfigError if there is none, or more than one."""
     distribution, _, bare = spec.name.rpartition("/")
     kinds = [
         kind
@@ -68,14 +68,14 @@ def kind_of(zoo: Zoo, spec: Spec) -> str:
 
 
 def skipped_by(part: Any, kind: str) -> Mapping[str, str]:
-    """The checks that the recipe skips, and those that the mixer which it builds skips."""
+    """The checks that the part skips and, for a recipe of a mixer, those that its mixer skips."""
     own = dict(skipped_checks(part))
     if kind == "mixer" and isinstance(part, HasBuild):
         from mixzoo.testing.cases import any_mixer
 
         try:
             own |= skipped_checks(any_mixer(part))
-        except Exception:  # it builds no mixer; the first check will say why
+        except Exception:  # it cannot be built; the first check reports why
             return own
     return own
 
@@ -87,13 +87,13 @@ def parametrize_with_checks(
     effort: Effort = "low",
     skip: Mapping[str, str] = {},
 ) -> Any:
-    """A pytest decorator: the test is run with `check`, to be called, for each check of each part.
+    """A pytest decorator that runs a test for each check of each part; the test must call `check`.
 
         @parametrize_with_checks(["poles", Poles(k=3)])
         def test_poles_keeps_the_contract(check):
             check()
 
-    A check that is skipped or does not apply is a pytest skip with the reason. `skip` holds for every part.
+    A check that is skipped or does not apply is a pytest skip with the reason. `skip` applies to all parts.
     """
     import pytest
 
@@ -109,7 +109,7 @@ def parametrize_with_checks(
 
 
 def run_in_pytest(check: Check, part: Any, effort: Effort, reason: str) -> None:
-    """Run one check inside a test, which then fails, is skipped with a reason, or passes."""
+    """Run one check inside a test, which passes, fails, or is skipped with a reason."""
     import pytest
 
     outcome = run_check(check, part, effort, reason)

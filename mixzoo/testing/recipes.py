@@ -1,4 +1,4 @@
-"""What every part that is named by options promises: they survive a spec string and a run file."""
+"""What every part with options promises: a spec string and a run file keep them, and each is documented."""
 
 import tomllib
 from collections.abc import Mapping
@@ -10,28 +10,28 @@ from mixzoo.registry.spec import parse_spec
 
 
 def has_options(part: Any) -> str:
-    """Why the option checks do not apply to a part, or ''."""
-    return "" if is_dataclass(part) else "it is no dataclass of options"
+    """'' if the part is a dataclass, whose fields are its options."""
+    return "" if is_dataclass(part) else "it is not a dataclass with options"
 
 
 def check_options_survive_a_spec(part: Any) -> None:
-    """The part that its own spec string names, every option explicit, is equal to it."""
+    """The part that is built from its own spec string, with every option explicit, is equal to it."""
     spec = spec_of("part", part)
     again = build(type(part), parse_spec(str(spec)).options, str(spec), _rebuilding(part))
-    assert again == part, f"{spec} built {again}, not {part}"
+    assert again == part, f"the spec {spec} builds {again}, expected {part}"
 
 
 def check_options_survive_a_run_file(part: Any) -> None:
-    """The part that its own table of a run file names is equal to it."""
+    """The part that is built from its own table in a run file is equal to it."""
     import tomli_w
 
     table = tomllib.loads(tomli_w.dumps(to_table(part)))
     again = build(type(part), table, "run file", _rebuilding(part))
-    assert again == part, f"the table {table} built {again}, not {part}"
+    assert again == part, f"the table {table} builds {again}, expected {part}"
 
 
 def _rebuilding(part: Any) -> Resolve:
-    """Finds the parts that options name among those inside `part`, wherever they were offered."""
+    """Resolves the names of inner parts to those inside `part`, whether or not they are registered."""
     inside = {
         (option.kind, option.name): option.recipe
         for option in (getattr(part, f.name) for f in fields(part))
@@ -46,8 +46,12 @@ def _rebuilding(part: Any) -> Resolve:
 
 
 def check_options_are_explained(part: Any) -> None:
-    """Every option has a line of help, and the part a line about itself."""
-    silent = [option.name for option in options_of(type(part)) if not option.help]
-    assert not silent, f"no line of help: {', '.join(silent)}"
+    """The part has a docstring, and every option has a line of help."""
+    missing = [option.name for option in options_of(type(part)) if not option.help]
+    assert not missing, (
+        f"no help for the options {', '.join(missing)}; annotate each as Annotated[type, ..., 'one line of help']"
+    )
     assert (type(part).__doc__ or "").strip(), "the part has no docstring"
-    assert not (type(part).__doc__ or "").startswith(f"{type(part).__name__}("), "the part has no docstring of its own"
+    assert not (type(part).__doc__ or "").startswith(f"{type(part).__name__}("), (
+        "the part has only the docstring that dataclass writes; add one line about the part"
+    )

@@ -1,8 +1,7 @@
 """What a check is, and the report of running many on one part.
 
-A check is a plain function with one promise. It takes a drawn case (`cases`: part -> hypothesis strategy), or the part
-itself, or the part and a number of samples (a law). Nothing heavy is loaded here: hypothesis is imported when a check
-runs.
+A check is a plain function with one promise. Its argument is a drawn case (`cases`: part -> hypothesis strategy), or
+the part itself, or the part and a number of samples (a law). Hypothesis is imported only when a check runs.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,16 +15,16 @@ from mixzoo.testing.hypotheses import given_cases, strategies
 
 Effort: TypeAlias = Literal["low", "normal", "high"]
 Status: TypeAlias = Literal["passed", "doubtful", "failed", "skipped", "not applicable"]
-LONGEST_DETAIL = 400  # characters of why a check failed
-LONGEST_CASE = 160  # and of the case in which it did
+LONGEST_DETAIL = 400  # characters of the reason of a failure
+LONGEST_CASE = 160  # characters of the case in which a check failed
 
 
 class Doubt(Exception):
-    """What a check raises for something that is most likely a mistake and may be meant: a warning, not a failure."""
+    """Raised by a check for what is probably a mistake but may be on purpose: a warning, not a failure."""
 
 
 class Budget(NamedTuple):
-    """How much an effort spends on one check."""
+    """How much work an effort spends on one check."""
 
     examples: int  # drawn cases
     samples: int  # draws behind one statistic
@@ -46,11 +45,11 @@ class Check:
     kind: str  # 'mixer', 'autoencoder', ...
     function: Callable[..., None]
     promise: str  # one line
-    applies: Callable[[Any], str] = _always  # '' for a part that it applies to, else why it does not
-    cases: Callable[[Any], Any] | None = None  # strategy of the function's argument; None: the part itself
-    samples: bool = False  # the function takes a number of samples too
-    least_effort: Effort = "low"  # a slow check runs from this effort on
-    stops: bool = False  # if it fails, no other check of the part has a meaning, and none is run
+    applies: Callable[[Any], str] = _always  # '' if the check applies to the part, else why it does not
+    cases: Callable[[Any], Any] | None = None  # strategy for the function's argument; None: the part itself
+    samples: bool = False  # the function also takes a number of samples
+    least_effort: Effort = "low"  # a slow check runs only at this effort or above
+    stops: bool = False  # if it fails, the others would be meaningless and are not run
 
 
 def check_from(
@@ -63,7 +62,7 @@ def check_from(
     least_effort: Effort = "low",
     stops: bool = False,
 ) -> Check:
-    """The check that `check_<name>` or `law_<name>` tests; its promise is the first line of the docstring."""
+    """The check of a function `check_<name>` or `law_<name>`, whose promise is the first line of its docstring."""
     name = function.__name__.removeprefix("check_").removeprefix("law_")
     promise = (function.__doc__ or "").strip().partition("\n")[0]
     return Check(name, kind, function, promise, applies, cases, samples, least_effort, stops)
@@ -71,25 +70,25 @@ def check_from(
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one check went: `detail` says why it failed, was skipped or does not apply."""
+    """The result of one check; `detail` says why it failed, was skipped or does not apply."""
 
     check: Check
     status: Status
     detail: str = ""
-    error: BaseException | None = field(default=None, repr=False, compare=False)  # what a failed check raised
-    reason: str = ""  # why it failed, without the case
-    same_as: str = ""  # the first check that failed for this reason, if it was another
+    error: BaseException | None = field(default=None, repr=False, compare=False)  # that a failed check raised
+    reason: str = ""  # of a failure, without the case
+    same_as: str = ""  # an earlier check that failed for the same reason
 
     @property
     def line(self) -> str:
-        said = {
+        text = {
             "passed": "ok",
             "doubtful": f"warning  {self.detail}",
             "failed": f"FAILED  {f'for the reason of {self.same_as}' if self.same_as else self.detail}",
             "skipped": f"skipped: {self.detail}",
             "not applicable": f"does not apply: {self.detail}",
         }
-        return f"{self.check.name:42} {said[self.status]}"
+        return f"{self.check.name:42} {text[self.status]}"
 
 
 @dataclass(frozen=True)
@@ -99,14 +98,14 @@ class Report:
     part: str  # its spec
     kind: str
     outcomes: tuple[Outcome, ...]
-    not_run: int = 0  # checks after one that failed and leaves the others without a meaning
+    not_run: int = 0  # checks after a failed one that stops the others
 
     def _with(self, status: Status) -> tuple[Outcome, ...]:
         return tuple(outcome for outcome in self.outcomes if outcome.status == status)
 
     @property
     def ran(self) -> tuple[Outcome, ...]:
-        """What passed, failed or is doubtful."""
+        """The outcomes that passed, failed or are doubtful."""
         return self._with("passed") + self._with("doubtful") + self._with("failed")
 
     @property
@@ -139,11 +138,11 @@ class Report:
         )
 
     def lines(self) -> list[str]:
-        """A line for the part, one for each check, and the counts."""
+        """A line for the part, one per check, and one with the counts."""
         return [f"{self.kind} {self.part}", *(f"  {outcome.line}" for outcome in self.outcomes), self.counts]
 
     def to_json(self) -> dict[str, Any]:
-        """The same as plain data."""
+        """The report as plain data."""
         rows = [
             {"check": o.check.name, "promise": o.check.promise, "status": o.status, "detail": o.detail}
             for o in self.outcomes
@@ -170,18 +169,18 @@ def run_checks(
     name: str = "",
     each: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Report:
-    """The report of `checks` on `part`; `name` is what the report calls it, `each` is told every outcome as it comes.
+    """The report of `checks` on `part`; `name` is its name in the report, and `each` is called with each outcome.
 
-    `skip`, name -> reason, adds to the part's own `skipped_checks`. A skipped check runs all the same, so that
-    a reason that no longer holds is seen. After a failed check that `stops`, none is run. Raises ConfigError for a name
-    that is no check, and for a missing reason.
+    `skip`, name -> reason, adds to the part's own `skipped_checks`. A skipped check runs too, so that a reason that no
+    longer holds is noticed. After a failed check that `stops`, no more checks run. Raises ConfigError if a skipped name
+    is not a check, or if its reason is missing.
     """
     if any(check.cases for check in checks):
         strategies()  # says what to install, before anything runs
     reasons = {**skipped_checks(part), **skip}
     check_skips(reasons, checks, name or kind)
     outcomes: list[Outcome] = []
-    first: dict[str, str] = {}  # reason of a failure -> the check that failed for it first
+    first: dict[str, str] = {}  # reason of a failure -> the first check that failed for it
     for check in checks:
         outcome = run_check(check, part, effort, reasons.get(check.name, ""))
         if outcome.status == "failed" and outcome.reason:
@@ -195,12 +194,12 @@ def run_checks(
 
 
 def check_skips(reasons: Mapping[str, str], checks: Iterable[Check], where: str) -> None:
-    """ConfigError for a check that there is not, or that is skipped without a reason."""
+    """Raises ConfigError if a skipped check does not exist, or has no reason."""
     known = [check.name for check in checks]
     for name, reason in reasons.items():
         if name not in known:
             raise ConfigError(
-                f"{where}: {truncated_repr(name)} is skipped but is none of the {len(known)} checks; "
+                f"{where}: the skipped check {truncated_repr(name)} is not one of the {len(known)} checks; "
                 f"`mixzoo check` prints their names.{nearest(name, known)}"
             )
         if not isinstance(reason, str) or not reason.strip():
@@ -208,20 +207,20 @@ def check_skips(reasons: Mapping[str, str], checks: Iterable[Check], where: str)
 
 
 def run_check(check: Check, part: Any, effort: Effort, reason: str = "") -> Outcome:
-    """One outcome; with a `reason` the check is skipped, but tried to see whether the reason is needed."""
+    """The outcome of one check. If there is a `reason` to skip it, it runs to see whether the skip is still needed."""
     outcome = _outcome(check, part, effort)
     if not reason:
         return outcome
-    needless = " (it passes here: is that still so?)" if outcome.status == "passed" else ""
+    needless = " (the check passes here; is the skip still needed?)" if outcome.status == "passed" else ""
     return Outcome(check, "skipped", reason + needless)
 
 
 def _outcome(check: Check, part: Any, effort: Effort) -> Outcome:
     budget = EFFORTS[effort]
     if list(EFFORTS).index(effort) < list(EFFORTS).index(check.least_effort):
-        return Outcome(check, "not applicable", f"slow, runs with effort {check.least_effort}")
+        return Outcome(check, "not applicable", f"slow, runs only with effort {check.least_effort} or more")
     try:
-        with isolated():  # a part that changes something of the process fails its own check, not those after it
+        with isolated():  # a part that changes global state must not make later checks fail
             why = check.applies(part)
         if why:
             return Outcome(check, "not applicable", why)
@@ -231,14 +230,14 @@ def _outcome(check: Check, part: Any, effort: Effort) -> Outcome:
         raise
     except Doubt as doubt:
         return Outcome(check, "doubtful", " ".join(str(doubt).split()))
-    except BaseException as err:  # whatever a stranger's part raises is the check's failure
+    except BaseException as err:  # of any type, since the part is a plugin's
         reason, case = _why(err)
         return Outcome(check, "failed", f"{reason} {case}".strip(), err, reason)
     return Outcome(check, "passed")
 
 
 def effort_named(text: str) -> Effort:
-    """The effort of that name; ConfigError names those there are."""
+    """The effort of that name. Raises ConfigError, with the names that exist, if there is none."""
     if text not in EFFORTS:
         raise ConfigError(f"effort={truncated_repr(text)} must be one of {listing(EFFORTS)}")
     return cast(Effort, text)
@@ -254,26 +253,26 @@ def _run(check: Check, part: Any, budget: Budget) -> None:
 
 
 def _run_on_cases(check: Check, cases: Any, examples: int) -> None:
-    """The function on drawn cases; what fails is shrunk to a small case, which the message then names."""
-    seen: list[Any] = []
+    """Run the function on drawn cases. A failure is shrunk to a small case, which is added to its message."""
+    last: list[Any] = []
 
     def on_case(case: Any) -> None:
-        seen[:] = [case]
+        last[:] = [case]
         check.function(case)
 
     try:
         given_cases(cases, examples)(on_case)()
     except Exception as err:
-        err.add_note(f"for {seen[0]}" if seen else "while drawing a case")
+        err.add_note(f"for {last[0]}" if last else "while drawing a case")
         raise
 
 
 def _why(err: BaseException) -> tuple[str, str]:
-    """The reason on one line, of the innermost exception where the runner grouped them, and the case."""
+    """The reason of a failure on one line, from the innermost exception of a group, and the case."""
     notes = [note for note in getattr(err, "__notes__", []) if note.startswith(("for ", "while drawing"))]
     while isinstance(err, BaseExceptionGroup):
         err = err.exceptions[0]
-    said = " ".join(str(err).split())
-    plain = isinstance(err, AssertionError | MixzooError) and said
-    text = printable(said if plain else f"{type(err).__name__}: {said}")
+    message = " ".join(str(err).split())
+    is_plain = isinstance(err, AssertionError | MixzooError) and message
+    text = printable(message if is_plain else f"{type(err).__name__}: {message}")
     return text[:LONGEST_DETAIL], printable(" ".join(notes[-1:]))[:LONGEST_CASE]

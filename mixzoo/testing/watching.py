@@ -1,4 +1,4 @@
-"""What must stay as it was while a part works: tensors, the state of a module, the process, the global generators."""
+"""Contexts that check for side effects on tensors, global state of the process and global generators."""
 
 import os
 import warnings
@@ -12,20 +12,20 @@ from torch import Tensor, nn
 
 from mixzoo.registry.isolation import isolated
 
-UNUSUAL = 1_928_374_655  # a seed that nobody uses
+UNUSUAL = 1_928_374_655  # a seed that no part is likely to use
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """torch's global generator seeded inside the block, as the engine seeds it, and put back after it."""
+    """Seed torch's global generator inside the block, as the engine does, and restore it afterwards."""
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed walks the stack, a millisecond each time
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed inspects the stack, which takes a millisecond
         yield
 
 
 @contextmanager
 def unwritten(tensors: Mapping[str, Tensor], by: str) -> Iterator[None]:
-    """AssertionError where the block writes to one of the tensors; `by` names who may have."""
+    """Raises AssertionError if the block writes to one of the tensors; `by` is the culprit in the message."""
     before = {name: (tensor.detach().clone(), tensor._version) for name, tensor in tensors.items()}
     yield
     for name, (copy, version) in before.items():
@@ -35,7 +35,7 @@ def unwritten(tensors: Mapping[str, Tensor], by: str) -> Iterator[None]:
 
 
 def _filter_warnings(filters: Any) -> None:
-    warnings.filters[:] = filters  # type: ignore[index]  # a list, whatever its type says
+    warnings.filters[:] = filters  # type: ignore[index]  # a list, although it is typed as a Sequence
     warnings._filters_mutated()  # type: ignore[attr-defined]  # what simplefilter does after a change
 
 
@@ -46,7 +46,7 @@ def _set_environment(variables: Mapping[str, str]) -> None:
 
 PROCESS: Mapping[
     str, tuple[Callable[[], Any], Callable[[Any], object]]
-] = {  # beside what mixzoo.registry.isolation watches
+] = {  # in addition to what mixzoo.registry.isolation checks
     "torch's anomaly mode": (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
     "torch's autocast": (
         lambda: torch.is_autocast_enabled("cpu"),
@@ -60,10 +60,10 @@ PROCESS: Mapping[
 
 @contextmanager
 def process_untouched(by: str) -> Iterator[None]:
-    """AssertionError, after all of it was put back, if the block leaves something of the whole process changed.
+    """Raises AssertionError, after restoring it, if the block changes global state of the process.
 
-    Run the same once before: what a library sets as it is first imported is no fault of a part.
-    Random states are left to `generators_untouched`, which says what to do about them.
+    Run the same code once before, since a library may set global state when it is first imported. The states of random
+    generators are left to `generators_untouched`, whose message says what to do about them.
     """
     before = {name: read() for name, (read, _) in PROCESS.items()}
     with isolated() as left:
@@ -74,26 +74,27 @@ def process_untouched(by: str) -> Iterator[None]:
             write(before[name])
             left.append(name)
     assert not left, (
-        f"{by} leaves {', '.join(left)} changed, for everything that runs after it; use a context that puts it back, "
-        "such as `with torch.no_grad():`"
+        f"{by} leaves {', '.join(left)} changed for everything that runs later; use a context that restores it, such "
+        "as `with torch.no_grad():`"
     )
 
 
 @contextmanager
 def generators_untouched(by: str, *, torch_too: bool = True) -> Iterator[None]:
-    """AssertionError where the block draws from the global generator of numpy, or of torch if `torch_too`.
+    """Raises AssertionError if the block draws from the global generator of numpy or, if `torch_too`, of torch.
 
-    Python's is not watched: beartype, which may be checking types meanwhile, draws from it. Whoever uses it for numbers
-    is found out by giving others the second time.
+    Python's generator is not checked, because beartype draws from it while it checks types. A part that uses it fails
+    the checks that compare two results.
     """
-    with seeded(UNUSUAL), _numpy_seeded(UNUSUAL):  # or who seeds with the number that stands there would go unseen
+    # From an unusual seed, so that a part that seeds a global generator itself is noticed.
+    with seeded(UNUSUAL), _numpy_seeded(UNUSUAL):
         before = generator_states()
         yield
         after = generator_states()
     moved = [name for name in before if before[name] != after[name] and (torch_too or name != "torch")]
     assert not moved, (
-        f"{by} draws from the global generator of {', '.join(moved)}, so no run can repeat it; "
-        "draw from a generator of its own, seeded (mixzoo.core.random.rng_for)"
+        f"{by} draws from the global generator of {', '.join(moved)}, so a run cannot repeat it; "
+        "use a seeded generator instead (mixzoo.core.random.rng_for)"
     )
 
 
@@ -114,15 +115,15 @@ def generator_states() -> dict[str, object]:
 
 
 def state_of(module: nn.Module) -> dict[str, Tensor]:
-    """A copy of all parameters and buffers, those that a checkpoint leaves out too."""
+    """A copy of all parameters and buffers, including those that a checkpoint leaves out."""
     named = [*module.named_parameters(), *module.named_buffers()]
     return {name: tensor.detach().clone() for name, tensor in named}
 
 
 def first_difference(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> str:
-    """The name of the first tensor that is missing, new or not equal bit for bit, or nothing."""
-    if gone := sorted(before.keys() ^ after.keys()):
-        return gone[0]
+    """The name of the first tensor that was removed, added or changed, or ''."""
+    if only_in_one := sorted(before.keys() ^ after.keys()):
+        return only_in_one[0]
     return next((name for name in before if not same(before[name], after[name])), "")
 
 
@@ -132,7 +133,7 @@ def same(a: Tensor, b: Tensor) -> bool:
 
 
 def gap(a: Tensor, b: Tensor) -> float:
-    """The largest difference as a part of the largest value of `b`; infinite where the shapes differ or one is NaN."""
+    """The largest difference relative to the largest value of `b`; infinite if the shapes differ or a value is NaN."""
     if a.shape != b.shape:
         return float("inf")
     largest = max(b.abs().max().item(), 1e-12)

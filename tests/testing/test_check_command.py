@@ -74,7 +74,7 @@ def test_a_failed_check_says_why_and_ends_with_9(mixzoo):
 def test_a_check_is_left_out_with_a_reason_on_the_command_line(mixzoo):
     code, out, _ = mixzoo("maps", "--effort", "low", "--skip", "k_is_at_least_2=k, = what it likes")
     assert code == 0
-    assert "k_is_at_least_2                            skipped: k, = what it likes (it passes here" in out
+    assert "k_is_at_least_2                            skipped: k, = what it likes (the check passes here" in out
     assert "1 skipped" in out.splitlines()[-1]
 
 
@@ -103,7 +103,7 @@ def test_a_distributions_parts_of_one_kind_are_asked_for_and_what_needs_options_
         (["digits"], "'digits' is the name of 2 parts; choose one: --kind mixer or dataset", 2),
         (["maps", "--kind", "mixture"], "'mixture' is no kind of part", 2),
         (["maps", "--skip", "share_is_used"], "--skip 'share_is_used': give NAME=REASON", 2),
-        (["maps", "--skip", "share=no"], "'share' is skipped but is none of", 2),
+        (["maps", "--skip", "share=no"], "the skipped check 'share' is not one of", 2),
         (["acme", "--skip", "share_is_used=no"], "--skip needs a single part; name it by its spec", 2),
         (["maps", "--effort", "most"], "effort='most' must be one of high, low, normal", 2),
         (["ruin"], "plugin 'other' of ruin 2 failed to load: ImportError: no such module", 9),

@@ -31,17 +31,21 @@ CHECKS = {check.name: check for check in mixer_checks}
         (
             OneBoxForAllSources(),
             "sources_meet_in_one_mix",
-            "no mix holds more than two of its 3 sources, in 3200 mixes",
+            "none of 3200 mixes uses more than two of its 3 sources",
         ),
-        (MixesNeighboursAlone(), "sources_meet_in_one_mix", "sources 0 and 2 never meet in one mix, in 3200 mixes"),
-        (HalvesTheRest(), "no_two_sources_are_tied", "the shares of sources 1 and 2 are tied to each other"),
+        (MixesNeighboursAlone(), "sources_meet_in_one_mix", "sources 0 and 2 never occur together in 3200 mixes"),
+        (HalvesTheRest(), "no_two_sources_are_tied", "the shares of sources 1 and 2 are linearly dependent"),
         (
             BeginsAtTheSecondRow(),
             "maps_are_cut_everywhere",
-            "12 of 48 positions, from (0, 0) to (0, 11), have one source",
+            "12 of 48 positions, from (0, 0) to (0, 11), have the same shares",
         ),
-        (AimsAtTheMean(), "aimed_labels_at_a_corner", "with labels as class numbers, at corner 0 y_mix is 0.67 from"),
-        (TakesVectorsForClasses(), "aimed_labels_at_a_corner", "with labels as vectors, some not known, at corner "),
+        (
+            AimsAtTheMean(),
+            "aimed_labels_at_a_corner",
+            "with labels as class numbers, at corner 0 y_mix differs by 0.67",
+        ),
+        (TakesVectorsForClasses(), "aimed_labels_at_a_corner", "with labels as vectors, some unknown, at corner "),
         (CountsInAList(), "draws_and_calls_leave_no_trace", "draws and calls change seen has (3, then 12)"),
         (
             DividesByAUniform(),
@@ -51,7 +55,7 @@ CHECKS = {check.name: check for check in mixer_checks}
         (
             ReadsItsDefault(),
             "every_option_is_read",
-            "alpha=0.001 draws and mixes as alpha=0.7 does, bit for bit: is it",
+            "alpha=0.001 gives the same draws and mixes as alpha=0.7, bit for bit; is it",
         ),
     ],
     ids=lambda value: type(value).__name__,
@@ -85,7 +89,7 @@ def test_what_autocast_itself_refuses_of_float16_is_no_failure():
 def test_a_mixer_that_refuses_vectors_of_labels_is_not_asked_about_them():
     assert [given.form for given in labelled(Learned())] == ["class numbers"]
     assert [given.form for given in labelled(AimsAtTheMean())] == [
-        *("class numbers", "one-hot vectors", "vectors, some not known", "attributes", "attributes, some not known")
+        *("class numbers", "one-hot vectors", "vectors, some unknown", "attributes", "attributes, some unknown")
     ]
 
 

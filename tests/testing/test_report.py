@@ -102,7 +102,7 @@ def test_the_counts_add_up_and_the_json_has_them_all():
 
 def test_a_check_that_is_left_out_and_passes_is_pointed_out():
     (outcome,) = report(skip={"is_even": "numbers may be odd"}).skipped
-    assert outcome.detail == "numbers may be odd (it passes here: is that still so?)"
+    assert outcome.detail == "numbers may be odd (the check passes here; is the skip still needed?)"
 
 
 def test_what_a_part_leaves_out_itself_is_left_out():
@@ -113,7 +113,9 @@ def test_what_a_part_leaves_out_itself_is_left_out():
 
 
 def test_a_leave_out_that_is_no_check_or_has_no_reason_is_refused():
-    with pytest.raises(ConfigError, match=r"'is_evn' is skipped but is none of the 4 checks.*Did you mean 'is_even'"):
+    with pytest.raises(
+        ConfigError, match=r"the skipped check 'is_evn' is not one of the 4 checks.*Did you mean 'is_even'"
+    ):
         report(skip={"is_evn": "a slip"})
     with pytest.raises(ConfigError, match=r"number: 'is_even' is skipped without a reason; say why"):
         report(skip={"is_even": " "})
@@ -142,7 +144,7 @@ def test_a_spec_that_names_no_part_or_several_is_refused():
 def test_a_mixer_that_is_no_mixer_fails_with_what_it_lacks():
     report = check_part(object(), kind="mixer", effort="low")
     assert [outcome.check.name for outcome in report.outcomes] == ["is_a_mixer"]
-    assert "it lacks __call__, at, draw, k" in report.failed[0].detail
+    assert "the mixer has no __call__, at, draw, k" in report.failed[0].detail
 
 
 def test_in_pytest_a_failed_check_fails_and_a_left_out_one_skips_with_its_reason():
@@ -151,11 +153,11 @@ def test_in_pytest_a_failed_check_fails_and_a_left_out_one_skips_with_its_reason
     assert len(by_id) == len(mixer_checks)
     with pytest.raises(pytest.skip.Exception, match="skipped: for this test"):
         by_id["mixup-share_is_used"]()
-    with pytest.raises(pytest.skip.Exception, match="not applicable: it takes vectors"):
+    with pytest.raises(pytest.skip.Exception, match="not applicable: it accepts vectors"):
         by_id["mixup-refuses_vectors"]()
     by_id["mixup-k_is_at_least_2"]()
     (broken,) = parametrize_with_checks([object()], kind="mixer").mark.args[1][:1]
-    with pytest.raises(AssertionError, match=r"It has k, draw.* But: it lacks __call__, at, draw, k"):
+    with pytest.raises(AssertionError, match=r"A mixer has k, draw.* But: the mixer has no __call__, at, draw, k"):
         broken.values[0]()
 
 
