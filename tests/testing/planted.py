@@ -1,6 +1,6 @@
-"""Mixers that are right (the twins), and the table of those that are broken in exactly one way.
+"""Correct mixers (the twins), and the table of mixers that are broken in exactly one way.
 
-A bug is a class whose docstring says what is wrong; `@planted(twin, checks...)` names the checks that must catch it.
+A bug is a class whose docstring says what is wrong; `@planted(twin, checks...)` names the checks that must find it.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from mixzoo import LinearMixer, MaskMixer, Mixed
 
 @dataclass(frozen=True)
 class Planted:
-    """A bug: the part, the checks that must catch it, and the part without the bug."""
+    """A bug: the part, the checks that must find it, and the part without the bug."""
 
     name: str
     bug: str
@@ -38,7 +38,7 @@ def planted(twin: type, *checks: str) -> Callable[[type], type]:
 
 @dataclass(frozen=True)
 class Weights(LinearMixer):
-    """One point of the simplex for each example, uniform."""
+    """A uniform point of the simplex for each example."""
 
     k: Annotated[int, Ge(2), "sources of one mix"] = 3
 
@@ -48,7 +48,7 @@ class Weights(LinearMixer):
 
 
 def one_hot(source, k):
-    """[k ...] bool, from the number of the source [...]."""
+    """The mask [k ...] of source numbers [...]."""
     return source == torch.arange(k).reshape(k, *[1] * source.ndim)
 
 
@@ -69,7 +69,7 @@ class Maps(MaskMixer):
 
 @dataclass(frozen=True)
 class Boxes(MaskMixer):
-    """A box of one map, the rest of another."""
+    """A box from the first source, the rest from the second."""
 
     k: ClassVar[int] = 2
     needs_map: ClassVar[bool] = True
@@ -102,7 +102,7 @@ class Boxes(MaskMixer):
 
 
 class LabelWeights(nn.Module):
-    """Weights of two sources that a learned score of their labels moves."""
+    """Random weights of two sources, multiplied by the exponential of a learned score of their labels."""
 
     k = 2
     skipped_checks: ClassVar[dict[str, str]] = {

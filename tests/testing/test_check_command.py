@@ -1,4 +1,4 @@
-"""mixzoo check: a line a check, the counts, an exit code."""
+"""mixzoo check prints a line per check and the counts, and sets an exit code."""
 
 import json
 import sys
@@ -18,14 +18,14 @@ from mixzoo.testing.mixer_suite import mixer_checks
 
 @dataclass(frozen=True)
 class Inside(Maps):
-    """A mixer with another inside, which its options have to name."""
+    """A mixer with a required option that is another mixer."""
 
     a: Annotated[Part[Mixer], "the mixer inside"] = field(kw_only=True)
 
 
 @pytest.fixture
 def mixzoo(monkeypatch, capsys):
-    """Runs a command with distributions `acme`, one mixer of which is broken, and `acme-nested`; a few quick checks."""
+    """Runs a command with a few checks and two more distributions: `acme`, with a broken mixer, and `acme-nested`."""
     plugin, quick = Plugin("mixers", "acme", "1"), {"k_is_at_least_2", "share_is_used", "mask_picks_one_source"}
 
     def zoo():
@@ -55,7 +55,7 @@ def mixzoo(monkeypatch, capsys):
     return run
 
 
-def test_a_mixer_that_keeps_the_contract_gets_a_line_a_check_and_exit_code_0(mixzoo):
+def test_a_correct_mixer_gets_a_line_per_check_and_exit_code_0(mixzoo):
     code, out, _ = mixzoo("maps", "--effort", "low")
     lines = out.splitlines()
     assert code == 0
@@ -65,20 +65,20 @@ def test_a_mixer_that_keeps_the_contract_gets_a_line_a_check_and_exit_code_0(mix
     assert f"{len(lines) - 2 - out.count('does not apply:')} checks ran" in lines[-1]
 
 
-def test_a_failed_check_says_why_and_ends_with_9(mixzoo):
+def test_a_failed_check_gives_the_reason_and_exit_code_9(mixzoo):
     code, out, _ = mixzoo("liar", "--effort", "low")
     assert code == 9
     assert "share_is_used                              FAILED  h_mix is not the sum of share times source" in out
 
 
-def test_a_check_is_left_out_with_a_reason_on_the_command_line(mixzoo):
+def test_a_check_is_skipped_with_a_reason_on_the_command_line(mixzoo):
     code, out, _ = mixzoo("maps", "--effort", "low", "--skip", "k_is_at_least_2=k, = what it likes")
     assert code == 0
     assert "k_is_at_least_2                            skipped: k, = what it likes (the check passes here" in out
     assert "1 skipped" in out.splitlines()[-1]
 
 
-def test_a_distribution_is_all_of_its_parts_as_one_object_too(mixzoo):
+def test_all_parts_of_a_distribution_are_checked_and_reported_as_json(mixzoo):
     code, out, _ = mixzoo("acme", "--effort", "low", "--json")
     found = json.loads(out)
     assert code == 9
@@ -86,7 +86,7 @@ def test_a_distribution_is_all_of_its_parts_as_one_object_too(mixzoo):
     assert found["failed"] == sum(p["failed"] for p in found["parts"]) > 0
 
 
-def test_a_distributions_parts_of_one_kind_are_asked_for_and_what_needs_options_is_said(mixzoo):
+def test_parts_of_one_kind_are_checked_and_those_that_need_options_are_listed(mixzoo):
     code, out, err = mixzoo("acme-nested", "--kind", "mixer", "--effort", "low")
     assert (code, err) == (0, "")
     assert out.splitlines()[0] == "mixer acme-nested/sound"
@@ -110,7 +110,7 @@ def test_a_distributions_parts_of_one_kind_are_asked_for_and_what_needs_options_
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_cannot_be_checked_is_one_line(mixzoo, arguments, line, exit_code):
+def test_what_cannot_be_checked_is_a_one_line_error(mixzoo, arguments, line, exit_code):
     code, out, err = mixzoo(*arguments)
     assert (code, out) == (exit_code, "")
     assert line in err

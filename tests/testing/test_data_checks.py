@@ -1,4 +1,4 @@
-"""The checks of data sets and metrics: each sees its bug, and those on offer pass."""
+"""Each check of data sets and metrics finds its planted bug, and all registered ones pass."""
 
 import os
 import re
@@ -31,7 +31,7 @@ DATA = Path(os.environ.get("MIXZOO_TEST_DATA", Path(__file__).parents[2] / ".." 
 
 
 @pytest.mark.parametrize(("kind", "bug", "part", "name", "words"), PLANTED, ids=lambda value: str(value))
-def test_a_planted_bug_is_seen_by_its_check(kind, bug, part, name, words):
+def test_a_planted_bug_is_found_by_its_check(kind, bug, part, name, words):
     (check,) = [check for check in CHECKS[kind] if check.name == name]
     outcome = run_check(check, part(), "low")
     assert outcome.status == "failed", bug
@@ -39,7 +39,7 @@ def test_a_planted_bug_is_seen_by_its_check(kind, bug, part, name, words):
 
 
 @pytest.mark.parametrize(("bug", "part", "name", "words"), DOUBTFUL, ids=lambda value: str(value))
-def test_what_is_most_likely_a_mistake_is_a_warning(bug, part, name, words):
+def test_a_probable_mistake_is_a_warning(bug, part, name, words):
     (check,) = [check for check in dataset_checks if check.name == name]
     outcome = run_check(check, part(), "low")
     assert outcome.status == "doubtful", bug
@@ -52,8 +52,8 @@ def test_every_check_of_data_sets_and_metrics_has_a_planted_bug():
     }
 
 
-def passes_everything(kind, part, effort="low"):
-    """The report, in which nothing failed and nothing was skipped."""
+def assert_passes_everything(kind, part, effort="low"):
+    """The report, after asserting that nothing failed and nothing was skipped."""
     report = run_checks(part, kind, CHECKS[kind], effort=effort)
     assert [outcome.line for outcome in report.failed] == []
     assert not report.skipped
@@ -77,8 +77,8 @@ def passes_everything(kind, part, effort="low"):
     ],
     ids=repr,
 )
-def test_a_sound_data_set_passes_everything(recipe):
-    report = passes_everything("dataset", recipe)
+def test_a_correct_data_set_passes_everything(recipe):
+    report = assert_passes_everything("dataset", recipe)
     labelled = not isinstance(recipe, Unlabelled)
     assert len(report.passed) == 17 + 2 * labelled + isinstance(recipe, Filed | Streams)
     assert not report.doubtful
@@ -92,16 +92,16 @@ MADE = ("digits", "spiral", "lines", "sprites")  # data sets that need no files
     [*MADE, "digits:train_images=100", "spiral:noise=0.02,train_images=50", "sprites:images=2000,attributes=large+low"],
 )
 def test_a_data_set_that_needs_no_files_passes_everything(spec):
-    report = passes_everything("dataset", load_zoo().recipe("dataset", spec))
+    report = assert_passes_everything("dataset", load_zoo().recipe("dataset", spec))
     streamed, unlabelled = spec.startswith("sprites"), spec.startswith(("spiral", "lines"))
     assert len(report.passed) == 19 + streamed - 2 * unlabelled
     assert not report.doubtful
 
 
 @pytest.mark.parametrize("name", [entry.name for entry in load_zoo().of_kind("dataset") if entry.name not in MADE])
-def test_a_data_set_without_its_files_is_left_unchecked_and_says_so(name, tmp_path):
+def test_a_data_set_without_its_files_is_not_checked_and_the_report_says_so(name, tmp_path):
     option = "path" if name == "folder" else "root"
-    report = passes_everything("dataset", load_zoo().recipe("dataset", f'{name}:{option}="{tmp_path / "no"}"'))
+    report = assert_passes_everything("dataset", load_zoo().recipe("dataset", f'{name}:{option}="{tmp_path / "no"}"'))
     assert [outcome.check.name for outcome in report.passed] == ["a_missing_folder_is_a_data_error"]
     assert all(outcome.detail.startswith("no data: ") for outcome in report.not_applicable)
     assert all(str(tmp_path) in outcome.detail for outcome in report.not_applicable)
@@ -109,16 +109,16 @@ def test_a_data_set_without_its_files_is_left_unchecked_and_says_so(name, tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
-def test_the_data_sets_at_hand_pass_everything(name):
+def test_downloaded_data_sets_pass_everything(name):
     recipe = load_zoo().recipe("dataset", f'{name}:root="{DATA}"')
-    report = passes_everything("dataset", recipe)
+    report = assert_passes_everything("dataset", recipe)
     if len(report.passed) == 1:
         pytest.skip(f"no data under {DATA}")
     assert len(report.passed) == 15
 
 
-def test_a_sound_metric_passes_everything():
-    assert len(passes_everything("metric", Spread()).passed) == 9
+def test_a_correct_metric_passes_everything():
+    assert len(assert_passes_everything("metric", Spread()).passed) == 9
 
 
 QUICK = {
@@ -129,5 +129,5 @@ QUICK = {
 
 
 @pytest.mark.parametrize("name", [entry.name for entry in load_zoo().of_kind("metric")])
-def test_every_metric_on_offer_passes_everything(name):
-    assert len(passes_everything("metric", load_zoo().recipe("metric", QUICK.get(name, name))).passed) == 9
+def test_every_registered_metric_passes_everything(name):
+    assert len(assert_passes_everything("metric", load_zoo().recipe("metric", QUICK.get(name, name))).passed) == 9

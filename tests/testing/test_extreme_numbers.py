@@ -1,4 +1,4 @@
-"""Random numbers are forced to the ends of their range, whatever drew them, and the generator moves as ever."""
+"""Random numbers are overwritten with the ends of their range, and the generator advances as usual."""
 
 import pytest
 import torch
@@ -26,7 +26,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_one_number_is_at_an_end_and_the_others_are_as_they_were(name):
+def test_one_number_is_at_an_end_and_the_others_are_unchanged(name):
     draw, low, high = CALLS[name]
     usual = draw(torch.Generator().manual_seed(1))
     for end, value in (("low", low), ("high", high)):
@@ -40,18 +40,18 @@ def test_one_number_is_at_an_end_and_the_others_are_as_they_were(name):
         assert torch.equal(rng.get_state(), other.get_state())
 
 
-def test_a_forced_uniform_number_is_below_1():
+def test_the_largest_uniform_number_is_below_1():
     with Extreme(one_number(0, 0, "high")):
         assert float(torch.rand(1, generator=torch.Generator())) < 1
 
 
-def test_every_number_is_at_one_end_or_near_the_other():
+def test_every_number_is_at_or_next_to_an_end():
     with Extreme(every_number(torch.Generator().manual_seed(0))):
         found = torch.rand(100, generator=torch.Generator())
     assert set(found.tolist()) == {STEP, 1 - STEP}
 
 
-def test_only_the_first_calls_are_forced_so_that_a_sampler_that_rejects_ends():
+def test_only_the_first_calls_are_overwritten_so_that_rejection_sampling_ends():
     with Extreme(every_number(torch.Generator().manual_seed(0))):
         rng, numbers, calls = torch.Generator(), torch.ones(1), 0
         while (numbers.abs() > 0.5).any():

@@ -1,4 +1,4 @@
-"""What the kit says of a mixer that is broken, and what it does not take for broken."""
+"""The messages for broken mixers, and what is not a failure."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -60,7 +60,7 @@ CHECKS = {check.name: check for check in mixer_checks}
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_a_failure_says_what_was_seen(part, check, words):
+def test_a_failure_says_what_was_found(part, check, words):
     assert words in run_check(CHECKS[check], part, "low").detail
 
 
@@ -77,7 +77,7 @@ class FailsUnderAutocast(Weights):
         return super().__call__(h, draw, labels)
 
 
-def test_what_autocast_itself_refuses_of_float16_is_no_failure():
+def test_an_error_of_autocast_itself_in_float16_is_not_a_failure():
     shape = CodeShape(2, (3, 2, 4))
     with torch.autocast("cpu", dtype=torch.bfloat16), pytest.raises(RuntimeError, match="autocast"):
         torch.stack([torch.ones(1, dtype=torch.float16)])
@@ -86,7 +86,7 @@ def test_what_autocast_itself_refuses_of_float16_is_no_failure():
         check_contexts_change_nothing(MixerCase(FailsUnderAutocast(), shape, dtype=torch.float32))
 
 
-def test_a_mixer_that_refuses_vectors_of_labels_is_not_asked_about_them():
+def test_a_mixer_that_rejects_label_vectors_is_not_checked_with_them():
     assert [given.form for given in labelled(Learned())] == ["class numbers"]
     assert [given.form for given in labelled(AimsAtTheMean())] == [
         *("class numbers", "one-hot vectors", "vectors, some unknown", "attributes", "attributes, some unknown")
@@ -105,7 +105,7 @@ class Options:
     name: str = "text"
 
 
-def test_values_to_try_are_from_the_range_that_an_option_declares():
+def test_other_values_are_from_the_declared_range_of_an_option():
     assert other_values(Options()) == {
         "k": [2],
         "p": [0.0, 1.0, 0.5],
@@ -141,7 +141,7 @@ class Holds:
         (lambda h: h.kept.add_(1), "kept"),
     ],
 )
-def test_what_was_changed_is_named(change, where):
+def test_a_changed_attribute_is_named(change, where):
     holds = Holds([torch.zeros(2)], {"inner": {"a": 1}})
     assert holds.kept.sum() == 0
     before = state_held(holds)
@@ -150,6 +150,6 @@ def test_what_was_changed_is_named(change, where):
     assert changed(before, state_held(holds)) == where
 
 
-def test_stripes_of_one_width_are_patches_like_one_another():
+def test_stripes_of_equal_width_are_patches_of_equal_size():
     for way in ("rows", "columns"):
         assert run_check(CHECKS["maps_are_cut_everywhere"], Stripes(way=way), "low").status == "passed"

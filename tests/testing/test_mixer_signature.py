@@ -1,4 +1,4 @@
-"""A part that is no mixer gets one line, with the signature that was expected, and no other check is run."""
+"""A part that is not a mixer fails one check, with the expected signature, and no other check runs."""
 
 import re
 
@@ -113,7 +113,7 @@ DRAW = r"expected draw\(shape, rng\) -> a Tensor, or a table of Tensors"
     ],
     ids=lambda value: getattr(value, "__name__", type(value).__name__),
 )
-def test_a_wrong_signature_is_one_failure_with_the_one_that_was_expected(part, words):
+def test_a_wrong_signature_is_one_failure_with_the_expected_signature(part, words):
     report = check_part(part, kind="mixer", effort="low", skip={})
     (outcome,) = report.outcomes
     assert outcome.check.name == "is_a_mixer"
@@ -122,7 +122,7 @@ def test_a_wrong_signature_is_one_failure_with_the_one_that_was_expected(part, w
 
 
 @pytest.mark.parametrize("part", [Weights(), Learned()])
-def test_a_mixer_is_one(part):
+def test_a_mixer_passes(part):
     from mixzoo.testing.mixer_signature import check_is_a_mixer
 
     check_is_a_mixer(part)

@@ -1,4 +1,4 @@
-"""Every mixer on offer keeps the contract, and the page about the checks is what the code says."""
+"""Every registered mixer passes its checks, and the page about the checks is up to date."""
 
 import subprocess
 import sys
@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from mixzoo.registry.kinds import KINDS
 from mixzoo.registry.zoo import load_zoo
-from mixzoo.testing import mixer_checks, parametrize_with_checks
+from mixzoo.testing import checks_of, mixer_checks, parametrize_with_checks
 from mixzoo.testing.invariants import INVARIANTS, invariants_page
 
 ROOT = Path(__file__).parents[2]
@@ -22,23 +23,24 @@ VARIANTS = [
 
 
 @parametrize_with_checks(DEFAULTS + VARIANTS, kind="mixer")
-def test_a_mixer_on_offer_keeps_the_contract(check):
+def test_a_registered_mixer_keeps_the_contract(check):
     check()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DEFAULTS)
-def test_a_mixer_on_offer_compiles_and_keeps_the_contract_with_high_effort(name):
-    """In a process of its own: the compiler cannot trace through the checking of shapes that tests turn on."""
+def test_a_registered_mixer_compiles_and_keeps_the_contract_with_high_effort(name):
+    """In a subprocess, because the compiler cannot trace through the shape checks that the tests enable."""
     command = [sys.executable, "-m", "mixzoo", "check", name, "--kind", "mixer", "--effort", "high"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_check_of_a_mixer_has_a_name_of_its_own_and_a_promise_of_one_line():
-    names = [check.name for check in mixer_checks]
-    assert len(set(names)) == len(names)
-    for check in mixer_checks:
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_check_has_a_unique_name_and_a_promise_that_is_one_whole_sentence(kind):
+    checks = checks_of(kind)
+    assert len({check.name for check in checks}) == len(checks)
+    for check in checks:
         assert check.promise.endswith("."), check.name
 
 
@@ -51,7 +53,7 @@ def test_the_page_of_checks_is_up_to_date():
     assert (ROOT / "docs" / "mixer_checks.md").read_text() == invariants_page()
 
 
-def test_every_invariant_names_real_checks_or_says_why_none_asks_it():
+def test_every_invariant_names_its_checks_or_says_why_it_has_none():
     known = {check.name for check in mixer_checks}
     assert [i.number for i in INVARIANTS] == [f"I{n}" for n in range(1, 41)] + [f"Q{n}" for n in range(1, 11)]
     for invariant in INVARIANTS:
@@ -59,8 +61,8 @@ def test_every_invariant_names_real_checks_or_says_why_none_asks_it():
         assert invariant.checks or invariant.note, invariant.number
 
 
-def test_a_composite_of_a_part_that_only_this_command_knows_keeps_its_options():
-    """What is inside is rebuilt from the part itself, not looked up among what is installed."""
+def test_a_composite_of_an_unregistered_part_keeps_its_options():
+    """Inner parts are rebuilt from the part itself, not looked up in the registry."""
     from mixzoo import Part
     from mixzoo.registry.zoo import load_zoo
     from mixzoo.testing.recipes import check_options_survive_a_run_file, check_options_survive_a_spec

@@ -1,4 +1,4 @@
-"""The checks of objectives: each sees its bug, and every objective on offer passes, in all its variants."""
+"""Each check of objectives finds its planted bug, and every registered objective passes in all variants."""
 
 import re
 
@@ -27,7 +27,7 @@ PLANTED = [*PLANTED_OBJECTIVES, *PLANTED_PLAYERS]
 
 
 @pytest.mark.parametrize(("bug", "objective", "name", "words"), PLANTED, ids=lambda value: str(value))
-def test_a_planted_bug_is_seen_by_its_check(bug, objective, name, words):
+def test_a_planted_bug_is_found_by_its_check(bug, objective, name, words):
     (check,) = [check for check in objective_checks if check.name == name]
     outcome = run_check(check, objective(), "low")
     assert outcome.status == "failed", bug
@@ -39,20 +39,20 @@ def test_every_check_of_objectives_has_a_planted_bug():
 
 
 @pytest.mark.parametrize("objective", [Autoencode, Resynthesise, Everything])
-def test_a_sound_objective_passes_everything(objective):
+def test_a_correct_objective_passes_everything(objective):
     report = run_checks(objective(), "objective", objective_checks, effort="low")
     assert [outcome.line for outcome in report.failed] == []
     assert len(report.not_applicable) == {Autoencode: 12, Resynthesise: 4, Everything: 1}[objective]
 
 
 @pytest.mark.parametrize("objective", SOUND, ids=lambda objective: objective.__name__)
-def test_a_sound_objective_of_another_form_passes_everything(objective):
+def test_a_correct_objective_of_another_form_passes_everything(objective):
     report = run_checks(objective(), "objective", objective_checks, effort="low")
     assert [outcome.line for outcome in report.failed] == []
 
 
 @pytest.mark.parametrize("spec", VARIANTS)
-def test_every_objective_on_offer_passes_everything(spec):
+def test_every_registered_objective_passes_everything(spec):
     report = run_checks(load_zoo().recipe("objective", spec), "objective", objective_checks, effort="low", name=spec)
     assert [outcome.line for outcome in report.failed] == []
     assert [outcome.check.name for outcome in report.skipped] == ["gradients_agree_with_finite_differences"] * (
@@ -66,5 +66,5 @@ def test_every_objective_on_offer_passes_everything(spec):
     )
 
 
-def test_the_variants_are_of_every_objective_on_offer():
+def test_every_registered_objective_has_a_variant():
     assert {entry.name for entry in load_zoo().of_kind("objective")} == {spec.partition(":")[0] for spec in VARIANTS}

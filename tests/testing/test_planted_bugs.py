@@ -1,4 +1,4 @@
-"""Each check fails on a mixer that is broken in just that way, and on none that is right."""
+"""Each check fails on a mixer that is broken in just that way, and passes on every correct one."""
 
 import subprocess
 import sys
@@ -30,17 +30,17 @@ def test_a_planted_bug_is_caught_by_its_check(bug, name):
 
 
 @pytest.mark.parametrize("mixer", [*(twin() for twin in TWINS), *SOME], ids=lambda mixer: str(mixer)[:40])
-def test_a_mixer_that_is_right_passes_every_check(mixer):
+def test_a_correct_mixer_passes_every_check(mixer):
     report = check_part(mixer, kind="mixer", effort="low")
     assert not report.failed, "\n".join(report.lines())
 
 
 @pytest.mark.slow
-def test_every_mixer_that_is_right_passes_every_check_with_normal_effort():
-    """In a process of its own: the compiler cannot trace through the checking of shapes that tests turn on."""
+def test_every_correct_mixer_passes_every_check_with_normal_effort():
+    """In a subprocess, because the compiler cannot trace through the shape checks that the tests enable."""
     code = """
 import sys; sys.path.insert(0, sys.argv[1])
-from correct_mixers import SOME
+from correct_mixers import CORRECT
 from mixzoo.testing import check_part
 for mixer in CORRECT:
     report = check_part(mixer, kind="mixer")
@@ -51,13 +51,13 @@ for mixer in CORRECT:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_at_least_forty_bugs_are_planted_each_with_a_line_that_says_what_it_is():
+def test_at_least_forty_bugs_are_planted_each_with_a_one_line_description():
     assert len(PLANTED) >= 40
     assert len({bug.name for bug in PLANTED}) == len(PLANTED)
     assert all(bug.bug.strip() and "\n" not in bug.bug.strip() for bug in PLANTED)
 
 
-def test_every_check_that_can_fail_on_a_broken_mixer_has_one_planted_for_it():
+def test_every_check_has_a_planted_bug():
     proven = {name for bug in PLANTED for name in bug.caught_by}
     others = {"a_batch_of_one_comes_back", "compiled_equals_eager", "is_a_mixer"}  # the last: test_mixer_signature.py
     assert CHECKS.keys() - proven == others

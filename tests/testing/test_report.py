@@ -27,7 +27,7 @@ def check_is_even(part):
 
 
 def law_has_samples(part, samples):
-    """It is told how many samples."""
+    """It gets the number of samples."""
     assert samples == 400
 
 
@@ -43,14 +43,14 @@ def report(part=2, **more):
     return run_checks(part, "number", CHECKS, effort="low", **more)
 
 
-def test_a_failure_says_why_and_for_which_smallest_case():
+def test_a_failure_gives_the_reason_and_the_smallest_case():
     assert [o.line.split(maxsplit=1)[1] for o in report().failed] == [
         "FAILED  50 is not small for 50",
         "FAILED  RuntimeError: it broke",
     ]
 
 
-def test_after_a_failed_check_that_stops_no_other_is_run():
+def test_no_check_runs_after_a_failed_check_that_stops():
     stopping = check_from(check_is_even, "number", stops=True)
     assert len(run_checks(3, "number", (stopping, *CHECKS), effort="low").outcomes) == 1
     assert len(run_checks(2, "number", (stopping, *CHECKS), effort="low").outcomes) == 5
@@ -63,8 +63,8 @@ def check_breaks_too(part):
 
 
 def check_is_likely(part):
-    """It is what one would expect."""
-    raise Doubt("it may be\nmeant")
+    """It is as expected."""
+    raise Doubt("it may be\non purpose")
 
 
 def test_a_reason_for_which_several_checks_fail_is_printed_once():
@@ -80,9 +80,9 @@ def test_the_counts_say_how_many_checks_were_not_run():
     assert found.to_json()["not_run"] == 4
 
 
-def test_a_doubt_is_a_warning_and_no_failure():
+def test_a_doubt_is_a_warning_and_not_a_failure():
     found = run_checks(2, "number", (check_from(check_is_likely, "number"),), effort="low")
-    assert [o.line.split(maxsplit=1)[1] for o in found.outcomes] == ["warning  it may be meant"]
+    assert [o.line.split(maxsplit=1)[1] for o in found.outcomes] == ["warning  it may be on purpose"]
     assert found.counts == "1 checks ran, 0 passed, 0 skipped, 0 do not apply, 1 with a warning"
     assert not found.failed
 
@@ -100,19 +100,19 @@ def test_the_counts_add_up_and_the_json_has_them_all():
     }
 
 
-def test_a_check_that_is_left_out_and_passes_is_pointed_out():
+def test_a_skipped_check_that_passes_is_pointed_out():
     (outcome,) = report(skip={"is_even": "numbers may be odd"}).skipped
     assert outcome.detail == "numbers may be odd (the check passes here; is the skip still needed?)"
 
 
-def test_what_a_part_leaves_out_itself_is_left_out():
+def test_a_check_that_the_part_itself_skips_is_skipped():
     class Odd(int):
         skipped_checks = {"is_even": "it is odd on purpose"}  # noqa: RUF012
 
     assert [o.line for o in report(Odd(3)).skipped] == [f"{'is_even':42} skipped: it is odd on purpose"]
 
 
-def test_a_leave_out_that_is_no_check_or_has_no_reason_is_refused():
+def test_skipping_an_unknown_check_or_without_a_reason_is_an_error():
     with pytest.raises(
         ConfigError, match=r"the skipped check 'is_evn' is not one of the 4 checks.*Did you mean 'is_even'"
     ):
@@ -121,33 +121,33 @@ def test_a_leave_out_that_is_no_check_or_has_no_reason_is_refused():
         report(skip={"is_even": " "})
 
 
-def test_an_unknown_effort_and_an_unknown_kind_are_refused():
+def test_an_unknown_effort_and_an_unknown_kind_are_errors():
     with pytest.raises(ConfigError, match=r"effort='much' must be one of high, low, normal"):
         effort_named("much")
     with pytest.raises(ConfigError, match=r"'mixture' is no kind of part \(autoencoders, .*Did you mean 'mixer'"):
         checks_of("mixture")
 
 
-def test_without_hypothesis_one_line_says_what_to_install(monkeypatch):
+def test_without_hypothesis_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "hypothesis", None)
     with pytest.raises(ConfigError, match=r"the checks need hypothesis: pip install 'mixzoo\[testing\]'"):
         report()
 
 
-def test_a_spec_that_names_no_part_or_several_is_refused():
+def test_a_spec_that_names_no_part_or_several_is_an_error():
     with pytest.raises(ConfigError, match=r"'mixpu' is neither a part nor an installed distribution"):
         check_part("mixpu")
     with pytest.raises(ConfigError, match=r"'amr' is the name of 3 parts; choose one: --kind autoencoder or disc"):
         check_part("amr")
 
 
-def test_a_mixer_that_is_no_mixer_fails_with_what_it_lacks():
+def test_a_part_that_is_not_a_mixer_fails_with_the_missing_members():
     report = check_part(object(), kind="mixer", effort="low")
     assert [outcome.check.name for outcome in report.outcomes] == ["is_a_mixer"]
     assert "the mixer has no __call__, at, draw, k" in report.failed[0].detail
 
 
-def test_in_pytest_a_failed_check_fails_and_a_left_out_one_skips_with_its_reason():
+def test_in_pytest_a_failed_check_fails_and_a_skipped_one_skips_with_its_reason():
     mark = parametrize_with_checks(["mixup"], kind="mixer", skip={"share_is_used": "for this test"})
     by_id = {param.id: param.values[0] for param in mark.mark.args[1]}
     assert len(by_id) == len(mixer_checks)
@@ -161,7 +161,7 @@ def test_in_pytest_a_failed_check_fails_and_a_left_out_one_skips_with_its_reason
         broken.values[0]()
 
 
-def test_maps_are_never_square_and_a_mixer_that_needs_one_gets_no_vector():
+def test_maps_are_never_square_and_a_mixer_that_needs_maps_gets_no_vectors():
     from planted import Boxes
 
     seen = []
