@@ -18,7 +18,7 @@ from mixzoo.registry.zoo import Zoo, load_zoo
 HOME = Path(__file__).parents[1] / "zoo_configs"
 READINGS = ("paper", "authors")
 BATCH = 64
-METRICS = ["logistic_regression:images=10000,iterations=1000", "reconstruction"]
+METRICS = ["logistic_regression:baselines=true,images=10000,iterations=1000", "reconstruction"]
 
 SCORE = {"paper": "disentanglement", "authors": "disentanglement:images=800,pool=737280"}  # of Table 4
 

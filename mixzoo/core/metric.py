@@ -1,7 +1,7 @@
 """What a metric is a function of, and what it returns."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from mixzoo.core.data import Dataset
@@ -22,6 +22,9 @@ class FinishedRun:
     data: Dataset  # its splits train, validation and test, class_names, factor_names, ...
     seed: int  # of the run: seed a generator with it for random numbers
     device: str  # of the networks, such as "cpu" or "cuda:0"; images and codes go there
+    untrained: Callable[[], AutoEncoder] | None = field(default=None, compare=False)
+    """Builds the auto-encoder as it was before the first step, on `device`: the baseline of a score. None if the run
+    was put together by hand, from networks alone."""
 
 
 @runtime_checkable

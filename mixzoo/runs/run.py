@@ -47,7 +47,7 @@ from mixzoo.runs.directory import (
 )
 from mixzoo.runs.provenance import changes, same_parts
 from mixzoo.runs.resuming import checked_steps, plan_resume
-from mixzoo.runs.scoring import check_scorable, scores
+from mixzoo.runs.scoring import check_scorable, metric_notes, scores
 from mixzoo.training.build import build_players
 from mixzoo.training.checkpoint import (
     check_modules,
@@ -344,7 +344,7 @@ def _train(
             if distributed.is_main:
                 metrics = MetricsFile(run_dir / "metrics.jsonl", progress.metrics_bytes)
             display.begin(facts(run_dir, data, players, device))
-            for line in (*warnings, *notes(config, placed, players, progress)):
+            for line in (*warnings, *notes(config, placed, players, progress), *metric_notes(config, data)):
                 display.note(line)
             images = placement.train_batches(placed, config.train, device, distributed.shard)
             engine = build_engine(config.train, players, device, display.note)

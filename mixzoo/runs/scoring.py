@@ -8,9 +8,11 @@ import torch
 from mixzoo.core.data import Dataset
 from mixzoo.core.errors import DataError, NonFiniteError, PluginError
 from mixzoo.core.metric import FinishedRun, HasCheckData, Metric
+from mixzoo.core.parts import AutoEncoder
 from mixzoo.evaluation.probe import ProbeRecord
 from mixzoo.evaluation.scores import check_metric_signature, compute_scores
-from mixzoo.registry.config import RunConfig
+from mixzoo.registry.building import build_part
+from mixzoo.registry.config import DEFAULT_METRICS, RunConfig
 from mixzoo.registry.contract import Contract
 from mixzoo.registry.spec import parse_spec
 from mixzoo.training.manifest import Progress
@@ -22,9 +24,11 @@ def scores(
 ) -> dict[str, float]:
     """Every score by name, such as "reconstruction.l1"; raises NonFiniteError if one is no finite number."""
     numbers = _probe_numbers(progress.probe) if players.probe is not None else {}
-    finished = FinishedRun(players.autoencoder, players.mixer, data, config.train.seed, str(device))
-    names = [parse_spec(spec).name for spec, _ in config.metrics]
-    for (spec, metric), name in zip(config.metrics, names):
+    finished = finished_run(config, data, players, device)
+    left_out = unscorable_defaults(config, data)
+    scored = [(spec, metric) for spec, metric in config.metrics if spec not in left_out]
+    names = [parse_spec(spec).name for spec, _ in scored]
+    for (spec, metric), name in zip(scored, names):
         label = name if names.count(name) == 1 else spec
         numbers |= {f"{label}.{score}": value for score, value in _of_metric(label, metric, finished).items()}
     if bad := [name for name, value in numbers.items() if not math.isfinite(value)]:
@@ -32,20 +36,59 @@ def scores(
     return numbers
 
 
+def finished_run(config: RunConfig, data: Dataset, players: Players, device: torch.device) -> FinishedRun:
+    """What the run's metrics are functions of."""
+
+    def untrained() -> AutoEncoder:
+        name, seed = config.names["autoencoder"], config.train.seed
+        network = build_part(config.parts["autoencoder"], "autoencoder", name, data.build_context(), seed).to(device)
+        assert isinstance(network, AutoEncoder)
+        return network
+
+    return FinishedRun(players.autoencoder, players.mixer, data, config.train.seed, str(device), untrained)
+
+
 def check_scorable(config: RunConfig, data: Dataset) -> None:
-    """DataError, naming the metric, where one of the run's has no number for these data.
+    """Raises DataError, naming the metric, if one of the run's has no number for these data.
+
+    A default metric is left out instead (`unscorable_defaults`).
+    """
+    left_out = unscorable_defaults(config, data)
+    for spec, metric in config.metrics:
+        if spec not in left_out:
+            check_metric(spec, metric, data)
+
+
+def unscorable_defaults(config: RunConfig, data: Dataset) -> dict[str, str]:
+    """The specs of default metrics that have no number for these data, each with the reason."""
+    left_out = {}
+    for spec, metric in config.metrics:
+        if parse_spec(spec).name.split("/")[-1] in DEFAULT_METRICS:  # qualified if two plugins offer the name
+            try:
+                check_metric(spec, metric, data)
+            except DataError as err:
+                left_out[spec] = str(err.__cause__)
+    return left_out
+
+
+def metric_notes(config: RunConfig, data: Dataset) -> list[str]:
+    """A line for each default metric that is left out."""
+    return [f"no {parse_spec(spec).name}: {reason}" for spec, reason in unscorable_defaults(config, data).items()]
+
+
+def check_metric(spec: str, metric: Metric, data: Dataset) -> None:
+    """Raises DataError, naming the metric, if it has no number for these data.
 
     Raises PluginError if it could not be called with a finished run.
     """
-    for spec, metric in config.metrics:
-        name = parse_spec(spec).name
-        contract = Contract("metric", name)
-        check_metric_signature(contract, metric)
-        try:
-            if isinstance(metric, HasCheckData):
-                contract.call("check_data", metric.check_data, data)
-        except DataError as err:
-            raise DataError(f"metric {name!r}: {err}; leave it out of metrics, or use other data") from err
+    name = parse_spec(spec).name
+    contract = Contract("metric", name)
+    check_metric_signature(contract, metric)
+    try:
+        if isinstance(metric, HasCheckData):
+            contract.call("check_data", metric.check_data, data)
+    except DataError as err:
+        raise DataError(f"metric {name!r}: {err}; leave it out of metrics, or use other data") from err
 
 
 def _of_metric(label: str, metric: Metric, finished: FinishedRun) -> Mapping[str, float]:

@@ -112,7 +112,11 @@ class MetricCase:
             train, validation, test, CLASS_NAMES, source="bars", fingerprint=str(self.seed), factor_names=("angle",)
         )
         mixer: Any = Halves()
-        return FinishedRun(network, mixer, data, seed=self.seed, device="cpu")
+        return FinishedRun(network, mixer, data, seed=self.seed, device="cpu", untrained=self._untrained)
+
+    def _untrained(self) -> Sketch:
+        with seeded(self.seed):
+            return Sketch(self.channels)
 
     def scores(self, run: FinishedRun | None = None) -> Any:
         """The metric's scores of the run."""

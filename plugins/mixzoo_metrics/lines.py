@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from mixzoo import FinishedRun, batches, encode, eval_mode, rng_for
+from mixzoo import DataError, Dataset, FinishedRun, batches, encode, eval_mode, rng_for
 
 BATCH = 500  # images decoded or compared at a time
 
@@ -28,17 +28,22 @@ class LineInterpolation:
     Both are 0 for a perfect interpolation and are averaged over pairs. The data are all three splits, in [-1, 1]. The
     interpolation is linear and between two codes, whatever the run's mixer. Pairs with θ_1 = θ_N have no smoothness
     and are left out (the authors' code includes them in the number it divides by); if no pair is left, so is the score.
-
-    Data without that factor get no score.
     """
 
     pairs: Annotated[int, Ge(1), "of test images, chosen by the run's seed"] = 500
     steps: Annotated[int, Ge(2), "N, images of an interpolation with both ends; 16 in the authors' code"] = 16
     factor: Annotated[str, "name of the factor that gives the angle, in radians"] = "angle"
 
+    def check_data(self, data: Dataset) -> None:
+        """Raises DataError if the angle of the images is not known."""
+        if self.factor not in data.factor_names:
+            raise DataError(
+                f"{data.source}: no factor {self.factor!r} gives the angle of an image (its factors: "
+                f"{', '.join(data.factor_names) or 'none'})"
+            )
+
     def __call__(self, run: FinishedRun) -> Mapping[str, float]:
-        if self.factor not in run.data.factor_names:
-            return {}
+        self.check_data(run.data)
         distances, angles = self.nearest_along(run)
         smooth, defined = smoothness(angles)
         numbers = {"mean_distance": distances.mean().item()}

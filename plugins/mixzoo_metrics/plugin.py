@@ -9,7 +9,7 @@ from mixzoo import hookimpl
 @hookimpl
 def mixzoo_metrics() -> Mapping[str, type[Any]]:
     from mixzoo_metrics.arithmetic import LabelArithmetic
-    from mixzoo_metrics.codes import LogisticRegression
+    from mixzoo_metrics.codes import EffectiveRank, LogisticRegression, MLPProbe, NearestNeighbours
     from mixzoo_metrics.conditioned import ConditionedLabels
     from mixzoo_metrics.disentanglement import Disentanglement
     from mixzoo_metrics.images import Reconstruction
@@ -18,6 +18,9 @@ def mixzoo_metrics() -> Mapping[str, type[Any]]:
 
     return {
         "logistic_regression": LogisticRegression,
+        "knn": NearestNeighbours,
+        "mlp_probe": MLPProbe,
+        "effective_rank": EffectiveRank,
         "reconstruction": Reconstruction,
         "disentanglement": Disentanglement,
         "conditioned_labels": ConditionedLabels,

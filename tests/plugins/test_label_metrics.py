@@ -10,6 +10,7 @@ from mixzoo import DataError, FinishedRun, LinearMixer
 from mixzoo.core.parts import Mixed
 from mixzoo.registry.zoo import load_zoo
 from mixzoo.runs.run import start
+from mixzoo.training.logs import PlainLines
 from toys import ToyData, ToyTagged, ToyUnlabelled, toy_config, toy_zoo
 
 ZOO = load_zoo()
@@ -131,7 +132,10 @@ def test_an_uninformative_code_steers_nothing():
     [
         ("conditioned_labels", "no labels to tell apart"),
         ("label_arithmetic", "no labels to tell apart"),
+        ("knn", "no labels to tell apart"),
+        ("mlp_probe", "no labels to tell apart"),
         ("disentanglement", "its factors are not known"),
+        ("line_interpolation", "no factor 'angle' gives the angle"),
     ],
 )
 def test_a_metric_that_cannot_score_the_data_is_refused_before_the_run_begins(metric, words, tmp_path):
@@ -152,3 +156,10 @@ def test_an_attribute_that_no_train_image_has_is_scored_by_the_only_possible_pre
     run = FinishedRun(Drawer(), Obeys(2), replace(data, train=replace(data.train, labels=nobody)), seed=0, device="cpu")
     scores = ZOO.recipe("metric", "logistic_regression")(run)
     assert scores["test_accuracy"] == pytest.approx((1 + 2 / 3) / 2)  # a third of the test images has the second
+
+
+def test_a_default_metric_without_a_number_for_the_data_is_left_out_with_a_line_that_says_so(tmp_path, capsys):
+    zoo = toy_zoo()
+    result = start(zoo, toy_config(zoo, None, flags={"dataset": "toy_unlabelled"}), tmp_path / "run", PlainLines)
+    assert not [name for name in result.numbers if "logistic_regression" in name]
+    assert "no logistic_regression: toy bars: no labels to tell apart" in capsys.readouterr().err

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mixzoo import Dataset, FinishedRun, Split
+from mixzoo import DataError, Dataset, FinishedRun, Split
 from mixzoo.data.batches import to_images
 from mixzoo.registry.zoo import load_zoo
 from mixzoo_datasets.lines import Lines, draw
@@ -132,9 +132,13 @@ def test_a_decoder_of_one_line_has_a_distance_and_no_smoothness():
     assert scores(Angles(lambda angle: 0 * angle), pairs=20) == {"mean_distance": pytest.approx(0, abs=1e-6)}
 
 
-def test_data_without_angles_get_no_score():
-    assert scores(Pixels(), ToyUnlabelled().load(0)) == {}
-    assert scores(Pixels(), factor="radius") == {}
+def test_data_without_angles_are_refused():
+    with pytest.raises(
+        DataError, match=r"toy bars: no factor 'angle' gives the angle of an image \(its factors: none\)"
+    ):
+        scores(Pixels(), ToyUnlabelled().load(0))
+    with pytest.raises(DataError, match=r"no factor 'radius' .*its factors: angle\)"):
+        scores(Pixels(), factor="radius")
 
 
 def test_defaults_of_a_run_on_lines():

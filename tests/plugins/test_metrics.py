@@ -34,7 +34,10 @@ def thirds(x):
 
 
 def test_logistic_regression_reads_informative_codes():
-    assert ZOO.recipe("metric", "logistic_regression")(finished(thirds)) == {"test_accuracy": 1.0}
+    assert ZOO.recipe("metric", "logistic_regression")(finished(thirds)) == {
+        "test_accuracy": 1.0,
+        "test_accuracy_pixels": 1.0,
+    }
 
 
 def test_logistic_regression_is_at_chance_on_uninformative_codes():

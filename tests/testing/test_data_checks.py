@@ -125,6 +125,7 @@ QUICK = {
     "conditioned_labels": "conditioned_labels:steps=4,mixes=20",
     "label_arithmetic": "label_arithmetic:steps=4",
     "disentanglement": "disentanglement:votes=20",
+    "mlp_probe": "mlp_probe:epochs=2,width=8",
 }
 
 
