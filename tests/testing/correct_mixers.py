@@ -1,12 +1,12 @@
-"""Mixers that are right, each written in another way: no check may fail on any of them."""
+"""Correct mixers, each written in a different way: no check may fail on any of them."""
 
-import math
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
-from typing import Annotated, ClassVar, Literal
+from functools import cached_property
+from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Ge, Gt, Le
+from correct_regions import Checkers, ClippedBoxes, Discs, HalfPlanes, Rings, Stripes
 from planted import one_hot
 from torch import nn
 
@@ -25,7 +25,7 @@ def exponentials(k, batch, rng):
 
 @dataclass(frozen=True)
 class StacksCodes(LinearMixer):
-    """Stacks the weighted codes in its call."""
+    """Stacks the weighted codes."""
 
     k: Annotated[int, Ge(2), "sources of one mix"] = 2
 
@@ -40,7 +40,7 @@ class StacksCodes(LinearMixer):
 
 @dataclass(frozen=True)
 class Einsum(StacksCodes):
-    """Contracts the sources with einsum, which autocast would do in bfloat16."""
+    """Sums over the sources with einsum, with autocast disabled."""
 
     def __call__(self, h, draw, labels=None):
         share = draw.to(h.dtype)
@@ -51,7 +51,7 @@ class Einsum(StacksCodes):
 
 @dataclass(frozen=True)
 class InPlace(StacksCodes):
-    """Adds up in place, in a tensor of its own."""
+    """Accumulates in place, in a new tensor."""
 
     def draw(self, shape, rng):
         weights = torch.rand(self.k, shape.batch, generator=rng)
@@ -70,7 +70,7 @@ class InPlace(StacksCodes):
 
 @dataclass(frozen=True)
 class Lists(LinearMixer):
-    """Makes its draw of a list, number by number."""
+    """Builds its draw from a list of numbers."""
 
     k: ClassVar[int] = 2
 
@@ -80,7 +80,7 @@ class Lists(LinearMixer):
 
 
 class Buffered(nn.Module):
-    """A module without weights: its numbers are buffers, in the checkpoint and not."""
+    """A module without weights, with persistent and non-persistent buffers."""
 
     def __init__(self, k=3):
         super().__init__()
@@ -114,7 +114,7 @@ class Buffers:
 
 @dataclass(frozen=True)
 class ByName(MaskMixer):
-    """A mask of each feature map, built for the number of maps that the context tells."""
+    """A mask per feature map, built for the number of maps in the context."""
 
     k: ClassVar[int] = 2
     channels: int
@@ -130,7 +130,7 @@ class ByName(MaskMixer):
 
 @dataclass(frozen=True)
 class Builds:
-    """A recipe whose mixer is no module, and knows the code."""
+    """A recipe whose mixer is not a module and is built for a shape of code."""
 
     def build(self, context):
         return ByName(context.latent_shape[0])
@@ -138,7 +138,7 @@ class Builds:
 
 @dataclass(frozen=True)
 class DictDraw:
-    """Gaps between sorted uniform numbers, in a random order of the sources; a dict is drawn."""
+    """Gaps between sorted uniform numbers, in a random order of the sources; the draw is a dict."""
 
     needs_map: ClassVar[bool] = False
     k: Annotated[int, Ge(2), "sources of one mix"] = 4
@@ -195,7 +195,7 @@ class ComputedK(LinearMixer):
 
 @dataclass(frozen=True)
 class Multinomial(MaskMixer):
-    """Each feature map from a source picked by torch.multinomial."""
+    """Each feature map from a source drawn by torch.multinomial."""
 
     k: Annotated[int, Ge(2), Le(16), "sources of one mix"] = 3
 
@@ -212,7 +212,7 @@ class Multinomial(MaskMixer):
 
 @dataclass(frozen=True)
 class Gumbels(LinearMixer):
-    """A softmax of Gumbel noise at a temperature, made of uniform numbers that are kept off 0."""
+    """A softmax of Gumbel noise at a temperature, from uniform numbers that are clamped away from 0."""
 
     k: Annotated[int, Ge(2), "sources of one mix"] = 3
     temperature: Annotated[float, Gt(0), Le(10), "near 0 the mix is one source"] = 1.0
@@ -222,129 +222,9 @@ class Gumbels(LinearMixer):
         return shape.broadcast((-(-uniform.log()).log() / self.temperature).softmax(0))
 
 
-@lru_cache(maxsize=8)
-def columns(width):
-    """A table that is kept for each shape, and never written to."""
-    return torch.arange(width)
-
-
-@dataclass(frozen=True)
-class Stripes(MaskMixer):
-    """Bands of equal width at a random offset, one source after another in a random order."""
-
-    needs_map: ClassVar[bool] = True
-    k: ClassVar[int] = 2
-    way: Annotated[Literal["rows", "columns"], "in which the bands are counted"] = "columns"
-
-    def draw(self, shape, rng):
-        if not shape.is_map:
-            raise ValueError("stripes need a map")
-        length = shape.latent[2 if self.way == "columns" else 1]
-        offset = torch.randint(2 * length, (shape.batch, 1), generator=rng)
-        band = (columns(length) + offset) // max(1, length // 3) % 2
-        return self.along(one_hot(band, 2), shape)
-
-    def along(self, mask, shape):
-        length = mask.shape[-1]
-        axes = (1, 1, length) if self.way == "columns" else (1, length, 1)
-        return mask.reshape(2, mask.shape[1], *axes).expand(2, shape.batch, 1, *shape.latent[1:])
-
-    def at(self, point, shape):
-        length = shape.latent[2 if self.way == "columns" else 1]
-        first = columns(length) < round(float(point[0]) * length)
-        return self.along(torch.stack([first, ~first])[:, None], shape)
-
-
-@dataclass(frozen=True)
-class Regions(MaskMixer):
-    """Regions of other shapes, of k sources in a random order."""
-
-    needs_map: ClassVar[bool] = True
-    k: Annotated[int, Ge(2), Le(4), "sources of one mix"] = 2
-
-    def places(self, shape):
-        """Row and column of each position, in (0, 1), [height 1] and [1 width]."""
-        if not shape.is_map:
-            raise ValueError("regions need a map")
-        _, height, width = shape.latent
-        return (torch.arange(height) + 0.5)[:, None] / height, (torch.arange(width) + 0.5)[None] / width
-
-    def shuffled(self, region, rng):
-        """[k batch 1 height width] from the number of the region, the source of each drawn anew."""
-        order = torch.rand(self.k, region.shape[0], generator=rng).argsort(0)
-        return one_hot(order.T.gather(1, region.flatten(1)).reshape(region.shape), self.k)[:, :, None]
-
-    def at(self, point, shape):
-        _, height, width = shape.latent
-        place = (torch.arange(height * width) + 0.5) / (height * width)
-        source = (place >= point.cumsum(0)[:-1, None]).sum(0).reshape(1, 1, height, width)
-        return one_hot(source, self.k).expand(-1, shape.batch, -1, -1, -1)
-
-
-class HalfPlanes(Regions):
-    """Parallel cuts at a random angle."""
-
-    def draw(self, shape, rng):
-        y, x = self.places(shape)
-        angle = torch.rand(shape.batch, 1, 1, generator=rng) * 2 * math.pi
-        depth = (x - 0.5) * angle.cos() + (y - 0.5) * angle.sin()
-        cuts = (torch.rand(self.k - 1, shape.batch, 1, 1, generator=rng) - 0.5) * 1.2
-        return self.shuffled((depth > cuts).sum(0), rng)
-
-
-class Discs(Regions):
-    """Discs around random centres, the later ones on top."""
-
-    def draw(self, shape, rng):
-        y, x = self.places(shape)
-        region = torch.zeros(shape.batch, *shape.latent[1:], dtype=torch.long)
-        for number in range(1, self.k):
-            row, column, radius = torch.rand(3, shape.batch, 1, 1, generator=rng)
-            inside = (y - row).square() + (x - column).square() < radius.square() / 2
-            region = torch.where(inside, number, region)
-        return self.shuffled(region, rng)
-
-
-class ClippedBoxes(Regions):
-    """Boxes from a random corner on, cut off at the border, of three sources."""
-
-    def draw(self, shape, rng):
-        _, height, width = shape.latent if shape.is_map else (0, *self.places(shape))
-        region = torch.zeros(shape.batch, height, width, dtype=torch.long)
-        for number in range(1, self.k):
-            inside = []
-            for length in (height, width):
-                low = torch.randint(length, (shape.batch, 1), generator=rng)
-                side = torch.randint(1, length + 1, (shape.batch, 1), generator=rng)
-                place = torch.arange(length)
-                inside.append((low <= place) & (place < (low + side).clamp(max=length)))
-            region = torch.where(inside[0][:, :, None] & inside[1][:, None], number, region)
-        return self.shuffled(region, rng)
-
-
-class Checkers(Regions):
-    """A checkerboard of single positions, whose first field is a matter of chance."""
-
-    def draw(self, shape, rng):
-        self.places(shape)
-        _, height, width = shape.latent
-        field = (torch.arange(height)[:, None] + torch.arange(width)) % self.k
-        return self.shuffled(field.expand(shape.batch, -1, -1), rng)
-
-
-class Rings(Regions):
-    """The middle of the map from one source and the rest from others, cut at random distances."""
-
-    def draw(self, shape, rng):
-        y, x = self.places(shape)
-        distance = torch.maximum((y - 0.5).abs(), (x - 0.5).abs()) * 2
-        cuts = torch.rand(self.k - 1, shape.batch, 1, 1, generator=rng)
-        return self.shuffled((distance > cuts).sum(0), rng)
-
-
 @dataclass(frozen=True)
 class Rejects(LinearMixer):
-    """A normal weight, drawn again until it is in [0, 1]."""
+    """A normal weight by rejection sampling to [0, 1]."""
 
     k: ClassVar[int] = 2
     spread: Annotated[float, Gt(0), Le(1), "of the weight"] = 0.3
@@ -357,7 +237,7 @@ class Rejects(LinearMixer):
 
 
 class Aims(nn.Module):
-    """Weighs by a draw and a learned part, and aims at the labels so weighed; reads class numbers alone."""
+    """Random and learned weights; y_mix is the mean of the labels with these weights; accepts only class numbers."""
 
     k = 2
     skipped_checks: ClassVar[dict[str, str]] = {
@@ -396,7 +276,7 @@ class AimsAtClasses:
 
 @dataclass(frozen=True)
 class AimsAtVectors(StacksCodes):
-    """No weights; y_mix is the mean of the labels, in whatever form they come, by the share; the mix needs no label."""
+    """y_mix is the mean of the labels weighted by the share, for every form of labels."""
 
     classes: ClassVar[int] = 10
 
@@ -441,7 +321,7 @@ class Sharpens:
 
 @dataclass(frozen=True)
 class Derived(LinearMixer):
-    """Fields that are no options, worked out when it is made."""
+    """Fields that are not options, computed on creation."""
 
     k: Annotated[int, Ge(2), "sources of one mix"] = 2
     noisy: Annotated[bool, "more spread"] = False
@@ -456,7 +336,7 @@ class Derived(LinearMixer):
 
 @dataclass(frozen=True)
 class Warms(StacksCodes):
-    """Weights that spread over the training: near the middle at first."""
+    """Weights that start near 1/k and spread as training progresses."""
 
     def draw(self, shape, rng):
         return self.draw_at(shape, rng, 1.0)

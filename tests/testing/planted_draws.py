@@ -1,4 +1,4 @@
-"""Broken draws: weighing mixers whose randomness or law is wrong."""
+"""Mixers with weights whose draws are wrong: their randomness or their distribution."""
 
 import random
 
@@ -8,7 +8,7 @@ from planted import Weights, planted
 
 
 class Broken(Weights):
-    """The twin with another draw."""
+    """The twin with a different draw."""
 
     def simplex(self, shape, rng):
         return super().draw(shape, rng)
@@ -20,7 +20,7 @@ def normalised(weights, shape):
 
 @planted(Weights, "examples_are_drawn_independently")
 class OneDrawForTheBatch(Broken):
-    """The whole batch has one weight."""
+    """All examples have the same weights."""
 
     def draw(self, shape, rng):
         return self.simplex(shape, rng)[:, :1].expand(-1, shape.batch, *[-1] * len(shape.latent))
@@ -47,7 +47,7 @@ class UsesTorchsDefaultGenerator(Broken):
 
 @planted(Weights, "uses_only_its_generator", "same_seed_same_draw")
 class UsesNumpysDefaultGenerator(Broken):
-    """np.random.dirichlet, as many recipes have it."""
+    """np.random.dirichlet, as in many published implementations."""
 
     def draw(self, shape, rng):
         torch.rand(1, generator=rng)
@@ -64,7 +64,7 @@ class UsesPythonsRandom(Broken):
 
 @planted(Weights, "same_seed_same_draw")
 class SeedsItselfAnew(Broken):
-    """A generator of its own, seeded from the system."""
+    """Draws from its own generator, seeded by the system."""
 
     def draw(self, shape, rng):
         torch.rand(1, generator=rng)
@@ -75,7 +75,7 @@ class SeedsItselfAnew(Broken):
 
 @planted(Weights, "same_seed_same_draw")
 class CountsItsDraws(Broken):
-    """Every second draw is in another order: the draw depends on how many there were."""
+    """The order of sources alternates, so a draw depends on the number of earlier draws."""
 
     def draw(self, shape, rng):
         object.__setattr__(self, "count", getattr(self, "count", 0) + 1)
@@ -84,7 +84,7 @@ class CountsItsDraws(Broken):
 
 @planted(Weights, "draw_never_sees_codes")
 class RemembersTheCodes(Broken):
-    """The draw follows the size of the codes that were mixed before it."""
+    """The draw depends on the size of the codes that were mixed before."""
 
     def __call__(self, h, draw, labels=None):
         object.__setattr__(self, "seen", float(h.abs().sum()))
@@ -97,7 +97,7 @@ class RemembersTheCodes(Broken):
 
 @planted(Weights, "generator_moves_on", "successive_draws_are_independent")
 class CopiesItsGenerator(Broken):
-    """Draws from a copy, so that the generator stays where it was."""
+    """Draws from a copy, so the state of the generator does not change."""
 
     def draw(self, shape, rng):
         return self.simplex(shape, copied(rng))
@@ -111,7 +111,7 @@ def copied(rng):
 
 @planted(Weights, "successive_draws_are_independent")
 class DrawsTheSameAgain(Broken):
-    """Takes the seed that the generator began with, and forgets where it is."""
+    """Uses the initial seed of the generator and ignores its state."""
 
     def draw(self, shape, rng):
         torch.rand(1, generator=rng)
@@ -129,7 +129,7 @@ class IgnoresItsGenerator(Broken):
 
 @planted(Weights, "draw_is_tensors_on_the_cpu")
 class DrawsOnAnotherDevice(Broken):
-    """The draw is on a device that nobody asked for."""
+    """The draw is on another device than the CPU."""
 
     def draw(self, shape, rng):
         return self.simplex(shape, rng).to("meta")
@@ -137,7 +137,7 @@ class DrawsOnAnotherDevice(Broken):
 
 @planted(Weights, "draw_is_tensors_on_the_cpu")
 class DrawsAList(Broken):
-    """The draw is a table of Python numbers."""
+    """The draw is a mapping of Python numbers."""
 
     def draw(self, shape, rng):
         return {"share": self.simplex(shape, rng).tolist()}
@@ -153,7 +153,7 @@ class DividesByZero(Broken):
 
 @planted(Weights, "draw_can_be_saved")
 class HidesAPartOfItsDraw(Broken):
-    """The call reads an attribute of the drawn tensor, which no file keeps."""
+    """__call__ reads an attribute of the drawn tensor, which is not saved."""
 
     def draw(self, shape, rng):
         share = self.simplex(shape, rng)
@@ -193,7 +193,7 @@ class Extrapolates(Broken):
 
 @planted(Weights, "share_fits_the_codes", "keeps_shape_and_dtype")
 class DrawsOneSourceTooMany(Broken):
-    """k weights and one more."""
+    """k + 1 weights."""
 
     def draw(self, shape, rng):
         return normalised(torch.rand(self.k + 1, shape.batch, generator=rng), shape)
@@ -211,7 +211,7 @@ class AppliesItsChanceTwice(Broken):
 
 @planted(Weights, "mean_share_is_one_over_k")
 class BreaksAStick(Broken):
-    """Breaks a stick piece by piece, each a uniform part of what is left: the first piece is the largest."""
+    """Stick breaking with uniform fractions, so the first weight is the largest."""
 
     def draw(self, shape, rng):
         cuts = torch.rand(self.k - 1, shape.batch, generator=rng)
@@ -221,7 +221,7 @@ class BreaksAStick(Broken):
 
 @planted(Weights, "a_larger_batch_has_the_same_law")
 class SharpensWithTheBatch(Broken):
-    """Weights are raised to the number of examples."""
+    """Weights are raised to the power of the batch size."""
 
     def draw(self, shape, rng):
         return normalised(torch.rand(self.k, shape.batch, generator=rng) ** shape.batch, shape)
@@ -229,7 +229,7 @@ class SharpensWithTheBatch(Broken):
 
 @planted(Weights, "every_position_can_come_from_every_source")
 class NeverUsesTheLastSource(Broken):
-    """The last source has no weight, ever."""
+    """The weight of the last source is always 0."""
 
     def draw(self, shape, rng):
         weights = torch.rand(self.k, shape.batch, generator=rng)

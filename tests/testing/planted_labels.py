@@ -1,4 +1,4 @@
-"""Broken aims: mixers whose y_mix is not the labels of their sources in the proportions of the mix."""
+"""Mixers whose y_mix is not the mean of the sources' labels, weighted by the share."""
 
 import torch
 from correct_mixers import AimsAtVectors
@@ -12,7 +12,7 @@ def aims(*checks):
 
 
 class Broken(AimsAtVectors):
-    """The twin with three sources and another aim."""
+    """The twin with three sources and different target labels."""
 
     def __init__(self):
         super().__init__(k=3)
@@ -36,7 +36,7 @@ class AimsAtTheNextExample(Broken):
 
 @aims("aimed_labels_at_a_corner")
 class AimsAtTheMean(Broken):
-    """Labels are not weighed."""
+    """Labels are averaged without weights."""
 
     def aim(self, weights, labels):
         return label_vectors(labels, self.classes).mean(0)
@@ -44,7 +44,7 @@ class AimsAtTheMean(Broken):
 
 @aims("aimed_labels_at_a_corner")
 class AimsAtTheFirstLabel(Broken):
-    """The mix is to have the label of the example itself."""
+    """y_mix is the label of the first source."""
 
     def aim(self, weights, labels):
         return label_vectors(labels, self.classes)[0]
@@ -52,7 +52,7 @@ class AimsAtTheFirstLabel(Broken):
 
 @aims("aimed_labels_at_a_corner")
 class MixesTheTwoNearest(Broken):
-    """The label of the last source is left out, and its weight given to the others."""
+    """The label of the last source is left out and its weight is given to the others."""
 
     def aim(self, weights, labels):
         kept = weights[:-1] + weights[-1:] / 2
@@ -61,7 +61,7 @@ class MixesTheTwoNearest(Broken):
 
 @aims("aimed_labels_follow_the_point")
 class AimsAtTheLargest(Broken):
-    """The label of the largest share, whole."""
+    """y_mix is the label of the source with the largest share."""
 
     def aim(self, weights, labels):
         most = torch.nn.functional.one_hot(weights.argmax(0), len(weights)).T
@@ -78,7 +78,7 @@ class SquaresTheWeights(Broken):
 
 @aims("aimed_labels_lie_between", "aimed_labels_at_a_corner")
 class AimsAtLogits(Broken):
-    """y_mix is the logarithm of what it should be."""
+    """y_mix is the logarithm of the right value."""
 
     def aim(self, weights, labels):
         return (super().aim(weights, labels) + 1e-3).log()
@@ -86,7 +86,7 @@ class AimsAtLogits(Broken):
 
 @aims("aimed_labels_lie_between")
 class AddsUpUpToTwo(Broken):
-    """y_mix has the label of the first source whole beside the mean of all."""
+    """y_mix is the label of the first source plus the mean of all."""
 
     def aim(self, weights, labels):
         moved = (weights[0] > 0).to(weights.dtype) * (weights[0] < 1)
@@ -95,7 +95,7 @@ class AddsUpUpToTwo(Broken):
 
 @aims("aimed_labels_follow_the_point")
 class AimsWithoutTheDraw(Broken):
-    """y_mix follows the point of a picture alone, and in training is always the first label."""
+    """y_mix depends on the point only in `at`; in training it is always the first label."""
 
     def aim(self, weights, labels):
         drawn = ((weights * 1000).round() - weights * 1000).abs().amax(0) > 1e-3
@@ -106,7 +106,7 @@ class AimsWithoutTheDraw(Broken):
 
 @aims("aimed_labels_at_a_corner")
 class TakesVectorsForClasses(Broken):
-    """A vector of labels is turned into the number of its largest: what is not known becomes the first class."""
+    """Label vectors are replaced by their argmax, so an unknown label becomes the first class."""
 
     def aim(self, weights, labels):
         return super().aim(weights, labels.argmax(-1) if labels.ndim > 2 else labels)
@@ -114,7 +114,7 @@ class TakesVectorsForClasses(Broken):
 
 @aims("aimed_labels_at_a_corner")
 class CutsLabelsToIntegers(Broken):
-    """`labels.long()` of a vector: a class that is not known, 1/10 each, becomes nothing."""
+    """`labels.long()` of a vector: an unknown label, 1/10 for each class, becomes 0."""
 
     def aim(self, weights, labels):
         return super().aim(weights, labels.long())
@@ -122,7 +122,7 @@ class CutsLabelsToIntegers(Broken):
 
 @aims("aimed_labels_at_a_corner")
 class LeavesOutWhatIsNotKnown(Broken):
-    """A source whose label is not known has no part in y_mix."""
+    """Sources with an unknown label are left out of y_mix."""
 
     def aim(self, weights, labels):
         if labels.ndim > 2:
@@ -132,7 +132,7 @@ class LeavesOutWhatIsNotKnown(Broken):
 
 @aims("class_numbers_are_one_hot_vectors", "aimed_labels_at_a_corner")
 class CountsVectorsFromOne(Broken):
-    """Labels that come as vectors are off by one class."""
+    """Label vectors are shifted by one class."""
 
     def aim(self, weights, labels):
         return super().aim(weights, labels).roll(labels.ndim - 2, -1)
@@ -149,7 +149,7 @@ class AimsAtAPartOfTheBatch(Broken):
 
 @aims("aimed_labels_fit_the_batch")
 class HasAsManyClassesAsItSees(Broken):
-    """y_mix is as wide as the largest class of the batch."""
+    """y_mix has as many classes as the largest label of the batch."""
 
     def aim(self, weights, labels):
         return super().aim(weights, labels)[:, : int(labels.max()) + 1]

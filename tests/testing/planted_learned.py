@@ -1,4 +1,4 @@
-"""Broken learned mixers: weights that get no gradient, that are not saved, that look where they must not."""
+"""Learned mixers with a bug: weights without a gradient or not saved, or a dependence on other examples."""
 
 import torch
 from planted import LabelWeights, Learned, planted
@@ -6,7 +6,7 @@ from torch import nn
 
 
 def learned(*checks):
-    """Plant the class as what a recipe built."""
+    """Plant a recipe that builds the class."""
     return planted(Learned, *checks)
 
 
@@ -20,7 +20,7 @@ class LearnsNothing(LabelWeights):
 
 @learned("gradient_reaches_every_weight")
 class HasAnIdleWeight(LabelWeights):
-    """A layer that nothing uses."""
+    """An unused layer."""
 
     def __init__(self):
         super().__init__()
@@ -29,7 +29,7 @@ class HasAnIdleWeight(LabelWeights):
 
 @learned("weights_are_saved_whole")
 class KeepsAWeightToItself(LabelWeights):
-    """A tensor that matters and is neither a parameter nor a buffer: a resumed run has another."""
+    """A tensor that is neither a parameter nor a buffer, so a resumed run has a different one."""
 
     def __init__(self):
         super().__init__()
@@ -42,7 +42,7 @@ class KeepsAWeightToItself(LabelWeights):
 
 @learned("draw_is_tensors_on_the_cpu")
 class DrawsWithItsWeights(LabelWeights):
-    """The draw holds a function of the weights, with its gradient."""
+    """The draw contains a function of the weights, with a gradient."""
 
     def draw(self, shape, rng):
         draw = super().draw(shape, rng)
@@ -69,7 +69,7 @@ class NormalisesByTheBatch(LabelWeights):
 
 @learned("same_draw_same_mix", "uses_only_its_generator")
 class DropsOut(LabelWeights):
-    """Dropout inside the call: randomness that no draw holds."""
+    """Dropout inside __call__, which is randomness outside the draw."""
 
     def share(self, draw, labels, dtype):
         return super().share({**draw, "learned": nn.functional.dropout(draw["learned"], 0.5)}, labels, dtype)
@@ -86,6 +86,6 @@ class AimsAtTheWholeBatch(LabelWeights):
 
 @learned("labels_do_not_matter")
 class SaysNothingOfLabels(LabelWeights):
-    """It reads labels and does not leave the check out with a reason."""
+    """It reads labels but does not skip the check."""
 
     skipped_checks = {}  # noqa: RUF012

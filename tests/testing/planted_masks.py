@@ -1,4 +1,4 @@
-"""Broken masks: mixers that pick, wrongly."""
+"""Mask mixers with a bug."""
 
 import torch
 from planted import Boxes, Maps, one_hot, planted
@@ -18,7 +18,7 @@ class KeepsOnlyTheLastMaps(Maps):
 
 @planted(Maps, "picked_values_come_through_exactly")
 class MultipliesByItsMask(Maps):
-    """0 times infinity: what was not picked comes through as NaN."""
+    """0 times infinity: a value that is not selected becomes NaN."""
 
     def __call__(self, h, draw, labels=None):
         return Mixed((draw.to(h.dtype) * h).sum(0), draw.to(h.dtype))
@@ -34,7 +34,7 @@ class AddsUpWhatItPicked(Maps):
 
 @planted(Maps, "mask_picks_one_source", "shares_are_on_the_simplex")
 class PicksEachSourceOnItsOwn(Maps):
-    """A coin for each source: a feature map may have none, or two."""
+    """An independent choice per source, so a feature map may have no source, or two."""
 
     def draw(self, shape, rng):
         return shape.broadcast(torch.rand(3, shape.batch, shape.channels, generator=rng) < 1 / 3)
@@ -42,7 +42,7 @@ class PicksEachSourceOnItsOwn(Maps):
 
 @planted(Maps, "mask_picks_one_source")
 class DrawsNumbersForAMask(Maps):
-    """The mask is 0.0 and 1.0, and whoever inverts it with ~ is surprised."""
+    """The mask is 0.0 and 1.0 instead of boolean."""
 
     def draw(self, shape, rng):
         return super().draw(shape, rng).float()
@@ -53,7 +53,7 @@ class DrawsNumbersForAMask(Maps):
 
 @planted(Maps, "every_element_comes_from_its_own_place")
 class TakesTheNextFeatureMap(Maps):
-    """The last source is picked from one feature map further on."""
+    """The last source is shifted by one feature map."""
 
     def __call__(self, h, draw, labels=None):
         return super().__call__(torch.cat([h[:-1], h[-1:].roll(1, 2)]), draw, labels)
@@ -61,7 +61,7 @@ class TakesTheNextFeatureMap(Maps):
 
 @planted(Maps, "every_element_comes_from_its_own_place", "examples_do_not_leak")
 class TakesTheNextExamplesMap(Maps):
-    """The last source is picked from the next example."""
+    """The last source is taken from the next example."""
 
     def __call__(self, h, draw, labels=None):
         return super().__call__(torch.cat([h[:-1], h[-1:].roll(1, 1)]), draw, labels)
@@ -69,7 +69,7 @@ class TakesTheNextExamplesMap(Maps):
 
 @planted(Maps, "examples_are_drawn_independently")
 class OneMaskForTheBatch(Maps):
-    """Every example picks the same feature maps."""
+    """All examples have the same mask."""
 
     def draw(self, shape, rng):
         return super().draw(shape, rng)[:, :1].expand(-1, shape.batch, *[-1] * len(shape.latent))
@@ -77,7 +77,7 @@ class OneMaskForTheBatch(Maps):
 
 @planted(Maps, "mean_share_is_one_over_k")
 class PicksTwice(Maps):
-    """The pick of the first source has to come up twice: a third squared."""
+    """The first source is selected only if it is drawn twice: with probability 1/9."""
 
     def draw(self, shape, rng):
         a, b = torch.randint(3, (2, shape.batch, shape.channels), generator=rng)
@@ -105,7 +105,7 @@ class SwapsHeightAndWidth(Boxes):
 
 @planted(Boxes, "every_position_can_come_from_every_source")
 class CutsRowsByTheWidth(Boxes):
-    """The row is drawn below the width and the column below the height, and what is outside is clipped."""
+    """Rows are drawn below the width and columns below the height, and then clipped."""
 
     def edges(self, shape, rng):
         rows, columns = super().edges(shape, rng)
@@ -124,7 +124,7 @@ class NeverReachesTheBorder(Boxes):
 
 @planted(Boxes, "share_is_used")
 class ReportsTheAreaBeforeClipping(Boxes):
-    """The share is the area that was asked for, the same everywhere, and not what each position got."""
+    """The share is the intended area, constant over positions, and not the mask."""
 
     def __call__(self, h, draw, labels=None):
         area = draw.to(h.dtype).mean((2, 3, 4), keepdim=True) * 0.9
@@ -133,7 +133,7 @@ class ReportsTheAreaBeforeClipping(Boxes):
 
 @planted(Boxes, "examples_are_drawn_independently")
 class OneCornerForTheBatch(Boxes):
-    """The boxes of a batch have sizes of their own and all begin at one row."""
+    """The boxes of a batch differ in size but start at the same row."""
 
     def edges(self, shape, rng):
         rows, columns = super().edges(shape, rng)
@@ -143,7 +143,7 @@ class OneCornerForTheBatch(Boxes):
 
 @planted(Boxes, "refuses_vectors")
 class TakesVectorsInSilence(Boxes):
-    """It says that it needs a map, and takes a vector whole from the first source."""
+    """needs_map is True, but a vector is copied from the first source."""
 
     def draw(self, shape, rng):
         if not shape.is_map:

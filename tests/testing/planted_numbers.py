@@ -1,5 +1,4 @@
-"""Broken numbers: draws that fail at the ends of a random number's range, that depend on one another, that remember;
-and options that do nothing."""
+"""Draws that fail for extreme random numbers, depend on each other or keep state, and options without an effect."""
 
 import math
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from planted import Boxes, Maps, Weights, one_hot, planted
 
 
 class Broken(Weights):
-    """The twin with another draw."""
+    """The twin with a different draw."""
 
     def simplex(self, shape, rng):
         return super().draw(shape, rng)
@@ -27,7 +26,7 @@ def ends(twin=Weights):
 
 @ends()
 class DividesByAUniform(Broken):
-    """Weights of 1/U: infinite where U is 0, which torch.rand may be."""
+    """Weights 1/U, which are infinite if torch.rand returns 0."""
 
     def draw(self, shape, rng):
         return shape.broadcast(normalised(1 / torch.rand(self.k, shape.batch, generator=rng)))
@@ -35,7 +34,7 @@ class DividesByAUniform(Broken):
 
 @ends()
 class TakesTheLogitOfAUniform(Broken):
-    """A sigmoid's inverse of U, undone by softmax: -inf at 0 in the draw."""
+    """The logit of U, which is -inf at 0."""
 
     def draw(self, shape, rng):
         uniform = torch.rand(self.k, shape.batch, generator=rng)
@@ -44,7 +43,7 @@ class TakesTheLogitOfAUniform(Broken):
 
 @ends()
 class MakesItsNormalsByHand(Broken):
-    """Box and Muller's way with the logarithm of a U that may be 0."""
+    """The Box-Muller transform with the logarithm of a U that may be 0."""
 
     def draw(self, shape, rng):
         first, second = torch.rand(2, self.k, shape.batch, generator=rng)
@@ -62,7 +61,7 @@ class InvertsAnExponential(Broken):
 
 @ends()
 class RaisesToAHighPower(Broken):
-    """U^20: all of them underflow together."""
+    """U^20, which underflows for all sources at once."""
 
     def draw(self, shape, rng):
         return shape.broadcast(normalised(torch.rand(self.k, shape.batch, generator=rng) ** 20))
@@ -78,7 +77,7 @@ class ExponentiatesANormal(Broken):
 
 @ends(Maps)
 class RoundsUpToASource(Maps):
-    """ceil(3 U) - 1 is -1 where U is 0: no source."""
+    """ceil(3 U) - 1 is -1 if U is 0, which is no source."""
 
     def draw(self, shape, rng):
         source = (3 * torch.rand(shape.batch, shape.channels, generator=rng)).ceil().long() - 1
@@ -87,7 +86,7 @@ class RoundsUpToASource(Maps):
 
 @ends()
 class DividesByASpread(Broken):
-    """Weights are made less extreme by how far a normal number is from 0: none at 0."""
+    """Weights are divided by the absolute value of a normal number, which may be 0."""
 
     def draw(self, shape, rng):
         normal = torch.randn(shape.batch, generator=rng)
@@ -103,7 +102,7 @@ def together(*checks, twin=Weights):
 
 @together("examples_are_drawn_independently")
 class MirrorsTheBatch(Broken):
-    """The second half of a batch has the weights of the first half in reverse, from the end on."""
+    """The second half of a batch is the mirror image of the first half."""
 
     def draw(self, shape, rng):
         half = self.simplex(shape, rng)[:, : (shape.batch + 1) // 2]
@@ -112,7 +111,7 @@ class MirrorsTheBatch(Broken):
 
 @together("examples_are_drawn_independently")
 class RepeatsHalfABatchOn(Broken):
-    """The second half of a batch has the weights of the first half, one source on."""
+    """The second half of a batch has the weights of the first half, rolled by one source."""
 
     def draw(self, shape, rng):
         half = self.simplex(shape, rng)[:, : (shape.batch + 1) // 2]
@@ -129,7 +128,7 @@ class DrawsSixteenAtMost(Broken):
 
 @together("examples_are_drawn_independently")
 class SharesHowFarFromTheMiddle(Broken):
-    """Every example of a batch has its own direction and the distance from the middle of the simplex of them all."""
+    """The examples of a batch have different directions but the same distance from the centre of the simplex."""
 
     def draw(self, shape, rng):
         away = self.simplex(shape, rng) - 1 / self.k
@@ -158,7 +157,7 @@ class StratifiesByPlace(Broken):
 
 @together("a_larger_batch_has_the_same_law")
 class LeavesTheLastExampleOut(Broken):
-    """Of a batch of an odd number the last example has no partner, and equal weights."""
+    """In a batch of odd size the last example has equal weights."""
 
     def draw(self, shape, rng):
         share = self.simplex(shape, rng).clone()
@@ -169,7 +168,7 @@ class LeavesTheLastExampleOut(Broken):
 
 @together("successive_draws_are_independent")
 class DrawsOnePastTheOther(Broken):
-    """Every draw but the first repeats, mirrored, the seed of its generator."""
+    """Every draw but the first is the mirror image of one from the initial seed."""
 
     def draw(self, shape, rng):
         first = torch.equal(rng.get_state(), torch.Generator().manual_seed(rng.initial_seed()).get_state())
@@ -187,7 +186,7 @@ def keeps(twin=Weights):
 
 @keeps()
 class CountsInAList(Broken):
-    """Keeps every draw, and sharpens the weights after 2,000."""
+    """Keeps all draws, and sharpens the weights after 2,000."""
 
     def __init__(self):
         super().__init__()
@@ -212,7 +211,7 @@ class CountsInItsClass(Broken):
 
 @keeps()
 class CountsInADefault(Broken):
-    """A list as a default argument is made once."""
+    """A mutable default argument counts."""
 
     def draw(self, shape, rng, seen=[]):  # noqa: B006  (the bug)
         seen.append(shape.batch)
@@ -224,7 +223,7 @@ TOTAL = {"calls": 0}
 
 @keeps()
 class CountsInItsModule(Broken):
-    """A table of the module counts."""
+    """A global dict of the module counts."""
 
     def __call__(self, h, draw, labels=None):
         TOTAL["calls"] += 1
@@ -244,7 +243,7 @@ def counting():
 
 @keeps()
 class CountsInAClosure(Broken):
-    """A function that it holds counts, and the 500th draw and those after it are others."""
+    """A closure counts, and draws differ from the 500th on."""
 
     count = staticmethod(counting())
 
@@ -254,7 +253,7 @@ class CountsInAClosure(Broken):
 
 @keeps()
 class RemembersTheFirstCodes(Broken):
-    """The size of the first codes that it sees scales the weights from then on."""
+    """The size of the first codes scales the weights of all later draws."""
 
     def __call__(self, h, draw, labels=None):
         if not hasattr(self, "scale"):
@@ -274,7 +273,7 @@ class Averages(Buffered):
 
 @keeps(Buffers)
 class KeepsARunningMean:
-    """A running mean of the codes, as batch norm has it, though nothing reads it."""
+    """A running mean of the codes, as in batch norm, although it is unused."""
 
     def build(self, context):
         return Averages(3)
@@ -282,7 +281,7 @@ class KeepsARunningMean:
 
 @keeps()
 class KeepsItsLastDraw(Broken):
-    """The draw is kept for a picture, and a copy of the generator's state with it."""
+    """The last draw is kept, with a copy of the generator's state."""
 
     def draw(self, shape, rng):
         object.__setattr__(self, "last", {"state": rng.get_state(), "draws": [self.simplex(shape, rng)]})
@@ -299,7 +298,7 @@ def option(twin=Doubles):
 @option()
 @dataclass(frozen=True)
 class ReadsItsDefault(Doubles):
-    """Takes the option of the class in place of its own."""
+    """Reads the default of the class in place of the instance's value."""
 
     def draw(self, shape, rng):
         return Doubles(self.k).draw(shape, rng)
@@ -308,7 +307,7 @@ class ReadsItsDefault(Doubles):
 @option()
 @dataclass(frozen=True)
 class IgnoresOneChoice(StacksCodes):
-    """Of three laws the third is the second."""
+    """The third of three choices equals the second."""
 
     law: Annotated[Literal["even", "sharp", "flat"], "of the weights"] = "even"
 
@@ -323,7 +322,7 @@ class IgnoresOneChoice(StacksCodes):
 @option()
 @dataclass(frozen=True)
 class ForgetsItsFlag(StacksCodes):
-    """A flag is read where nobody comes."""
+    """A flag is read only in code that never runs."""
 
     sharp: Annotated[bool, "squares the weights"] = False
 
@@ -335,7 +334,7 @@ class ForgetsItsFlag(StacksCodes):
 @option()
 @dataclass(frozen=True)
 class MixesThreeWhateverK(StacksCodes):
-    """It says k and draws three."""
+    """It has an option k but always draws three."""
 
     k: Annotated[int, Ge(2), "sources of one mix"] = 3
 
@@ -349,7 +348,7 @@ class MixesThreeWhateverK(StacksCodes):
 @option()
 @dataclass(frozen=True)
 class FailsAtTheEndOfItsRange(StacksCodes):
-    """U^(1/alpha) is 0 for all sources where alpha is as small as it may be."""
+    """U^(1/alpha) is 0 for all sources at the smallest allowed alpha."""
 
     alpha: Annotated[float, Ge(0.001), Le(10), "concentration"] = 1.0
 
@@ -360,7 +359,7 @@ class FailsAtTheEndOfItsRange(StacksCodes):
 @option()
 @dataclass(frozen=True)
 class ReadsNoneAsHalf(StacksCodes):
-    """A chance that is given is taken for one that is not."""
+    """A given probability is treated as None."""
 
     p: Annotated[float, Ge(0), Le(1), "weight of the first; drawn when not given"] | None = None
 
@@ -372,7 +371,7 @@ class ReadsNoneAsHalf(StacksCodes):
 @option()
 @dataclass(frozen=True)
 class RoundsItsOption(StacksCodes):
-    """A number is cut to an integer that is always 0."""
+    """A number is truncated to an integer, which is always 0."""
 
     shift: Annotated[float, Gt(0), Le(0.9), "moves the weights"] = 0.5
 

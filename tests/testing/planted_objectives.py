@@ -1,176 +1,23 @@
-"""Objectives that are broken in one way each, and the check that must see it: bug, objective, check, words."""
+"""Objectives that are broken in one way each, and the check that must find it: bug, objective, check, words."""
 
-from dataclasses import dataclass
-from functools import cached_property
 from itertools import count
 
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss, relu
+from correct_objectives import Autoencode, Everything, Resynthesise, fake, real
+from planted_penalties import (
+    PenalisesEachImage,
+    PenalisesInPlace,
+    PenalisesTheWorst,
+    PenalisesUnderAnothersName,
+    PenalisesWithoutAGraph,
+)
+from torch.nn.functional import mse_loss, relu
 
-from mixzoo import LinearMixer, Losses
-
-
-def real(score):
-    return binary_cross_entropy_with_logits(score, torch.ones_like(score))
-
-
-def fake(score):
-    return binary_cross_entropy_with_logits(score, torch.zeros_like(score))
-
-
-class Steps:
-    """The passes of one batch, each made when it is first read."""
-
-    def __init__(self, batch, objective):
-        self.batch, self.objective = batch, objective
-        self.x, self.labels = batch.x, batch.labels if objective.reads_labels else None
-
-    @cached_property
-    def seen(self):
-        return (
-            self.x + self.objective.noise * self.batch.noise("input", like=self.x) if self.objective.noise else self.x
-        )
-
-    @cached_property
-    def posterior(self):
-        return self.batch.posterior(self.seen)
-
-    mean = property(lambda self: self.posterior[0])
-    log_variance = property(lambda self: self.posterior[1])
-
-    @cached_property
-    def h(self):
-        return self.mean if self.objective.variational else self.batch.encode(self.seen)
-
-    @cached_property
-    def z(self):
-        z = self.h
-        if self.objective.variational:
-            z = z + (self.log_variance / 2).exp() * self.batch.noise("code", like=z)
-        return z * self.batch.keep("kept", 0.1, like=z) / 0.9 if self.objective.dropout else z
-
-    @cached_property
-    def mixed(self):
-        return self.batch.mix(self.z)
-
-    h_mix = property(lambda self: self.mixed.h)
-    share = property(lambda self: self.mixed.share)
-    y = property(lambda self: self.batch.y)
-    labelled = property(lambda self: self.batch.labelled)
-    y_mix = property(lambda self: self.mixed.y)
-    labelled_mix = property(lambda self: self.mixed.labelled)
-
-    @cached_property
-    def h_mix2(self):
-        return self.batch.mix(self.z, Halves(), "second").h
-
-    @cached_property
-    def x_rec(self):
-        return self.batch.decode(self.z)[0]
-
-    @cached_property
-    def x_mix(self):
-        return self.batch.decode(self.h_mix)[0]
-
-    @cached_property
-    def x_mix2(self):
-        return self.batch.decode(self.h_mix2)[0]
-
-    @cached_property
-    def h_mix_rec(self):
-        return self.batch.encode(self.x_mix)
-
-
-class Steadily:
-    """One `losses` made of methods, of which each objective here replaces one."""
-
-    variational = False
-    reads_labels = False
-    noise = dropout = 0.0
-    penalty = None
-
-    def inputs(self, r):
-        return {}
-
-    def discriminator_terms(self, r, D):
-        return {}
-
-    def losses(self, batch):
-        r = Steps(batch, self)
-        inputs = self.inputs(r)
-        D = batch.discriminate(**inputs) if inputs else None
-        autoencoder, discriminator = self.autoencoder_terms(r, D), self.discriminator_terms(r, D)
-        penalty = self.penalty(r.x, batch.discriminator) if self.penalty else {}
-        return Losses(autoencoder, discriminator | penalty)
-
-
-@dataclass(frozen=True)
-class Autoencode(Steadily):
-    """Nothing wrong: reconstruct x."""
-
-    def autoencoder_terms(self, r, D):
-        return {"reconstruct": mse_loss(r.x_rec, r.x)}
-
-
-@dataclass(frozen=True)
-class Resynthesise(Steadily):
-    """Nothing wrong: reconstruct x and make mixes pass for real."""
-
-    def inputs(self, r):
-        return {"real": r.x, "mix": r.x_mix}
-
-    def autoencoder_terms(self, r, D):
-        return {"reconstruct": mse_loss(r.x_rec, r.x), "fool_mix": real(D["mix"])}
-
-    def discriminator_terms(self, r, D):
-        return {"real": real(D["real"]), "fake_mix": fake(D["mix"])}
-
-
-@dataclass(frozen=True)
-class Everything(Resynthesise):
-    """Nothing wrong: it calls and reads all there is, the label logits and D's reconstructions too."""
-
-    variational = True
-    noise = dropout = 0.1
-
-    def inputs(self, r):
-        return super().inputs(r) | {"mix2": r.x_mix2}
-
-    def autoencoder_terms(self, r, D):
-        prior = (r.mean.square() + r.log_variance.exp() - r.log_variance - 1).mean() / 2
-        classify = classified(D.label_logits["mix"], r.y_mix, r.labelled_mix)
-        terms = {"consistency": mse_loss(r.h_mix_rec, r.h_mix), "prior": prior, "classify": classify}
-        return super().autoencoder_terms(r, D) | terms | {"fool_mix2": real(D["mix2"]) + r.h_mix2.square().mean()}
-
-    def discriminator_terms(self, r, D):
-        classify = classified(D.label_logits["real"], r.y, r.labelled)
-        reconstruct = mse_loss(D.reconstruction["real"], r.x)
-        return super().discriminator_terms(r, D) | {
-            "classify": classify,
-            "fake_mix2": fake(D["mix2"]),
-            "reconstruct": reconstruct,
-        }
-
-    def penalty(self, x, discriminator):
-        return {"weight": discriminator(x).logits.square().mean()}
-
-
-def classified(logits, y, known):
-    return (binary_cross_entropy_with_logits(logits, y.to(logits), reduction="none").mean(1) * known).mean()
-
-
-@dataclass(frozen=True)
-class Halves(LinearMixer):
-    """The middle of two."""
-
-    k: int = 2
-
-    def draw(self, shape, rng):
-        return shape.broadcast(torch.full((2, shape.batch), 0.5))
+from mixzoo import Losses
 
 
 class LosesItsLosses:
-    """Terms as they were asked for once."""
+    """Terms from methods of an earlier contract."""
 
     def autoencoder_terms(self, r, D):
         return {}
@@ -252,8 +99,8 @@ class ReadsReconstructionsInVain(Resynthesise):
         return super().discriminator_terms(r, D)
 
 
-class ShowsNothing(Resynthesise):
-    """D has terms and is shown nothing."""
+class DiscriminatesNothing(Resynthesise):
+    """D has terms but no input."""
 
     def inputs(self, r):
         return {}
@@ -265,7 +112,7 @@ class ShowsNothing(Resynthesise):
         return {"size": r.x_mix.square().mean()}
 
 
-class ShowsTwoShapes(Resynthesise):
+class DiscriminatesTwoShapes(Resynthesise):
     def inputs(self, r):
         return {"real": r.x, "mix": r.x_mix.flatten(1)}
 
@@ -278,47 +125,17 @@ class ReachesIntoG(Resynthesise):
         return super().discriminator_terms(r, D) | {"slope": slope + 0 * D["mix"].detach().sum()}
 
 
-class Penalises(Resynthesise):
-    def penalty(self, x, discriminator):
-        x = x.detach().requires_grad_()
-        (slope,) = torch.autograd.grad(discriminator(x).logits.sum(), x, create_graph=True)
-        return {"slope": self.of(slope)}
-
-    def of(self, slope):
-        return slope.square().flatten(1).sum(1).mean()
-
-
-class PenalisesWithoutAGraph(Penalises):
-    def of(self, slope):
-        return super().of(slope).detach()
-
-
-class PenalisesEachImage(Penalises):
-    def of(self, slope):
-        return slope.square().flatten(1).sum(1)
-
-
-class PenalisesUnderAnothersName(Penalises):
-    def penalty(self, x, discriminator):
-        return {"real": super().penalty(x, discriminator)["slope"]}
-
-
-class PenalisesInPlace(Penalises):
-    def penalty(self, x, discriminator):
-        return super().penalty(x.mul_(1.01), discriminator)
-
-
-class JudgesANumber(Resynthesise):
+class DiscriminatesANumber(Resynthesise):
     def inputs(self, r):
         return {"real": r.x, "mix": r.x_mix, "lam": 10.0}
 
 
-class JudgesSingles(Resynthesise):
+class DiscriminatesSingles(Resynthesise):
     def inputs(self, r):
         return {"real": r.x, "mix": r.x_mix.float()}
 
 
-class JudgesUnderSentences(Resynthesise):
+class DiscriminatesUnderSentences(Resynthesise):
     def inputs(self, r):
         return {"the real ones": r.x, "mix": r.x_mix}
 
@@ -326,7 +143,7 @@ class JudgesUnderSentences(Resynthesise):
         return {"real": real(D["the real ones"]), "fake_mix": fake(D["mix"])}
 
 
-class JudgesWithoutSayingSo(Autoencode):
+class HasNoTermsForD(Autoencode):
     def inputs(self, r):
         return {"rec": r.x_rec}
 
@@ -336,7 +153,7 @@ class TrainsDAlone(Resynthesise):
         return {}
 
 
-class JudgesInVain(Resynthesise):
+class DiscriminatesInVain(Resynthesise):
     def inputs(self, r):
         return super().inputs(r) | {"rec": r.x_rec}
 
@@ -392,15 +209,15 @@ class DetachesOneOfTwo(Everything):
         return own | {"consistency": mse_loss(r.h_mix_rec, r.h_mix.detach())}
 
 
-class JudgesDetached(Resynthesise):
+class DiscriminatesDetached(Resynthesise):
     def inputs(self, r):
         return {"real": r.x, "mix": r.x_mix.detach()}
 
 
 class RoundsToPixels(Autoencode):
     def autoencoder_terms(self, r, D):
-        shown = r.x_rec + (r.x_rec.round() - r.x_rec).detach()  # straight through
-        return {"reconstruct": mse_loss(shown, r.x)}
+        rounded = r.x_rec + (r.x_rec.round() - r.x_rec).detach()  # straight through
+        return {"reconstruct": mse_loss(rounded, r.x)}
 
 
 class DetachesForD(Resynthesise):
@@ -451,7 +268,7 @@ class TakesNaiveLogs(Resynthesise):
 
 
 class SquashesThenRoots(Resynthesise):
-    """Finite itself, but the derivative of the root at a sigmoid that has become 0 is not."""
+    """A finite term, but the derivative of the root is infinite where the sigmoid underflows to 0."""
 
     def discriminator_terms(self, r, D):
         return {"real": relu(-D["real"]).sqrt().mean() + D["real"].mean(), "fake_mix": D["mix"].sigmoid().sqrt().mean()}
@@ -478,20 +295,14 @@ class TakesTheRootOfTheMean(Resynthesise):
         return super().discriminator_terms(r, D) | {"spread": D["real"].square().mean().sqrt()}
 
 
-class PenalisesTheWorst(Penalises):
-    def of(self, slope):
-        return slope.square().flatten(1).sum(1).amax()
-
-
-TYPES = "Type-check error whilst checking"  # what the tests' checker of types says before mixzoo can
-
+TYPES = "Type-check error whilst checking"  # the type checker of the tests comes first
 PLANTED_OBJECTIVES = [
     ("no losses", LosesItsLosses, "is_an_objective", "the objective has no losses"),
     ("losses of two arguments", WantsMore, "is_an_objective", r"the objective has losses\(batch, D\); expected"),
     ("losses give a table", GivesATable, "is_an_objective", "losses returns a dict"),
     ("terms are a list", GivesAList, "is_an_objective", f"the autoencoder's terms are a list|{TYPES}"),
-    ("a number shown", JudgesANumber, "is_an_objective", f"tensors of one shape|{TYPES}"),
-    ("two shapes shown", ShowsTwoShapes, "is_an_objective", "tensors of one shape"),
+    ("a number as input", DiscriminatesANumber, "is_an_objective", f"tensors of one shape|{TYPES}"),
+    ("two shapes as input", DiscriminatesTwoShapes, "is_an_objective", "tensors of one shape"),
     ("mixes now and then", MixesNowAndThen, "asks_for_the_same_at_every_step", "make the same calls at every step"),
     ("draws on a whim", DrawsOnAWhim, "asks_for_the_same_at_every_step", "make the same draws at every step"),
     ("mixes in vain", MixesInVain, "asks_for_nothing_in_vain", r"batch.mix returns a mix \(h_mix\), but no term"),
@@ -523,18 +334,18 @@ PLANTED_OBJECTIVES = [
     ("writes to x", PenalisesInPlace, "the_batch_is_left_unchanged", "writes to x in place"),
     (
         "images in float32",
-        JudgesSingles,
+        DiscriminatesSingles,
         "shows_the_discriminator_named_batches",
         "is torch.float32, expected torch.float64 as x",
     ),
     (
         "a sentence for a name",
-        JudgesUnderSentences,
+        DiscriminatesUnderSentences,
         "shows_the_discriminator_named_batches",
         "use a word such as 'mix'",
     ),
-    ("a D without terms", JudgesWithoutSayingSo, "terms_fit_the_use_of_a_discriminator", "losses calls the discrim"),
-    ("terms of no D", ShowsNothing, "terms_fit_the_use_of_a_discriminator", "losses never calls the"),
+    ("a D without terms", HasNoTermsForD, "terms_fit_the_use_of_a_discriminator", "losses calls the discrim"),
+    ("terms of no D", DiscriminatesNothing, "terms_fit_the_use_of_a_discriminator", "losses never calls the"),
     ("no term for f and g", TrainsDAlone, "terms_fit_the_use_of_a_discriminator", "autoencoder's terms are empty"),
     (
         "a term of D through g",
@@ -552,7 +363,7 @@ PLANTED_OBJECTIVES = [
     ("a penalty of the worst", PenalisesTheWorst, "terms_are_means_over_examples", "discriminator term 'slope' is"),
     (
         "a score not used",
-        JudgesInVain,
+        DiscriminatesInVain,
         "every_input_of_the_discriminator_is_used",
         "D gets 'rec', but no term depends",
     ),
@@ -566,21 +377,11 @@ PLANTED_OBJECTIVES = [
     ("x_rec detached", DetachesTheReconstruction, "reconstructions_teach_the_auto_encoder", "reaches a reconstruction"),
     ("a score detached", DetachesAScore, "gradients_agree_with_finite_differences", "along x_mix, but their gradient"),
     ("one of two detached", DetachesOneOfTwo, "gradients_agree_with_finite_differences", "along h_mix, but"),
-    ("judged detached", JudgesDetached, "gradients_agree_with_finite_differences", "along x_mix, but"),
+    ("input detached", DiscriminatesDetached, "gradients_agree_with_finite_differences", "along x_mix, but"),
     ("rounded straight through", RoundsToPixels, "gradients_agree_with_finite_differences", "along x_rec, but"),
-    (
-        "a score of D detached",
-        DetachesForD,
-        "gradients_agree_with_finite_differences",
-        "discriminator's .* along D",
-    ),
+    ("a score of D detached", DetachesForD, "gradients_agree_with_finite_differences", "discriminator's .* along D"),
     ("a fixed term of D", LeavesATermFixed, "logits_teach_the_discriminator", "'penalty' depends on no output of D"),
-    (
-        "noise",
-        DrawsNoise,
-        "terms_are_a_function_of_the_batch",
-        "losses draws from the global generator of torch",
-    ),
+    ("noise", DrawsNoise, "terms_are_a_function_of_the_batch", "losses draws from the global generator of torch"),
     ("counts its calls", CountsItsCalls, "terms_are_a_function_of_the_batch", "differs in a second call"),
     ("renames its terms", RenamesItsTerms, "terms_are_a_function_of_the_batch", "have other names in a second call"),
     ("writes to x_rec", WritesToThePass, "the_batch_is_left_unchanged", "writes to x_rec in place"),

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 import torch
 from annotated_types import Ge, Gt
-from planted_objectives import Autoencode, Everything, Penalises, Resynthesise, classified, fake, real
+from correct_objectives import Autoencode, Everything, Resynthesise, classified, fake, real
+from planted_penalties import Penalises
 from torch.nn.functional import cosine_similarity, l1_loss, mse_loss, relu, softplus
 
 
@@ -59,18 +60,20 @@ class HidesFromNobody(Resynthesise):
         return {"regress": mse_loss(D["mix"], alpha(r)), "zero": D["real"].square().mean()}
 
 
-class BothRedrawFakes(Resynthesise):
-    """D redraws fakes as well as it can."""
+class BothReconstructFakes(Resynthesise):
+    """D learns to reconstruct fakes, as the auto-encoder wants."""
 
     def autoencoder_terms(self, r, D):
-        return {"reconstruct": mse_loss(r.x_rec, r.x), "redraw": l1_loss(D.reconstruction["mix"], r.x_mix)}
+        return {"reconstruct": mse_loss(r.x_rec, r.x), "reconstruct_d": l1_loss(D.reconstruction["mix"], r.x_mix)}
 
     def discriminator_terms(self, r, D):
-        return {"redraw": l1_loss(D.reconstruction["real"], r.x) + 0.5 * l1_loss(D.reconstruction["mix"], r.x_mix)}
+        return {
+            "reconstruct_d": l1_loss(D.reconstruction["real"], r.x) + 0.5 * l1_loss(D.reconstruction["mix"], r.x_mix)
+        }
 
 
-class ThreeJudged(Resynthesise):
-    """Nothing wrong: reconstructions are judged too."""
+class ThreeInputs(Resynthesise):
+    """Reconstructions are inputs of D too."""
 
     def inputs(self, r):
         return super().inputs(r) | {"rec": r.x_rec}
@@ -87,7 +90,7 @@ class FoolsWithReal(Resynthesise):
         return {"reconstruct": mse_loss(r.x_rec, r.x), "fool": softplus(-D["real"]).mean()}
 
 
-class FoolsAnotherFake(ThreeJudged):
+class FoolsAnotherFake(ThreeInputs):
     """Mixes are the fakes of D, and reconstructions those of the auto-encoder."""
 
     def autoencoder_terms(self, r, D):
@@ -97,22 +100,22 @@ class FoolsAnotherFake(ThreeJudged):
         return Resynthesise.discriminator_terms(self, r, D)
 
 
-class FoolsOneOfTwo(ThreeJudged):
+class FoolsOneOfTwo(ThreeInputs):
     def autoencoder_terms(self, r, D):
         return Resynthesise.autoencoder_terms(self, r, D)
 
 
-class FoolsNobody(Resynthesise):
+class HasNoTermOnFakes(Resynthesise):
     def autoencoder_terms(self, r, D):
         return {"reconstruct": mse_loss(r.x_rec, r.x)}
 
 
-class NeverCallsItFake(ThreeJudged):
+class NeverCallsItFake(ThreeInputs):
     def discriminator_terms(self, r, D):
         return Resynthesise.discriminator_terms(self, r, D)
 
 
-class CallsReconstructionsReal(ThreeJudged):
+class CallsReconstructionsReal(ThreeInputs):
     """One of two fakes is real to D."""
 
     def discriminator_terms(self, r, D):
@@ -198,14 +201,14 @@ class MixLabelsNotKnown(Everything):
 
 @dataclass(frozen=True, kw_only=True)
 class Weighted(Penalises):
-    """Nothing wrong: every option is read."""
+    """Every option is read."""
 
     lam: Annotated[float, Gt(0), "weight of reconstruction"] = 10.0
     beta: Annotated[float, Ge(0), "weight of the consistency"] = 1.0
     r1: Annotated[float, Ge(0), "weight of the penalty"] = 1.0
     norm: Annotated[Literal["l1", "l2"], "of a reconstruction"] = "l1"
     power: Annotated[int, Ge(1), "of the scores"] = 1
-    rec: Annotated[bool, "judge reconstructions too"] = False
+    rec: Annotated[bool, "reconstructions are inputs of D too"] = False
     noise: Annotated[float, Ge(0), "on the images"] = 0.0
     margin: Annotated[float, Gt(0), "of the consistency, 0.01 when not given"] | None = None
 
@@ -243,7 +246,7 @@ def ignoring(option):
 
 
 class OnOrOff(Weighted):
-    """beta switches its term on, and does not weigh it."""
+    """beta enables its term but does not scale it."""
 
     def autoencoder_terms(self, r, D):
         return replace(Weighted(), lam=self.lam, norm=self.norm, beta=float(self.beta > 0)).autoencoder_terms(r, D)
@@ -274,14 +277,14 @@ PLANTED_PLAYERS = [
     ("fools by a score", playing("Linear", down, hinge_real, hinge_fake), OPPOSITE, "want D's logit of 'mix' lower"),
     ("fools by squares of 0", playing("Zero", near(0), near(1), near(0)), OPPOSITE, "'mix' at the same value"),
     ("helps a critic", HidesFromNobody, OPPOSITE, "'mix' at the same value"),
-    ("helps D redraw", BothRedrawFakes, OPPOSITE, "both players change D's reconstruction of 'mix' in the same"),
+    ("helps D reconstruct", BothReconstructFakes, OPPOSITE, "both players change .* of 'mix' in the same"),
     ("one of two fakes is real", CallsReconstructionsReal, OPPOSITE, "D's logit of 'rec' higher"),
     ("all are fake to D", playing("AllFake", of_real=fake), APART, r"all its inputs \(real, mix\) to move in the same"),
     ("all are fake, hinge", playing("AllHinge", up, hinge_fake, hinge_fake), APART, "to move in the same direction"),
     ("all are fake, squares", playing("AllSquares", near(1), near(0), near(0)), APART, "to move in the same direction"),
     ("all are fake, linear", playing("AllLinear", up, down, down), APART, "to move in the same direction"),
     ("fools with the real images", FoolsWithReal, BOTH, r"no term of the auto-encoder depends on .* a fake \(mix\)"),
-    ("fools nobody", FoolsNobody, BOTH, "so it learns nothing from D"),
+    ("fools nobody", HasNoTermOnFakes, BOTH, "so it learns nothing from D"),
     ("fools with another fake", FoolsAnotherFake, BOTH, "no term of D depends on its output for 'rec'"),
     ("fools one of two", FoolsOneOfTwo, BOTH, "'rec' is a fake, but no term of the auto-encoder opposes it"),
     ("never calls it fake", NeverCallsItFake, BOTH, "no term of D depends on its output for 'rec'"),
@@ -308,7 +311,7 @@ PLANTED_PLAYERS = [
 
 
 class Relativistic(Resynthesise):
-    """Each score against the mean of the others (Jolicoeur-Martineau 2018)."""
+    """Relativistic logits (Jolicoeur-Martineau 2018)."""
 
     def autoencoder_terms(self, r, D):
         return {"reconstruct": l1_loss(r.x_rec, r.x), "fool": softplus(D["real"] - D["mix"]).mean()}
@@ -318,7 +321,7 @@ class Relativistic(Resynthesise):
 
 
 class Critic(Resynthesise):
-    """A critic of alpha, which the auto-encoder hides."""
+    """A critic regresses alpha, and the auto-encoder hides it (Berthelot et al. 2019)."""
 
     def inputs(self, r):
         return {"mix": r.x_mix, "blend": 0.2 * r.x + 0.8 * r.x_rec}
@@ -331,17 +334,19 @@ class Critic(Resynthesise):
 
 
 class Equilibrium(Resynthesise):
-    """D redraws real images and spoils fakes (Berthelot et al. 2017)."""
+    """D reconstructs real images, but not fakes (Berthelot et al. 2017)."""
 
     def autoencoder_terms(self, r, D):
-        return {"reconstruct": mse_loss(r.x_rec, r.x), "redraw": l1_loss(D.reconstruction["mix"], r.x_mix)}
+        return {"reconstruct": mse_loss(r.x_rec, r.x), "reconstruct_d": l1_loss(D.reconstruction["mix"], r.x_mix)}
 
     def discriminator_terms(self, r, D):
-        return {"redraw": l1_loss(D.reconstruction["real"], r.x) - 0.3 * l1_loss(D.reconstruction["mix"], r.x_mix)}
+        return {
+            "reconstruct_d": l1_loss(D.reconstruction["real"], r.x) - 0.3 * l1_loss(D.reconstruction["mix"], r.x_mix)
+        }
 
 
 class FreeBits(Autoencode):
-    """A divergence that is free up to a bound, by cosine."""
+    """A divergence with free bits, and a reconstruction by cosine."""
 
     variational = True
 
@@ -352,7 +357,7 @@ class FreeBits(Autoencode):
 
 
 class ClassNumbers(Everything):
-    """The labels by number, for classes."""
+    """Class numbers in place of label vectors."""
 
     def discriminator_terms(self, r, D):
         if r.batch.labels.ndim > 1:
@@ -363,7 +368,7 @@ class ClassNumbers(Everything):
 
 @dataclass(frozen=True, kw_only=True)
 class ReadBesideAnother(Weighted):
-    """The power of the consistency, which is off until it has a weight, and a weight that is clamped."""
+    """An option that has an effect only if another is not 0, and a weight that is clamped."""
 
     beta: Annotated[float, Ge(0), "weight of the consistency"] = 0.0
     lam: Annotated[float, Gt(0), "weight of reconstruction, 2 at most"] = 1.0
@@ -376,7 +381,7 @@ class ReadBesideAnother(Weighted):
 
 
 SOUND = [
-    *(ReadBesideAnother, ThreeJudged, Weighted, Relativistic, Critic, Equilibrium, FreeBits, ClassNumbers),
+    *(ReadBesideAnother, ThreeInputs, Weighted, Relativistic, Critic, Equilibrium, FreeBits, ClassNumbers),
     playing("Wasserstein", up, up, down),
     playing("LeastSquares", near(1), near(1), near(0)),
     playing("Hinge", up, hinge_real, hinge_fake),

@@ -1,9 +1,9 @@
-"""Broken reach: draws that leave a part of the simplex, or of a map that is not square, to one source."""
+"""Mixers that cover only a part of the simplex, or of maps that are not square."""
 
 from dataclasses import dataclass
 
 import torch
-from correct_mixers import ClippedBoxes, Regions
+from correct_regions import ClippedBoxes, Regions
 from planted import Weights, one_hot, planted
 
 
@@ -47,7 +47,7 @@ class Three(Regions):
 
 @three("sources_meet_in_one_mix")
 class TheTopRankHasAll(Three):
-    """The box of the top rank is the ground of the others too: no mix has two sources."""
+    """The top source also fills the background, so no mix has two sources."""
 
     def draw(self, shape, rng):
         mask = super().draw(shape, rng)
@@ -56,7 +56,7 @@ class TheTopRankHasAll(Three):
 
 @three("sources_meet_in_one_mix")
 class OneBoxForAllSources(Three):
-    """The box is drawn once for all ranks, so the top one hides the one below: no mix has three sources."""
+    """All ranks have the same box, so the top one hides the one below and no mix has three sources."""
 
     def boxes(self, shape, rng):
         box = self.box(shape, rng)
@@ -65,7 +65,7 @@ class OneBoxForAllSources(Three):
 
 @three("sources_meet_in_one_mix")
 class TheFirstSourceIsInEveryMix(Three):
-    """The first source with one of the others, which never meet."""
+    """The first source and one other, so the others never occur together."""
 
     def draw(self, shape, rng):
         self.places(shape)
@@ -77,7 +77,7 @@ class TheFirstSourceIsInEveryMix(Three):
 
 @planted(Weights, "sources_meet_in_one_mix")
 class TakesTheLargestWhole(Weights):
-    """An argmax over sources that was meant for each feature map is taken for the code."""
+    """An argmax over sources for the whole code in place of each feature map."""
 
     def draw(self, shape, rng):
         return shape.broadcast(one_hot(super().draw(shape, rng).flatten(1).argmax(0), self.k).float())
@@ -117,7 +117,7 @@ class HalvesTheRest(Weights):
 
 @planted(Weights, "no_two_sources_are_tied")
 class LeavesTheLastAtAThird(Weights):
-    """Two weights are exchanged for each other, the third stays where it is."""
+    """Two weights vary and the third is constant."""
 
     def draw(self, shape, rng):
         moved = (torch.rand(shape.batch, generator=rng) * 2 - 1) / 3
@@ -126,7 +126,7 @@ class LeavesTheLastAtAThird(Weights):
 
 @three("maps_are_cut_everywhere")
 class TakesTheWidthForTheHeight(Three):
-    """Rows are divided by the width, so of a tall map only the top is cut."""
+    """Rows are divided by the width, so only the top of a tall map is cut."""
 
     def interval(self, axis, shape, rng):
         if axis == 2:
@@ -139,7 +139,7 @@ class TakesTheWidthForTheHeight(Three):
 
 @three("maps_are_cut_everywhere")
 class StopsBeforeTheLastColumn(Three):
-    """A column index is at most width - 1, taken for an end that is excluded."""
+    """The largest column index, width - 1, is used as an excluded end."""
 
     def interval(self, axis, shape, rng):
         length = shape.latent[axis]
@@ -156,7 +156,7 @@ class BeginsAtTheSecondRow(Three):
 
 @three("maps_are_cut_everywhere")
 class CutsASquare(Three):
-    """Places and sides are drawn below the shorter side of the map."""
+    """Positions and sizes are drawn below the shorter side of the map."""
 
     def interval(self, axis, shape, rng):
         short = min(shape.latent[1:])
@@ -174,7 +174,7 @@ class KeepsOffTheFrame(Three):
 
 @three("maps_are_cut_everywhere")
 class CountsPatchesByTheHeight(Three):
-    """The number of a patch is its column by the height, and what is too large is clipped."""
+    """The index of a patch is computed with the height in place of the width, and then clipped."""
 
     def draw(self, shape, rng):
         self.places(shape)

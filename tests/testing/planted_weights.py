@@ -1,4 +1,4 @@
-"""Broken mixes: weighing mixers whose call, share or point is wrong."""
+"""Mixers with weights whose __call__, share or `at` is wrong."""
 
 from dataclasses import dataclass
 
@@ -29,7 +29,7 @@ class KeepsOnlyTheLastSource(Broken):
 
 @planted(Weights, "share_is_used")
 class ReportsAnotherShare(Broken):
-    """The share that is reported is in another order than the one that was used."""
+    """The reported share has another order of sources than the one that was used."""
 
     def __call__(self, h, draw, labels=None):
         return mixed(h, draw)._replace(share=draw.to(h.dtype).flip(0))
@@ -37,7 +37,7 @@ class ReportsAnotherShare(Broken):
 
 @planted(Weights, "shares_are_on_the_simplex", "moves_with_shift_and_scale")
 class ClampsTheShare(Broken):
-    """The share is kept off 0 and 1, and is not normalised again."""
+    """The share is clamped away from 0 and 1 and not normalised again."""
 
     def __call__(self, h, draw, labels=None):
         return mixed(h, draw.clamp(0.1, 0.9))
@@ -54,7 +54,7 @@ class WritesToItsSources(Broken):
 
 @planted(Weights, "leaves_its_draw_unchanged")
 class WritesToItsDraw(Broken):
-    """Normalises the draw in place; harmless once, a drift when a draw is used again."""
+    """Normalises the draw in place, so using it again gives another result."""
 
     def __call__(self, h, draw, labels=None):
         draw.div_(draw.sum(0) + 1e-6)
@@ -79,7 +79,7 @@ class DetachesTheLastSource(Broken):
 
 @planted(Weights, "result_aliases_no_source")
 class ReturnsASourceItself(Broken):
-    """A short cut at the first corner hands out the source's own memory."""
+    """At the first corner it returns the source itself."""
 
     def __call__(self, h, draw, labels=None):
         if (draw[0] == 1).all():
@@ -89,7 +89,7 @@ class ReturnsASourceItself(Broken):
 
 @planted(Weights, "keeps_shape_and_dtype")
 class PromotesToFloat64(Broken):
-    """Mixes in float64 and forgets to come back."""
+    """Mixes in float64 and does not cast back."""
 
     def __call__(self, h, draw, labels=None):
         return mixed(h.double(), draw)
@@ -105,7 +105,7 @@ class LeavesTheShareInFloat32(Broken):
 
 @planted(Weights, "precision_changes_only_rounding", "share_is_used")
 class RoundsToHalf(Broken):
-    """Mixes in half precision whatever is less than float64, and casts back."""
+    """Mixes float32 codes in half precision and casts back."""
 
     def __call__(self, h, draw, labels=None):
         half = mixed(h if h.dtype == torch.float64 else h.half(), draw)
@@ -122,7 +122,7 @@ class MixesWithTheNextExample(Broken):
 
 @planted(Weights, "examples_do_not_leak", "batch_permutes")
 class CentresOnTheBatch(Broken):
-    """Takes a little of the batch's mean away from every example but the first."""
+    """Subtracts a little of the batch mean from every example but the first."""
 
     def __call__(self, h, draw, labels=None):
         found = mixed(h, draw)
@@ -143,7 +143,7 @@ class FavoursTheFirstExample(Broken):
 
 @planted(Weights, "sources_may_change_places")
 class FavoursTheFirstSource(Broken):
-    """Squares the weight of the first source alone and normalises."""
+    """Squares only the weight of the first source, and normalises."""
 
     def __call__(self, h, draw, labels=None):
         share = torch.cat([draw[:1] ** 2, draw[1:]])
@@ -161,7 +161,7 @@ class SquashesTheMix(Broken):
 
 @planted(Weights, "labels_do_not_matter")
 class ReadsLabelsInSilence(Broken):
-    """Mixes less where the labels differ, and does not say so."""
+    """Mixes less if labels differ, without skipping the check."""
 
     def __call__(self, h, draw, labels=None):
         if labels is not None:
@@ -174,7 +174,7 @@ class ReadsLabelsInSilence(Broken):
 
 @planted(Weights, "gradients_are_finite")
 class DividesByTheNorm(Broken):
-    """Mixes directions and lengths apart: a zero code has a NaN for a gradient."""
+    """Mixes directions and norms separately, so the gradient of a zero code is NaN."""
 
     def __call__(self, h, draw, labels=None):
         length = h.flatten(2).pow(2).sum(2).sqrt().reshape(*h.shape[:2], *[1] * (h.ndim - 2))
@@ -195,7 +195,7 @@ class Doubled(torch.autograd.Function):
 
 @planted(Weights, "gradient_is_the_derivative", "gradient_is_share")
 class DoublesTheGradient(Broken):
-    """A backward pass of its own that is not the derivative."""
+    """A custom backward pass that is not the derivative."""
 
     def __call__(self, h, draw, labels=None):
         return mixed(Doubled.apply(h), draw)
@@ -216,7 +216,7 @@ class Once(torch.autograd.Function):
 
 @planted(Weights, "second_derivative_is_right")
 class IsDifferentiableOnce(Broken):
-    """A backward pass that a gradient penalty cannot go through."""
+    """A custom backward pass that cannot be differentiated again."""
 
     def __call__(self, h, draw, labels=None):
         return mixed(Once.apply(h), draw)
@@ -232,7 +232,7 @@ class BranchesOnANumber(Broken):
 
 @planted(Weights, "compiles_to_one_graph")
 class GoesThroughNumpy(Broken):
-    """The weights take the way through numpy, which no graph follows."""
+    """Weights go through numpy, which the compiler cannot trace."""
 
     def __call__(self, h, draw, labels=None):
         return mixed(h, torch.tensor(np.asarray(draw.tolist(), dtype=np.float32)))
@@ -249,7 +249,7 @@ class AssumesContiguousMemory(Broken):
 
 @planted(Weights, "contexts_change_nothing")
 class FollowsAutocast(Broken):
-    """Weighs by a matrix product, which autocast computes and returns in bfloat16."""
+    """Mixes by a matrix product, which autocast computes in bfloat16."""
 
     def __call__(self, h, draw, labels=None):
         share = draw.to(h.dtype).flatten(1).T[:, None]  # [batch 1 k]
@@ -258,7 +258,7 @@ class FollowsAutocast(Broken):
 
 @planted(Weights, "contexts_change_nothing")
 class MixesOnlyWithGradients(Broken):
-    """Takes `torch.is_grad_enabled` for training, and mixes nothing in evaluation."""
+    """Mixes only if gradients are enabled."""
 
     def __call__(self, h, draw, labels=None):
         if torch.is_grad_enabled():
@@ -270,7 +270,7 @@ class MixesOnlyWithGradients(Broken):
 
 @planted(Weights, "refuses_a_wrong_number_of_sources")
 class DropsTheSourcesThatAreTooMany(Broken):
-    """A zip that stops at the shorter."""
+    """A zip drops the extra sources."""
 
     def __call__(self, h, draw, labels=None):
         total = sum(share * source for share, source in zip(draw.to(h.dtype), h))
@@ -279,7 +279,7 @@ class DropsTheSourcesThatAreTooMany(Broken):
 
 @planted(Weights, "keeps_shape_and_dtype")
 class TakesEveryCodeForAMap(Broken):
-    """The share is given axes for height and width though the code is a vector."""
+    """The share has axes for height and width although the code is a vector."""
 
     def __call__(self, h, draw, labels=None):
         return mixed(h, draw.reshape(*draw.shape[:2], 1, 1, 1))
@@ -287,7 +287,7 @@ class TakesEveryCodeForAMap(Broken):
 
 @planted(Weights, "uses_only_its_generator", "same_draw_same_mix")
 class AddsNoiseInTheCall(Broken):
-    """Noise from the default generator inside the call."""
+    """Noise from the global generator inside __call__."""
 
     def __call__(self, h, draw, labels=None):
         found = mixed(h, draw)
@@ -296,7 +296,7 @@ class AddsNoiseInTheCall(Broken):
 
 @planted(Weights, "corner_is_that_source", "at_is_a_point_of_the_simplex")
 class IgnoresThePoint(Broken):
-    """`at` is always the middle."""
+    """`at` always returns the centre of the simplex."""
 
     def at(self, point, shape):
         return super().at(torch.full_like(point, 1 / self.k), shape)
@@ -304,7 +304,7 @@ class IgnoresThePoint(Broken):
 
 @planted(Weights, "corner_is_that_source", "at_is_a_point_of_the_simplex")
 class ReversesThePoint(Broken):
-    """`at` counts the sources from the last."""
+    """`at` reverses the order of sources."""
 
     def at(self, point, shape):
         return super().at(point.flip(0), shape)
@@ -312,7 +312,7 @@ class ReversesThePoint(Broken):
 
 @planted(Weights, "at_is_a_point_of_the_simplex")
 class SquaresThePoint(Broken):
-    """`at` is right at the corners and in the middle alone."""
+    """`at` is right only at the corners and the centre."""
 
     def at(self, point, shape):
         return super().at(point**2 / (point**2).sum(), shape)
@@ -320,7 +320,7 @@ class SquaresThePoint(Broken):
 
 @planted(Weights, "at_is_the_same_each_time")
 class DrawsThePoint(Broken):
-    """`at` adds a little chance, of a generator that nobody seeded, but at the corners."""
+    """`at` adds noise from an unseeded generator, except at the corners."""
 
     def at(self, point, shape):
         if point.max() == 1:
@@ -333,7 +333,7 @@ class DrawsThePoint(Broken):
 
 @planted(Weights, "at_is_the_same_each_time")
 class SpreadsThePointOverTheBatch(Broken):
-    """`at` puts the first example at the point and the others on the way to the middle."""
+    """`at` moves all examples but the first towards the centre."""
 
     def at(self, point, shape):
         way = torch.linspace(0, 1, shape.batch) if point.max() < 1 else torch.zeros(shape.batch)
@@ -342,7 +342,7 @@ class SpreadsThePointOverTheBatch(Broken):
 
 @planted(Weights, "k_is_at_least_2")
 class MixesOneSource(Broken):
-    """k = 1: nothing is mixed."""
+    """k = 1, so nothing is mixed."""
 
     def __init__(self):
         super().__init__(k=1)
@@ -350,7 +350,7 @@ class MixesOneSource(Broken):
 
 @dataclass(frozen=True)
 class Alpha(Weights):
-    """The twin with one option more."""
+    """The twin with one more option."""
 
     alpha: float = 1.0
 
@@ -358,7 +358,7 @@ class Alpha(Weights):
 @planted(Weights, "options_survive_a_spec", "options_survive_a_run_file")
 @dataclass(frozen=True)
 class ChangesItsOptions(Alpha):
-    """An option is doubled whenever the mixer is made, from its own run file too."""
+    """An option is doubled whenever the mixer is created, so a run file does not restore it."""
 
     def __post_init__(self):
         object.__setattr__(self, "alpha", self.alpha * 2)
@@ -366,4 +366,4 @@ class ChangesItsOptions(Alpha):
 
 @planted(Weights, "options_are_explained")
 class ExplainsNothing(Alpha):
-    """An option without a line of help."""
+    """An option without help."""

@@ -5,19 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
-from planted_data import (
-    DOUBTFUL,
-    PLANTED_DATASETS,
-    PLANTED_METRICS,
-    Bars,
-    Filed,
-    Many,
-    Spectral,
-    Spread,
-    Streams,
-    Tagged,
-    Unlabelled,
-)
+from correct_datasets import Bars, Filed, Many, Spectral, Streams, Tagged, Unlabelled
+from planted_datasets import PLANTED_DATASETS
+from planted_metrics import PLANTED_METRICS, Spread
+from planted_statistics import DOUBTFUL
 
 from mixzoo.registry.zoo import load_zoo
 from mixzoo.testing.datasets import dataset_checks

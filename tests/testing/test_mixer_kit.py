@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import pytest
 import torch
 from annotated_types import Ge, Gt, Le, Lt
-from correct_mixers import Stripes
+from correct_regions import Stripes
 from planted import Learned, Weights
 from planted_labels import AimsAtTheMean, TakesVectorsForClasses
 from planted_numbers import CountsInAList, DividesByAUniform, ReadsItsDefault

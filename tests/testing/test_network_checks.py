@@ -6,18 +6,17 @@ from importlib.util import find_spec
 from typing import ClassVar
 
 import pytest
-from planted_networks import (
-    PLANTED_AUTOENCODERS,
-    PLANTED_DISCRIMINATORS,
-    Attributer,
+from correct_networks import (
     FrozenDecoder,
-    HasBatchNorm,
-    Judge,
-    Plain,
+    PlainAutoEncoder,
+    PlainDiscriminator,
     Recipe,
-    Redrawer,
     Variational,
+    WithLabelLogits,
+    WithReconstruction,
 )
+from planted_autoencoders import PLANTED_AUTOENCODERS, HasBatchNorm
+from planted_discriminators import PLANTED_DISCRIMINATORS
 
 from mixzoo.registry.zoo import load_zoo
 from mixzoo.testing.autoencoders import autoencoder_checks
@@ -54,8 +53,8 @@ def test_every_check_of_networks_has_a_planted_bug():
 @pytest.mark.parametrize(
     ("kind", "network"),
     [
-        *(("autoencoder", network) for network in (Plain, FrozenDecoder, Variational)),
-        *(("discriminator", network) for network in (Judge, Attributer, Redrawer)),
+        *(("autoencoder", network) for network in (PlainAutoEncoder, FrozenDecoder, Variational)),
+        *(("discriminator", network) for network in (PlainDiscriminator, WithLabelLogits, WithReconstruction)),
     ],
 )
 def test_a_correct_network_passes_everything(kind, network):
@@ -63,7 +62,14 @@ def test_a_correct_network_passes_everything(kind, network):
     assert [outcome.line for outcome in report.failed] == []
     assert (
         len(report.not_applicable)
-        == {Plain: 2, FrozenDecoder: 2, Variational: 0, Judge: 2, Attributer: 1, Redrawer: 1}[network]
+        == {
+            PlainAutoEncoder: 2,
+            FrozenDecoder: 2,
+            Variational: 0,
+            PlainDiscriminator: 2,
+            WithLabelLogits: 1,
+            WithReconstruction: 1,
+        }[network]
     )
 
 

@@ -3,7 +3,8 @@
 import re
 
 import pytest
-from planted_objectives import PLANTED_OBJECTIVES, Autoencode, Everything, Resynthesise
+from correct_objectives import Autoencode, Everything, Resynthesise
+from planted_objectives import PLANTED_OBJECTIVES
 from planted_players import PLANTED_PLAYERS, SOUND
 
 from mixzoo.registry.zoo import load_zoo
