@@ -142,6 +142,8 @@ def check_class_names_are_words(case: DatasetCase) -> None:
     assert not (data.class_names and data.attribute_names), (
         "the data set has class_names and attribute_names; labels are either classes or attributes"
     )
+
+    # A name that never occurs shows that names and labels are not in the same order.
     labels = torch.cat([split.labels for _, split in case.splits()])
     if not data.attribute_names:
         present = set(labels.tolist())

@@ -83,8 +83,8 @@ def check_features_independent(values: Float[Tensor, "draws parts features"], gr
     mean = scaled.T @ scaled / draws
     error = ((scaled.square().T @ scaled.square() / draws - mean.square()).clamp(min=0) / draws).sqrt()
     off = mean / (error + 1e-7)
-    apart = _apart(groups).repeat_interleave(count, 0).repeat_interleave(count, 1)
-    off = torch.where(apart, off, 0.0)
+    comparable = _different_groups(groups).repeat_interleave(count, 0).repeat_interleave(count, 1)
+    off = torch.where(comparable, off, 0.0)
     worst = int(off.abs().argmax())
     a, b = divmod(worst, parts * count)
     if float(off.abs().max()) >= LIMIT:
@@ -106,14 +106,14 @@ def check_shares_independent(values: Float[Tensor, "draws parts k units"], group
         products = torch.bmm(centred.flatten(2), centred[:, :, order].flatten(2).transpose(1, 2)).double()
         mean = products.mean(0)
         off = mean / (products.std(0) / draws**0.5 + 1e-7)
-        off = torch.where(_apart(groups), off, 0.0)
+        off = torch.where(_different_groups(groups), off, 0.0)
         worst = int(off.abs().argmax())
         a, b = divmod(worst, len(groups))
         if float(off.abs().max()) >= LIMIT:
             raise AssertionError(_message(what, a, b, float((mean / scale)[a, b]), float(off[a, b])))
 
 
-def _apart(groups: Sequence[int]) -> Bool[Tensor, "parts parts"]:
+def _different_groups(groups: Sequence[int]) -> Bool[Tensor, "parts parts"]:
     number = torch.tensor(groups)
     return number[:, None] != number[None]
 

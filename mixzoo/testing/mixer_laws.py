@@ -20,15 +20,15 @@ from mixzoo.testing.mixers import full_share, same_draw
 
 
 def shares_of(
-    case: MixerCase, draws: int, rng: Generator | None = None, h: Tensor | None = None, *, alike: bool = False
+    case: MixerCase, draws: int, rng: Generator | None = None, h: Tensor | None = None, *, equal_examples: bool = False
 ) -> Iterator[Float[Tensor, "k batch *latent"]]:
     """The shares at every latent position for successive draws from one generator.
 
-    With `alike`, all examples have the same code and labels, for a mixer whose share depends on them.
+    With `equal_examples`, all examples have the same code and labels, for a mixer whose share depends on them.
     """
     rng, h = rng or rng_for(0, "law"), case.h() if h is None else h
     labels = case.labels()
-    if alike:
+    if equal_examples:
         one = case.but(shape=CodeShape(1, case.shape.latent))
         own = one.labels()
         h, labels = one.h().expand_as(h), None if own is None else own.expand(-1, case.shape.batch)
@@ -124,7 +124,7 @@ def law_a_larger_batch_has_the_same_law(part: Any, samples: int) -> None:
 def _moments(case: MixerCase, samples: int) -> Float[Tensor, "draws statistics batch"]:
     """The mean share of the first source, and mean squares over all sources."""
     moments, waiting = [], list[Tensor]()
-    for number, share in enumerate(shares_of(case, samples, alike=True), start=1):
+    for number, share in enumerate(shares_of(case, samples, equal_examples=True), start=1):
         waiting.append(share.flatten(2))
         if number == samples or len(waiting) * share.numel() >= NUMBERS:
             flat, waiting = torch.stack(waiting), []  # [draws k batch units]

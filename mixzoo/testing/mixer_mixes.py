@@ -101,11 +101,11 @@ def check_at_is_the_same_each_time(case: MixerCase) -> None:
     assert generator_states() == before, "`at` uses a global generator; it must be deterministic"
     with other_global_seeds():
         assert same_draw(case.mixer.at(point, shape), first), "two calls of `at` with one point give different draws"
-    alike = case.but(shape=shape).h()[:, :1].repeat(1, 3, *[1] * len(shape.latent))
+    equal_examples = case.but(shape=shape).h()[:, :1].repeat(1, 3, *[1] * len(shape.latent))
     labels = torch.zeros(k, 3, dtype=torch.long)
-    mixed = case.mixer(alike, first, labels).h
+    mixed = case.mixer(equal_examples, first, labels).h
     assert_close(
-        mixed, mixed[:1].expand_as(mixed), tolerance(case, alike), "equal examples at one point of the simplex"
+        mixed, mixed[:1].expand_as(mixed), tolerance(case, equal_examples), "equal examples at one point of the simplex"
     )
 
 

@@ -35,9 +35,11 @@ def law_sources_meet_in_one_mix(part: Any, samples: int) -> None:
     # All pairs should be about equally frequent, so a pair that is expected EXPECTED times must occur.
     together = present.T @ present
     pairs = [(i, j) for i in range(k) for j in range(i)]
-    apart = [pair for pair in pairs if not together[pair]]
-    if apart and several / len(pairs) >= EXPECTED:
-        raise AssertionError(f"sources {apart[0][1]} and {apart[0][0]} never occur together in {mixes} mixes")
+    never_together = [pair for pair in pairs if not together[pair]]
+    if never_together and several / len(pairs) >= EXPECTED:
+        raise AssertionError(
+            f"sources {never_together[0][1]} and {never_together[0][0]} never occur together in {mixes} mixes"
+        )
 
     # If pairs are frequent, triples should occur, since a third source joins a pair with about the same probability.
     enough = several**2 / mixes >= 2 * EXPECTED and math.prod(case.shape.latent) >= 6

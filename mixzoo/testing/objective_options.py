@@ -24,12 +24,12 @@ def check_every_option_is_read(part: Any) -> None:
         values = values_of(part, option)
         # An option may have an effect only for another value of another option.
         others = [(other.name, value) for other in options if other is not option for value in values_of(part, other)]
-        pairs = _alike(part, option, values)
+        pairs = _equal_pairs(part, option, values)
         for name, value in others:
             if not pairs:
                 break
             if (base := _with(part, name, value)) is not None:
-                pairs = [pair for pair in pairs if pair in _alike(base, option, values)]
+                pairs = [pair for pair in pairs if pair in _equal_pairs(base, option, values)]
         if pairs:
             a, b = pairs[0]
             raise AssertionError(
@@ -37,14 +37,14 @@ def check_every_option_is_read(part: Any) -> None:
             )
 
 
-def _alike(part: Any, option: Option, values: list[Any]) -> list[tuple[Any, Any]]:
+def _equal_pairs(part: Any, option: Option, values: list[Any]) -> list[tuple[Any, Any]]:
     """Pairs of values with equal effects: any pair of choices; numbers only if all agree, since one may be clamped."""
     marks = {value: mark for value in values if (mark := _mark(part, option.name, value)) is not None}
     choices = "'" in option.type or option.type == "true|false"
     # None may equal some default, and 0 may disable a term, whose strength must then depend on the number.
     pairs = [pair for pair in combinations(marks, 2) if None not in pair and (choices or 0 not in pair)]
-    alike = [(a, b) for a, b in pairs if not _differ(marks[a], marks[b])]
-    return alike if choices or len(alike) == len(pairs) else []
+    equal = [(a, b) for a, b in pairs if not _differ(marks[a], marks[b])]
+    return equal if choices or len(equal) == len(pairs) else []
 
 
 def _with(part: Any, name: str, value: Any) -> Any:

@@ -94,8 +94,8 @@ def check_d_is_taught_to_tell_inputs_apart(case: ObjectiveCase) -> None:
     slopes = [list(wanted.discriminator[c].values()) for c in LEVELS]
     if not any(slope for at_level in slopes for slope in at_level):
         return  # its terms are on something other than the logits
-    apart = any(min(at_level) < 0 < max(at_level) for at_level in slopes)
-    assert apart, (
+    separates = any(min(at_level) < 0 < max(at_level) for at_level in slopes)
+    assert separates, (
         f"at every level D wants the logits of all its inputs ({', '.join(wanted.discriminator[0.0])}) to move in the "
         "same direction, so it separates nothing: is the target of the real or of the fake inputs the wrong way round?"
     )
@@ -106,6 +106,8 @@ def check_every_fake_teaches_both_players(case: ObjectiveCase) -> None:
     case = case.all_labelled()
     played, at_levels = case.play(), play_at_levels(case)
     fakes = played.fakes()
+
+    # An input without a term of D gets arbitrary logits, which would mislead the auto-encoder.
     reads = {player: _read_by(at_levels, player) for player in PLAYERS}
     for name in played.batch.inputs:
         assert name in reads["discriminator"], (
@@ -114,11 +116,16 @@ def check_every_fake_teaches_both_players(case: ObjectiveCase) -> None:
         )
     if not fakes:
         return
+
+    # An adversarial objective in which the auto-encoder ignores D has a useless discriminator.
     fooled = [name for name in fakes if name in reads["autoencoder"]]
     assert fooled, (
         f"no term of the auto-encoder depends on D's output for a fake ({', '.join(fakes)}), so it learns nothing from "
         "D; does a term read the logit of another input?"
     )
+
+    # D may have a term on a fake without an opponent, as ACAI's on blends of x and x_rec, if it moves that logit in the
+    # direction in which the auto-encoder moves those of opposed fakes: it treats that fake as real.
     wanted = wishes(at_levels)
     for name in set(fakes) - set(fooled):
         sides = [
@@ -188,9 +195,9 @@ def check_terms_pull_together_what_they_compare(case: ObjectiveCase) -> None:
             continue
         closer = []
         for scale in (0.0, LARGE):
-            apart = scale * (start.batch.made[role] - _target(start, role)).detach()
+            offset = scale * (start.batch.made[role] - _target(start, role)).detach()
             # D's outputs are detached, so that only terms that compare tensors directly have a gradient.
-            played = case.play(moved={role: apart}, detached_output=True)
+            played = case.play(moved={role: offset}, detached_output=True)
             (grad,) = gradients(played.losses.autoencoder, [played.batch.leaves[role]])
             if grad is not None:
                 closer.append((grad * (played.batch.made[role] - _target(played, role))).sum().item())
