@@ -64,7 +64,10 @@ def address():
     listener.listen()
     number = listener.fileno()
     process = subprocess.Popen(
-        [sys.executable, __file__, "serve", str(number)], pass_fds=[number], stdin=subprocess.PIPE
+        [sys.executable, __file__, "serve", str(number)],
+        pass_fds=[number],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,  # or `pytest | tail` would not end while a process that a test left behind runs
     )
     listener.close()
 
