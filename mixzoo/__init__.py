@@ -9,12 +9,17 @@ TYPE_CHECKING = (
 if TYPE_CHECKING:
     from mixzoo.core.data import Dataset, Source, Split
     from mixzoo.core.errors import (
+        CheckpointError,
         ConfigError,
         DataError,
         Interrupted,
+        LockedError,
         MixzooError,
         NonFiniteError,
+        OutOfMemoryError,
         PluginError,
+        StorageError,
+        SweepError,
         escaped,
         nearest,
         truncated_repr,
@@ -38,18 +43,23 @@ if TYPE_CHECKING:
     from mixzoo.core.strides import canonical
     from mixzoo.data.batches import to_images
     from mixzoo.data.free_memory import host_free
+    from mixzoo.data.pictures import picture_bytes, prepare_images
     from mixzoo.evaluation.codes import batches, encode, eval_mode
     from mixzoo.evaluation.mixes import random_mixes
     from mixzoo.evaluation.probe import has_labels
     from mixzoo.registry.functional import MixedBatch, create, mix
     from mixzoo.registry.hookspecs import API_VERSION, hookimpl
     from mixzoo.registry.options import Part
+    from mixzoo.registry.session import register
+    from mixzoo.runs.python import compare, train
+    from mixzoo.runs.trained import MixedImages, Run, load
 
 __all__ = [
     "API_VERSION",
     "AutoEncoder",
     "Batch",
     "BuildContext",
+    "CheckpointError",
     "CodeShape",
     "ConfigError",
     "DataError",
@@ -61,24 +71,31 @@ __all__ = [
     "HasPosterior",
     "Interrupted",
     "LinearMixer",
+    "LockedError",
     "Losses",
     "MaskMixer",
     "Mixed",
     "MixedBatch",
     "MixedCodes",
+    "MixedImages",
     "Mixer",
     "MixzooError",
     "NonFiniteError",
     "Objective",
+    "OutOfMemoryError",
     "Part",
     "PluginError",
+    "Run",
     "Scores",
     "Source",
     "Split",
+    "StorageError",
+    "SweepError",
     "Terms",
     "batch_index",
     "batches",
     "canonical",
+    "compare",
     "create",
     "dirichlet",
     "draw_for",
@@ -89,15 +106,20 @@ __all__ = [
     "hookimpl",
     "host_free",
     "label_vectors",
+    "load",
     "mix",
     "mixed_labels",
     "nearest",
     "needs_map",
+    "picture_bytes",
+    "prepare_images",
     "random_mixes",
+    "register",
     "rng_for",
     "seed_for",
     "to_device",
     "to_images",
+    "train",
     "truncated_repr",
 ]
 __version__ = "0.1.0"
@@ -108,12 +130,17 @@ _HOMES = {  # module -> the names that it gives
         "Split",
     ),
     "core.errors": (
+        "CheckpointError",
         "ConfigError",
         "DataError",
         "Interrupted",
+        "LockedError",
         "MixzooError",
         "NonFiniteError",
+        "OutOfMemoryError",
         "PluginError",
+        "StorageError",
+        "SweepError",
         "escaped",
         "nearest",
         "truncated_repr",
@@ -175,15 +202,31 @@ _HOMES = {  # module -> the names that it gives
         "hookimpl",
     ),
     "registry.options": ("Part",),
+    "runs.trained": (
+        "MixedImages",
+        "Run",
+        "load",
+    ),
+    "runs.python": (
+        "compare",
+        "train",
+    ),
+    "registry.session": ("register",),
+    "data.pictures": (
+        "picture_bytes",
+        "prepare_images",
+    ),
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> object:
+    if name == "runs":  # a package that is also a function, as `mixzoo runs` is
+        return import_module("mixzoo.runs")
     if name not in _MODULES:
         raise AttributeError(f"module 'mixzoo' has no attribute {name!r}")
     return getattr(import_module(f"mixzoo.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return [*__all__, "__version__", "runs"]

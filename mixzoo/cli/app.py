@@ -12,12 +12,17 @@ from typer._click.exceptions import (  # as mixzoo/cli/usage.py has them
 
 from mixzoo.cli.bench import bench
 from mixzoo.cli.check import check
+from mixzoo.cli.compare import compare
 from mixzoo.cli.doctor import doctor
+from mixzoo.cli.embed import embed
+from mixzoo.cli.evaluate import evaluate
 from mixzoo.cli.interpolate import interpolate
 from mixzoo.cli.list import list_parts
 from mixzoo.cli.new_plugin import new_plugin
 from mixzoo.cli.plugins import plugins
 from mixzoo.cli.resume import resume
+from mixzoo.cli.rm import rm
+from mixzoo.cli.runs import runs
 from mixzoo.cli.show import show
 from mixzoo.cli.streams import safe_streams
 from mixzoo.cli.train import train
@@ -53,6 +58,12 @@ def options(
 
 app.command("train")(train)
 app.command("resume")(resume)
+app.command("runs")(runs)
+app.command("evaluate")(evaluate)
+app.command("compare")(compare)
+app.command("embed")(embed)
+app.command("rm")(rm)
+app.command("ls", hidden=True)(runs)
 app.command("interpolate")(interpolate)
 app.command("list")(list_parts)
 app.command("show")(show)

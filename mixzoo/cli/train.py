@@ -38,6 +38,10 @@ def train(
     objective: Annotated[
         str | None, typer.Option("--objective", metavar=_SPEC, help="What both players descend on. [default: amr]")
     ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option("--metric", metavar=_SPEC, help="A score of the finished run, in place of the usual; repeatable."),
+    ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", metavar="FILE", help="A run file (TOML); flags go before it.")
     ] = None,
@@ -89,7 +93,7 @@ def train(
 
     def configure(flags: Mapping[str, str], numbers: Mapping[str, object]) -> "RunConfig":
         root = os.environ.get("MIXZOO_DATA")
-        resolved = resolve(zoo, config, flags, numbers)
+        resolved = resolve(zoo, config, flags, numbers, metric)
         return under_data_root(resolved, flag=data_root, environment=root, data=flags.get("dataset"))
 
     if seeds is not None or grid:

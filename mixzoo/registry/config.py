@@ -20,7 +20,7 @@ A data set may say what suits it where neither a flag nor a file does, in a clas
 import codecs
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
@@ -130,10 +130,16 @@ class RunConfig:
         return "-".join(self.names[kind].split("/")[-1] for kind in ("dataset", "objective", "mixer"))
 
 
-def resolve(zoo: Zoo, file: Path | None, flags: Mapping[str, str], numbers: Mapping[str, object]) -> RunConfig:
+def resolve(
+    zoo: Zoo,
+    file: Path | None,
+    flags: Mapping[str, str],
+    numbers: Mapping[str, object],
+    metrics: Sequence[str] | None = None,
+) -> RunConfig:
     """The config of a run: `flags` (kind -> spec string) over the file over the defaults.
 
-    A part named by a flag replaces the file's part whole, options included.
+    A part named by a flag replaces the file's part whole, options included; `metrics` replace the file's.
     """
     assert flags.keys() <= DEFAULT_PARTS.keys(), flags.keys() - DEFAULT_PARTS.keys()
     table = _read(file) if file else {}
@@ -145,14 +151,17 @@ def resolve(zoo: Zoo, file: Path | None, flags: Mapping[str, str], numbers: Mapp
         names[kind], parts[kind] = _part(zoo, kind, flags.get(kind), table.get(kind), default, where)
         if kind == "dataset":
             suited = _suited(names[kind], parts[kind])
-    metrics = tuple(_metric(zoo, spec, f"{where} metrics") for spec in _metrics(zoo, table, suited, where))
+    if metrics is None:
+        chosen = tuple(_metric(zoo, spec, f"{where} metrics") for spec in _metrics(zoo, table, suited, where))
+    else:
+        chosen = tuple(_metric(zoo, spec, "--metric") for spec in dict.fromkeys(metrics))
     given = suited.get("train", {}) | _table(table.get("train", {}), f"{where} [train]")
     train = build(Train, given, f"{where} [train]")
     known = {option.name for option in options_of(Train)}
     for key, value in numbers.items():
         assert key in known
         train = replace(train, **{key: getattr(build(Train, {key: value}, f"--{key.replace('_', '-')}"), key)})
-    return RunConfig(names, parts, metrics, train)
+    return RunConfig(names, parts, chosen, train)
 
 
 def under_data_root(config: RunConfig, *, flag: str | None, environment: str | None, data: str | None) -> RunConfig:

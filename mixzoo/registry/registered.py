@@ -85,7 +85,7 @@ def collect_parts(plugin: Plugin, module: Any) -> list[RegisteredPart]:
     if not _implemented(manager, module):
         raise PluginError(NOTHING_MARKED)
     return [
-        _registered(kind.name, name, plugin, recipe)
+        registered(kind.name, name, plugin, recipe)
         for kind in KINDS.values()
         for table in getattr(manager.hook, kind.hook)()
         for name, recipe in _items(table, kind.hook)
@@ -149,7 +149,7 @@ def _implemented(manager: pluggy.PluginManager, module: Any) -> list[str]:
     return [name for name in dir(module) if manager.parse_hookimpl_opts(module, name) is not None]
 
 
-def _registered(kind: str, name: str, plugin: Plugin, recipe: Any) -> RegisteredPart:
+def registered(kind: str, name: str, plugin: Plugin, recipe: Any) -> RegisteredPart:
     """The part under its name. Raises PluginError if either is malformed."""
     if not KEY.fullmatch(name):
         raise PluginError(

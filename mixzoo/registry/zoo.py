@@ -28,6 +28,7 @@ from mixzoo.registry.isolation import isolated
 from mixzoo.registry.kinds import KINDS
 from mixzoo.registry.options import Option, Part, build, options_of, spec_of
 from mixzoo.registry.registered import Entry, Plugin, RegisteredPart, collect_parts, name_of_older_api, older_api
+from mixzoo.registry.session import registered_here
 from mixzoo.registry.single_file import SingleFile, read_single_file
 from mixzoo.registry.spec import DISTRIBUTION, MAX_DEPTH, Spec, parse_spec
 from mixzoo.registry.spec_repairs import path_advice
@@ -174,10 +175,12 @@ class Zoo(Lookup[RegisteredPart]):
 
 
 def load_zoo(found: Iterable[EntryPoint] | None = None) -> Zoo:
-    """The zoo of all installed plugins; a broken one is left out, with the reason."""
+    """The zoo of all installed plugins and of what `mixzoo.register` added; a broken plugin is left out, with why."""
     zoo = Zoo()
     for point in entry_points(group=GROUP) if found is None else found:
         add_plugin(zoo, plugin_at(point), point.load)
+    for part in registered_here():
+        zoo.add(part.plugin, [part])
     return zoo
 
 

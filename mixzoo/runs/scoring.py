@@ -91,6 +91,16 @@ def check_metric(spec: str, metric: Metric, data: Dataset) -> None:
         raise DataError(f"metric {name!r}: {err}; leave it out of metrics, or use other data") from err
 
 
+def score_of(label: str, metric: Metric, finished: FinishedRun) -> dict[str, float]:
+    """The metric's numbers. Raises NonFiniteError if one of them, or a code, is not finite."""
+    numbers = dict(_of_metric(label, metric, finished))
+    if bad := [name for name, value in numbers.items() if not math.isfinite(value)]:
+        raise NonFiniteError(
+            f"metric {label!r}: {', '.join(bad)} is not finite: training has diverged; try a lower --lr"
+        )
+    return numbers
+
+
 def _of_metric(label: str, metric: Metric, finished: FinishedRun) -> Mapping[str, float]:
     """The metric's scores; raises NonFiniteError if what it was given is not finite, PluginError if it is broken."""
     try:

@@ -16,7 +16,7 @@ from jaxtyping import Int, UInt8
 from PIL import Image, ImageOps, TiffImagePlugin
 from torch import Tensor
 
-from mixzoo import DataError, Dataset, Split, canonical, escaped
+from mixzoo import DataError, Dataset, Split, canonical, escaped, picture_bytes
 from mixzoo_datasets.files import ImageFiles, hold_in_memory, open_image, read_each
 from mixzoo_datasets.reading import is_folder, reason, resolve_path
 from mixzoo_datasets.splits import TrainImages, build_dataset, select, shuffle_and_split
@@ -215,23 +215,7 @@ def read_pixels(file: Path, size: int | None, mode: str) -> np.ndarray:
     with open_supported(file) as found:
         image = ImageOps.exif_transpose(found)
         assert image is not None
-    grey = is_grey(image, mode)
-    if image.mode.startswith("I;16") or image.mode == "I":
-        image = Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
-    if image.has_transparency_data:
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image.convert("RGBA"))
-    image = image.convert("L" if grey else "RGB")
-    if size is not None:
-        image = crop_square(image).resize((size, size), Image.Resampling.BILINEAR)
-    array = np.asarray(image)
-    return array[:, :, None] if array.ndim == 2 else array
-
-
-def crop_square(image: Image.Image) -> Image.Image:
-    """The largest central square. (Pillow's own fit() lets pixels from outside it bleed in.)"""
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    return image.crop((left, top, left + side, top + side))
+    return picture_bytes(image, grey=is_grey(image, mode), size=None if size is None else (size, size))
 
 
 def common_size(sizes: list[tuple[int, int, int]], root: Path) -> tuple[int, int, int]:

@@ -109,7 +109,7 @@ def test_the_metrics_of_the_page_on_labels_are_metrics():
 
 
 def test_the_mixing_call_of_the_readme_works():
-    (code,) = blocks(README, "python")
+    (code,) = (block for block in blocks(README, "python") if "mixzoo.mix(" in block)
     names = {}
     exec(code, names)  # the document's own text
     mixed, soft = names["mixed"], names["soft_labels"]
@@ -191,3 +191,14 @@ def test_the_figures_of_the_page_on_labels_are_those_of_its_table():
     for system in ("label, ", "label:sees=mix", "bernoulli"):
         (row,) = [row.split("|") for row in rows if row.startswith(f"| {system}")]
         assert f"{row[2].strip()} %" in CONDITIONED
+
+
+@pytest.mark.slow
+def test_the_notebook_of_the_readme_trains_compares_and_mixes(tmp_path):
+    (code,) = (block for block in blocks(README, "python") if "mixzoo.train(" in block)
+    short = code.replace("steps=400", "steps=2, evaluate_every=2, autoencoder='amr:depth=2', discriminator='amr:depth=2'")
+    assert short != code
+    done = warm.run("-c", short, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "| mixer=cutmix:k=3 | 2 |" in done.stdout
+    assert {path.name for path in tmp_path.glob("*.png")} == {"mix.png", "mixes.png"}

@@ -1,0 +1,70 @@
+"""mixzoo compare: one table of runs, averaged over seeds."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from mixzoo.runs.comparing import Comparison
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Runs, sweeps, or folders of them.")],
+    score: Annotated[
+        list[str] | None,
+        typer.Option("--score", metavar="NAME", help="A column: a score, or a metric for all of its; repeatable."),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option("--where", metavar="KEY=VALUE", help="Only runs with it, such as objective=amr; repeatable."),
+    ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option("--format", metavar="md|latex|csv|json", help="On standard output, for a paper or a program."),
+    ] = None,
+) -> None:
+    """Compare runs: a row for what differs between their run files, a column for each score, mean ± std over seeds.
+
+    The best of a column is bold; below, a paired t-test of the others against it over the seeds that both have.
+    Example: mixzoo compare runs --where objective=amr --score probe
+    """
+    from mixzoo.core.errors import printable
+    from mixzoo.runs.comparing import compare as compared
+    from mixzoo.runs.comparison_text import render
+    from mixzoo.runs.listing import find_runs, matching
+
+    comparison = compared(matching(find_runs(runs), where or []), score)
+    for line in comparison.left_out:
+        print(f"mixzoo: {printable(line)}", file=sys.stderr)
+    if form is None:
+        print_comparison(comparison)
+    else:
+        typer.echo(render(comparison, form), nl=False)
+
+
+def print_comparison(comparison: "Comparison") -> None:
+    """A table for people, and the paired tests below it."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from mixzoo.runs.comparison_text import cell_text, head, paired_tests, rows
+
+    table = Table()
+    table.add_column("", no_wrap=True)
+    table.add_column("runs", justify="right")
+    for score in comparison.scores:
+        table.add_column(Text(head(score)), justify="right")
+    for name, count, cells in rows(comparison):
+        texts = []
+        for score in comparison.scores:
+            cell = cells.get(score)
+            texts.append(Text(cell_text(score, cell), style="bold" if cell is not None and cell.best else ""))
+        table.add_row(Text(name), str(count or ""), *texts)
+    console = Console(highlight=False, soft_wrap=True)
+    console.width = max(console.width, console.measure(table, options=console.options.update(width=10_000)).maximum)
+    console.print(table)
+    for line in paired_tests(comparison):
+        console.print(line, markup=False)

@@ -1,0 +1,33 @@
+"""mixzoo embed: the codes of images, in a file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mixzoo.cli.evaluate import Device
+from mixzoo.cli.zoo import NoPlugins, PluginFiles, zoo_from
+
+
+def embed(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's directory.")],
+    images: Annotated[
+        str,
+        typer.Option("--images", metavar="FOLDER|SPLIT", help="A folder of pictures, or train, validation or test."),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="A file that ends in .npz or .safetensors; it is replaced.")
+    ],
+    device: Device = "auto",
+    plugin: PluginFiles = None,
+    no_plugins: NoPlugins = False,
+) -> None:
+    """Write the codes of images, and the labels of a split, to a file.
+
+    Example: mixzoo embed runs/my-run --images test --out codes.npz
+    """
+    from mixzoo.runs.embedding import embed as write_codes
+    from mixzoo.runs.trained import Run
+
+    count = write_codes(Run(run, device=device, zoo=zoo_from(plugin, no_plugins)), images, out)
+    typer.echo(f"{count} codes in {out}", err=True)

@@ -1,0 +1,63 @@
+"""mixzoo evaluate: more scores of runs that have been trained."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mixzoo.cli.zoo import NoPlugins, PluginFiles, zoo_from
+
+if TYPE_CHECKING:
+    from mixzoo.runs.scores import Score
+
+Device = Annotated[str, typer.Option("--device", metavar="NAME", help="cpu, cuda, cuda:1, ..., or auto.")]
+
+
+def evaluate(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Runs, sweeps, or folders of them.")],
+    metric: Annotated[
+        list[str],
+        typer.Option("--metric", metavar="NAME[:KEY=VALUE,...]", help="See `mixzoo list metrics`; repeatable."),
+    ],
+    again: Annotated[bool, typer.Option("--again", help="Compute what the run has already.")] = False,
+    device: Device = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="A list of objects, a run and a metric each.")] = False,
+    plugin: PluginFiles = None,
+    no_plugins: NoPlugins = False,
+) -> None:
+    """Score runs by more metrics, each computed once from the newest checkpoint and kept in the run's directory.
+
+    Example: mixzoo evaluate runs --metric knn --metric reconstruction
+    """
+    from mixzoo.core.errors import ConfigError, path_excerpt
+    from mixzoo.runs.listing import find_runs
+    from mixzoo.runs.scores import kept_scores
+
+    records = find_runs(runs)
+    if not records:
+        raise ConfigError(f"{', '.join(map(path_excerpt, runs))}: there is no run; `mixzoo runs FOLDER` lists them")
+    found: list[tuple[Path, Score]] = []
+    zoo = None
+    for record in records:
+        scores = {} if again else kept_scores(record.path, metric, record.step)
+        if len(scores) < len(metric):  # torch and the plugins are loaded only for what has to be computed
+            zoo = zoo_from(plugin, no_plugins) if zoo is None else zoo
+            from mixzoo.runs.evaluating import evaluate as compute
+
+            scores = compute(zoo, record.path, metric, device=device, again=again)
+        found += [(record.path, scores[spec]) for spec in metric]
+        if not as_json:
+            _print_scores(record.path, [scores[spec] for spec in metric])
+    if as_json:
+        typer.echo(json.dumps([{"run": str(path), **vars(score)} for path, score in found], indent=2))
+
+
+def _print_scores(run: Path, scores: "list[Score]") -> None:
+    from mixzoo.cli.summary import formatted
+    from mixzoo.core.errors import printable
+
+    typer.echo(printable(str(run)))
+    for score in scores:
+        for name, value in score.numbers.items():
+            typer.echo(f"  {score.metric}.{name}  {formatted(name, value)}")

@@ -1,0 +1,101 @@
+"""mixzoo runs: every run in a folder, with its state and score."""
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from mixzoo.runs.listing import RunRecord
+
+
+def runs(
+    folders: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[FOLDER...]", help="Runs, sweeps, or folders of them. [default: runs]"),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where", metavar="KEY=VALUE", help="Only runs with it: objective=amr, state=failed; repeatable."
+        ),
+    ] = None,
+    sort: Annotated[
+        str, typer.Option("--sort", metavar="KEY", help="path, age, score, train.lr, ...; -KEY for the largest first.")
+    ] = "path",
+    as_json: Annotated[bool, typer.Option("--json", help="A list of objects, with every number and option.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="A line for each run, with every number.")] = False,
+) -> None:
+    """List runs and the members of sweeps: state, step, parts, score and age.
+
+    Example: mixzoo runs --where objective=amr --sort -score
+    """
+    from mixzoo.core.errors import ConfigError
+    from mixzoo.runs.listing import find_runs, matching, ordered
+
+    if as_json and as_csv:
+        raise ConfigError("--json goes without --csv; give one of them")
+    records = ordered(matching(find_runs(folders or [Path("runs")]), where or []), sort)
+    if as_json:
+        typer.echo(json.dumps([_row(record) for record in records], indent=2))
+    elif as_csv:
+        _print_csv(records)
+    else:
+        _print_table(records)
+
+
+def _row(record: "RunRecord") -> dict[str, object]:
+    """Everything of one run, for programs."""
+    return {
+        "path": str(record.path),
+        "sweep": str(record.sweep) if record.sweep else None,
+        "state": record.state,
+        "step": record.step,
+        "steps": record.steps,
+        "seed": record.seed,
+        "modified": record.modified,
+        "numbers": dict(record.numbers),
+        "config": dict(record.table),
+        "problem": record.problem,
+    }
+
+
+def _print_csv(records: "list[RunRecord]") -> None:
+    from mixzoo.runs.listing import PARTS
+
+    scores = list(dict.fromkeys(name for record in records for name in record.numbers))
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["path", "state", "step", "steps", "seed", *PARTS, *scores])
+    for r in records:
+        parts = [r.part(kind) for kind in PARTS]
+        writer.writerow(
+            [r.path, r.state, r.step, r.steps, r.seed, *parts, *(r.numbers.get(name, "") for name in scores)]
+        )
+
+
+def _print_table(records: "list[RunRecord]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from mixzoo.cli.summary import formatted
+    from mixzoo.core.errors import printable
+    from mixzoo.runs.listing import HEADLINE, age
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("run", "state", "step", "data", "objective", "mixer", "seed", "probe", "age"):
+        table.add_column(name, justify="right" if name in ("step", "seed", "probe", "age") else "left", no_wrap=True)
+    for r in records:
+        score = formatted(HEADLINE, r.numbers[HEADLINE]) if HEADLINE in r.numbers else "-"
+        step = f"{r.step}/{r.steps}" if r.table else "-"
+        cells = [printable(str(r.path)), r.state, step, *(r.part(kind) for kind in ("dataset", "objective", "mixer"))]
+        table.add_row(*(Text(cell) for cell in [*cells, str(r.seed) if r.table else "-", score, age(r)]))
+    console = Console(highlight=False, soft_wrap=True)
+    console.width = max(console.width, console.measure(table, options=console.options.update(width=10_000)).maximum)
+    console.print(table)
+    for r in records:
+        if r.problem:
+            print(f"mixzoo: {printable(r.problem)}", file=sys.stderr)

@@ -1,0 +1,40 @@
+"""Parts of this process alone, for a notebook: `mixzoo.register("mixer", "mine", Mine)` in place of a plugin."""
+
+import inspect
+from hashlib import sha256
+from typing import Any
+
+from mixzoo.core.errors import PluginError
+from mixzoo.registry.kinds import kind_named
+from mixzoo.registry.registered import Entry, Plugin, RegisteredPart, registered
+
+NAME = "session"
+_PARTS: dict[tuple[str, str], RegisteredPart] = {}  # for the life of the process
+
+
+def register(kind: str, name: str, recipe: Any) -> None:
+    """Make a part, the dataclass of its options, known by this name to everything in this process.
+
+    A part registered again replaces the former one. A run records the SHA-256 of its source; to resume such a run,
+    register the part first. Raises ConfigError for an unknown kind, PluginError if the name or the class does not fit.
+    """
+    kind = kind_named(kind).name
+    try:
+        source = inspect.getsource(recipe)
+    except (OSError, TypeError):  # typed at a prompt
+        source = repr(recipe)
+    digest = sha256(source.encode()).hexdigest()
+    try:
+        _PARTS[kind, name] = registered(kind, name, Plugin(NAME, NAME, digest[:12]), recipe)
+    except PluginError as err:
+        raise PluginError(f"register: {err}") from err
+
+
+def registered_here() -> list[RegisteredPart]:
+    """The parts that this process registered."""
+    return list(_PARTS.values())
+
+
+def is_registered_here(entry: Entry) -> bool:
+    """Whether the part is known to this process alone."""
+    return entry.plugin.distribution == NAME

@@ -1,0 +1,204 @@
+"""Which is better, and by how much: runs grouped by what differs in their run files, scores averaged over seeds.
+
+mean ± sample standard deviation over seeds;  a difference is tested on the seeds that both rows have, paired
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import mean, stdev
+from typing import Any
+
+from mixzoo.core.errors import ConfigError, listing, nearest
+from mixzoo.runs.listing import RunRecord
+
+SAME_RUN = ("train.seed", "train.device", "train.threads", "train.workers", "train.data_on")  # they are no variant
+LOWER_IS_BETTER = (
+    "l1", "l2", "mse", "fid", "kid", "distance", "smoothness", "energy", "foreign", "error", "loss",
+    "best_step",
+)  # fmt: skip  # words in the name of a score of which less is better
+BASELINES = {"_pixels": "raw pixels", "_untrained": "untrained network"}  # end of a score's name -> row
+DETAILS = ("probe.best_step", "probe.last_validation_accuracy", "probe.last_test_accuracy")  # columns if asked for
+NEUTRAL = ("best_step", "seconds", "chance", "classifier_accuracy", "_untrained", "_pixels")  # neither is better
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The runs of one config, which differ in their seed alone."""
+
+    settings: Mapping[str, str]  # key of the run file -> value, of the keys that differ between the variants
+    runs: tuple[RunRecord, ...]
+
+    @property
+    def name(self) -> str:
+        """What sets it apart, such as "mixer=bernoulli k=3"."""
+        return ", ".join(f"{key}={value}" for key, value in self.settings.items() if value) or "all runs"
+
+    def by_seed(self, score: str) -> dict[int, float]:
+        """The score of each seed that has it."""
+        return {run.seed: run.numbers[score] for run in self.runs if score in run.numbers}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A score of a variant over its seeds."""
+
+    mean: float
+    std: float | None  # sample standard deviation; None of a single run
+    count: int
+    best: bool = False
+    p: float | None = None  # of the paired test against the best variant; None if it could not be made
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Variants (rows) by scores (columns)."""
+
+    variants: tuple[Variant, ...]
+    scores: tuple[str, ...]
+    left_out: tuple[str, ...] = ()  # runs without a score, and why
+
+    @cached_property
+    def baselines(self) -> dict[tuple[str, str], Cell]:
+        """(row, score) -> what raw pixels, or the network before training, reach; one value for each seed."""
+        found: dict[tuple[str, str], Cell] = {}
+        runs = [run for variant in self.variants for run in variant.runs]
+        for ending, row in BASELINES.items():
+            for score in self.scores:
+                having = [run for run in runs if score + ending in run.numbers]
+                seeds = sorted({run.seed for run in having})
+                values = [mean(r.numbers[score + ending] for r in having if r.seed == seed) for seed in seeds]
+                if values:
+                    found[row, score] = Cell(mean(values), stdev(values) if len(values) > 1 else None, len(values))
+        return found
+
+    def __str__(self) -> str:
+        from mixzoo.runs.comparison_text import markdown
+
+        return markdown(self)
+
+    @cached_property
+    def cells(self) -> dict[tuple[int, str], Cell]:
+        """The cell of a variant, by its number, and a score; those without a value are left out."""
+        found: dict[tuple[int, str], Cell] = {}
+        for score in self.scores:
+            values = {i: variant.by_seed(score) for i, variant in enumerate(self.variants)}
+            values = {i: own for i, own in values.items() if own}
+            best = _best(score, values)
+            for i, own in values.items():
+                spread = stdev(own.values()) if len(own) > 1 else None
+                p = None if best is None or i == best else paired_p(own, values[best])
+                found[i, score] = Cell(mean(own.values()), spread, len(own), i == best, p)
+        return found
+
+
+def compare(records: Sequence[RunRecord], scores: Sequence[str] | None = None) -> Comparison:
+    """The comparison of these runs by these scores, all that any of them has if none are named.
+
+    Raises ConfigError if there are no runs, or a named score is one that none of them has.
+    """
+    if not records:
+        raise ConfigError("there are no runs to compare; give run directories, sweeps, or folders of them")
+    having = [record for record in records if record.numbers]
+    left_out = tuple(f"{record.path}: {record.state}, it has no scores" for record in records if not record.numbers)
+    known = list(dict.fromkeys(name for record in having for name in record.numbers))
+    chosen = (
+        [name for name in known if name not in DETAILS]
+        if scores is None
+        else [name for wanted in scores for name in _named(wanted, known)]
+    )
+    chosen = [name for name in chosen if not name.endswith(tuple(BASELINES))]
+    tables = [_flat(record.table) for record in having]
+    keys = [key for key in dict.fromkeys(k for table in tables for k in table) if key not in SAME_RUN]
+    differing = [key for key in keys if len({table.get(key, "") for table in tables}) > 1]
+    groups: dict[tuple[str, ...], list[RunRecord]] = {}
+    for record, table in zip(having, tables):
+        groups.setdefault(tuple(table.get(key, "") for key in differing), []).append(record)
+    for runs in groups.values():
+        seeds = [run.seed for run in runs]
+        if len(set(seeds)) < len(seeds):
+            twice = next(seed for seed in seeds if seeds.count(seed) > 1)
+            same = [str(run.path) for run in runs if run.seed == twice]
+            raise ConfigError(f"{same[0]} and {same[1]} are the same config and seed; leave one of them out")
+    settings = _settings([_flat(runs[0].table) for runs in groups.values()], differing)
+    variants = tuple(Variant(own, tuple(runs)) for own, runs in zip(settings, groups.values()))
+    return Comparison(variants, tuple(chosen), left_out)
+
+
+def paired_p(a: Mapping[int, float], b: Mapping[int, float]) -> float | None:
+    """p of a paired t-test of the two over the seeds that both have; None with fewer than two, or no difference.
+
+    t = mean(d) / (std(d) / sqrt(n)) of the n differences d (Student 1908), two-sided.
+    """
+    common = sorted(a.keys() & b.keys())
+    differences = [a[seed] - b[seed] for seed in common]
+    if len(common) < 2 or not any(differences):
+        return None
+    from scipy.stats import ttest_rel
+
+    if len(set(differences)) == 1:  # the same difference for every seed: t is infinite
+        return 0.0
+    p = float(ttest_rel([a[seed] for seed in common], [b[seed] for seed in common]).pvalue)
+    return None if math.isnan(p) else p
+
+
+def direction(score: str) -> int:
+    """1 if more is better, -1 if less is, 0 if neither."""
+    if any(word in score for word in NEUTRAL):
+        return 0
+    words = score.lower().replace(".", "_").replace(":", "_").split("_")
+    return -1 if any(word in words for word in LOWER_IS_BETTER) else 1
+
+
+def _best(score: str, values: Mapping[int, Mapping[int, float]]) -> int | None:
+    """The variant with the best mean; None if there is one variant only, or nothing is better."""
+    sign = direction(score)
+    if len(values) < 2 or not sign:
+        return None
+    return max(values, key=lambda i: sign * mean(values[i].values()))
+
+
+def _named(wanted: str, known: Sequence[str]) -> list[str]:
+    """The scores of this name, or of the metric of this name."""
+    found = [name for name in known if name == wanted or name.startswith(f"{wanted}.")]
+    if not found:
+        raise ConfigError(f"--score {wanted}: no run has it ({listing(known)}).{nearest(wanted, known)}")
+    return found
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """A run file as key -> text; the metrics are no part of what was trained."""
+    flat: dict[str, str] = {}
+    for key, value in table.items():
+        if key == "metrics" and not prefix:
+            continue
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}".removesuffix(".name")] = str(value).lower() if isinstance(value, bool) else f"{value}"
+    return flat
+
+
+def _settings(tables: Sequence[Mapping[str, str]], differing: Sequence[str]) -> list[dict[str, str]]:
+    """What sets each variant apart, as short as that allows: part -> spec, number of the run -> value.
+
+    A part that differs by name is written with its k, and with the options that differ between variants which have that
+    same part; the options of two different parts are not compared with one another.
+    """
+    named = [key for key in differing if "." not in key]
+    found: list[dict[str, str]] = []
+    for table in tables:
+        own: dict[str, str] = {}
+        for key in differing:
+            kind, _, option = key.partition(".")
+            if not option:
+                own[kind] = table.get(key, "")
+            elif kind in named:
+                alike = {other.get(key, "") for other in tables if other.get(kind) == table.get(kind)}
+                if key in table and (len(alike) > 1 or (option == "k" and table[key] != "2")):
+                    own[kind] += ("," if ":" in own[kind] else ":") + f"{option}={table[key]}"
+            else:
+                own[key.removeprefix("train.")] = table.get(key, "")
+        found.append(own)
+    return found

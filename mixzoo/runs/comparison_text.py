@@ -1,0 +1,146 @@
+"""A comparison as text: a table for the terminal or Markdown, LaTeX, CSV or JSON. The best of a column is bold."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping
+
+from mixzoo.core.errors import ConfigError
+from mixzoo.runs.comparing import Cell, Comparison
+
+DIGITS = 4  # of a number that is no accuracy
+
+
+def number(score: str, value: float) -> str:
+    """An accuracy in per cent, a count whole, the rest to four digits."""
+    if is_accuracy(score):
+        return f"{100 * value:.2f}"
+    return f"{value:.0f}" if value == int(value) and abs(value) >= 1 else f"{value:.{DIGITS}g}"
+
+
+def is_accuracy(score: str) -> bool:
+    """Whether the score is shown in per cent."""
+    return score.endswith("accuracy") or "_accuracy_" in score
+
+
+def cell_text(score: str, cell: Cell | None, plus_minus: str = " ± ") -> str:
+    """Mean ± standard deviation; the mean alone of one run, "-" for no value."""
+    if cell is None:
+        return "-"
+    spread = "" if cell.std is None else f"{plus_minus}{number(score, cell.std)}"
+    return f"{number(score, cell.mean)}{spread}"
+
+
+def head(score: str) -> str:
+    """The score's name as the head of a column."""
+    name = score.replace("_", " ").replace(".", ": ")
+    return f"{name}, %" if is_accuracy(score) else name
+
+
+def rows(comparison: Comparison) -> Iterator[tuple[str, int, dict[str, Cell]]]:
+    """Name, number of runs and cells by score: the variants, then the baselines."""
+    for i, variant in enumerate(comparison.variants):
+        cells = {score: comparison.cells[i, score] for score in comparison.scores if (i, score) in comparison.cells}
+        yield variant.name, len(variant.runs), cells
+    baselines = comparison.baselines
+    for name in dict.fromkeys(row for row, _ in baselines):
+        yield name, 0, {score: baselines[name, score] for score in comparison.scores if (name, score) in baselines}
+
+
+def markdown(comparison: Comparison) -> str:
+    """A Markdown table, and the paired tests below it."""
+    lines = ["| | runs | " + " | ".join(map(head, comparison.scores)) + " |"]
+    lines.append("|---|---:|" + "---:|" * len(comparison.scores))
+    for name, runs, cells in rows(comparison):
+        texts = [_bold(cell_text(s, cells.get(s)), cells.get(s), "**", "**") for s in comparison.scores]
+        lines.append(f"| {_escaped(name)} | {runs or ''} | " + " | ".join(texts) + " |")
+    return "\n".join([*lines, *(["", *tests] if (tests := paired_tests(comparison)) else [])]) + "\n"
+
+
+def latex(comparison: Comparison) -> str:
+    """A LaTeX tabular."""
+    special = {"_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "±": r"$\pm$", "{": r"\{", "}": r"\}", "$": r"\$"}
+
+    def safe(text: str) -> str:
+        return "".join(special.get(character, character) for character in text)
+
+    lines = [r"\begin{tabular}{l" + "r" * len(comparison.scores) + "}", r"\hline"]
+    lines.append(" & ".join(["", *(safe(head(score)) for score in comparison.scores)]) + r" \\ \hline")
+    for name, _, cells in rows(comparison):
+        texts = [_bold(safe(cell_text(s, cells.get(s))), cells.get(s), r"\textbf{", "}") for s in comparison.scores]
+        lines.append(" & ".join([safe(name), *texts]) + r" \\")
+    return "\n".join([*lines, r"\hline", r"\end{tabular}"]) + "\n"
+
+
+def comma_separated(comparison: Comparison) -> str:
+    """CSV: for each score its mean, standard deviation, number of runs and p."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    ends = ("mean", "std", "runs", "p")
+    writer.writerow(["variant", *(f"{score} {end}" for score in comparison.scores for end in ends)])
+    for name, _, cells in rows(comparison):
+        values: list[object] = [name]
+        for score in comparison.scores:
+            cell = cells.get(score)
+            values += (
+                ["", "", "", ""] if cell is None else [cell.mean, _or_empty(cell.std), cell.count, _or_empty(cell.p)]
+            )
+        writer.writerow(values)
+    return text.getvalue()
+
+
+def as_json(comparison: Comparison) -> str:
+    """JSON: a list of variants with their settings, runs, and scores (mean, std, count, best, p)."""
+    found = []
+    for i, (name, _, cells) in enumerate(rows(comparison)):
+        variant = comparison.variants[i] if i < len(comparison.variants) else None
+        settings: Mapping[str, str] = variant.settings if variant else {}
+        paths = [str(run.path) for run in variant.runs] if variant else []
+        scores = {score: vars(cell) for score, cell in cells.items()}
+        found.append({"name": name, "settings": dict(settings), "runs": paths, "scores": scores})
+    return json.dumps(found, indent=2) + "\n"
+
+
+FORMATS: dict[str, Callable[[Comparison], str]] = {
+    "md": markdown,
+    "latex": latex,
+    "csv": comma_separated,
+    "json": as_json,
+}
+
+
+def render(comparison: Comparison, form: str) -> str:
+    """The comparison in one of the FORMATS. Raises ConfigError for another."""
+    if form not in FORMATS:
+        raise ConfigError(f"--format {form}: give one of {', '.join(FORMATS)}")
+    return FORMATS[form](comparison)
+
+
+def paired_tests(comparison: Comparison) -> list[str]:
+    """A line for each score: the best variant, and how sure its lead is over each of the others, if seeds are "
+    "shared."""
+    lines = []
+    for score in comparison.scores:
+        cells = {
+            i: comparison.cells[i, score] for i in range(len(comparison.variants)) if (i, score) in comparison.cells
+        }
+        best = next((i for i, cell in cells.items() if cell.best), None)
+        tested = {i: cell.p for i, cell in cells.items() if cell.p is not None}
+        if best is not None and tested:
+            against = "; ".join(f"{comparison.variants[i].name}: p={p:.2g}" for i, p in tested.items())
+            lines.append(
+                f"{head(score)}: best is {comparison.variants[best].name}; paired t-test over seeds, {against}"
+            )
+    return lines
+
+
+def _bold(text: str, cell: Cell | None, before: str, after: str) -> str:
+    return f"{before}{text}{after}" if cell is not None and cell.best else text
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", r"\|")
+
+
+def _or_empty(value: float | None) -> object:
+    return "" if value is None else value

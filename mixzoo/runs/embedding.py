@@ -1,0 +1,81 @@
+"""Codes of many images in one file, for other programs: npz or safetensors."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mixzoo.core.errors import ConfigError, StorageError, listing, path_excerpt
+from mixzoo.core.storage import write_flushed
+from mixzoo.evaluation.codes import encode
+from mixzoo.runs.trained import Run
+
+SPLITS = ("train", "validation", "test")
+ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+BATCH = 500  # files decoded at a time
+FORMATS = (".npz", ".safetensors")
+
+
+def embed(run: Run, images: str, out: Path) -> int:
+    """Write the codes of images to a file; returns how many.
+
+    `images` is "train", "validation" or "test" of the run's own data ("dataset:test" too), or a folder of pictures,
+    read in the order of their names. The file has `codes` [images, *latent] in float32 and, for a split, `labels` in
+    int64; an npz of a folder has the `files`. Raises ConfigError if the file's name ends otherwise or if there are no
+    such images, DataError if one cannot be read, StorageError if the file cannot be written.
+    """
+    if out.suffix not in FORMATS:
+        raise ConfigError(f"--out {path_excerpt(out)}: name a file that ends in {' or '.join(FORMATS)}")
+    files: list[str] = []
+    split = images.removeprefix("dataset:")
+    if split in SPLITS:
+        data = getattr(run.data, split)
+        codes = encode(run.autoencoder, data.images, run.device)
+        arrays: dict[str, Tensor] = {"codes": codes, "labels": data.labels}
+    else:
+        files = _pictures(images)
+        parts = [run.encode(files[i : i + BATCH]) for i in range(0, len(files), BATCH)]
+        arrays = {"codes": torch.cat(parts)}
+    _write(out, arrays, files)
+    return len(arrays["codes"])
+
+
+def _pictures(folder: str) -> list[str]:
+    """The pictures in a folder and the folders in it, by name."""
+    root = Path(folder)
+    if not root.is_dir():
+        raise ConfigError(
+            f"--images {path_excerpt(folder)}: no such folder; give a folder of pictures, or {listing(SPLITS)} of the "
+            "run's own data"
+        )
+    files = sorted(os.path.join(at, name) for at, _, names in os.walk(root) for name in names)
+    found = [file for file in files if file.lower().endswith(ENDINGS)]
+    if not found:
+        raise ConfigError(f"--images {path_excerpt(folder)}: no pictures in it ({', '.join(ENDINGS)})")
+    return found
+
+
+def _write(out: Path, arrays: dict[str, Tensor], files: list[str]) -> None:
+    import io
+
+    from safetensors.torch import save
+
+    if out.suffix == ".npz":
+        buffer = io.BytesIO()
+        named: dict[str, Any] = {name: tensor.numpy() for name, tensor in arrays.items()}
+        if files:
+            named["files"] = np.array(files)
+        np.savez(buffer, **named)
+        content = buffer.getvalue()
+    else:
+        content = save({name: tensor.contiguous() for name, tensor in arrays.items()})
+    temporary = out.with_name(f".tmp-{out.name}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_flushed(temporary, content)
+        os.replace(temporary, out)
+    except OSError as err:
+        raise StorageError(f"{path_excerpt(out)}: cannot be written: {err.strerror or err}") from err

@@ -1,0 +1,62 @@
+"""Metrics of a run that has been trained: each computed once from its newest checkpoint, and kept in the run."""
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from mixzoo.core.errors import DataError
+from mixzoo.registry.spec import parse_spec
+from mixzoo.registry.zoo import Zoo
+from mixzoo.runs.directory import last_committed
+from mixzoo.runs.run import Opened, open_run
+from mixzoo.runs.scores import Score, kept_scores, write_score
+from mixzoo.runs.scoring import check_metric, finished_run, score_of
+
+PACKAGES = ("mixzoo", "torch", "numpy", "scikit-learn")
+
+
+def evaluate(
+    zoo: Zoo, run_dir: Path, metrics: Sequence[str], *, device: str = "auto", again: bool = False
+) -> dict[str, Score]:
+    """The scores of the run's newest checkpoint by metric; those that the run has are read, unless `again`.
+
+    All metrics are checked before the first is computed: raises ConfigError for a spec that is not allowed, DataError,
+    naming the metric, if one has no number for the run's data, NonFiniteError if the codes or a score are not finite.
+    """
+    kept = {} if again else kept_scores(run_dir, metrics, last_committed(run_dir))
+    recipes: dict[str, Any] = {
+        spec: zoo.recipe("metric", zoo.spec("metric", spec)) for spec in metrics if spec not in kept
+    }
+    if recipes:
+        run = open_run(zoo, run_dir, device)
+        for spec, metric in recipes.items():
+            try:
+                check_metric(spec, metric, run.data)
+            except DataError as err:
+                raise DataError(f"{run_dir}: {err}") from err
+        for spec, metric in recipes.items():
+            kept[spec] = _scored(zoo, run, spec, metric)
+            write_score(run_dir, kept[spec])
+    return {spec: kept[spec] for spec in metrics}
+
+
+def _scored(zoo: Zoo, run: Opened, spec: str, metric: Any) -> Score:
+    """The score, with what it is of."""
+    finished = finished_run(run.config, run.data, run.players, torch.device(run.device))
+    started = perf_counter()
+    numbers = score_of(spec, metric, finished)
+    data = run.data
+    return Score(
+        metric=str(parse_spec(spec)),
+        step=run.step,
+        numbers=numbers,
+        settings=zoo.canonical("metric", spec),
+        definition=(type(metric).__doc__ or "").strip().partition("\n")[0],
+        samples={"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},
+        versions={name: version(name) for name in PACKAGES},
+        seconds=round(perf_counter() - started, 3),
+    )

@@ -1,0 +1,185 @@
+"""Every run and sweep under some folders, from the files that they keep: no plugin is loaded, and no torch.
+
+A directory is a run if it has run.toml, and a sweep if it has sweep.json; a sweep's members are runs inside it.
+"""
+
+import os
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import time
+from typing import Any
+
+from mixzoo.core.errors import CheckpointError, ConfigError, listing, nearest, path_excerpt
+from mixzoo.core.json_file import read_object
+from mixzoo.runs.scores import read_scores
+
+RUN_FILE, SWEEP_FILE = "run.toml", "sweep.json"
+PARTS = ("dataset", "autoencoder", "discriminator", "mixer", "objective")
+DEEPEST = 3  # folders below the one given in which runs are looked for
+HEADLINE = "probe.test_accuracy_at_best_validation"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What the files of a run say of it, without its parts being loaded."""
+
+    path: Path
+    state: str  # waiting, running, completed, interrupted, failed; damaged if its files cannot be read
+    step: int  # of the newest checkpoint
+    table: Mapping[str, Any]  # run.toml as a table; empty if it cannot be read
+    numbers: Mapping[str, float] = field(default_factory=dict)  # results.json and scores/ together
+    modified: float = 0.0  # seconds since 1970
+    sweep: Path | None = None
+    problem: str = ""  # why it is damaged
+
+    @property
+    def seed(self) -> int:
+        return int(self.value("train.seed") or 0)
+
+    @property
+    def steps(self) -> int:
+        """The steps that it is to take."""
+        return int(self.value("train.steps") or 0)
+
+    def value(self, key: str) -> Any:
+        """The value at "mixer" (the part's name), "mixer.k", "train.lr", "state", "step", or a score by its name."""
+        if key in ("state", "step", "steps", "seed"):
+            return getattr(self, key) if key != "seed" and key != "steps" else self._train(key)
+        if key in self.numbers:
+            return self.numbers[key]
+        if key == "score":
+            return self.numbers.get(HEADLINE)
+        part, _, option = key.partition(".")
+        found = self.table.get(part)
+        if not isinstance(found, Mapping):
+            return None
+        return found.get(option or "name")
+
+    def _train(self, key: str) -> Any:
+        train = self.table.get("train")
+        return train.get(key) if isinstance(train, Mapping) else None
+
+    def part(self, kind: str) -> str:
+        """The part's name, with its k if it takes several sources."""
+        name, k = self.value(kind), self.value(f"{kind}.k")
+        return "" if name is None else f"{name}:k={k}" if k not in (None, 2) else str(name)
+
+
+def find_runs(folders: Iterable[Path]) -> list[RunRecord]:
+    """The runs in these folders, or that these are, sweeps' members among them, by path.
+
+    Raises ConfigError if a folder is not there.
+    """
+    found: dict[Path, RunRecord] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise ConfigError(f"{path_excerpt(folder)}: no such folder; give a run, a sweep, or a folder of them")
+        for path, sweep in _runs_in(folder, DEEPEST, folder if (folder / SWEEP_FILE).is_file() else None):
+            found.setdefault(path, _record(path, sweep))
+    return [found[path] for path in sorted(found)]
+
+
+def _runs_in(folder: Path, depth: int, sweep: Path | None) -> Iterator[tuple[Path, Path | None]]:
+    """Directories of runs at or below a folder, each with the sweep that it belongs to."""
+    if (folder / RUN_FILE).is_file():
+        yield folder, sweep
+        return
+    if not depth:
+        return
+    inside = folder if (folder / SWEEP_FILE).is_file() else sweep
+    try:
+        entries = sorted(entry.path for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False))
+    except OSError:
+        return
+    for path in entries:
+        if not os.path.basename(path).startswith("."):
+            yield from _runs_in(Path(path), depth - 1, inside)
+
+
+def _record(path: Path, sweep: Path | None) -> RunRecord:
+    """What the files say; a file that cannot be read makes the run damaged, and loses no other run."""
+    try:
+        table = tomllib.loads((path / RUN_FILE).read_text(encoding="utf-8"))
+        status = read_object(path / "status.json") if (path / "status.json").is_file() else None
+        numbers: dict[str, float] = {}
+        if (path / "results.json").is_file():
+            numbers |= read_object(path / "results.json").numbers("numbers")
+        state = status.text("state") if status else "waiting"
+        step = status.integer_or_none("last_committed", 0, 10**18) if status else None
+        for score in read_scores(path):
+            if score.step == step:
+                numbers |= {f"{score.metric}.{name}": value for name, value in score.numbers.items()}
+        modified = max((path / name).stat().st_mtime for name in (RUN_FILE, "status.json") if (path / name).exists())
+        return RunRecord(path, state, step or 0, table, numbers, modified, sweep)
+    except (CheckpointError, OSError, ValueError) as err:
+        return RunRecord(path, "damaged", 0, {}, {}, path.stat().st_mtime, sweep, str(err))
+
+
+def matching(records: Sequence[RunRecord], conditions: Iterable[str]) -> list[RunRecord]:
+    """The runs for which every condition KEY=VALUE holds, as "objective=amr" or "train.lr=0.001".
+
+    Raises ConfigError for a condition of another form, or a key that no run has.
+    """
+    kept = list(records)
+    for condition in conditions:
+        key, equals, value = condition.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--where {condition}: write KEY=VALUE, such as objective=amr or train.seed=1")
+        check_key(records, key, "--where")
+        kept = [record for record in kept if _text(record.value(key)) == value]
+    return kept
+
+
+def ordered(records: Sequence[RunRecord], key: str) -> list[RunRecord]:
+    """The runs by the value of a key, smallest first; -KEY is largest first. Runs without a value come last."""
+    descending, key = key.startswith("-"), key.removeprefix("-")
+    if key in ("age", "path"):
+        found = sorted(records, key=lambda r: (-r.modified if key == "age" else 0, str(r.path)))
+        return found[::-1] if descending else found
+    check_key(records, key, "--sort")
+    having = [record for record in records if record.value(key) is not None]
+    try:
+        having.sort(key=lambda record: record.value(key), reverse=descending)
+    except TypeError:  # numbers and words
+        having.sort(key=lambda record: str(record.value(key)), reverse=descending)
+    return [*having, *(record for record in records if record.value(key) is None)]
+
+
+def check_key(records: Sequence[RunRecord], key: str, where: str) -> None:
+    """Raises ConfigError if no run has this key."""
+    known = known_keys(records)
+    if records and key not in known:
+        names = [k for k in known if "." not in k]
+        raise ConfigError(
+            f"{where} {key}: no run has it ({listing(names)}, or one of their options).{nearest(key, known)}"
+        )
+
+
+def known_keys(records: Sequence[RunRecord]) -> list[str]:
+    """Every key that some run has: state, step, seed, parts, their options, scores."""
+    keys = dict.fromkeys(("state", "step", "steps", "seed", "score"))
+    for record in records:
+        for name, value in record.table.items():
+            if isinstance(value, Mapping):
+                keys |= dict.fromkeys([name] if "name" in value else [])
+                keys |= dict.fromkeys(f"{name}.{option}" for option in value)
+        keys |= dict.fromkeys(record.numbers)
+    return list(keys)
+
+
+def age(record: RunRecord) -> str:
+    """How long ago the run last changed, such as "3 h"."""
+    seconds = max(0.0, time() - record.modified)
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _text(value: object) -> str:
+    """The value as a person types it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)

@@ -1,0 +1,128 @@
+"""Runs from Python: what the command line does, as functions that return objects.
+
+run = mixzoo.train(mixer="bernoulli:k=3", objective="amr", steps=2000)
+sweep = mixzoo.train(mixer=["mixup", "dirichlet:k=3"], seeds=[0, 1, 2])
+print(mixzoo.compare(sweep))
+"""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mixzoo.core.errors import ConfigError, listing, nearest, truncated_repr
+from mixzoo.registry.config import RunConfig, Train, resolve, under_data_root
+from mixzoo.registry.options import options_of
+from mixzoo.registry.session import is_registered_here
+from mixzoo.registry.zoo import Zoo, load_zoo
+from mixzoo.runs.comparing import Comparison
+from mixzoo.runs.comparing import compare as compare_records
+from mixzoo.runs.grid import plan
+from mixzoo.runs.listing import RunRecord, find_runs
+from mixzoo.runs.processes import Watch
+from mixzoo.runs.run import start
+from mixzoo.runs.sweep import Sweep, check_none_failed
+from mixzoo.runs.sweep import start as start_sweep
+from mixzoo.runs.trained import Run
+from mixzoo.training.logs import display_for
+from mixzoo.training.memory import keep_freed_memory
+
+Spec = str | Sequence[str] | None  # one part, or several for a grid
+
+
+def train(
+    *,
+    data: Spec = None,
+    autoencoder: Spec = None,
+    discriminator: Spec = None,
+    mixer: Spec = None,
+    objective: Spec = None,
+    metrics: Sequence[str] | None = None,
+    config: str | Path | None = None,
+    out: str | Path | None = None,
+    seeds: Sequence[int] | None = None,
+    grid: Mapping[str, Sequence[object]] | None = None,
+    jobs: int | None = None,
+    progress: bool = True,
+    **numbers: Any,
+) -> Run | list[Run]:
+    """Train a run, as `mixzoo train` does; with `seeds`, `grid` or a list of specs a sweep, as a list of its runs.
+
+    Parts are specs, such as "dirichlet:k=4"; `numbers` are those of a run file's [train]: steps, lr, seed, device, ...
+    `grid` maps keys of the run file to values: {"objective.lam": [5, 10]}. A sweep's runs are processes of their own,
+    so its parts come from installed plugins, not from `mixzoo.register`. Raises ConfigError for what is not allowed,
+    and what training itself raises.
+    """
+    specs = {
+        "dataset": data,
+        "autoencoder": autoencoder,
+        "discriminator": discriminator,
+        "mixer": mixer,
+        "objective": objective,
+    }
+    known = [option.name for option in options_of(Train)]
+    if unknown := [name for name in numbers if name not in known]:
+        raise ConfigError(f"train has no argument {unknown[0]!r} ({listing(known)}).{nearest(unknown[0], known)}")
+    zoo = load_zoo()
+    flags = {kind: spec for kind, spec in specs.items() if isinstance(spec, str)}
+    several = {kind: list(spec) for kind, spec in specs.items() if spec is not None and not isinstance(spec, str)}
+    directory = None if out is None else Path(out)
+
+    def configure(flags: Mapping[str, str], numbers: Mapping[str, object]) -> RunConfig:
+        resolved = resolve(zoo, None if config is None else Path(config), flags, numbers, metrics)
+        return under_data_root(
+            resolved, flag=None, environment=os.environ.get("MIXZOO_DATA"), data=flags.get("dataset")
+        )
+
+    if seeds is None and not grid and not several:
+        keep_freed_memory()
+        result = start(zoo, configure(flags, numbers), directory, display_for if progress else None)
+        return Run(result.directory, zoo=zoo)
+    axes = [f"{key}={','.join(map(_axis_value, values))}" for key, values in {**several, **(grid or {})}.items()]
+    text = None if seeds is None else ",".join(map(str, seeds))
+    members = plan(zoo, text, axes, flags, numbers, configure)
+    _check_found_by_processes(zoo, [member.config for member in members])
+    sweep = start_sweep(zoo, members, directory, jobs, Watch(), [])
+    check_none_failed(sweep)
+    return _runs_of(zoo, sweep)
+
+
+def compare(*runs: "str | Path | Run | RunRecord | Iterable[Any]", scores: Sequence[str] | None = None) -> Comparison:
+    """The table of these runs: what differs between them by scores, mean and standard deviation over seeds.
+
+    Runs are directories, folders of them, `Run`s, records, or lists of these. `str(...)` is a Markdown table.
+    """
+    return compare_records([record for run in runs for record in _records(run)], scores)
+
+
+def _records(run: Any) -> list[RunRecord]:
+    if isinstance(run, RunRecord):
+        return [run]
+    if isinstance(run, Run):
+        return find_runs([run.path])
+    if isinstance(run, str | Path):
+        return find_runs([Path(run)])
+    if isinstance(run, Iterable):
+        return [record for one in run for record in _records(one)]
+    raise ConfigError(f"{truncated_repr(run)} is no run; give a directory, a Run, or a list of them")
+
+
+def _axis_value(value: object) -> str:
+    """A value of a grid as the command line writes it; a spec with options of its own goes in brackets."""
+    text = str(value)
+    return f"({text})" if "," in text and not text.startswith("(") else text
+
+
+def _check_found_by_processes(zoo: Zoo, configs: Sequence[RunConfig]) -> None:
+    """Raises ConfigError if a run of a sweep has a part that only this process knows."""
+    for config in configs:
+        for kind, name in config.names.items():
+            if is_registered_here(zoo.find(kind, name)):
+                raise ConfigError(
+                    f"{kind} {name!r} was registered in this process, and the runs of a sweep are processes of their "
+                    "own; put it into a plugin (`mixzoo new-plugin`), or train one run at a time"
+                )
+
+
+def _runs_of(zoo: Zoo, sweep: Sweep) -> list[Run]:
+    return [Run(sweep.directory / member.name, zoo=zoo) for member in sweep.members]

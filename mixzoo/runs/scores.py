@@ -1,0 +1,79 @@
+"""The scores of a run that were computed after it: one JSON file for each metric, in the run's own directory.
+
+    scores/<name>-<hash>.json  {"metric": spec, "step": 400, "numbers": {...}, "definition": ..., "seconds": ..., ...}
+
+Reading them imports no torch.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mixzoo.core.errors import CheckpointError
+from mixzoo.core.json_file import read_object, write_json
+from mixzoo.registry.spec import parse_spec
+
+FOLDER = "scores"
+
+
+@dataclass(frozen=True)
+class Score:
+    """What one metric says of a run at one step."""
+
+    metric: str  # the spec as it was asked for, in canonical order
+    step: int  # of the checkpoint
+    numbers: Mapping[str, float]
+    settings: str = ""  # the spec with every option written out
+    definition: str = ""  # the first line of the metric's docstring
+    samples: Mapping[str, int] = field(default_factory=dict)  # split -> images
+    versions: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def score_file(run_dir: Path, metric: str) -> Path:
+    """The file of a metric's score."""
+    spec = str(parse_spec(metric))
+    digest = hashlib.blake2b(spec.encode(), digest_size=4).hexdigest()
+    return run_dir / FOLDER / f"{parse_spec(metric).name.replace('/', '-')}-{digest}.json"
+
+
+def read_score(run_dir: Path, metric: str) -> Score | None:
+    """The score of this metric; None if there is none. Raises CheckpointError if its file is damaged."""
+    path = score_file(run_dir, metric)
+    return _read(path) if path.is_file() else None
+
+
+def read_scores(run_dir: Path) -> list[Score]:
+    """Every score of the run, by name. Raises CheckpointError if a file is damaged."""
+    return [_read(path) for path in sorted((run_dir / FOLDER).glob("*.json"))]
+
+
+def kept_scores(run_dir: Path, metrics: Iterable[str], step: int | None) -> dict[str, Score]:
+    """The scores of these metrics that the run has at this step of its newest checkpoint, by spec as given."""
+    found = {spec: read_score(run_dir, spec) for spec in metrics}
+    return {spec: score for spec, score in found.items() if score is not None and score.step == step}
+
+
+def write_score(run_dir: Path, score: Score) -> None:
+    """Write the score's file, whole or not at all. Raises StorageError if the disk refuses."""
+    path = score_file(run_dir, score.metric)
+    path.parent.mkdir(exist_ok=True)
+    write_json(path, {name: getattr(score, name) for name in Score.__dataclass_fields__})
+
+
+def _read(path: Path) -> Score:
+    found = read_object(path)
+    if path.name != score_file(path.parent.parent, found.text("metric")).name:
+        raise CheckpointError(f"{path}: damaged: it is of metric {found.text('metric')!r}")
+    samples = found.part("samples")
+    return Score(
+        metric=found.text("metric"),
+        step=found.integer("step"),
+        numbers=found.numbers("numbers"),
+        settings=found.text("settings", ""),
+        definition=found.text("definition", ""),
+        samples={name: samples.integer(name) for name in samples.names()},
+        versions=found.texts("versions", {}),
+        seconds=found.number("seconds", 0),
+    )

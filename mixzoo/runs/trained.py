@@ -1,0 +1,249 @@
+"""A trained run as an object: its numbers, and its networks applied to any images. It reads, and never locks."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from mixzoo.core.data import Dataset
+from mixzoo.core.errors import CheckpointError, ConfigError, NonFiniteError, truncated_repr
+from mixzoo.core.json_file import read_object
+from mixzoo.core.mixing import needs_map
+from mixzoo.core.parts import AutoEncoder, CodeShape, Mixed, Mixer
+from mixzoo.core.random import to_device
+from mixzoo.core.strides import canonical
+from mixzoo.data.pictures import prepare_images
+from mixzoo.evaluation.codes import EVALUATION_BATCH, eval_mode
+from mixzoo.evaluation.pictures.grid import Row, save_png, sheet
+from mixzoo.registry.building import build_part, check_takes_codes
+from mixzoo.registry.config import RunConfig
+from mixzoo.registry.functional import mix
+from mixzoo.registry.zoo import Zoo, load_zoo
+from mixzoo.runs.directory import last_committed, read_status
+from mixzoo.runs.evaluating import evaluate
+from mixzoo.runs.listing import RunRecord
+from mixzoo.runs.run import Opened, open_config, open_run
+from mixzoo.training.logs import read_metrics
+from mixzoo.training.step import trainable
+
+
+@dataclass(frozen=True)
+class MixedImages:
+    """Decoded mixes of images, with what they were made of."""
+
+    images: Float[Tensor, "mixes channels height width"]  # g(h_mix), in [-1, 1]
+    codes: Float[Tensor, "mixes *latent"]  # h_mix
+    share: Float[Tensor, "k mixes *latent_or_ones"]  # the weight of each source at each position of the code
+    sources: Int[Tensor, "k mixes"]  # which of the given images each source is
+    given: Float[Tensor, "batch channels height width"]  # the images, as the network takes them
+
+    def save(self, path: str | Path) -> Path:
+        """A PNG with a row of mixes under a row for each source. Raises StorageError if it cannot be written."""
+        rows = [Row(f"source {i + 1}", self.given[row]) for i, row in enumerate(self.sources)]
+        return save_png(sheet([*rows, Row("mix", self.images)]), Path(path))
+
+
+class Run:
+    """The run in a directory: `config`, `results` and `metrics` as recorded, its networks from its newest checkpoint.
+
+    Networks and data are loaded when they are first needed, on `device`; they are those of the newest checkpoint then.
+    """
+
+    def __init__(self, path: str | Path, *, device: str = "auto", zoo: Zoo | None = None) -> None:
+        self.path = Path(path)
+        self._device = device
+        self._zoo, self.config, self._changed = open_config(load_zoo() if zoo is None else zoo, self.path)
+
+    def __repr__(self) -> str:
+        return f"<mixzoo run {self.path}: {self.state}, {self.step} steps>"
+
+    # --- what is recorded
+
+    config: RunConfig
+
+    @property
+    def state(self) -> str:
+        """waiting, running, completed, interrupted or failed."""
+        status = read_status(self.path)
+        return "waiting" if status is None else status.state
+
+    @property
+    def step(self) -> int:
+        """The step of the newest checkpoint; 0 if there is none."""
+        return last_committed(self.path) or 0
+
+    @property
+    def results(self) -> dict[str, float]:
+        """The scores of the completed run, by name, those of its probe included; empty before its end."""
+        file = self.path / "results.json"
+        return read_object(file).numbers("numbers") if file.exists() else {}
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl: {"kind": "train" or "evaluate", "step": ..., numbers}."""
+        file = self.path / "metrics.jsonl"
+        try:
+            return read_metrics(file) if file.exists() else []
+        except (OSError, json.JSONDecodeError) as err:
+            raise CheckpointError(f"{file}: cannot be read: {err}") from err
+
+    @property
+    def pictures(self) -> list[Path]:
+        """The PNG files drawn so far, by name."""
+        return sorted((self.path / "pictures").glob("*.png"))
+
+    # --- the networks
+
+    @cached_property
+    def _opened(self) -> Opened:
+        return open_run(self._zoo, self.path, self._device)
+
+    @property
+    def data(self) -> Dataset:
+        """The run's data, loaded anew."""
+        return self._opened.data
+
+    @property
+    def device(self) -> str:
+        """Where the networks are."""
+        return self._opened.device
+
+    @property
+    def autoencoder(self) -> AutoEncoder:
+        """The auto-encoder, with the weights of the newest checkpoint."""
+        return self._opened.players.autoencoder
+
+    @property
+    def mixer(self) -> Mixer:
+        """The run's own mixer, with its weights if it learned any."""
+        return self._opened.players.mixer
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of the images that the network takes."""
+        return self.data.image_shape
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """Of one code: (channels, height, width) or (features,)."""
+        return tuple(self.autoencoder.latent_shape)
+
+    def prepare(
+        self, images: Any, *, value_range: tuple[float, float] | None = None
+    ) -> Float[Tensor, "batch channels height width"]:
+        """The images as the network takes them (`mixzoo.prepare_images`): PIL, files, arrays or tensors of any size."""
+        return prepare_images(images, self.image_shape, value_range=value_range)
+
+    def encode(self, images: Any, *, value_range: tuple[float, float] | None = None) -> Float[Tensor, "batch *latent"]:
+        """h = f(x), on the CPU, in evaluation mode. `images` as `prepare` takes them.
+
+        Raises NonFiniteError if a code has NaN or infinity.
+        """
+        x = self.prepare(images, value_range=value_range)
+        with eval_mode(self.autoencoder):
+            h = torch.cat([self.autoencoder.encode(part.to(self.device)).cpu() for part in _split(x)])
+        if not h.isfinite().all():
+            raise NonFiniteError(f"{self.path}: the code of an image is not finite: training has diverged")
+        return h
+
+    def decode(self, h: Any) -> Float[Tensor, "batch channels height width"]:
+        """x = g(h), on the CPU, in evaluation mode, of codes [batch, *latent_shape].
+
+        Raises ConfigError if h is no batch of this run's codes.
+        """
+        if not isinstance(h, Tensor) or tuple(h.shape[1:]) != self.latent_shape or not h.is_floating_point():
+            found = f"{h.dtype} {tuple(h.shape)}" if isinstance(h, Tensor) else truncated_repr(h)
+            expected = ", ".join(map(str, self.latent_shape))
+            raise ConfigError(f"codes are {found}; this run's are floats [batch, {expected}], as encode gives them")
+        with eval_mode(self.autoencoder):
+            return torch.cat([self.autoencoder.decode(part.to(self.device)).cpu() for part in _split(canonical(h))])
+
+    def __call__(self, images: Any) -> Float[Tensor, "batch channels height width"]:
+        """g(f(x)): the reconstructions of the images."""
+        return self.decode(self.encode(images))
+
+    def mix(
+        self,
+        images: Any,
+        mixer: str | Mixer | None = None,
+        *,
+        at: Sequence[float] | None = None,
+        labels: Int[Tensor, "batch *attributes"] | None = None,
+        seed: int = 0,
+        step: int = 0,
+        value_range: tuple[float, float] | None = None,
+    ) -> MixedImages:
+        """Decoded mixes of the images, by the run's own mixer or another, such as "cutmix:k=3".
+
+        Without `at` each image is mixed with k-1 others of the batch, as a training step with this seed and step does
+        it. With `at`, one weight for each of k images that sums to 1, the images are the sources of one mix, in this
+        order, at that point of the simplex. Raises ConfigError if the mixer does not fit, or needs weights that this
+        run has not trained.
+        """
+        x = self.prepare(images, value_range=value_range)
+        h, by = self.encode(x, value_range=(-1, 1)), self._mixer(mixer)
+        with eval_mode(by) if isinstance(by, nn.Module) else torch.no_grad():
+            if at is None:
+                made = mix(h.to(self.device), by, seed=seed, step=step, labels=labels)
+                return MixedImages(self.decode(made.h.cpu()), made.h.cpu(), made.share.cpu(), made.sources.cpu(), x)
+            mixed = self._mix_at(h, by, at, labels)
+        return MixedImages(self.decode(mixed.h.cpu()), mixed.h.cpu(), mixed.share.cpu(), torch.arange(by.k)[:, None], x)
+
+    def _mix_at(self, h: Tensor, mixer: Mixer, at: Sequence[float], labels: Tensor | None) -> Mixed:
+        """One mix of k codes at a point of the simplex."""
+        if len(at) != mixer.k or len(h) != mixer.k or min(at) < 0 or abs(sum(at) - 1) > 1e-6:
+            raise ConfigError(
+                f"at={list(at)} with {len(h)} images: the mixer takes {mixer.k} sources, so give {mixer.k} images and "
+                f"{mixer.k} weights >= 0 that sum to 1"
+            )
+        draw = to_device(mixer.at(torch.tensor(at), CodeShape(1, tuple(h.shape[1:]))), torch.device(self.device))
+        return mixer(h[:, None].to(self.device), draw, None if labels is None else labels[:, None].to(self.device))
+
+    def _mixer(self, mixer: str | Mixer | None) -> Mixer:
+        if mixer is None:
+            return self.mixer
+        if not isinstance(mixer, str):
+            return mixer
+        parsed, context = self._zoo.spec("mixer", mixer), self.data.build_context(self.latent_shape)
+        recipe = self._zoo.recipe("mixer", parsed)
+        made: Mixer = build_part(recipe, "mixer", parsed.name, context, self.config.train.seed)
+        if trainable([made]):
+            raise ConfigError(
+                f"mixer {mixer!r} learns, and this run has trained no such mixer; leave mixer= out for its own"
+            )
+        if needs_map(made):
+            check_takes_codes(self._zoo, parsed.name, made, context.latent_shape, recipe)
+        return made.to(self.device) if isinstance(made, nn.Module) else made
+
+    # --- scores
+
+    def evaluate(self, metrics: str | Sequence[str], *, again: bool = False) -> dict[str, dict[str, float]]:
+        """The scores of the newest checkpoint by each metric's spec; each is computed once and kept in the run.
+
+        `again` computes them anew. Raises ConfigError for a metric that there is none of, DataError if one has no
+        number for the run's data.
+        """
+        wanted = [metrics] if isinstance(metrics, str) else list(metrics)
+        found = evaluate(self._zoo, self.path, wanted, device=self._device, again=again)
+        return {spec: dict(score.numbers) for spec, score in found.items()}
+
+
+def load(run: "str | Path | Run | RunRecord", *, device: str = "auto") -> Run:
+    """The run in a directory, to encode, decode, mix and evaluate with; a record is one of `mixzoo.runs()`.
+
+    Raises CheckpointError if it is no run, if it has no checkpoint that can be read, or lacks a plugin that it needs.
+    """
+    if isinstance(run, Run):
+        return run
+    return Run(run.path if isinstance(run, RunRecord) else run, device=device)
+
+
+def _split(tensor: Tensor) -> tuple[Tensor, ...]:
+    parts: tuple[Tensor, ...] = tensor.split(EVALUATION_BATCH)
+    return parts

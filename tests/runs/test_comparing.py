@@ -1,0 +1,121 @@
+"""One table of runs: what differs, means and spreads over seeds, the best, and how sure its lead is."""
+
+import csv
+import io
+import json
+from statistics import stdev
+
+import pytest
+from scipy.stats import ttest_rel
+from test_listing import made
+
+from mixzoo.core.errors import ConfigError
+from mixzoo.runs.comparing import compare, direction, paired_p
+from mixzoo.runs.comparison_text import FORMATS, paired_tests, render
+from mixzoo.runs.listing import find_runs
+
+ACCURACY = {"mixup": (0.90, 0.91, 0.89), "dirichlet": (0.95, 0.95, 0.92)}
+L1 = {"mixup": (0.10, 0.11, 0.12), "dirichlet": (0.13, 0.14, 0.16)}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for mixer, k in (("mixup", 2), ("dirichlet", 3)):
+        for seed in range(3):
+            numbers = {"knn__accuracy": ACCURACY[mixer][seed], "reconstruction__l1": L1[mixer][seed],
+                       "probe__best_step": 50, "knn__accuracy_pixels": 0.8 + seed / 100}  # fmt: skip
+            made(tmp_path / f"{mixer}-{seed}", mixer=mixer, k=k, seed=seed, **numbers)
+    return tmp_path
+
+
+def test_variants_are_what_differs_but_for_the_seed(folder):
+    table = compare(find_runs([folder]))
+    assert [variant.name for variant in table.variants] == ["mixer=dirichlet:k=3", "mixer=mixup"]
+    assert [len(variant.runs) for variant in table.variants] == [3, 3]
+    assert table.scores == ("knn.accuracy", "reconstruction.l1")
+    cell = table.cells[0, "knn.accuracy"]
+    assert cell.mean == pytest.approx(0.94)
+    assert cell.std == pytest.approx(stdev(ACCURACY["dirichlet"]))
+    assert (cell.best, cell.p, cell.count) == (True, None, 3)
+
+
+def test_less_is_better_of_a_distance_and_neither_of_a_step(folder):
+    table = compare(find_runs([folder]), ["reconstruction", "probe.best_step"])
+    assert [table.cells[i, "reconstruction.l1"].best for i in (0, 1)] == [False, True]
+    assert not any(table.cells[i, "probe.best_step"].best for i in (0, 1))
+    found = {name: direction(name) for name in ("knn.accuracy", "kid.mean", "reconstruction.l2", "mix.chance_accuracy")}
+    assert list(found.values()) == [1, -1, -1, 0]
+
+
+def test_the_lead_is_tested_on_the_seeds_that_both_have(folder):
+    table = compare(find_runs([folder]))
+    expected = ttest_rel(ACCURACY["mixup"], ACCURACY["dirichlet"]).pvalue
+    assert table.cells[1, "knn.accuracy"].p == pytest.approx(expected)
+    assert paired_tests(table)[0] == (
+        f"knn: accuracy, %: best is mixer=dirichlet:k=3; paired t-test over seeds, mixer=mixup: p={expected:.2g}"
+    )
+    assert paired_p({0: 1.0, 1: 2.0, 5: 9.0}, {0: 0.5, 1: 1.9, 7: 0.0}) == pytest.approx(
+        ttest_rel([1.0, 2.0], [0.5, 1.9]).pvalue
+    )
+    assert paired_p({0: 1.0}, {0: 2.0}) is None
+    assert paired_p({0: 1.0, 1: 2.0}, {0: 1.0, 1: 2.0}) is None
+    assert paired_p({0: 2.0, 1: 3.0}, {0: 1.0, 1: 2.0}) == 0.0
+
+
+def test_baselines_are_rows_and_no_columns(folder):
+    text = render(compare(find_runs([folder])), "md")
+    assert "pixels" not in text.splitlines()[0]
+    assert text.splitlines()[4] == "| raw pixels |  | 81.00 ± 1.00 | - |"
+
+
+def test_every_format_says_the_same(folder):
+    table = compare(find_runs([folder]))
+    markdown = render(table, "md").splitlines()
+    assert markdown[0] == "| | runs | knn: accuracy, % | reconstruction: l1 |"
+    assert markdown[2] == "| mixer=dirichlet:k=3 | 3 | **94.00 ± 1.73** | 0.1433 ± 0.01528 |"
+    latex = render(table, "latex")
+    assert r"mixer=dirichlet:k=3 & \textbf{94.00 $\pm$ 1.73} & 0.1433 $\pm$ 0.01528 \\" in latex
+    rows = list(csv.DictReader(io.StringIO(render(table, "csv"))))
+    assert float(rows[0]["knn.accuracy mean"]) == pytest.approx(0.94)
+    assert rows[0]["knn.accuracy p"] == ""
+    found = json.loads(render(table, "json"))
+    assert found[0]["scores"]["knn.accuracy"]["best"] is True
+    assert found[0]["settings"] == {"mixer": "dirichlet:k=3"}
+    assert len(found[0]["runs"]) == 3
+
+
+def test_options_of_the_same_part_are_compared_and_numbers_of_the_run(tmp_path):
+    for name, lam, k in (("a", 5.0, 3), ("b", 10.0, 3), ("c", 10.0, 4)):
+        made(tmp_path / name, mixer="dirichlet", k=k, lam=lam, knn__accuracy=0.5)
+    table = compare(find_runs([tmp_path]))
+    assert [variant.name for variant in table.variants] == [
+        "mixer.k=3, objective.lam=5.0",
+        "mixer.k=3, objective.lam=10.0",
+        "mixer.k=4, objective.lam=10.0",
+    ]
+
+
+def test_runs_without_scores_are_named_and_the_same_run_twice_is_refused(mixzoo, folder):
+    made(folder / "stopped", state="interrupted", step=10)
+    code, out, err = mixzoo("compare", folder)
+    assert code == 0
+    assert err == f"mixzoo: {folder}/stopped: interrupted, it has no scores\n"
+    assert "94.00 ± 1.73" in out
+    made(folder / "twice", seed=1, knn__accuracy=0.1)
+    code, _, err = mixzoo("compare", folder)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "are the same config and seed; leave one of them out" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--score", "knn.acuracy"], "--score knn.acuracy: no run has it (knn.accuracy, "),
+        (["--format", "html"], f"--format html: give one of {', '.join(FORMATS)}"),
+        (["--where", "seed=9"], "there are no runs to compare"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_line(mixzoo, folder, arguments, line):
+    code, out, err = mixzoo("compare", folder, *arguments)
+    assert (code, out, err.count("\n")) == (ConfigError.exit_code, "", 1)
+    assert line in err

@@ -1,0 +1,112 @@
+"""Training, sweeping and comparing from Python, on digits, as a notebook does."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+import torch
+from test_run import without_clock
+
+import mixzoo
+from mixzoo import ConfigError, LinearMixer, PluginError
+from mixzoo.registry import session
+from mixzoo.runs.comparing import Comparison
+from mixzoo.runs.run import start
+from toys import TOY_FLAGS, TOY_NUMBERS, toy_config, toy_zoo
+
+PARTS = {kind: spec for kind, spec in TOY_FLAGS.items() if kind != "dataset"}
+SMALL = {"data": TOY_FLAGS["dataset"], **PARTS, **TOY_NUMBERS, "steps": 4, "log_every": 1}
+
+
+@pytest.fixture(autouse=True)
+def toys(monkeypatch):
+    monkeypatch.setattr("mixzoo.runs.python.load_zoo", toy_zoo)
+    monkeypatch.setattr("mixzoo.runs.python.keep_freed_memory", lambda: False)  # it would last as long as the process
+
+
+def test_a_run_trained_from_python_is_the_run_of_the_command(tmp_path):
+    run = mixzoo.train(
+        **SMALL | {"mixer": "bernoulli:k=3"}, metrics=["reconstruction"], out=tmp_path / "a", progress=False
+    )
+    zoo = toy_zoo()
+    start(zoo, toy_config(zoo, flags={"mixer": "bernoulli:k=3"}, steps=4, log_every=1), tmp_path / "b")
+    assert without_clock(run.path) == without_clock(tmp_path / "b")
+    assert {name.partition(".")[0] for name in run.results} == {"probe", "reconstruction"}
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({"stepz": 3}, "train has no argument 'stepz'.* Did you mean 'steps'"),
+        ({"mixer": "dirichle"}, "unknown mixer 'dirichle'"),
+        ({"steps": 0}, "steps"),
+        ({"metrics": ["nothing"]}, "unknown metric 'nothing'"),
+        ({"mixer": ["mixup", "mixup"]}, "twice|same"),
+    ],
+)
+def test_what_is_not_allowed_is_refused_before_anything_is_made(tmp_path, given, line):
+    with pytest.raises(ConfigError, match=line):
+        mixzoo.train(**SMALL | given, out=tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Halves(LinearMixer):
+    """Half of each of two: h_mix = (h_1 + h_2) / 2."""
+
+    k: ClassVar[int] = 2
+
+    def draw(self, shape, rng):
+        return torch.full((2, shape.batch, *[1] * len(shape.latent)), 0.5)
+
+
+def test_a_part_registered_in_a_notebook_is_known_and_a_sweep_refuses_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(session, "_PARTS", {})
+    mixzoo.register("mixer", "halves", Halves)
+    h = torch.randn(4, 3)
+    mixed = mixzoo.mix(h, "halves")
+    torch.testing.assert_close(mixed.h, (h + h[mixed.sources[1]]) / 2)
+    run = mixzoo.train(**SMALL | {"mixer": "halves"}, out=tmp_path / "run", progress=False)
+    assert 'distribution": "session"' in (tmp_path / "run" / "environment.json").read_text()
+    assert run.mix(torch.zeros(2, 1, 8, 8) - 0.5).codes.shape == (2, *run.latent_shape)
+    with pytest.raises(ConfigError, match="mixer 'halves' was registered in this process, and the runs of a sweep"):
+        mixzoo.train(**SMALL | {"mixer": "halves"}, seeds=[0, 1], out=tmp_path / "sweep")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "part", "error", "line"),
+    [
+        ("mixers", "Halves", Halves, PluginError, "register: 'Halves' cannot name a mixer"),
+        ("mixer", "halves", Halves(), PluginError, "must be a dataclass of options"),
+        ("mixter", "halves", Halves, ConfigError, "mixter"),
+    ],
+)
+def test_what_cannot_be_registered_is_refused(monkeypatch, kind, name, part, error, line):
+    monkeypatch.setattr(session, "_PARTS", {})
+    with pytest.raises(error, match=line):
+        mixzoo.register(kind, name, part)
+
+
+def test_two_mixers_are_trained_listed_and_compared(tmp_path, monkeypatch):
+    monkeypatch.undo()  # members are processes, which know the installed parts alone
+    runs = mixzoo.train(
+        mixer=["mixup", "dirichlet:k=3,alpha=2"], objective="ae", seeds=[0], steps=2, evaluate_every=2, jobs=2,
+        autoencoder="amr:depth=2", out=tmp_path / "sweep",
+    )  # fmt: skip
+    assert [run.state for run in runs] == ["completed"] * 2
+    table = mixzoo.compare(runs)
+    assert isinstance(table, Comparison)
+    assert [variant.name for variant in table.variants] == ["mixer=mixup", "mixer=dirichlet:k=3"]
+    assert str(table).startswith("| | runs | probe: best validation accuracy, % |")
+    records = mixzoo.runs(tmp_path)
+    assert {record.path for record in records} == {run.path for run in runs}
+    assert mixzoo.load(records[0]).path == records[0].path
+    assert mixzoo.load(runs[0]) is runs[0]
+    assert mixzoo.compare(records).cells == table.cells
+
+
+def test_what_is_no_run_cannot_be_compared(tmp_path):
+    with pytest.raises(ConfigError, match="3 is no run; give a directory, a Run, or a list of them"):
+        mixzoo.compare([3])
+    with pytest.raises(ConfigError, match="there are no runs to compare"):
+        mixzoo.compare(tmp_path)
