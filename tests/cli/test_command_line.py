@@ -33,7 +33,7 @@ MISUSED = {  # what is typed: how the line begins, and what else it says
     "train --recompute=3": ("--recompute: it takes no value; see `mixzoo train --help`", ""),
     "--mixer mixup": ("--mixer: an option of train, interpolate", "write `mixzoo train --mixer`"),
     "-x": ("-x: no such option of `mixzoo`", "See `mixzoo --help`"),
-    "ls": ("'ls' is no command (train, resume, ", "Did you mean 'list'?"),
+    "lst": ("'lst' is no command (train, resume, ", "Did you mean 'list'?"),
     "TRAIN": ("'TRAIN' is no command", "Did you mean 'train'?"),
     "frobnicate": ("'frobnicate' is no command (train, resume, ", ""),
     "interpolate": ("RUN is missing: The run's directory; write `mixzoo interpolate RUN`", ""),
