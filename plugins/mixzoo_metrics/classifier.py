@@ -34,10 +34,29 @@ Predict: TypeAlias = Callable[[Float[Tensor, "batch channels height width"]], Bo
 
 
 def train_classifier(run: FinishedRun, steps: int) -> Predict:
-    """A function that predicts, for each class or attribute, whether an image has it.
+    """A function that predicts, for each class or attribute, whether an image has it (`train_network`)."""
+    network, attributes = train_network(run, steps), run.data.build_context().attributes
 
-    Four convolutions and a linear layer, trained on all train images and labels, seeded by the run. Raises DataError if
-    the data have no labels to tell apart.
+    def predict(images: Float[Tensor, "batch channels height width"]) -> Bool[Tensor, "batch label"]:
+        with eval_mode(network):
+            logits = network(images)
+        predicted: Tensor = logits > 0 if attributes else logits == logits.amax(1, keepdim=True)
+        return predicted
+
+    return predict
+
+
+def image_features(network: nn.Sequential, x: Float[Tensor, "n channels height width"]) -> Float[Tensor, "n feature"]:
+    """What the network's convolutions make of images, averaged over positions: 4 * WIDTH numbers an image."""
+    maps: Tensor = network[:-2](x)
+    return maps.mean((2, 3))
+
+
+def train_network(run: FinishedRun, steps: int) -> nn.Sequential:
+    """A classifier of the run's data, seeded by the run and independent of its networks: a logit for each label.
+
+    Four convolutions and a linear layer, trained on all train images and labels. Raises DataError if the data have no
+    labels to tell apart.
     """
     check_has_labels(run.data)
     context, train = run.data.build_context(), run.data.train
@@ -53,14 +72,7 @@ def train_classifier(run: FinishedRun, steps: int) -> Predict:
             optimiser.zero_grad()
             _loss(logits, train.labels[index].to(run.device)).backward()
             optimiser.step()
-
-    def predict(images: Float[Tensor, "batch channels height width"]) -> Bool[Tensor, "batch label"]:
-        with eval_mode(network):
-            logits = network(images)
-        predicted: Tensor = logits > 0 if context.attributes else logits == logits.amax(1, keepdim=True)
-        return predicted
-
-    return predict
+    return network
 
 
 def check_has_labels(data: Dataset) -> None:

@@ -12,6 +12,7 @@ def mixzoo_metrics() -> Mapping[str, type[Any]]:
     from mixzoo_metrics.codes import EffectiveRank, LogisticRegression, MLPProbe, NearestNeighbours
     from mixzoo_metrics.conditioned import ConditionedLabels
     from mixzoo_metrics.disentanglement import Disentanglement
+    from mixzoo_metrics.fidelity import Fidelity, Similarity
     from mixzoo_metrics.images import Reconstruction
     from mixzoo_metrics.lines import LineInterpolation
     from mixzoo_metrics.mixes import MixDistance
@@ -26,5 +27,7 @@ def mixzoo_metrics() -> Mapping[str, type[Any]]:
         "conditioned_labels": ConditionedLabels,
         "label_arithmetic": LabelArithmetic,
         "mix_distance": MixDistance,
+        "fidelity": Fidelity,
+        "similarity": Similarity,
         "line_interpolation": LineInterpolation,
     }

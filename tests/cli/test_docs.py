@@ -196,7 +196,9 @@ def test_the_figures_of_the_page_on_labels_are_those_of_its_table():
 @pytest.mark.slow
 def test_the_notebook_of_the_readme_trains_compares_and_mixes(tmp_path):
     (code,) = (block for block in blocks(README, "python") if "mixzoo.train(" in block)
-    short = code.replace("steps=400", "steps=2, evaluate_every=2, autoencoder='amr:depth=2', discriminator='amr:depth=2'")
+    short = code.replace(
+        "steps=400", "steps=2, evaluate_every=2, autoencoder='amr:depth=2', discriminator='amr:depth=2'"
+    )
     assert short != code
     done = warm.run("-c", short, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -48,7 +48,11 @@ def test_codes_of_a_folder_are_those_of_python_in_the_order_of_the_names(mixzoo,
     ("images", "out", "line"),
     [
         ("test", "codes.csv", "name a file that ends in .npz or .safetensors"),
-        ("nothing", "codes.npz", "--images nothing: no such folder; give a folder of pictures, or test, train, validation"),
+        (
+            "nothing",
+            "codes.npz",
+            "--images nothing: no such folder; give a folder of pictures, or test, train, validation",
+        ),
         ("run", "codes.npz", "no pictures in it (.png"),
     ],
 )
