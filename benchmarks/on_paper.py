@@ -57,9 +57,9 @@ FUSED = 180  # kernels of a step, were norms, activations and spectral norm one 
 
 def step_seconds(counted: Counted, images: float = 64, kernels: int | None = None, *, eager: bool = False) -> float:
     """The largest of the times that launches, arithmetic and memory take: one of them is waited for."""
-    share = images / 64
+    scale = images / 64  # the counts are of a batch of 64
     launches = (counted.operations if kernels is None else kernels) * (CARD.eager if eager else CARD.kernel)
-    return max(launches, share * counted.gflop * 1e9 / CARD.flops, share * counted.gigabytes * 1e9 / CARD.bytes)
+    return max(launches, scale * counted.gflop * 1e9 / CARD.flops, scale * counted.gigabytes * 1e9 / CARD.bytes)
 
 
 def exchange_bytes(images: int) -> int:

@@ -1,4 +1,4 @@
-"""Which GPU each process of a sweep uses: the least used one, but where a run names its own. And how much of it."""
+"""Which GPU each process of a sweep uses, and how much of its memory: the least used GPU, unless the run names one."""
 
 import os
 from collections import Counter
@@ -10,28 +10,29 @@ import torch
 from mixzoo.core.errors import ConfigError, truncated_repr
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
-RUNS_PER_GPU = "MIXZOO_RUNS_PER_GPU"  # tells a process how many runs its card is for
-CONTEXT_BYTES = 600 << 20  # of a card that each process takes beside its tensors: CUDA's context, libraries, kernels
+RUNS_PER_GPU = "MIXZOO_RUNS_PER_GPU"  # how many runs use the GPU of this process
+CONTEXT_BYTES = 600 << 20  # GPU memory of each process besides its tensors: CUDA context, libraries, kernels
 
 
 class GpuPool:
-    """The cards on which processes run, each of a given device, and what is in use of them."""
+    """Assigns processes to GPUs and keeps track of which GPUs are in use."""
 
     def __init__(self, devices: Mapping[str, torch.device], names: Sequence[str]) -> None:
-        self._devices = devices  # process -> 'cuda' where any card will do, 'cuda:1' where one is named
-        self._names = list(names)  # of the cards, as VARIABLE has them
-        self._uses: dict[str, int] = {}  # process that runs -> the number of its card
+        self._devices = devices  # process -> 'cuda' for any GPU, 'cuda:1' for that GPU only
+        self._names = list(names)  # of the GPUs, as in CUDA_VISIBLE_DEVICES
+        self._uses: dict[str, int] = {}  # running process -> index of its GPU
 
     @property
     def wanted(self) -> int:
-        """How many cards the processes can use at a time."""
-        cards = [device.index for device in self._devices.values() if device.type == "cuda"]
-        return len(self._names) if None in cards else len(set(cards))
+        """The number of GPUs that the processes can use at the same time."""
+        indices = [device.index for device in self._devices.values() if device.type == "cuda"]
+        return len(self._names) if None in indices else len(set(indices))
 
     def take(self, process: str, at_once: int = 1) -> dict[str, str]:
-        """The variables that show a process the least used card and no other; none where it names one or uses none.
+        """Environment variables that restrict a process to the least used GPU; empty if it runs on the CPU.
 
-        Where `at_once` processes put several on one card, a variable says so, and each keeps to its part of the memory.
+        A process that names its GPU sees all of them. If several of `at_once` processes use one GPU, RUNS_PER_GPU
+        says how many, and each of them limits its memory.
         """
         device = self._devices[process]
         if device.type != "cuda":
@@ -40,32 +41,32 @@ class GpuPool:
             self._uses[process] = device.index
             return self._runs_per_gpu(device.index, at_once)
         used = Counter(self._uses.values())
-        card = self._uses[process] = min(range(len(self._names)), key=lambda card: used[card])
-        return {VARIABLE: self._names[card], **self._runs_per_gpu(card, at_once)}
+        gpu = self._uses[process] = min(range(len(self._names)), key=lambda index: used[index])
+        return {VARIABLE: self._names[gpu], **self._runs_per_gpu(gpu, at_once)}
 
-    def _runs_per_gpu(self, card: int, at_once: int) -> dict[str, str]:
-        on_cards = [device.index for device in self._devices.values() if device.type == "cuda"]
-        running, most = min(at_once, len(on_cards)), on_cards.count(card)
-        if None in on_cards:  # the least used card is taken, so no card gets more of these than an equal part
-            most += ceil(running / len(self._names))
-        most = min(most, running)
-        return {RUNS_PER_GPU: str(most)} if most > 1 else {}
+    def _runs_per_gpu(self, gpu: int, at_once: int) -> dict[str, str]:
+        requested = [device.index for device in self._devices.values() if device.type == "cuda"]
+        running, runs = min(at_once, len(requested)), requested.count(gpu)
+        if None in requested:  # these go to the least used GPU, so they are spread evenly
+            runs += ceil(running / len(self._names))
+        runs = min(runs, running)
+        return {RUNS_PER_GPU: str(runs)} if runs > 1 else {}
 
     def leave(self, process: str) -> None:
-        """The process has ended."""
+        """Release the GPU of a process that has ended."""
         self._uses.pop(process, None)
 
 
 def visible() -> list[str]:
-    """The cards that this process may use, as VARIABLE names them."""
+    """The GPUs that this process may use, named as in CUDA_VISIBLE_DEVICES."""
     count = torch.cuda.device_count()
     given = os.environ.get(VARIABLE)
-    names = given.split(",") if given else [str(card) for card in range(count)]
+    names = given.split(",") if given else [str(index) for index in range(count)]
     return [name.strip() for name in names[:count]]
 
 
-def runs_per_card() -> int:
-    """How many runs this process's card is for, this one among them; ConfigError if the variable is no such number."""
+def runs_per_gpu() -> int:
+    """The number of runs on the GPU of this process, itself included. Raises ConfigError if the variable is invalid."""
     given = os.environ.get(RUNS_PER_GPU, "1")
     if not (given.isascii() and given.isdecimal() and int(given) > 0):
         raise ConfigError(
@@ -74,26 +75,28 @@ def runs_per_card() -> int:
     return int(given)
 
 
-def memory_share(total: int) -> float:
-    """The part of a card's memory, of `total` bytes, that tensors of this process may take."""
-    runs = runs_per_card()
+def memory_fraction(total: int) -> float:
+    """The fraction of a GPU's `total` bytes that the tensors of this process may take."""
+    runs = runs_per_gpu()
     return 1.0 if runs == 1 else max(1 / runs - CONTEXT_BYTES / total, 1 / (2 * runs))
 
 
 def limit_memory(device: torch.device) -> None:
-    """Keep this process to its part of a card that several runs share: one that needs more fails alone."""
-    if device.type == "cuda" and runs_per_card() > 1:
+    """Limit the memory of this process if several runs use its GPU, so that a run that needs more fails alone."""
+    if device.type == "cuda" and runs_per_gpu() > 1:
         total = torch.cuda.get_device_properties(device).total_memory
-        torch.cuda.set_per_process_memory_fraction(memory_share(total), device.index)  # it takes no 'cuda' without one
+        torch.cuda.set_per_process_memory_fraction(
+            memory_fraction(total), device.index
+        )  # rejects 'cuda' without an index
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes of the card that this process may still take."""
+    """The bytes of GPU memory that this process may still take."""
     free, total = torch.cuda.mem_get_info(device)
-    return min(free, int(memory_share(total) * total) - torch.cuda.memory_reserved(device))
+    return min(free, int(memory_fraction(total) * total) - torch.cuda.memory_reserved(device))
 
 
 def memory_advice() -> str:
-    """What to do, beside smaller batches, if a run takes more memory than it may; '' if it has the card to itself."""
-    runs = runs_per_card()
+    """Advice, besides smaller batches, for a run that is out of memory; '' if it has the GPU to itself."""
+    runs = runs_per_gpu()
     return f", or fewer --jobs: {runs} runs share the GPU" if runs > 1 else ""

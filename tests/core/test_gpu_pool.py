@@ -5,7 +5,7 @@ import torch
 
 from mixzoo.core import gpu_pool
 from mixzoo.core.errors import ConfigError
-from mixzoo.core.gpu_pool import GpuPool, free_memory, memory_advice, memory_share
+from mixzoo.core.gpu_pool import GpuPool, free_memory, memory_advice, memory_fraction
 from mixzoo.data.free_memory import device_free
 from mixzoo.runs import sweep
 from mixzoo.runs.run import check_startable, pick_device
@@ -76,9 +76,9 @@ def test_a_run_keeps_to_its_part_of_a_card(monkeypatch):
 
 def test_a_share_is_never_nothing(monkeypatch):
     monkeypatch.setenv(gpu_pool.RUNS_PER_GPU, "10")
-    assert memory_share(2 << 30) == 1 / 20
+    assert memory_fraction(2 << 30) == 1 / 20
     monkeypatch.delenv(gpu_pool.RUNS_PER_GPU)
-    assert memory_share(2 << 30) == 1
+    assert memory_fraction(2 << 30) == 1
     assert memory_advice() == ""
 
 
