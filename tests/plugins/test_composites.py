@@ -324,7 +324,7 @@ def test_a_run_with_a_composite_resumes_bit_for_bit(spec, tmp_path, monkeypatch)
     plain, seen = Players.draw, []
 
     def stopping(players, seed, step, **given):
-        if given["images"] > 2:  # not the step that is tried before the run
+        if given["batch"] > 2:  # not the step that is tried before the run
             seen.append(given["progress"])
         if step == 7:
             raise Interrupted("stop")
