@@ -1,0 +1,1 @@
+"""Measurements for `mixzoo bench`: time, memory and operations of a training step."""

@@ -1,0 +1,1 @@
+"""Training: the step, the loop, devices, distributed processes, checkpoints and logs."""

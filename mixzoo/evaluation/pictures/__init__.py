@@ -1,0 +1,1 @@
+"""Pictures of a trained model, such as reconstructions and mixes."""
