@@ -109,7 +109,13 @@ class MetricCase:
         splits = list(map(self._split, ("train", "validation", "test"), sizes))
         train, validation, test = (replace(s, images=StreamedImages(s.held)) for s in splits) if streamed else splits
         data = Dataset(
-            train, validation, test, CLASS_NAMES, source="bars", fingerprint=str(self.seed), factor_names=("angle",)
+            train,
+            validation,
+            test,
+            CLASS_NAMES,
+            source="bars",
+            fingerprint=str(self.seed),
+            factor_names=("angle", "shade"),
         )
         mixer: Any = Halves()
         return FinishedRun(network, mixer, data, seed=self.seed, device="cpu", untrained=self._untrained)
@@ -123,12 +129,17 @@ class MetricCase:
         return self.metric(self.run() if run is None else run)
 
     def _split(self, name: str, count: int) -> Split:
-        """Noisy images in which the third given by the class is bright; the factor is the class times 2π/3."""
+        """Noisy images in which the third given by the class is bright.
+
+        The factors are the class times 2π/3, and whether that third is less bright.
+        """
         labels = torch.arange(count) % len(CLASS_NAMES)
         images = torch.randint(0, 60, (count, self.channels, SIDE, SIDE), generator=rng_for(self.seed, name))
         bright = torch.arange(SIDE)[None] // 6 == labels[:, None]
         angles = labels[:, None].float() * (2 * torch.pi / len(CLASS_NAMES))
-        return Split((images + 180 * bright[:, None, :, None]).to(torch.uint8), labels, angles)
+        shade = torch.arange(count)[:, None] // len(CLASS_NAMES) % 2
+        brighter = (180 - 60 * shade) * bright
+        return Split((images + brighter[:, None, :, None]).to(torch.uint8), labels, torch.cat([angles, shade], 1))
 
 
 def metric_cases(metric: Any) -> Any:

@@ -1,6 +1,6 @@
 """Whether each number of the code follows one factor of the data (AMR Table 4)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -9,7 +9,8 @@ from annotated_types import Ge
 from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
-from mixzoo import DataError, Dataset, FinishedRun, HasPosterior, Split, batches, encode, eval_mode, rng_for
+from mixzoo import Dataset, FinishedRun, HasPosterior, batches, eval_mode, rng_for
+from mixzoo_metrics.factors import check_has_factors, choose_images, codes_and_factors, numbered
 
 COUNTED = 4  # of the five factors that the authors vote on, those that their sum covers
 COLLAPSED_DEVIATION = 0.05  # a number of the code below it is left out (disentanglement_lib's factor_vae.gin)
@@ -40,15 +41,12 @@ class Disentanglement:
 
     def check_data(self, data: Dataset) -> None:
         """Raises DataError if the data have no known factors, or none that varies."""
-        if data.train.factors is None or data.validation.factors is None or data.test.factors is None:
-            raise DataError(f"{data.source}: its factors are not known, so disentanglement cannot be scored")
-        if (data.train.factors == data.train.factors[0]).all():
-            raise DataError(f"{data.source}: none of its factors varies, so there is nothing to disentangle")
+        check_has_factors(data)
 
     def __call__(self, run: FinishedRun) -> Mapping[str, float]:
         self.check_data(run.data)
-        chosen = self._chosen(run)
-        codes, factors = self._pool(run, chosen)
+        chosen = choose_images(run, self.pool)
+        codes, factors = codes_and_factors(run, chosen)
         varying = factors[:, [f for f in range(factors.shape[1]) if len(factors[:, f].unique()) > 1]]
         deviation = codes.std(0)
 
@@ -67,11 +65,6 @@ class Disentanglement:
         counted = votes[:COUNTED].amax(1).sum() if varying.shape[1] > COUNTED else votes.amax(1).sum()
         return {"factorvae": (right / held_out.sum()).item(), "authors": (counted / votes.sum()).item()}
 
-    def _chosen(self, run: FinishedRun) -> Int[Tensor, " n"]:
-        """The images to draw from, numbered over all splits, in order."""
-        total = sum(map(len, splits_of(run.data)))
-        return torch.randperm(total, generator=rng_for(run.seed, "disentanglement/pool"))[: self.pool].sort().values
-
     def _collapsed(
         self, run: FinishedRun, chosen: Int[Tensor, " n"], deviation: Float[Tensor, " numbers"]
     ) -> Bool[Tensor, " numbers"]:
@@ -87,17 +80,6 @@ class Disentanglement:
                     kl += ((mean.square() + log_variance.exp() - log_variance - 1) / 2).sum(0)
         return kl / len(chosen) < COLLAPSED_KL
 
-    def _pool(
-        self, run: FinishedRun, chosen: Int[Tensor, " n"]
-    ) -> tuple[Float[Tensor, "n numbers"], Float[Tensor, "n factors"]]:
-        """The codes and factors of the chosen images."""
-        codes, factors = [], []
-        for split, here in numbered(run.data, chosen):
-            assert split.factors is not None, "see check_data"
-            codes.append(encode(run.autoencoder, split.images, run.device, here).flatten(1).double())
-            factors.append(split.factors[here])
-        return torch.cat(codes), torch.cat(factors)
-
     def _votes(
         self, codes: Float[Tensor, "n numbers"], factors: Float[Tensor, "n factors"], rng: Generator
     ) -> Float[Tensor, "factors numbers"]:
@@ -110,20 +92,6 @@ class Disentanglement:
             drawn = alike[torch.randint(len(alike), (self.images,), generator=rng)]
             counts[factor, codes[drawn].var(0).argmin()] += 1
         return counts
-
-
-def splits_of(data: Dataset) -> tuple[Split, Split, Split]:
-    return (data.train, data.validation, data.test)
-
-
-def numbered(data: Dataset, chosen: Int[Tensor, " n"]) -> Iterator[tuple[Split, Int[Tensor, " some"]]]:
-    """Each split with its chosen images, numbered within the split; `chosen` numbers them over all splits."""
-    start = 0
-    for split in splits_of(data):
-        here = chosen[(chosen >= start) & (chosen < start + len(split))] - start
-        if len(here):
-            yield split, here
-        start += len(split)
 
 
 def standardised(codes: Float[Tensor, "n numbers"], kept: Bool[Tensor, " numbers"]) -> Float[Tensor, "n some"]:
