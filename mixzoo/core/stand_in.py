@@ -204,7 +204,7 @@ class StandInBatch(Batch):
             {**self.output.reconstruction, **found.reconstruction},
         )
         # Set past the constructor: a checker of types there would read the values, which is what is to be noted.
-        for what in ("label_logits", "reconstruction"):
+        for what in ("label_logits", "reconstruction"):  # getattr: the name is noted too
             noted = Noted(getattr(found, what), partial(self.read.add, what))
             object.__setattr__(found, what, noted)
         return found

@@ -38,7 +38,7 @@ def build_players(
     restored: bool = False,
     distributed: DistributedContext = SINGLE_PROCESS,
 ) -> Players:
-    """Everything the run trains, initialised from its seed; `restored` where a checkpoint replaces the weights.
+    """Everything the run trains, initialised from its seed; `restored` if a checkpoint will replace the weights.
 
     The processes of `distributed` share each batch.
     """
@@ -52,7 +52,7 @@ def build_players(
     if isinstance(mixer, nn.Module):
         mixer = mixer.to(device)
 
-    # One call of the objective on a stand-in batch says what else it needs, and what cannot be met is refused here.
+    # One call of the objective on a stand-in batch finds what else it needs; unmet requirements raise ConfigError.
     requirements = _requirements(zoo, config, objective, autoencoder, mixer, context, device)
     _check_requirements_are_met(config, requirements, autoencoder, context)
     for other in requirements.other_mixers:
@@ -62,12 +62,13 @@ def build_players(
     discriminator = _discriminator(zoo, config, context, requirements, device) if requirements.discriminator else None
     probe = seeded(config.train.seed, "probe", lambda: build_probe(context).to(device)) if has_labels(context) else None
 
-    # One optimiser a player; a mixer with weights learns with the auto-encoder, and a frozen player has none.
+    # One optimiser per player; a mixer with weights learns with the auto-encoder, and a frozen player has none.
     trained = {
         "autoencoder": trainable([autoencoder, mixer] if requirements.mixes else [autoencoder]),
         "discriminator": trainable([discriminator]),
         "probe": trainable([probe]),
     }
+    # An optimiser in a CUDA graph must be capturable; whether `auto` falls back is known only at the first step.
     recorded = device.type == "cuda" and config.train.engine in ("auto", "graph") and distributed.world_size == 1
     optimisers = {n: _adam(config.train, n, params, device, recorded) for n, params in trained.items() if params}
     return Players(
@@ -90,7 +91,7 @@ def _requirements(
     context: BuildContext,
     device: torch.device,
 ) -> Requirements:
-    """What the objective asks for, noted on a stand-in batch of the sizes of the run.
+    """What the objective asks for, found with a stand-in batch of the run's sizes.
 
     The discriminator is not built yet, so a penalty on its slope goes through a stand-in too.
     """
@@ -156,13 +157,14 @@ def _check_requirements_are_met(
 
 
 def _check_other_mixer(zoo: Zoo, config: RunConfig, mixer: Mixer, context: BuildContext) -> None:
-    """ConfigError if a mixer that the objective brings along has weights, or cannot mix these codes."""
+    """Raise ConfigError if a mixer that the objective brings along has weights or cannot mix these codes."""
     if trainable([mixer]):
         raise ConfigError(
             f"objective {config.names['objective']!r}: its mixer must have no weights; name the one that learns with "
             "--mixer"
         )
     recipe = config.parts["objective"]
+    # getattr: the fields of a recipe are known only to its plugin.
     named = [part for part in (getattr(recipe, f.name) for f in fields(recipe)) if isinstance(part, Part)]
     for part in named:
         check_takes_codes(zoo, part.name, mixer, context.latent_shape, part.recipe)
@@ -176,5 +178,5 @@ def _adam(train: Train, player: str, parameters: list[nn.Parameter], device: tor
         betas=(train.beta1, train.beta2),
         weight_decay=train.weight_decay,
         fused=device.type in ("cpu", "cuda"),  # one kernel for all weights
-        capturable=recorded,  # it counts steps where a graph can, which costs where there is none
+        capturable=recorded,  # keeps the step count on the GPU, which is slower outside a graph
     )

@@ -2,8 +2,8 @@
 
     checkpoints/step-00000400/  autoencoder.safetensors  ...  manifest.json  manifest.sha256
 
-It is written to a temporary directory, flushed to the disk and renamed. Nothing in it is unpickled, it names no code.
-What is read is compared with the parts that it is for before any of it is loaded.
+It is written to a temporary directory, flushed to the disk and renamed. Loading unpickles nothing and runs no code.
+Tensors are compared with the parts that they are for before any of them is loaded.
 """
 
 import errno
@@ -29,15 +29,16 @@ _NAME = re.compile(r"step-([0-9]{8,18})")
 
 
 def commit(directory: Path, players: Players, progress: Progress, *, keep: int, run: str = "") -> Path:
-    """Write the checkpoint of this step and remove older ones but for the newest `keep`; returns its directory.
+    """Write the checkpoint of this step and keep the newest `keep`; returns its directory.
 
-    `run` is the run file that the steps were taken with. Raises StorageError if the disk refuses.
+    `run` is the text of the run file used for these steps. Raises StorageError if it cannot be written.
     """
     from safetensors.torch import save
 
     target = directory / f"step-{progress.step:08d}"
     temporary = directory / f".tmp-{target.name}"
     try:
+        # Written under a temporary name, which no reader takes for a checkpoint.
         shutil.rmtree(temporary, ignore_errors=True)
         directory.mkdir(exist_ok=True)
         temporary.mkdir()
@@ -45,6 +46,8 @@ def commit(directory: Path, players: Players, progress: Progress, *, keep: int, 
         for name, content in {**files, **manifest_files(progress, files, run)}.items():
             write_flushed(temporary / name, content)
         flush_entries(temporary)
+
+        # All content is on the disk before the rename, which makes the checkpoint visible at once.
         _discard(target)  # left by a run that was stopped after this very step and resumed before it
         temporary.rename(target)
         flush_entries(directory)
@@ -57,9 +60,9 @@ def commit(directory: Path, players: Players, progress: Progress, *, keep: int, 
 
 
 def remove_older(directory: Path, step: int, keep: int) -> None:
-    """Remove checkpoints up to this step but for the newest `keep`, and what a kill left of others.
+    """Remove checkpoints up to this step but for the newest `keep`, and what a killed process left behind.
 
-    Call it under the lock of the run. What is of a later step is left alone.
+    Call it under the lock of the run. Checkpoints of later steps are left alone.
     """
     older = [checkpoint for checkpoint in saved(directory) if step_of(checkpoint) <= step]
     for checkpoint in older[:-keep]:
@@ -90,10 +93,10 @@ def last_readable(directory: Path) -> Manifest | None:
 def restore(
     directory: Path, players: Players, metrics: Path | None = None, steps: int = 0
 ) -> tuple[Progress, list[str]]:
-    """Put the newest whole checkpoint into the players, for a run of that many steps.
+    """Load the newest whole checkpoint into the players, for a run of `steps` steps.
 
-    Returns what it knows, and a line for each newer one that is damaged or does not fit. With `metrics`, one that does
-    not fit that file's length is passed over too. Raises CheckpointError if none is left.
+    Returns its progress, and a line for each newer one that is damaged or does not fit. With `metrics`, a checkpoint
+    that does not fit that file is skipped too. Raises CheckpointError if none is left.
     """
 
     def check(state: State, manifest: Manifest, where: Path) -> None:
@@ -102,6 +105,7 @@ def restore(
             progress = progress_for(manifest, steps)
             check_metrics(metrics, progress, where, more_of_the_step=progress is not manifest.progress)
 
+    # Everything is checked before the first tensor is loaded, so players never hold parts of two checkpoints.
     checkpoint, state, manifest, damaged = newest(directory, check)
     _load(state, players, checkpoint)
     return progress_for(manifest, steps), damaged
@@ -193,7 +197,7 @@ def _steps(lines: bytes) -> Iterator[int]:
 
 
 def _named(directory: Path) -> list[Path]:
-    """What is called as a checkpoint is, oldest first."""
+    """Everything with a checkpoint's name, oldest first."""
     try:
         found = [path for path in directory.iterdir() if _NAME.fullmatch(path.name)]
     except OSError:
@@ -202,7 +206,7 @@ def _named(directory: Path) -> list[Path]:
 
 
 def _discard(path: Path) -> None:
-    """Remove what is there under another name, so that a kill leaves nothing half removed under this one."""
+    """Remove it under another name, so that a kill leaves nothing half removed under this one."""
     if path.is_symlink() or path.is_file():
         path.unlink()
     elif path.exists():
@@ -213,7 +217,7 @@ def _discard(path: Path) -> None:
 
 
 def _room(directory: Path, err: OSError) -> str:
-    """How much room there is on a disk that is full."""
+    """The free space, if the error is that the disk is full."""
     if err.errno != errno.ENOSPC:
         return ""
     try:
@@ -257,7 +261,7 @@ def non_finite(players: Players) -> str:
 
 
 def load_modules(state: Mapping[str, Mapping[str, Tensor]], modules: Mapping[str, nn.Module], where: Path) -> None:
-    """Put saved tensors into modules; CheckpointError names the first that do not fit."""
+    """Load saved tensors into modules. Raises CheckpointError, naming the first that do not fit."""
     for name, module in modules.items():
         current = module.state_dict()
         _check_tensors_match(state.get(name, {}), current, f"{where} [{name}]")

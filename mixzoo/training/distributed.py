@@ -214,9 +214,9 @@ def digest(tensor: Tensor) -> int:
 
 @contextmanager
 def joined() -> Iterator[DistributedContext]:
-    """The processes that torchrun started, until the end of the block; this one alone where it started none.
+    """The processes that torchrun started, until the end of the block; this process alone if there is no torchrun.
 
-    Where one fails, all end. One process says why: the first that fails or, of a stop by a signal, process 0.
+    If one fails, all end. One process reports why: the first that fails or, of a stop by a signal, process 0.
     """
     distributed = SINGLE_PROCESS if _number("WORLD_SIZE", 1) == 1 else _join()
     try:
@@ -226,10 +226,10 @@ def joined() -> Iterator[DistributedContext]:
             _leave(distributed)
         if distributed.is_main:
             raise
-        raise SystemExit(getattr(err, "exit_code", 130)) from err
+        raise SystemExit(err.exit_code if isinstance(err, Interrupted) else 130) from err
     except BaseException as err:
         if distributed.monitor is not None and not distributed.monitor.fail(err):
-            raise SystemExit(getattr(err, "exit_code", 1)) from err
+            raise SystemExit(getattr(err, "exit_code", 1)) from err  # any exception; mixzoo's own have a code
         raise
     _leave(distributed)
 

@@ -4,9 +4,9 @@
     compile  the networks through torch.compile, the step around them as it is
     graph    a step of both players, optimisers and probe recorded once as a CUDA graph and replayed on new inputs
 
-Every one is the same function of (parameters, batch, draws); what differs is rounding. `auto` is graph on a GPU and
+All three compute the same function of (parameters, batch, draws) up to rounding. `auto` is graph on a GPU and
 eager elsewhere: on a CPU compiled networks measured slower (benchmarks/step.py). Several processes that share a batch
-run eager, since what they send one another was never recorded.
+run eager, since communication between processes is not recorded.
 """
 
 import warnings
@@ -45,14 +45,14 @@ class Engine(Protocol):
 
 
 def build_engine(train: Train, players: Players, device: torch.device, note: Note = lambda line: None) -> Engine:
-    """The engine that the run asks for; ConfigError where this machine has not what it takes.
+    """The engine that the run asks for. Raises ConfigError if this device or number of processes does not support it.
 
-    `note` is told where `auto` had to take another one, and why.
+    `note` is called with the reason if `auto` falls back.
     """
     check_engine(train, device, players.distributed)
     if precision_of(train, device) == "bf16" and players.discriminator is not None:
         low = InBfloat16(players.discriminator, device.type)
-        # a penalty squares D's slopes, most of them small: they are taken in full precision
+        # A penalty squares D's gradients, most of them small, so those are computed in full precision.
         players = replace(players, discriminator=low, uncompiled_discriminator=players.discriminator)
     if train.recompute:
         players = replace(players, autoencoder=Wrapped(players.autoencoder, recomputed))
@@ -67,17 +67,17 @@ def build_engine(train: Train, players: Players, device: torch.device, note: Not
 
 
 def falls_back(note: Note) -> Note:
-    """What `auto` does where a recorded step will not do: say why."""
+    """What `auto` does if the recorded step cannot be used: report why."""
     return lambda why: note(f"--engine auto: a step at a time in place of a CUDA graph ({why})")
 
 
 def refuses(why: str) -> None:
-    """What `graph` does there."""
+    """What `graph` does in that case: raise ConfigError."""
     raise ConfigError(f"--engine graph: the step will not do as a CUDA graph ({why}); use eager or auto")
 
 
 def check_engine(train: Train, device: torch.device, distributed: DistributedContext = SINGLE_PROCESS) -> None:
-    """ConfigError where the run's device or processes are not those that its engine or its precision takes."""
+    """Raise ConfigError if the engine or the precision does not support this device or several processes."""
     precision_of(train, device)
     if train.engine == "graph" and device.type != "cuda":
         raise ConfigError(f"--engine graph captures CUDA graphs, and the run is on {device}; use eager or auto")
@@ -86,7 +86,7 @@ def check_engine(train: Train, device: torch.device, distributed: DistributedCon
 
 
 def precision_of(train: Train, device: torch.device) -> str:
-    """The precision that the run asks for; ConfigError for one that its device lacks."""
+    """The precision that the run asks for. Raises ConfigError if the device does not have it."""
     if train.precision == "auto":
         return "tf32" if device.type == "cuda" else "fp32"
     if train.precision == "tf32" and device.type != "cuda":
@@ -98,8 +98,8 @@ def precision_of(train: Train, device: torch.device) -> str:
 class InBfloat16:
     """D with its convolutions and products in bfloat16, and spectral norm, losses and weights in full precision.
 
-    What it says is given back in full precision, after layers that were not. D is most of a step's arithmetic. f and g
-    are left in full precision: their norms lose by it, and rounding in them reaches the codes.
+    Scores come back in full precision. D is most of a step's arithmetic. f and g stay in full precision: their norms
+    lose accuracy in bfloat16, and rounding in them reaches the codes.
     """
 
     discriminator: Discriminator
@@ -110,19 +110,19 @@ class InBfloat16:
 
         with parametrize.cached():
             for module in self.discriminator.modules():  # type: ignore[attr-defined]
-                if parametrize.is_parametrized(module):  # spectral norm, worked out before rounding begins
+                if parametrize.is_parametrized(module):  # spectral norm, computed before autocast
                     for name in module.parametrizations:
-                        getattr(module, name)
+                        getattr(module, name)  # torch computes a parametrised weight when its attribute is read
             with torch.autocast(self.device, torch.bfloat16):
                 scores = self.discriminator(x)
-        return Scores(*(None if said is None else said.to(x.dtype) for said in scores))  # type: ignore[arg-type]
+        return Scores(*(None if score is None else score.to(x.dtype) for score in scores))  # type: ignore[arg-type]
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> Any:  # the rest of D's interface, whatever a plugin adds to it
         return getattr(self.discriminator, name)
 
 
 class Wrapped:
-    """An auto-encoder, each of whose passes is what `wrap` makes of it; all else is its own."""
+    """An auto-encoder with `wrap` applied to encode, decode and posterior."""
 
     def __init__(self, autoencoder: AutoEncoder, wrap: Callable[[Any], Any]) -> None:
         self._plain = autoencoder
@@ -131,19 +131,19 @@ class Wrapped:
         if isinstance(autoencoder, HasPosterior):
             self.posterior = wrap(autoencoder.posterior)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> Any:  # the rest of its interface, such as a quantiser's codebook
         return getattr(self._plain, name)
 
 
 def recomputed(function: Any) -> Any:
-    """A pass that keeps nothing but what goes in, and is gone through again for its gradient."""
+    """A forward pass that keeps only its inputs and is computed again in the backward pass."""
     from torch.utils.checkpoint import checkpoint
 
     return partial(checkpoint, function, use_reentrant=False)
 
 
 def compiled(players: Players) -> Players:
-    """The players with networks compiled at their first call for each shape, which share their weights."""
+    """The players with compiled networks, which share the weights; torch compiles at the first call for each shape."""
     autoencoder, plain = Wrapped(players.autoencoder, _compile), players.discriminator
     discriminator = None if plain is None else _compile(plain)
     uncompiled = plain if players.uncompiled_discriminator is None else players.uncompiled_discriminator
@@ -155,7 +155,7 @@ def _compile(function: Any) -> Any:
 
 
 class Compiling:
-    """A step whose networks are compiled as it is first taken; ConfigError where the compiler fails."""
+    """A step whose networks compile at its first call. Raises ConfigError if the compiler fails."""
 
     def __init__(self, step: Engine) -> None:
         self._step = step
@@ -170,19 +170,17 @@ class Compiling:
 
 
 class VerifiedGraphStep:
-    """The recorded step where two replays do what two steps as it is written do; that one from then on where not.
+    """The recorded step, as long as two replays agree with two eager steps; the eager step after the first mismatch.
 
     Each kind of step is checked at its first call, on the inputs that it was recorded with, and at its second, on
-    others: a recording that keeps an input does right at the first alone. `on_mismatch` is called with the reason, and
-    may raise; all steps until then did what those of `eager` would have done.
+    others: a recording that keeps an input is right only at the first. `on_mismatch` is called with the reason and may
+    raise; all steps until then agreed with the eager ones.
     """
 
     def __init__(self, graph_step: CudaGraphStep, eager: Engine, players: Players, on_mismatch: Note) -> None:
-        self._graph_step: CudaGraphStep | None = (
-            graph_step  # None once it was found not to do, with the memory that it holds
-        )
+        self._graph_step: CudaGraphStep | None = graph_step  # None after a mismatch, which frees its memory
         self._eager, self._players, self._on_mismatch = eager, players, on_mismatch
-        self._checks: Counter[object] = Counter()  # made of each kind of step
+        self._checks: Counter[object] = Counter()  # checks made so far, by kind of step
 
     def __call__(self, x: Tensor, labels: Tensor, draws: StepDraws, *, update_autoencoder: bool = True) -> Terms:
         if self._graph_step is not None:
@@ -203,7 +201,7 @@ class VerifiedGraphStep:
         draws: StepDraws,
         update_autoencoder: bool,
     ) -> str:
-        """Why the recorded step will not do, or ''; it is looked for at the first two calls of each kind alone."""
+        """Why the recorded step cannot be used, or ''. Checks only the first two calls of each kind."""
         if self._checks[kind] == 2:
             return ""
         self._checks[kind] += 1
@@ -219,9 +217,9 @@ class VerifiedGraphStep:
         draws: StepDraws,
         update_autoencoder: bool,
     ) -> str:
-        """Why the recorded step will not do, or ''. Nothing that trains is left changed."""
+        """Why the recorded step cannot be used, or ''. Weights, buffers and moments are restored."""
 
-        def written() -> tuple[Terms, Terms]:
+        def eager() -> tuple[Terms, Terms]:
             trace: dict[str, Tensor] = {}
             return train_step(
                 self._players, x, labels, draws, update_autoencoder=update_autoencoder, trace=trace
@@ -231,20 +229,21 @@ class VerifiedGraphStep:
             recorded = graph_step.replayed(kind, x, labels, draws, update_autoencoder)
             return recorded.report, recorded.trace
 
+        # Both start from the same state, and the run goes on from it whatever they find.
         before = Snapshot(self._players, x.device)
         try:
             with _uncaptured():
-                expected = self._two_steps(written)
+                expected = self._two_steps(eager)
                 before.restore()
                 found = self._two_steps(replayed)
-        except RuntimeError as err:
+        except RuntimeError as err:  # torch's context is the cause: ending a failed capture raises once more
             return f"it cannot be recorded: {_first_line(err.__context__ or err)}"
         finally:
             before.restore()
         return found.difference(expected)
 
     def _two_steps(self, step: Callable[[], tuple[Terms, Terms]]) -> "StepTrace":
-        """The second step reports on what the first did to the weights."""
+        """Two steps in a row: the terms of the second depend on how the first changed the weights."""
         optimisers = self._players.optimisers
         before = {name: _weights(optimiser) for name, optimiser in optimisers.items()}
         terms: dict[tuple[int, str], float] = {}
@@ -266,9 +265,9 @@ class StepTrace:
     moved: dict[str, Tensor]
 
     def difference(self, expected: "StepTrace") -> str:
-        """What is not as expected, or ''."""
+        """The first difference from what was expected, or ''."""
         for name, tensor in expected.trace.items():
-            # of what tells the examples of a batch apart: early in training codes and images hardly differ
+            # relative to the spread over the batch: early in training the codes and images of all examples are close
             spread = (tensor - tensor.mean(0)).norm() + CLOSE * tensor.norm()
             if not ((self.trace[name] - tensor).norm() <= SAME * spread).item():
                 return f"{name} is another"
@@ -284,13 +283,13 @@ class StepTrace:
 
 
 def _weights(optimiser: Optimizer) -> Tensor:
-    """A copy of all the weights that it update_autoencoder, one after another."""
+    """A flat copy of all the weights that the optimiser updates."""
     return torch.cat([parameter.detach().flatten() for parameter in parameters_of(optimiser)])
 
 
 @contextmanager
 def _uncaptured() -> Iterator[None]:
-    """Without torch's warning of optimisers that are made for a graph and take a step outside one."""
+    """Silence torch's warning about a capturable optimiser that steps outside a graph."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*capturable=True", category=UserWarning)
         yield

@@ -34,6 +34,7 @@ def notes(config: RunConfig, placed: LoadedData, players: Players, progress: Pro
 
 def facts(run_dir: Path, data: Dataset, players: Players, device: torch.device) -> list[str]:
     """Lines about the run: its directory, its data, the parameters of its parts and its device."""
+    # getattr: the splits are attributes called by the names that are printed.
     splits = ", ".join(f"{len(getattr(data, name))} {name}" for name in ("train", "validation", "test"))
     counts = {name: sum(p.numel() for p in part.parameters()) for name, part in modules_of(players).items()}
     parameters = ", ".join(f"{name} {count:,}" for name, count in counts.items())

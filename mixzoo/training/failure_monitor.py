@@ -28,12 +28,13 @@ class FailureMonitor:
         threading.Thread(target=self._look, name="failure-monitor", daemon=True).start()
 
     def close(self) -> None:
-        """Look no longer."""
+        """Stop watching."""
         self._leaving.set()
 
     def fail(self, err: BaseException) -> bool:
-        """Tell the others why this process ends; whether it is the first to do so."""
+        """Tell the other processes why this one ends; returns whether it is the first to fail."""
         self._leaving.set()
+        # Only errors of mixzoo have an exit code; any other exception can end a process too.
         code = getattr(err, "exit_code", 1)
         reason = str(err) if hasattr(err, "exit_code") else f"{type(err).__name__}: {err}"
         try:

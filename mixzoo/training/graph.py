@@ -1,8 +1,8 @@
 """A whole optimisation step recorded once and replayed: one launch in place of hundreds.
 
 A CUDA graph reads and writes fixed addresses, so a step's inputs are copied into tensors that stay, what it reports
-comes out in tensors that stay, and weights and optimisers' moments are only ever changed in place. Recording takes a
-few steps to warm up, which train; all that they changed is put back before the first replay.
+is written to tensors that stay, and weights and optimisers' moments are only ever changed in place. The warm-up steps
+before a recording do train, so everything they changed is restored before the first replay.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -18,27 +18,27 @@ from mixzoo.core.random import StepDraws, draw_tensors, draws_to_device
 from mixzoo.training.players import Players
 from mixzoo.training.step import parameters_of, train_step
 
-WARM_UP = 3  # steps before recording, for what libraries set up at first use
-MOST_KINDS = 8  # recordings; each holds memory of its own
+WARM_UP = 3  # steps before recording, since libraries allocate and tune at first use
+MAX_KINDS = 8  # recordings; each has its own static tensors
 TRACED = "trace/"  # before the names of a forward pass's tensors, among those of a report
 Function = Callable[[], Terms]
 
 
 @runtime_checkable
 class Recorder(Protocol):
-    """Records a function of no arguments; CUDA's, or a stand-in for it."""
+    """Records a function without arguments: CUDA graphs, or a stand-in for them in tests."""
 
     def warm_up(self, function: Function) -> None:
-        """Call it as often as libraries need."""
+        """Call the function as often as libraries need before a recording."""
         ...
 
     def record(self, function: Function) -> tuple[Terms, Callable[[], None]]:
-        """What it returns, in tensors that stay, and what runs it again to fill them."""
+        """Return the function's result, in tensors that stay, and a callable that replays it into them."""
         ...
 
 
 class CUDARecorder:
-    """CUDA graphs of one pool of memory, captured on one stream: a pool hands memory on within a stream alone."""
+    """CUDA graphs that share one memory pool and one capture stream: a pool reuses memory only within a stream."""
 
     def __init__(self) -> None:
         self._pool, self._stream = torch.cuda.graph_pool_handle(), torch.cuda.Stream()
@@ -50,12 +50,12 @@ class CUDARecorder:
             with torch.cuda.stream(self._stream), waiting_is_an_error():
                 for _ in range(WARM_UP):
                     function()
-        finally:  # what follows on the outer stream puts back what these steps changed
+        finally:  # the caller restores, on the outer stream, what these steps changed
             outer.wait_stream(self._stream)
 
     def record(self, function: Function) -> tuple[Terms, Callable[[], None]]:
         graph, side = torch.cuda.CUDAGraph(), self._stream
-        # the stream is entered here too, as a capture that fails does not leave it
+        # torch.cuda.graph does not leave the stream if a capture fails, so it is entered here too
         with (
             torch.cuda.stream(side),
             torch.cuda.graph(graph, pool=self._pool, stream=side, capture_error_mode="thread_local"),
@@ -66,7 +66,7 @@ class CUDARecorder:
 
 @contextmanager
 def waiting_is_an_error() -> Iterator[None]:
-    """Inside, torch raises RuntimeError where the host would wait for the GPU, which no recording can repeat."""
+    """Make torch raise RuntimeError if the host would wait for the GPU, which a recording cannot repeat."""
     before = torch.cuda.get_sync_debug_mode()
     torch.cuda.set_sync_debug_mode("error")
     try:
@@ -86,7 +86,7 @@ class Recorded:
 
 
 class CudaGraphStep:
-    """train_step, recorded for each kind of step and each shape of inputs that come."""
+    """train_step, recorded once for each kind of step and each set of input shapes."""
 
     def __init__(self, players: Players, recorder: Recorder | None = None) -> None:
         self._players = players
@@ -98,10 +98,10 @@ class CudaGraphStep:
         return self.replayed(kind, x, labels, draws, update_autoencoder).report
 
     def replayed(self, kind: object, x: Tensor, labels: Tensor, draws: StepDraws, update_autoencoder: bool) -> Recorded:
-        """The recording of this kind of step (`kind_of` its inputs), once it has run on these."""
+        """Replay the recording of this kind of step (`kind_of`) on these inputs, after recording it if need be."""
         if kind not in self._recorded:
-            if len(self._recorded) == MOST_KINDS:
-                raise RuntimeError(f"inputs of more than {MOST_KINDS} shapes")
+            if len(self._recorded) == MAX_KINDS:
+                raise RuntimeError(f"inputs of more than {MAX_KINDS} shapes")
             self._recorded[kind] = self._record(x, labels, draws, update_autoencoder)
         recorded = self._recorded[kind]
         for static, one in zip(recorded.inputs, [x, labels, *draw_tensors(draws)]):
@@ -111,6 +111,7 @@ class CudaGraphStep:
 
     def _record(self, x: Tensor, labels: Tensor, draws: StepDraws, update_autoencoder: bool) -> Recorded:
         check_all_tensors(draws)
+        # The recording reads these copies; later inputs are copied into them.
         x, labels, draws = x.clone(), labels.clone(), draws_to_device(draws, x.device).map(torch.clone)
 
         def function() -> Terms:
@@ -118,18 +119,19 @@ class CudaGraphStep:
             report = train_step(self._players, x, labels, draws, update_autoencoder=update_autoencoder, trace=trace)
             return report | {TRACED + name: tensor for name, tensor in trace.items()}
 
+        # Warm-up steps train, and so does a recorder that runs the function to record it.
         before = Snapshot(self._players, x.device)
         self._recorder.warm_up(function)
         before.restore()
-        found, replay = self._recorder.record(function)
+        recorded, replay = self._recorder.record(function)
         before.restore()
-        report = {name: value for name, value in found.items() if not name.startswith(TRACED)}
-        trace = {name.removeprefix(TRACED): found[name] for name in found if name not in report}
+        report = {name: value for name, value in recorded.items() if not name.startswith(TRACED)}
+        trace = {name.removeprefix(TRACED): recorded[name] for name in recorded if name not in report}
         return Recorded([x, labels, *draw_tensors(draws)], report, trace, replay)
 
 
 def kind_of(x: Tensor, labels: Tensor, draws: StepDraws, update_autoencoder: bool) -> object:
-    """What two steps have in common that one recording serves: who update_autoencoder, and the shapes of all inputs."""
+    """The key of a recording: whether the autoencoder is updated, and shape and dtype of every input."""
     inputs = [x, labels, *draw_tensors(draws)]
     return update_autoencoder, tuple((one.shape, one.dtype) for one in inputs)
 
@@ -150,7 +152,7 @@ def check_all_tensors(draws: StepDraws) -> None:
 
 
 class Snapshot:
-    """All that a step changes, as it was; put back in place, so that addresses stay."""
+    """A copy of everything a step changes; `restore` writes it back in place, so that addresses stay."""
 
     def __init__(self, players: Players, device: torch.device) -> None:
         self._players = players
@@ -159,7 +161,7 @@ class Snapshot:
         self._device = device
 
     def restore(self) -> None:
-        """Every tensor as it was; a moment that there was none of yet is 0, as an optimiser begins."""
+        """Write every tensor back; a moment that did not exist yet becomes 0, an optimiser's initial value."""
         with torch.no_grad():
             for key, value in _changing(self._players).items():
                 value.copy_(self._state[key]) if key in self._state else value.zero_()
@@ -168,9 +170,10 @@ class Snapshot:
 
 
 def _changing(players: Players) -> dict[object, Tensor]:
-    """Weights, buffers and optimisers' moments, by what they belong to."""
+    """Weights, buffers and optimisers' moments, keyed by owner and name."""
     found: dict[object, Tensor] = {}
     for name in ("autoencoder", "discriminator", "mixer", "probe"):
+        # hasattr, not isinstance(part, nn.Module): InBfloat16 and Wrapped are no modules but forward to one.
         if hasattr(part := getattr(players, name), "state_dict"):
             found |= {(name, key): value for key, value in part.state_dict().items()}
     for name, optimiser in players.optimisers.items():

@@ -1,7 +1,7 @@
 """The loop around the step: logs, evaluations, pictures, checkpoints, signals.
 
-What a step computes is a function of its number and the seed alone, so a run that is stopped after any step and resumed
-writes the same metrics and ends at the same weights.
+A step depends only on its number, the seed and the state before it, so a run that is stopped after any step and resumed
+writes the same metrics and ends with the same weights.
 """
 
 from collections.abc import Callable
@@ -41,26 +41,32 @@ class Loop:
     display: ProgressDisplay
     picture: Callable[[int], None]  # draws the fixed rows at this step
     run_file: str = ""  # the run file, which each checkpoint keeps
-    committed: Callable[[], None] = lambda: None  # is told of each checkpoint, on the process that writes
+    committed: Callable[[], None] = lambda: None  # called after each checkpoint, on process 0
 
     def run(self, progress: Progress) -> Progress:
-        """Train from `progress` to the last step; raises Interrupted, with the state committed, on a signal."""
-        clock, together = Clock(self.train, progress.step), StopTogether(self.players.distributed)
+        """Train from `progress` to the last step. On a signal, commit the state and raise Interrupted."""
+        clock, shared_stop = Clock(self.train, progress.step), StopTogether(self.players.distributed)
         draws = Blocks(self.draw, self.images.device, self.train.steps)
-        cards = [self.images.device] if self.images.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=cards), stop_requested() as stop:
+        # Training reseeds torch's own generators at every step; the caller's state comes back afterwards.
+        gpus = [self.images.device] if self.images.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=gpus), stop_requested() as stop:
             for step in range(progress.step, self.train.steps):
                 report = self.step(step, draws.at(step))
                 done = step + 1
                 logged, last = done % self.train.log_every == 0, done == self.train.steps
+
+                # Reading a report waits for the GPU, so only logged and evaluated steps do it.
                 if logged:
                     self.log(done, report, clock)
                 if done % self.train.evaluate_every == 0 or last:
                     if not logged:
                         self.display.train(self.line(done, report, clock))
                     progress = self._evaluate(done, progress)
+
+                # The last step commits too, and so does the step after which a signal stops the run.
                 progress = replace(progress, step=done)
-                signalled = together(stop())  # asked once: one that comes during the commit waits for the next step
+                # Read once: a signal that arrives during the commit takes effect after the next step.
+                signalled = shared_stop(stop())
                 if signalled or done % self.train.checkpoint_every == 0 or done == self.train.steps:
                     progress = self._commit(progress)
                 if signalled and done < self.train.steps:
@@ -71,7 +77,7 @@ class Loop:
         return progress
 
     def step(self, step: int, draws: StepDraws) -> dict[str, Tensor]:
-        """The optimisation step of that number; what it reports stays on the device."""
+        """Take optimisation step number `step`; its report stays on the device."""
         x, labels = self.images.batch(step)
         distributed = self.players.distributed
         purpose = f"torch/{distributed.rank}" if distributed.rank else "torch"
@@ -79,7 +85,7 @@ class Loop:
         return self.engine(x, labels, draws, update_autoencoder=step % self.train.d_steps == 0)
 
     def draw(self, step: int) -> StepDraws:
-        """All the randomness of the step of that number, of the whole batch."""
+        """All the randomness of step number `step`, for the whole batch."""
         train = self.train
         return self.players.draw(
             train.seed,
@@ -90,13 +96,13 @@ class Loop:
         )
 
     def log(self, done: int, report: dict[str, Tensor], clock: "Clock") -> None:
-        """Read a step's report from the device and write its line; raises NonFiniteError if a number is none."""
+        """Write the log line of a step's report; raises NonFiniteError if a value is not finite."""
         line = self.line(done, report, clock)
         self.metrics.write(line)
         self.display.train(line)
 
     def line(self, done: int, report: dict[str, Tensor], clock: "Clock") -> dict[str, Any]:
-        """The line of a step's report, read from the device; raises NonFiniteError if a number is none."""
+        """The log line of a step's report, read from the device; raises NonFiniteError if a value is not finite."""
         mean = self.players.distributed.mean(torch.stack(list(report.values())))
         values = dict(zip(report, mean.tolist()))  # one read from the device
         bad = [name for name, value in values.items() if value != value or abs(value) == float("inf")]
@@ -112,7 +118,7 @@ class Loop:
             return progress
         device = str(self.images.device)
         players, longer = self.players, None
-        if done % self.train.evaluate_every:  # evaluated as the last step alone, which a longer run does not
+        if done % self.train.evaluate_every:  # evaluated only because it is the last step; a longer run would not
             longer = Progress(done, self.metrics.fsync(), progress.probe)
         record, line = progress.probe, {"kind": "evaluate", "step": done}
         if players.probe is not None:
@@ -144,12 +150,12 @@ class Loop:
             progress = replace(progress, metrics_bytes=self.metrics.fsync())
             commit(self.checkpoints, self.players, progress, keep=self.train.keep_checkpoints, run=self.run_file)
             self.committed()
-        distributed.barrier()  # until it is committed
+        distributed.barrier()  # no process goes on before the checkpoint is committed
         return progress
 
 
 class Clock:
-    """Seconds and images/s since this process began to train; the only fields that two equal runs differ in."""
+    """Seconds and images/s since this process started training; only these fields differ between equal runs."""
 
     def __init__(self, train: Train, start: int) -> None:
         self._began = monotonic()
@@ -165,5 +171,5 @@ class Clock:
 
 
 def fresh() -> Progress:
-    """The progress of a run that has not begun."""
+    """The progress of a run that has not started."""
     return Progress(step=0, metrics_bytes=0, probe=ProbeRecord())

@@ -1,4 +1,4 @@
-"""What several processes can share: refused in one line where they would not do what one process does."""
+"""Checks that a run on several processes computes what it would on one; each failure is a one-line ConfigError."""
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -11,26 +11,25 @@ from mixzoo.training.players import Players
 
 
 def check_batch_divides(train: Train, distributed: DistributedContext) -> None:
-    """ConfigError where the batch makes no equal parts."""
+    """Raise ConfigError if the batch does not divide evenly among the processes."""
     if train.batch_images % distributed.world_size == 0:
         return
-    less = train.batch_images - train.batch_images % distributed.world_size
-    near = f"{less} or {less + distributed.world_size}" if less else f"{distributed.world_size}"
+    below = train.batch_images - train.batch_images % distributed.world_size
+    near = f"{below} or {below + distributed.world_size}" if below else f"{distributed.world_size}"
     raise ConfigError(
         f"--batch-images {train.batch_images}: the batch of a step is shared by {distributed.world_size} "
-        "processes in equal parts; "
-        f"use {near}, or other --nproc-per-node"
+        f"processes in equal parts; use {near}, or another --nproc-per-node"
     )
 
 
 def check_parallel(config: RunConfig, players: Players, distributed: DistributedContext) -> None:
-    """ConfigError where terms, or what a network makes of an image, depend on the batch as a whole."""
+    """Raise ConfigError if terms, or a network's output for one image, depend on the whole batch."""
     if distributed.world_size == 1:
         return
     several = f"{distributed.world_size} processes would each have one of its own part; use one process"
     objective = f"objective {config.names['objective']!r}"
     if players.requirements.whole_batch:
-        raise ConfigError(f"{objective} has terms that are no means over examples but of a whole batch, and {several}")
+        raise ConfigError(f"{objective} has terms that are not means over examples but of a whole batch, and {several}")
     if config.train.labelled_images is not None:
         raise ConfigError(f"labelled_images={config.train.labelled_images}: {objective} takes means over the known "
                           f"labels of a whole batch, and {several}")  # fmt: skip

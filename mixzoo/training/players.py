@@ -15,18 +15,18 @@ from mixzoo.training.distributed import SINGLE_PROCESS, DistributedContext
 
 @dataclass(frozen=True)
 class Players:
-    """All that a run trains, and what moves it."""
+    """Everything a run trains, with the optimisers that train it."""
 
     autoencoder: AutoEncoder
     mixer: Mixer
-    discriminator: Discriminator | None  # None where the objective needs none
-    probe: nn.Linear | None  # None where labels tell nothing apart
+    discriminator: Discriminator | None  # None if the objective uses none
+    probe: nn.Linear | None  # None if the data has no labels to predict
     objective: Objective
     optimisers: dict[str, Optimizer]  # "autoencoder" (a learned mixer with it), "discriminator", "probe"
-    requirements: Requirements = field(default_factory=Requirements)  # what the objective asks for at every step
-    num_labels: int = 0  # numbers of one label as a vector
+    requirements: Requirements = field(default_factory=Requirements)  # what the objective uses at every step
+    num_labels: int = 0  # length of a label vector
     distributed: DistributedContext = SINGLE_PROCESS  # the processes that share each batch
-    uncompiled_discriminator: Discriminator | None = None  # what a penalty goes through, if it is not `discriminator`
+    uncompiled_discriminator: Discriminator | None = None  # for gradient penalties; None means `discriminator`
 
     def draw(
         self,
@@ -37,7 +37,7 @@ class Players:
         progress: float = 1.0,
         labelled: Bool[Tensor, " batch"] | None = None,
     ) -> StepDraws:
-        """All that the objective asks for at this step, of the whole batch (`mixzoo.core.random.draw_step`)."""
+        """All random draws of the objective at this step, for the whole batch (`mixzoo.core.random.draw_step`)."""
         return draw_step(
             seed,
             step,

@@ -35,10 +35,10 @@ REACH = 10.0  # codes are made this much larger, in both directions, to see how 
 
 
 def rehearse(zoo: Zoo, config: RunConfig, players: Players, data: Dataset, device: torch.device) -> list[str]:
-    """Lines of warning about the run's parts, after one step of copies of them on a stand-in batch.
+    """Warnings about the run's parts, from one step of copies of them on a stand-in batch.
 
-    PluginError names the part that breaks its contract, with the signature that was expected; ConfigError if the parts
-    fail on a batch of one image alone.
+    Raises PluginError, which names the part that breaks its contract, with the expected signature, and ConfigError
+    if the parts fail only on a batch of one image.
     """
     own = max(1, config.train.batch_images // players.distributed.world_size)
     try:
@@ -63,17 +63,19 @@ def rehearse(zoo: Zoo, config: RunConfig, players: Players, data: Dataset, devic
 
 
 class _Uncopied(Exception):
-    """A part that has no copy, so that a step of it would change the run."""
+    """A part cannot be copied, so a trial step would change the run."""
 
 
 def _rehearsed(
     zoo: Zoo, config: RunConfig, players: Players, data: Dataset, device: torch.device, images: int
 ) -> list[str]:
+    # Zero labels are valid for every data set, and the images have the range of real ones.
     context = data.build_context(tuple(players.autoencoder.latent_shape))
     x = torch.rand(images, *context.image_shape, generator=rng_for(0, "rehearsal")).to(device) * 2 - 1
     labels = torch.zeros(images, *[context.attributes] * (context.attributes > 0), dtype=torch.int64, device=device)
     known = None if config.train.labelled_images is None else torch.ones(images, dtype=torch.bool)
 
+    # Copies, wrapped in checks of their contracts: the step below may write to anything it reaches.
     networks = (players.autoencoder, players.mixer, players.discriminator, players.objective)
     try:
         autoencoder, mixer, discriminator, objective = deepcopy(networks)
@@ -96,6 +98,7 @@ def _rehearsed(
         )
     )
 
+    # A single process: a rehearsal exchanges nothing with the others.
     copies = replace(
         players,
         autoencoder=watched_f,

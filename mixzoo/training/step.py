@@ -1,6 +1,6 @@
 """One optimisation step: data -> encode -> mix -> decode -> discriminate -> losses -> step.
 
-No reading back from the device, no logging, no checkpoint here: those are the loop's, a level up.
+Nothing here reads from the device, logs or saves: those belong to the loop, a level up.
 """
 
 from collections.abc import Iterable
@@ -28,17 +28,17 @@ def train_step(
     update_autoencoder: bool = True,
     trace: dict[str, Tensor] | None = None,
 ) -> Terms:
-    """One step of each player from the same parameters; the terms and D's mean scores come back for the log.
+    """Update every player from the same parameters; returns the terms and D's mean logits for the log.
 
-    Without `update_autoencoder` it is a step of the discriminator (and the probe) alone: f and g keep no graph, and
-    their terms are only for the log. Where several processes share the batch, x and labels are this one's part, the
-    draws are the whole batch's, and every process steps on the mean of their gradients. `trace` is filled with what
-    lies between inputs and terms, by name.
+    Without `update_autoencoder` only the discriminator (and the probe) is updated: f and g build no graph, and their
+    terms are only logged. If several processes share the batch, x and labels are this process's shard, the draws are
+    the whole batch's, and every process steps on the mean gradient. `trace` is filled with the intermediate tensors,
+    by name.
     """
     batch = StepBatch(players, x, labels, draws, update_autoencoder, trace=trace)
     losses = players.objective.losses(batch)
 
-    # The probe learns on the code as it is; its gradient is for its own weights alone.
+    # The probe learns on the code as it is; no gradient of its loss reaches f.
     code = batch.code if losses.code is None else losses.code
     probe = {} if players.probe is None or code is None else {"loss": probe_loss(players.probe, code, labels)}
     terms = {"autoencoder": losses.autoencoder, "discriminator": losses.discriminator, "probe": probe}
@@ -47,7 +47,7 @@ def train_step(
         moving.pop("autoencoder", None)
     parameters = {name: parameters_of(players.optimisers[name]) for name in moving}
 
-    # Each player descends on its own terms only; one pass back through D serves both if that is exact.
+    # Each player descends on its own terms only; one backward pass through D serves both where that is exact.
     passes = batch.passes
     found = shared_gradients(moving, parameters, passes[0]) if passes else own_gradients(moving, parameters)
     for name, own in found.items():
@@ -56,13 +56,14 @@ def train_step(
             parameter.grad = None if gradient is None else laid_out_as(parameter, gradient)
         players.optimisers[name].step()
 
+    # Nothing is read from the device here: the loop decides when to wait for it.
     report = {f"{player}/{name}": value for player, own in terms.items() for name, value in own.items()}
     report |= {f"D({name})": score.mean() for name, score in batch.logits.items()}
     return {name: value.detach() for name, value in report.items()}
 
 
 def laid_out_as(parameter: Parameter, tensor: Tensor) -> Tensor:
-    """The tensor in the memory layout of the parameter: a fused optimiser walks through both without a look at it."""
+    """The tensor in the memory layout of the parameter: a fused optimiser does not compare strides."""
     if tensor.stride() == parameter.stride():
         return tensor
     return torch.empty_like(parameter, requires_grad=False).copy_(tensor)
@@ -73,6 +74,6 @@ def parameters_of(optimiser: Optimizer) -> list[Parameter]:
 
 
 def trainable(modules: Iterable[object]) -> list[Parameter]:
-    """The parameters of those that are modules, for one optimiser."""
+    """The parameters that require a gradient, of those that are modules."""
     found = [p for module in modules if isinstance(module, nn.Module) for p in module.parameters()]
     return [parameter for parameter in found if parameter.requires_grad]

@@ -24,7 +24,7 @@ class WatchedAutoEncoder:
         self.latent_shape: tuple[int, ...] = tuple(self.part.latent_shape)
 
     def __getattr__(self, name: str) -> Any:
-        """What is the network's own, such as the codebook of a quantiser, as it is."""
+        """The network's other attributes, such as the codebook of a quantiser, unchecked."""
         return getattr(self.part, name)
 
     def parameters(self) -> Iterator[Parameter]:
@@ -46,6 +46,7 @@ class WatchedAutoEncoder:
         return pair
 
     def _checked(self, method: str, given: Tensor, one: tuple[int, ...]) -> Tensor:
+        # getattr: the name is also that of the method in the error.
         found: Tensor = self.contract.call(method, getattr(self.part, method), given)
         check_like(self.contract, method, found, given, (len(given), *one))
         return found
@@ -127,6 +128,7 @@ class WatchedMixer:
         return mixed
 
     def _drawn(self, method: str, *arguments: Any) -> Draw:
+        # getattr: the name is also that of the method in the error.
         draw = self.contract.call(method, getattr(self.part, method), *arguments)
         tensors = list(draw.values()) if isinstance(draw, Mapping) else [draw]
         if not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors):

@@ -301,7 +301,9 @@ def unshareable(flags, **numbers):
 def test_terms_of_a_whole_batch_are_refused_in_several_processes():
     config, players = unshareable({"objective": "gaia", "dataset": "digits", "discriminator": "autoencoding"})
     check_parallel(config, players, SINGLE_PROCESS)
-    with pytest.raises(ConfigError, match=r"objective 'gaia' has terms that are no means over examples .* 2 processes"):
+    with pytest.raises(
+        ConfigError, match=r"objective 'gaia' has terms that are not means over examples .* 2 processes"
+    ):
         check_parallel(config, players, DistributedContext(0, 2))
 
 

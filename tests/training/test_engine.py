@@ -24,7 +24,7 @@ from mixzoo.training.engine import (
     precision_of,
     refuses,
 )
-from mixzoo.training.graph import MOST_KINDS, CudaGraphStep, Snapshot
+from mixzoo.training.graph import MAX_KINDS, CudaGraphStep, Snapshot
 from mixzoo.training.step import train_step
 from recorder import Rerun
 from toys import toy_config, toy_zoo
@@ -170,14 +170,14 @@ def test_no_more_than_some_shapes_are_recorded():
     players, images, draw = scene()
     engine, lines = CudaGraphStep(players, Rerun()), []
     checked = VerifiedGraphStep(engine, eager(players), players, falls_back(lines.append))
-    for count in range(2, MOST_KINDS + 4):
+    for count in range(2, MAX_KINDS + 4):
         _, share = draw(0).mix()
         few = StepDraws({"mix": (torch.arange(count)[None], share[:, :count])})
         checked(*(tensor[:count] for tensor in images.batch(0)), few)
-    assert len(engine._recorded) == MOST_KINDS
+    assert len(engine._recorded) == MAX_KINDS
     assert lines == [
         f"--engine auto: a step at a time in place of a CUDA graph (it cannot be recorded: inputs of more than "
-        f"{MOST_KINDS} shapes)"
+        f"{MAX_KINDS} shapes)"
     ]
 
 
