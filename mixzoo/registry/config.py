@@ -168,7 +168,7 @@ def under_data_root(config: RunConfig, *, flag: str | None, environment: str | N
     """The config with its data set's `root` at the folder that --data-root names or, without that, MIXZOO_DATA.
 
     The variable stands in for a root that nothing states, so that a run file with a root of its own repeats its run.
-    ConfigError where --data-root would do nothing.
+    Raises ConfigError if --data-root would have no effect.
     """
     recipe = config.parts["dataset"]
     stated = data is not None and "root" in parse_spec(data, FLAGS["dataset"]).options
@@ -216,7 +216,7 @@ def _part(zoo: Zoo, kind: str, flag: str | None, table: object, default: Spec, w
 
 
 def _suited(name: str, recipe: Any) -> dict[str, Any]:
-    """What suits the data set of that recipe; PluginError where it is no part of a run file."""
+    """The run defaults of the data set of that recipe. Raises PluginError if they do not belong in a run file."""
     suited = dict(run_defaults(recipe))
     known = [*DEFAULT_PARTS, "metrics", "train"]
     if strange := [key for key in suited if key not in known[1:]]:

@@ -143,7 +143,7 @@ def _discriminator(
 def _check_requirements_are_met(
     config: RunConfig, requirements: Requirements, autoencoder: AutoEncoder, context: BuildContext
 ) -> None:
-    """ConfigError if the auto-encoder or the data lack what the objective asks for."""
+    """Raises ConfigError if the auto-encoder or the data lack what the objective asks for."""
     name = f"objective {config.names['objective']!r}"
     if requirements.posterior and not isinstance(autoencoder, HasPosterior):
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Which device a name stands for, and whether this machine has it."""
+"""The device that a name stands for, and whether this machine has it."""
 
 import re
 import warnings
@@ -7,12 +7,12 @@ import torch
 
 from mixzoo.core.errors import ConfigError, printable, truncated_repr
 
-LONGEST_REASON = 160  # characters of what torch says is wrong; some of its messages are pages long
+LONGEST_REASON = 160  # characters of torch's own message; some are pages long
 OTHER_NAMES = {"gpu": "cuda", "nvidia": "cuda", "rocm": "cuda", "hip": "cuda", "metal": "mps", "apple": "mps"}
 
 
 def parse_device(name: str) -> torch.device:
-    """The device of that name, without a look at whether it is there; ConfigError if torch knows no such name."""
+    """The device of that name, present or not. Raises ConfigError if torch has no device of that name."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of names that torch will give up
@@ -30,15 +30,15 @@ def parse_device(name: str) -> torch.device:
 def check_device(device: torch.device, name: str = "", *, untouched: bool = False) -> None:
     """Raise ConfigError if this machine lacks the device; `name` is what the user called it.
 
-    `untouched` leaves a GPU that the driver lists alone: a process that only starts others must not hold a context on
-    each card, which takes hundreds of megabytes.
+    With `untouched`, a GPU that the driver lists is not opened: a process that only starts others must not hold a
+    context on each, which takes hundreds of megabytes.
     """
     name = name or str(device)
-    cards = torch.cuda.device_count() if device.type == "cuda" else 0  # asks the driver, and opens no context
-    if cards and (device.index or 0) >= cards:
-        has = f"{cards} GPUs, cuda:0 to cuda:{cards - 1}" if cards > 1 else "one GPU, cuda:0"
+    gpus = torch.cuda.device_count() if device.type == "cuda" else 0  # asks the driver, and opens no context
+    if gpus and (device.index or 0) >= gpus:
+        has = f"{gpus} GPUs, cuda:0 to cuda:{gpus - 1}" if gpus > 1 else "one GPU, cuda:0"
         raise _unusable(name, f"this machine has {has}", "one of them, auto or cpu")
-    if cards and untouched:
+    if gpus and untouched:
         return
     try:
         with warnings.catch_warnings():
@@ -49,7 +49,7 @@ def check_device(device: torch.device, name: str = "", *, untouched: bool = Fals
 
 
 def first_sentence(err: BaseException) -> str:
-    """What went wrong, of an error whose message may go on for pages."""
+    """The first sentence of an error's message, shortened."""
     lines = str(err).strip().splitlines() or [type(err).__name__]
     sentence = printable(lines[0].partition(". ")[0].removesuffix("."))
     return sentence if len(sentence) <= LONGEST_REASON else f"{sentence[:LONGEST_REASON]}..."
@@ -60,10 +60,10 @@ def _unusable(name: str, reason: str, advice: str) -> ConfigError:
 
 
 def _meant(name: str) -> str:
-    """torch's name for a device that is asked for in another spelling, or ''."""
+    """torch's name for a device that is spelled otherwise, or '' if it is not clear which."""
     found = re.fullmatch(r"([a-z]*):?([0-9]*)(.*)", name.strip().lower(), re.DOTALL)
     kind, number, rest = found.groups() if found else ("", "", "")
-    kind = "cuda" if number and not kind else OTHER_NAMES.get(kind, kind)  # a number alone is that of a card
+    kind = "cuda" if number and not kind else OTHER_NAMES.get(kind, kind)  # a number alone is a GPU's
     if kind not in ("cpu", "cuda", "mps", "xpu"):
         return ""
     numbered = kind == "cuda" and number and not rest and len(number) < 3

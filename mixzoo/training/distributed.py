@@ -126,7 +126,7 @@ class DistributedContext:
             self.store.set(key, "done")
 
     def sync_parameters(self, modules: Mapping[str, nn.Module], **known: object) -> None:
-        """Weights and buffers as process 0 has them; CheckpointError where what the processes know differs."""
+        """Copy weights and buffers from process 0. Raises CheckpointError if `known` differs between the processes."""
         if self.world_size == 1:
             return
         first = self.broadcast_text("known", repr(known))

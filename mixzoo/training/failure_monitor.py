@@ -1,4 +1,4 @@
-"""Where one process of a run fails, all of them end, and process 0 has written why."""
+"""If one process of a run fails, all of them end, after process 0 has recorded why."""
 
 import contextlib
 import json
@@ -10,15 +10,15 @@ from datetime import timedelta
 from torch.distributed import Store  # type: ignore[attr-defined]
 
 EVERY = 0.3  # seconds between looks
-GRACE = 1.0  # seconds for a process to find the same trouble by itself
-PATIENCE = timedelta(seconds=10)  # for process 0 to write what failed elsewhere
+GRACE = 1.0  # seconds for a process to fail of the same cause by itself
+PATIENCE = timedelta(seconds=10)  # for process 0 to record what failed elsewhere
 
 
 class FailureMonitor:
-    """Ends this process when another has failed, which a process that waits for it would not notice on a GPU.
+    """Ends this process when another has failed; on a GPU, a process that waits for it would never notice.
 
-    A process that fails says so in the store and stays until process 0 has written it down (`on_failure`); a thread of
-    each other process reads it there.
+    A process that fails writes the reason to the store and stays until process 0 has recorded it (`on_failure`). A
+    thread of each other process reads it there.
     """
 
     def __init__(self, store: Store, rank: int) -> None:
@@ -42,7 +42,7 @@ class FailureMonitor:
             if first:
                 self._store.set("failed", json.dumps([code, f"process {self._rank}: {reason}"]))
             self._wait_until_written()
-        except RuntimeError:  # the store is gone, and with it torchrun: nobody is left to be told
+        except RuntimeError:  # the store is gone, and torchrun with it: there is nobody to tell
             return True
         return first
 

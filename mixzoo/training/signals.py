@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop, and when all its processes do."""
+"""Signals that ask a run to stop, and the step after which all its processes do."""
 
 import signal
 import threading
@@ -13,8 +13,8 @@ from mixzoo.training.distributed import DistributedContext
 
 # SIGHUP: a terminal that is closed; SIGUSR1 and SIGUSR2: a scheduler's warning that time is nearly up
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-SECONDS = 1.0  # between two times that processes ask one another
-MOST = 100  # steps between them
+SECONDS = 1.0  # between two exchanges between the processes
+MAX_STEPS = 100  # between two exchanges
 
 
 @contextmanager
@@ -33,7 +33,7 @@ def stop_requested() -> Iterator[Callable[[], str]]:
 
 @contextmanager
 def interruptible(run_dir: Path) -> Iterator[None]:
-    """A first signal raises Interrupted inside the block, but where `stop_requested` answers for it.
+    """The first signal raises Interrupted inside the block, except where `stop_requested` handles it.
 
     The next one finds the handlers that were there before.
     """
@@ -50,7 +50,7 @@ def interruptible(run_dir: Path) -> Iterator[None]:
 
 @contextmanager
 def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """The signals that ask to stop call the handler inside the block; SIGHUP is left ignored if it was, as by nohup.
+    """Inside the block, signals that ask to stop call the handler; SIGHUP stays ignored if it was, as under nohup.
 
     Handlers are put back at the end, and none are set outside the main thread, where Python allows none.
     """
@@ -65,10 +65,10 @@ def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[No
 
 
 class StopTogether:
-    """The signal that any process of the run got, or '': the same answer on all of them after the same step.
+    """The signal that any process of the run has received, or '': the same on all of them after the same step.
 
-    They ask one another about once a second, by steps, of which they agree how many that is: it costs one small
-    all-reduce on the CPU.
+    They exchange it about once a second, after a number of steps that they agree on; that costs one small all-reduce on
+    the CPU.
     """
 
     def __init__(self, distributed: DistributedContext) -> None:
@@ -84,6 +84,6 @@ class StopTogether:
             return ""
         number = float(signal.Signals[own]) if own else 0.0
         greatest, seconds = self._distributed.all_reduce_max([number, monotonic() - self._asked])
-        self._every = self._left = min(max(1, int(SECONDS * self._every / max(seconds, 1e-9))), MOST)
+        self._every = self._left = min(max(1, int(SECONDS * self._every / max(seconds, 1e-9))), MAX_STEPS)
         self._asked = monotonic()
         return signal.Signals(int(greatest)).name if greatest else ""

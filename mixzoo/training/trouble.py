@@ -1,4 +1,4 @@
-"""Exceptions that a machine causes, as the trouble that a user can act on."""
+"""Exceptions that the machine causes, turned into errors that the user can act on."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ from mixzoo.training.devices import first_sentence
 
 @contextmanager
 def out_of_memory_errors(train: Train) -> Iterator[None]:
-    """Raises OutOfMemoryError in place of whatever says, inside the block, that there is no memory left."""
+    """Raises OutOfMemoryError in place of any exception inside the block that means there is no memory left."""
     try:
         yield
     except MixzooError:
@@ -32,7 +32,7 @@ def out_of_memory_errors(train: Train) -> Iterator[None]:
 
 
 def as_trouble(err: BaseException, train: Train, run_dir: Path) -> MixzooError | None:
-    """What an exception in a run is to its user; None if it is a bug."""
+    """The error that the user can act on; None if the exception is a bug."""
     if is_out_of_memory(err):
         return _out_of_memory(train)
     if isinstance(err, OSError):

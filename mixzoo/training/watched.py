@@ -149,7 +149,7 @@ class WatchedMixer:
 def check_like(
     contract: Contract, method: str, found: Any, given: Tensor, shape: tuple[int, ...], what: str = ""
 ) -> None:
-    """PluginError if `found` is no tensor of this shape, of the type and on the device of what it was made from."""
+    """Raises PluginError if `found` is not a tensor of this shape, with the type and device of `given`."""
     if isinstance(found, Tensor) and tuple(found.shape) == shape and (found.dtype, found.device) == (
         given.dtype, given.device
     ):  # fmt: skip
