@@ -17,7 +17,7 @@ from mixzoo.benchmark.steps import read, stepper
 from mixzoo.benchmark.table import machine, measured
 from mixzoo.data.placement import LoadedData
 from mixzoo.registry.config import RunConfig
-from mixzoo.runs.run import pick_device
+from mixzoo.training.devices import pick_device
 from mixzoo.training.step import parameters_of
 from scaling import NESTED
 

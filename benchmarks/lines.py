@@ -25,7 +25,8 @@ from tempfile import TemporaryDirectory
 from mixzoo.core.metric import FinishedRun
 from mixzoo.registry.config import resolve
 from mixzoo.registry.zoo import load_zoo
-from mixzoo.runs.run import open_run, start
+from mixzoo.runs.opening import open_run
+from mixzoo.runs.run import start
 from mixzoo_metrics.lines import LineInterpolation, smoothness
 
 SYSTEMS = {  # name: objective

@@ -38,7 +38,7 @@ def draw(homes: dict[str, Path], picture: Path) -> None:
     from mixzoo.evaluation.pictures.grid import save_png
     from mixzoo.evaluation.pictures.points import Panel, mix_panels, plot
     from mixzoo.registry.zoo import load_zoo
-    from mixzoo.runs.run import open_run
+    from mixzoo.runs.opening import open_run
 
     panels = []
     for beta, home in homes.items():

@@ -19,7 +19,8 @@ from tempfile import TemporaryDirectory
 from mixzoo.core.metric import FinishedRun
 from mixzoo.registry.config import resolve
 from mixzoo.registry.zoo import load_zoo
-from mixzoo.runs.run import open_run, start
+from mixzoo.runs.opening import open_run
+from mixzoo.runs.run import start
 
 SYSTEMS = {
     "label, supervised AMR": {"mixer": "label", "objective": "amr_supervised:mixer=(bernoulli)"},

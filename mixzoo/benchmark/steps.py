@@ -14,8 +14,8 @@ from mixzoo.data.batches import check_batch_fits
 from mixzoo.data.placement import LoadedData, load_data, train_batches
 from mixzoo.registry.config import RunConfig
 from mixzoo.registry.zoo import Zoo
-from mixzoo.runs.run import pick_device
 from mixzoo.training.build import build_players
+from mixzoo.training.devices import pick_device
 from mixzoo.training.engine import build_engine
 from mixzoo.training.logs import MetricsFile, ProgressDisplay
 from mixzoo.training.loop import Clock, Loop

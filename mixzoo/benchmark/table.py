@@ -15,7 +15,7 @@ from mixzoo.benchmark.timing import Spread, Times, interleaved, spread
 from mixzoo.data.placement import LoadedData
 from mixzoo.registry.config import RunConfig
 from mixzoo.registry.zoo import Zoo
-from mixzoo.runs.run import pick_device
+from mixzoo.training.devices import pick_device
 from mixzoo.training.engine import precision_of
 
 TRACE = 3  # steps before anything is measured: a compiled or captured step is made in the first ones

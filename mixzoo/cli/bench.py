@@ -87,7 +87,7 @@ def bench(
 
     from mixzoo.benchmark.table import as_json as rows_as_json
     from mixzoo.benchmark.table import machine, measured
-    from mixzoo.runs.run import pick_device
+    from mixzoo.training.devices import pick_device
     from mixzoo.training.memory import keep_freed_memory
 
     keep_freed_memory()

@@ -18,7 +18,7 @@ from mixzoo.registry.building import build_part, check_takes_codes
 from mixzoo.registry.options import Part
 from mixzoo.registry.spec import Spec
 from mixzoo.registry.zoo import RegisteredPart, Zoo
-from mixzoo.runs.run import Opened, open_run
+from mixzoo.runs.opening import Opened, open_run
 from mixzoo.training.step import trainable
 
 CATALOGUE_STEPS = 5  # mixes a leg of the sheet of every mixer

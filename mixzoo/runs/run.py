@@ -1,4 +1,4 @@
-"""A run: started from a config, trained, resumed, opened again."""
+"""Starts and resumes a run: builds its parts, trains them in a run directory, and scores the result."""
 
 import contextlib
 from collections.abc import Callable, Iterable
@@ -8,35 +8,23 @@ from time import monotonic
 
 import torch
 
-from mixzoo.core.data import Dataset
-from mixzoo.core.errors import (
-    CheckpointError,
-    ConfigError,
-    Interrupted,
-    MixzooError,
-    StorageError,
-    printable,
-)
-from mixzoo.core.gpu_pool import limit_memory
+from mixzoo.core.errors import CheckpointError, Interrupted, MixzooError, StorageError
 from mixzoo.core.json_file import read_object, write_json
 from mixzoo.core.storage import storage_errors, write_text
 from mixzoo.data import placement
 from mixzoo.data.batches import check_batch_fits, labelled_images
 from mixzoo.evaluation.pictures import views
 from mixzoo.evaluation.pictures.grid import save_png
-from mixzoo.registry.config import RunConfig, resolve
+from mixzoo.registry.config import RunConfig
 from mixzoo.registry.options import to_table
 from mixzoo.registry.zoo import Zoo
 from mixzoo.runs.changes import STEPS
 from mixzoo.runs.directory import (
-    OLD_SWEEP,
     RUN,
-    SWEEP,
     add_to_environment,
     check_directory_is_new,
     differences,
     environment,
-    is_there,
     lock,
     new_directory,
     read_environment,
@@ -45,20 +33,12 @@ from mixzoo.runs.directory import (
     try_status,
     write_status,
 )
-from mixzoo.runs.provenance import changes, same_parts
+from mixzoo.runs.opening import open_config
 from mixzoo.runs.resuming import checked_steps, plan_resume
 from mixzoo.runs.scoring import check_scorable, metric_notes, scores
 from mixzoo.training.build import build_players
-from mixzoo.training.checkpoint import (
-    check_modules,
-    load_modules,
-    modules_of,
-    newest,
-    remove_older,
-    restore,
-    saved,
-)
-from mixzoo.training.devices import check_device, parse_device
+from mixzoo.training.checkpoint import modules_of, remove_older, restore
+from mixzoo.training.devices import pick_device
 from mixzoo.training.distributed import SINGLE_PROCESS, DistributedContext
 from mixzoo.training.engine import build_engine, check_engine
 from mixzoo.training.facts import facts, follows_progress, notes
@@ -75,24 +55,12 @@ from mixzoo.training.trouble import as_trouble, out_of_memory_errors
 
 @dataclass(frozen=True)
 class Result:
-    """What a run came to; accuracies in [0, 1]. Numbers are those of process 0; other processes have none."""
+    """The result of a run. Only process 0 has `numbers`; accuracies are in [0, 1]."""
 
     directory: Path
     steps: int
     numbers: dict[str, float]
     picture: Path
-
-
-@dataclass(frozen=True)
-class Opened:
-    """The parts of a run, from its newest checkpoint, for pictures and scores."""
-
-    config: RunConfig
-    data: Dataset
-    players: Players
-    device: str
-    step: int
-    changed: list[str]  # a line for each part whose plugin has another version now
 
 
 def start(
@@ -102,57 +70,63 @@ def start(
     display_for: Callable[..., ProgressDisplay] | None = None,
     distributed: DistributedContext = SINGLE_PROCESS,
 ) -> Result:
-    """Make a new run directory and train in it to the end, with the other processes of the run."""
+    """Train a new run to its last step, in a new directory, together with the other processes of the run."""
+    # These checks read neither data nor device, so a typing error is reported at once.
     if distributed.is_main:
         check_directory_is_new(directory)
     check_batch_divides(config.train, distributed)
     with out_of_memory_errors(config.train), contextlib.ExitStack() as stack:
-        placed, device = _fitting(config, distributed)
+        # All that can be refused is refused before a directory is made. The settings (threads, precision, determinism)
+        # come before the parts are built and rehearsed, because the last bits of all they compute depend on them.
+        loaded, device = _load_and_check(config, distributed)
         stack.enter_context(settings(config.train, device))
-        players = build_players(zoo, config, placed.data, device, distributed=distributed)
+        players = build_players(zoo, config, loaded.data, device, distributed=distributed)
         check_parallel(config, players, distributed)
-        warnings = rehearse(zoo, config, players, placed.data, device)
+        warnings = rehearse(zoo, config, players, loaded.data, device)
+
+        # One writer: process 0 makes the directory and holds its lock until the run ends; the others learn its name.
         processes, run_dir, display = distributed.process_devices(device), Path(), ProgressDisplay()
         if distributed.is_main:
-            found = environment(zoo, config, placed.data, device, processes)
+            described = environment(zoo, config, loaded.data, device, processes)
 
-            def fill(run_dir: Path) -> None:
+            def write_first_files(run_dir: Path) -> None:
                 write_text(run_dir / RUN, config.to_toml())
-                write_json(run_dir / "environment.json", found)
+                write_json(run_dir / "environment.json", described)
                 write_status(run_dir, "waiting")
 
-            run_dir = stack.enter_context(new_directory(directory, config.slug, fill))  # nothing more can be refused
+            run_dir = stack.enter_context(new_directory(directory, config.slug, write_first_files))
             display = display_for(config.train.steps) if display_for else ProgressDisplay()
         run_dir = Path(distributed.broadcast_text("run_dir", str(run_dir)))
-        return _train(run_dir, config, placed, players, fresh(), display, device, warnings)
+        return _train(run_dir, config, loaded, players, fresh(), display, device, warnings)
 
 
 def check_startable(zoo: Zoo, configs: Iterable[RunConfig]) -> None:
-    """Refuse what `start` would refuse of any of them before it makes a directory; data are loaded once for all.
+    """Make the checks that `start` makes before it creates a directory, for every config; raises what it would raise.
 
-    The parts are built on the CPU, without weights, and no GPU is opened: the process that asks starts others.
+    Parts are built on the CPU without weights, and no GPU is opened, because other processes will train the runs.
     """
-    alike: dict[str, list[RunConfig]] = {}  # runs of the same data, so that no more than one set is held at a time
+    # Grouped by data set, so that each is loaded once and only one is in memory at a time.
+    groups: dict[str, list[RunConfig]] = {}
     for config in configs:
-        alike.setdefault(_data_of(config), []).append(config)
-    for same in alike.values():
-        placed = None
-        for config in same:
-            placed, device = _fitting(config, placed=placed, untouched=True)
+        groups.setdefault(_data_key(config), []).append(config)
+    for group in groups.values():
+        loaded = None
+        for config in group:
+            loaded, device = _load_and_check(config, loaded=loaded, untouched=True)
             with settings(config.train, device):
-                players = build_players(zoo, config, placed.data, torch.device("cpu"), restored=True)
-                if device.type == "cpu":  # on a GPU each run tries its own parts, which may run there alone
-                    rehearse(zoo, config, players, placed.data, device)
+                players = build_players(zoo, config, loaded.data, torch.device("cpu"), restored=True)
+                if device.type == "cpu":  # parts for a GPU may not run on the CPU; their run rehearses them
+                    rehearse(zoo, config, players, loaded.data, device)
 
 
-def _data_of(config: RunConfig) -> str:
-    """All of a config that says which data are loaded, and to where."""
+def _data_key(config: RunConfig) -> str:
+    """Equal for configs that load the same data to the same place."""
     train, recipe = config.train, config.parts["dataset"]
     return repr((config.names["dataset"], to_table(recipe), train.seed, train.data_on, train.workers, train.device))
 
 
 def prepare(config: RunConfig, run_dir: Path) -> None:
-    """Make the directory of a run that `resume` is to begin."""
+    """Make the directory of a run, so that `resume` can start it."""
     with storage_errors(run_dir, "the run directory could not be made"):
         run_dir.mkdir()
     write_text(run_dir / RUN, config.to_toml())
@@ -177,10 +151,10 @@ def resume(
     steps: int | None = None,
     allow_change: bool = False,
 ) -> Result:
-    """Continue a run from its newest checkpoint, bit for bit as if it had never stopped, or begin a prepared one.
+    """Continue a run from its newest checkpoint, bit for bit as if it had never stopped, or start a prepared run.
 
-    `steps` is another last step, which run.toml records. Raises CheckpointError if run.toml is otherwise not what the
-    run was trained with, unless `allow_change`, which environment.json records.
+    `steps` is a new last step; run.toml records it. Raises CheckpointError if any other value in run.toml has changed
+    since the run was trained with it, unless `allow_change` is set; environment.json then records the change.
     """
     zoo, config, changed_parts = open_config(zoo, run_dir)
     written_steps = config.train.steps
@@ -192,213 +166,161 @@ def resume(
     check_batch_divides(config.train, distributed)
     device = pick_device(config.train.device, distributed)
     with contextlib.ExitStack() as stack:
+        # The lock is taken before the data are loaded, so that a second resume fails at once. The first plan was made
+        # without the lock: another process may have completed the run since.
         if distributed.is_main:
             stack.enter_context(storage_status(run_dir))
-            stack.enter_context(lock(run_dir))  # early, so that a second one finds out before it loads the data
+            stack.enter_context(lock(run_dir))
             plan = plan_resume(run_dir, config, written_steps, allow_change=allow_change)
-            if plan.completed:  # by another process meanwhile
+            if plan.completed:
                 return result(run_dir)
             remove_leftovers(run_dir)
+
+        # The same data, parts and number of threads as when the run started: its results depend on each of them.
         before = read_environment(run_dir, needed=True) if plan.has_checkpoint else None
         stack.enter_context(out_of_memory_errors(config.train))
         threads = before.compared["threads"] if before else 0
         stack.enter_context(settings(config.train, device, threads if isinstance(threads, int) else 0))
-        placed = _load(config, device, distributed)
-        now = environment(zoo, config, placed.data, device, distributed.process_devices(device))
+        loaded = _load(config, device, distributed)
+        now = environment(zoo, config, loaded.data, device, distributed.process_devices(device))
         warnings = [*changed_parts, *differences(before, now, run_dir)] if before else []
-        players = build_players(zoo, config, placed.data, device, restored=plan.has_checkpoint, distributed=distributed)
+        players = build_players(zoo, config, loaded.data, device, restored=plan.has_checkpoint, distributed=distributed)
         check_parallel(config, players, distributed)
+
+        # A run that was killed before its first checkpoint starts again from step 0, with the same result.
         progress, damaged = fresh(), list[str]()
-        if plan.has_checkpoint:  # one killed before its first checkpoint begins again, to the same end
+        if plan.has_checkpoint:
             metrics = run_dir / "metrics.jsonl" if distributed.is_main else None
             progress, damaged = restore(run_dir / "checkpoints", players, metrics, config.train.steps)
-        rehearsed = [] if plan.has_checkpoint else rehearse(zoo, config, players, placed.data, device)
+        rehearsed = [] if plan.has_checkpoint else rehearse(zoo, config, players, loaded.data, device)
         if any(change.key == STEPS for change in plan.changes) and follows_progress(players, config):
             warnings.append(
                 "the mixer's law follows the progress of the training: its first "
                 f"{progress.step} steps were those of a run of another length, the others are of {config.train.steps}"
             )
+
+        # The directory is changed only now, when nothing more can be refused. run.toml is written before
+        # environment.json: after a kill between the two, the next resume finds the change again.
         if distributed.is_main:
             if not plan.has_checkpoint:
                 write_json(run_dir / "environment.json", now)
             remove_older(run_dir / "checkpoints", progress.step, config.train.keep_checkpoints)
-            if plan.changes:  # in this order: killed between the two, the next resume finds the change again
+            if plan.changes:
                 write_text(run_dir / RUN, config.to_toml())
                 add_to_environment(run_dir, changes=plan.changes)
+
         display = (
             display_for(config.train.steps, progress.step) if display_for and distributed.is_main else ProgressDisplay()
         )
         for line in (*damaged, *warnings, *map(str, plan.changes)):
             display.note(f"warning: {line}")
-        return _train(run_dir, config, placed, players, progress, display, device, rehearsed)
-
-
-def open_run(zoo: Zoo, run_dir: Path, device: str = "auto") -> Opened:
-    """A run's parts with the weights of its newest checkpoint."""
-    zoo, config, changed_parts = open_config(zoo, run_dir)
-    where = pick_device(device)
-    if not saved(run_dir / "checkpoints"):
-        raise CheckpointError(f"{run_dir}: no checkpoint yet; train it further with `mixzoo resume {run_dir}`")
-    with out_of_memory_errors(config.train):
-        data = _load(config, where).data
-        players = build_players(zoo, config, data, where, restored=True)
-        modules = modules_of(players)
-        checkpoint, state, manifest, damaged = newest(
-            run_dir / "checkpoints", lambda state, manifest, where: check_modules(state, modules, where)
-        )
-        load_modules(state, modules, checkpoint)
-    return Opened(config, data, players, str(where), manifest.progress.step, [*damaged, *changed_parts])
-
-
-def open_config(zoo: Zoo, run_dir: Path) -> tuple[Zoo, RunConfig, list[str]]:
-    """The config of the run in this directory, the zoo in which its names mean what they did, and what changed since.
-
-    CheckpointError where it is no run, or a sweep of them, or where a plugin that it needs is not there.
-    """
-    there = is_there(run_dir)
-    if (run_dir / SWEEP).is_file():
-        runs = sorted(path.parent for path in run_dir.glob(f"*/{RUN}"))
-        raise CheckpointError(
-            f"{run_dir}: it is a sweep; name one of its runs, such as {next(iter(runs), run_dir / 'RUN')}"
-        )
-    if (run_dir / OLD_SWEEP).is_file():
-        raise CheckpointError(
-            f"{run_dir}: a sweep of an older mixzoo; rename its {OLD_SWEEP} to {SWEEP}, then resume it"
-        )
-    if not (run_dir / RUN).is_file():
-        reason = "has no run.toml, so it is no run" if run_dir.is_dir() else "no such directory"
-        reason = "it is a file, and a run is a directory" if there and run_dir.is_file() else reason
-        raise CheckpointError(f"{printable(str(run_dir))}: {reason}; `mixzoo train` makes one")
-    before = read_environment(run_dir)
-    parts = before.parts if before else []
-    zoo = same_parts(zoo, parts, str(run_dir))
-    return zoo, resolve(zoo, run_dir / RUN, {}, {}), changes(zoo, parts)
-
-
-def pick_device(
-    name: str, distributed: DistributedContext = SINGLE_PROCESS, *, untouched: bool = False
-) -> torch.device:
-    """The device of that name; 'auto' is a GPU if there is one. Of several processes each has a GPU of its own.
-
-    ConfigError if this machine lacks it. `untouched` is for a process that will not compute there: no card is opened.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if distributed.world_size > 1 and name not in ("cpu", "cuda"):
-        raise ConfigError(
-            f"--device {name!r}: each of {distributed.world_size} processes takes a device of its own; use cpu or cuda"
-        )
-    if distributed.world_size > 1 and name == "cuda":
-        name = f"cuda:{distributed.local_rank}"
-    device = parse_device(name)
-    check_device(device, name, untouched=untouched)
-    # Streams and graphs are made on the current card. 'cuda' without a number is that card already, and stays without:
-    # a number would say that the user asked for this one.
-    if device.type == "cuda" and device.index is not None and not untouched:
-        torch.cuda.set_device(device)
-    if not untouched:
-        limit_memory(device)
-    return device
+        return _train(run_dir, config, loaded, players, progress, display, device, rehearsed)
 
 
 def _train(
     run_dir: Path,
     config: RunConfig,
-    placed: placement.LoadedData,
+    loaded: placement.LoadedData,
     players: Players,
     progress: Progress,
     display: ProgressDisplay,
     device: torch.device,
     warnings: Iterable[str] = (),
 ) -> Result:
-    """Train from `progress` to the end and score the run; status.json says how it ended, whatever happens."""
-    distributed, data, pictures, began = players.distributed, placed.data, run_dir / "pictures", monotonic()
+    """Train from `progress` to the last step and score the run; status.json says how it ended, whatever happens."""
+    distributed, data, pictures, start_time = players.distributed, loaded.data, run_dir / "pictures", monotonic()
 
-    def picture(step: int) -> None:
-        if not run_dir.is_dir():  # saving would make it again
+    def draw_picture(step: int) -> None:
+        if not run_dir.is_dir():  # save_png would make the directory again
             raise StorageError(f"{run_dir}: the run directory is gone")
-        drawn = views.mixes(players.autoencoder, players.mixer, data.test, str(device))
-        save_png(drawn, pictures / f"step-{step:08d}.png")
+        mixes = views.mixes(players.autoencoder, players.mixer, data.test, str(device))
+        save_png(mixes, pictures / f"step-{step:08d}.png")
 
-    def status(state: str, exit_code: int = 0, reason: str = "") -> None:
+    def set_status(state: str) -> None:
         if distributed.is_main:
-            write_status(run_dir, state, exit_code, reason)
+            write_status(run_dir, state)
 
-    def spent() -> None:
-        if distributed.is_main:  # a note for the reader: a run does not fail for it
+    def record_seconds() -> None:
+        if distributed.is_main:  # the time is only for the reader, so a run does not fail if it cannot be written
             with contextlib.suppress(CheckpointError, StorageError):
-                add_to_environment(run_dir, seconds=monotonic() - began)
+                add_to_environment(run_dir, seconds=monotonic() - start_time)
 
-    def ended(state: str, exit_code: int, reason: str) -> None:
-        spent()
+    def record_end(state: str, exit_code: int, reason: str) -> None:
+        record_seconds()
         if distributed.is_main:
-            try_status(
-                run_dir, state, *(distributed.cause(exit_code, reason) if state == "failed" else (exit_code, reason))
-            )
+            # If several processes fail, the one that failed first has the reason.
+            cause = distributed.cause(exit_code, reason) if state == "failed" else (exit_code, reason)
+            try_status(run_dir, state, *cause)
 
-    distributed.on_failure(lambda exit_code, reason: ended("failed", exit_code, reason))
+    distributed.on_failure(lambda exit_code, reason: record_end("failed", exit_code, reason))
     metrics: MetricsFile | NullMetricsFile = NullMetricsFile()
     try:
         with interruptible(run_dir):
-            status("running")
+            # The metrics file is cut back to the checkpoint: steps after it are trained, and written, again.
+            set_status("running")
             if distributed.is_main:
                 metrics = MetricsFile(run_dir / "metrics.jsonl", progress.metrics_bytes)
             display.begin(facts(run_dir, data, players, device))
-            for line in (*warnings, *notes(config, placed, players, progress), *metric_notes(config, data)):
+            for line in (*warnings, *notes(config, loaded, players, progress), *metric_notes(config, data)):
                 display.note(line)
-            images = placement.train_batches(placed, config.train, device, distributed.shard)
+
+            # All processes train from the weights of process 0; they stop here if their data or their step differ.
+            images = placement.train_batches(loaded, config.train, device, distributed.shard)
             engine = build_engine(config.train, players, device, display.note)
-            loop = Loop(config.train, players, engine, data, images, metrics, run_dir / "checkpoints", display, picture,
-                        config.to_toml(), committed=lambda: status("running"))  # fmt: skip
+            loop = Loop(config.train, players, engine, data, images, metrics, run_dir / "checkpoints", display,
+                        draw_picture, config.to_toml(), committed=lambda: set_status("running"))  # fmt: skip
             distributed.sync_parameters(modules_of(players), step=progress.step, data=data.fingerprint)
             with images:
                 progress = loop.run(progress)
             display.close()
+
+            # results.json comes before the status, so that a run called completed has its results.
             numbers = scores(config, data, players, progress, device) if distributed.is_main else {}
-            drawn = Path("pictures") / f"step-{progress.step:08d}.png"
+            picture = Path("pictures") / f"step-{progress.step:08d}.png"
             if distributed.is_main:
                 write_json(
-                    run_dir / "results.json", {"steps": progress.step, "numbers": numbers, "picture": str(drawn)}
+                    run_dir / "results.json", {"steps": progress.step, "numbers": numbers, "picture": str(picture)}
                 )
-            spent()
-            status("completed")
+            record_seconds()
+            set_status("completed")
     except MixzooError as err:
-        ended("interrupted" if isinstance(err, Interrupted) else "failed", err.exit_code, str(err))
+        record_end("interrupted" if isinstance(err, Interrupted) else "failed", err.exit_code, str(err))
         raise
     except KeyboardInterrupt:
-        ended("interrupted", 130, "stopped at once by a second signal; nothing more was committed")
+        record_end("interrupted", 130, "stopped at once by a second signal; nothing more was committed")
         raise
     except BaseException as err:
+        # An error that a user can act on, such as out of memory, becomes a MixzooError; any other is raised as it is.
         trouble = as_trouble(err, config.train, run_dir)
-        ended("failed", trouble.exit_code if trouble else 1, str(trouble or f"{type(err).__name__}: {err}"))
+        record_end("failed", trouble.exit_code if trouble else 1, str(trouble or f"{type(err).__name__}: {err}"))
         if trouble:
             raise trouble from err
         raise
     finally:
         display.close()
         metrics.close()
-    return Result(run_dir, progress.step, numbers, run_dir / drawn)
+    return Result(run_dir, progress.step, numbers, run_dir / picture)
 
 
-def _fitting(
+def _load_and_check(
     config: RunConfig,
     distributed: DistributedContext = SINGLE_PROCESS,
-    placed: placement.LoadedData | None = None,
+    loaded: placement.LoadedData | None = None,
     *,
     untouched: bool = False,
 ) -> tuple[placement.LoadedData, torch.device]:
-    """The run's data, loaded if they are not given, and device; `untouched` leaves that as it is.
+    """The run's data, loaded unless they are given, and its device. `untouched` leaves a GPU unopened.
 
-    Refused where they are not there, or do not go with its numbers and metrics.
+    Raises ConfigError or DataError if they are missing or do not fit the run's numbers and metrics.
     """
     device = pick_device(config.train.device, distributed, untouched=untouched)
     check_engine(config.train, device, distributed)
-    # To know how much room a card has, one must open it; where the data would go is of no interest to who only checks.
-    placed = placed or _load(config, torch.device("cpu") if untouched else device, distributed)
-    check_batch_fits(placed.data.train, config.train.batch_images)
-    labelled_images(config.train, len(placed.data.train))
-    check_scorable(config, placed.data)
-    return placed, device
+    # Measuring the free memory of a GPU opens it, so a caller that only checks loads the data into main memory.
+    loaded = loaded or _load(config, torch.device("cpu") if untouched else device, distributed)
+    check_batch_fits(loaded.data.train, config.train.batch_images)
+    labelled_images(config.train, len(loaded.data.train))
+    check_scorable(config, loaded.data)
+    return loaded, device
 
 
 def _load(

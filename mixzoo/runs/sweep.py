@@ -36,8 +36,10 @@ from mixzoo.runs.directory import (
     write_status,
 )
 from mixzoo.runs.grid import Member, slug
+from mixzoo.runs.opening import open_config
 from mixzoo.runs.processes import Watch, run_all
-from mixzoo.runs.run import check_startable, open_config, pick_device, prepare, result
+from mixzoo.runs.run import check_startable, prepare, result
+from mixzoo.training.devices import pick_device
 
 GPU_JOBS = 4  # processes that share a card
 LOG = "output.log"

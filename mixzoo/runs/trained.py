@@ -28,7 +28,7 @@ from mixzoo.registry.zoo import Zoo, load_zoo
 from mixzoo.runs.directory import last_committed, read_status
 from mixzoo.runs.evaluating import evaluate
 from mixzoo.runs.listing import RunRecord
-from mixzoo.runs.run import Opened, open_config, open_run
+from mixzoo.runs.opening import Opened, open_config, open_run
 from mixzoo.training.logs import read_metrics
 from mixzoo.training.step import trainable
 

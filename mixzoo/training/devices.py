@@ -1,4 +1,4 @@
-"""The device that a name stands for, and whether this machine has it."""
+"""The device that a name stands for, whether this machine has it, and the device of this process."""
 
 import re
 import warnings
@@ -6,9 +6,37 @@ import warnings
 import torch
 
 from mixzoo.core.errors import ConfigError, printable, truncated_repr
+from mixzoo.core.gpu_pool import limit_memory
+from mixzoo.training.distributed import SINGLE_PROCESS, DistributedContext
 
 LONGEST_REASON = 160  # characters of torch's own message; some are pages long
 OTHER_NAMES = {"gpu": "cuda", "nvidia": "cuda", "rocm": "cuda", "hip": "cuda", "metal": "mps", "apple": "mps"}
+
+
+def pick_device(
+    name: str, distributed: DistributedContext = SINGLE_PROCESS, *, untouched: bool = False
+) -> torch.device:
+    """The device with that name. 'auto' is a GPU if there is one; of several processes, each gets its own GPU.
+
+    Raises ConfigError if this machine lacks it. `untouched` opens no GPU, for a process that will not compute there.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if distributed.world_size > 1 and name not in ("cpu", "cuda"):
+        raise ConfigError(
+            f"--device {name!r}: each of {distributed.world_size} processes takes a device of its own; use cpu or cuda"
+        )
+    if distributed.world_size > 1 and name == "cuda":
+        name = f"cuda:{distributed.local_rank}"
+    device = parse_device(name)
+    check_device(device, name, untouched=untouched)
+    # Streams and CUDA graphs are made on the current GPU. 'cuda' without an index is the current GPU already, and stays
+    # without one: an index would say that the user asked for this GPU.
+    if device.type == "cuda" and device.index is not None and not untouched:
+        torch.cuda.set_device(device)
+    if not untouched:
+        limit_memory(device)
+    return device
 
 
 def parse_device(name: str) -> torch.device:

@@ -248,7 +248,7 @@ def test_interpolate_draws_strips_and_a_triangle_and_prints_where(mixzoo, tmp_pa
 def test_interpolate_draws_every_mixer_the_runs_own_learned_ones_too(mixzoo):
     """Learned mixers appear where the run has them; the others are all there, in one sheet."""
     from mixzoo.runs.interpolate import _every_mixer
-    from mixzoo.runs.run import open_run
+    from mixzoo.runs.opening import open_run
 
     trained(mixzoo, "--mixer", "one_of:a=(network:k=3),b=dirichlet")
     code, out, _ = mixzoo("interpolate", "run", "--every-mixer", "--json")
@@ -276,7 +276,7 @@ class Pair(LinearMixer):
 
 def test_a_mixer_that_does_not_take_three_sources_has_a_row_with_those_it_takes(mixzoo):
     from mixzoo.runs.interpolate import _every_mixer
-    from mixzoo.runs.run import open_run
+    from mixzoo.runs.opening import open_run
 
     trained(mixzoo)
     zoo = toy_zoo()

@@ -8,7 +8,8 @@ from mixzoo.core.errors import ConfigError
 from mixzoo.core.gpu_pool import GpuPool, free_memory, memory_advice, memory_fraction
 from mixzoo.data.free_memory import device_free
 from mixzoo.runs import sweep
-from mixzoo.runs.run import check_startable, pick_device
+from mixzoo.runs.run import check_startable
+from mixzoo.training.devices import pick_device
 from simulated_cuda import fake_tensors, install_cards
 from toys import toy_config, toy_zoo
 

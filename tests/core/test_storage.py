@@ -24,7 +24,8 @@ from mixzoo.core.errors import (
 from mixzoo.core.json_file import read_object
 from mixzoo.runs import directory
 from mixzoo.runs.directory import lock, new_directory, write_status
-from mixzoo.runs.run import open_run, resume, start
+from mixzoo.runs.opening import open_run
+from mixzoo.runs.run import resume, start
 from mixzoo.training.checkpoint import saved
 from mixzoo.training.logs import MetricsFile, PlainLines, ProgressDisplay, read_metrics
 from toys import SMALL, TOYS, ToyData, toy_config, toy_zoo

@@ -19,7 +19,8 @@ from mixzoo.data import placement
 from mixzoo.data.batches import BatchOrder, DeviceSplit, to_images
 from mixzoo.evaluation.codes import batches
 from mixzoo.registry.zoo import RegisteredPart, load_zoo
-from mixzoo.runs.run import open_run, start
+from mixzoo.runs.opening import open_run
+from mixzoo.runs.run import start
 from mixzoo_datasets.folder import Folder
 from mixzoo_datasets.svhn import read_mat
 from toys import TOY_PLUGIN, ToyData, toy_config, toy_zoo

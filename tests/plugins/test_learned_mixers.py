@@ -11,7 +11,8 @@ from mixzoo.core.random import rng_for
 from mixzoo.registry.building import build_part
 from mixzoo.registry.zoo import load_zoo
 from mixzoo.runs.interpolate import draw_interpolations
-from mixzoo.runs.run import open_run, start
+from mixzoo.runs.opening import open_run
+from mixzoo.runs.run import start
 from toys import toy_config, toy_zoo
 
 ZOO = load_zoo()

@@ -14,7 +14,8 @@ import mixzoo
 from mixzoo import BuildContext
 from mixzoo.core.errors import Interrupted
 from mixzoo.registry.zoo import Plugin, RegisteredPart
-from mixzoo.runs.run import open_run, resume, start
+from mixzoo.runs.opening import open_run
+from mixzoo.runs.run import resume, start
 from mixzoo.testing.autoencoders import autoencoder_checks
 from mixzoo.testing.report import run_checks
 from toys import toy_config, toy_zoo

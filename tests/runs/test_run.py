@@ -26,7 +26,8 @@ from mixzoo.core.errors import (
 from mixzoo.core.storage import write_text
 from mixzoo.registry.zoo import RegisteredPart
 from mixzoo.runs.directory import lock
-from mixzoo.runs.run import open_run, resume, start
+from mixzoo.runs.opening import open_run
+from mixzoo.runs.run import resume, start
 from mixzoo.training.checkpoint import saved
 from mixzoo.training.distributed import DistributedContext
 from mixzoo.training.logs import CLOCK, ProgressDisplay, read_metrics

@@ -10,7 +10,8 @@ from PIL import Image
 import mixzoo
 from mixzoo import CheckpointError, ConfigError, NonFiniteError, Run
 from mixzoo.evaluation.codes import encode
-from mixzoo.runs.run import open_run, start
+from mixzoo.runs.opening import open_run
+from mixzoo.runs.run import start
 from mixzoo.training.logs import read_metrics
 from toys import toy_config, toy_zoo
 

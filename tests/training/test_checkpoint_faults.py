@@ -15,7 +15,8 @@ import torch
 from safetensors.torch import load_file, save
 
 from mixzoo.core.errors import CheckpointError, NonFiniteError
-from mixzoo.runs.run import open_run, resume, start
+from mixzoo.runs.opening import open_run
+from mixzoo.runs.run import resume, start
 from mixzoo.training.checkpoint import non_finite, remove_older, saved
 from mixzoo.training.logs import CLOCK, ProgressDisplay, read_metrics
 from mixzoo.training.loop import Loop

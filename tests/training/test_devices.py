@@ -8,8 +8,7 @@ import torch
 
 from mixzoo.core.errors import ConfigError
 from mixzoo.registry.config import Train
-from mixzoo.runs.run import pick_device
-from mixzoo.training.devices import check_device, first_sentence, parse_device
+from mixzoo.training.devices import check_device, first_sentence, parse_device, pick_device
 from mixzoo.training.distributed import DistributedContext
 from mixzoo.training.settings import WORKSPACE, settings
 from mixzoo.training.trouble import as_trouble

@@ -15,9 +15,10 @@ from torch import nn
 
 from mixzoo.core.errors import ConfigError, MixzooError
 from mixzoo.evaluation.codes import encode
-from mixzoo.runs.run import pick_device, resume, start
+from mixzoo.runs.run import resume, start
 from mixzoo.training.build import build_players
 from mixzoo.training.checkpoint import saved
+from mixzoo.training.devices import pick_device
 from mixzoo.training.distributed import SINGLE_PROCESS, DistributedContext, joined
 from mixzoo.training.engine import build_engine
 from mixzoo.training.logs import CLOCK, ProgressDisplay, read_metrics

@@ -26,8 +26,9 @@ from mixzoo.data.placement import LoadedData, train_batches
 from mixzoo.registry.config import Train
 from mixzoo.registry.zoo import RegisteredPart
 from mixzoo.runs.directory import environment
-from mixzoo.runs.run import pick_device, start
+from mixzoo.runs.run import start
 from mixzoo.training.build import build_players
+from mixzoo.training.devices import pick_device
 from mixzoo.training.distributed import DistributedContext
 from mixzoo.training.engine import build_engine
 from mixzoo.training.graph import WARM_UP, CudaGraphStep, CUDARecorder, Snapshot

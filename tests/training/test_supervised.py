@@ -12,7 +12,8 @@ from mixzoo.core.errors import ConfigError, DataError
 from mixzoo.core.random import DrawRequest, StepDraws, batch_index, draw_step, partners, rng_for
 from mixzoo.data.batches import labelled_images
 from mixzoo.registry.zoo import RegisteredPart, load_zoo
-from mixzoo.runs.run import open_run, resume, start
+from mixzoo.runs.opening import open_run
+from mixzoo.runs.run import resume, start
 from mixzoo.testing import FixedBatch, mixed_codes
 from mixzoo.training.batch import StepBatch
 from mixzoo.training.build import build_players

@@ -1,0 +1,74 @@
+"""Opens an existing run: its config, and its networks and data from the newest checkpoint."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mixzoo.core.data import Dataset
+from mixzoo.core.errors import CheckpointError, printable
+from mixzoo.data import placement
+from mixzoo.registry.config import RunConfig, resolve
+from mixzoo.registry.zoo import Zoo
+from mixzoo.runs.directory import OLD_SWEEP, RUN, SWEEP, is_there, read_environment
+from mixzoo.runs.provenance import changes, same_parts
+from mixzoo.training.build import build_players
+from mixzoo.training.checkpoint import check_modules, load_modules, modules_of, newest, saved
+from mixzoo.training.devices import pick_device
+from mixzoo.training.players import Players
+from mixzoo.training.trouble import out_of_memory_errors
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The config, data and networks of a run, as of its newest checkpoint."""
+
+    config: RunConfig
+    data: Dataset
+    players: Players
+    device: str
+    step: int
+    changed: list[str]  # a warning for each damaged checkpoint, and for each plugin whose version has changed
+
+
+def open_run(zoo: Zoo, run_dir: Path, device: str = "auto") -> Opened:
+    """Loads the data of a run and its networks from the newest checkpoint, for pictures and scores.
+
+    Raises CheckpointError if the directory is not a run, or has no readable checkpoint.
+    """
+    zoo, config, changed_parts = open_config(zoo, run_dir)
+    picked = pick_device(device)
+    if not saved(run_dir / "checkpoints"):
+        raise CheckpointError(f"{run_dir}: no checkpoint yet; train it further with `mixzoo resume {run_dir}`")
+    with out_of_memory_errors(config.train):
+        data = placement.load_data(config.parts["dataset"], config.names["dataset"], config.train, picked).data
+        players = build_players(zoo, config, data, picked, restored=True)
+        modules = modules_of(players)
+        checkpoint, state, manifest, damaged = newest(
+            run_dir / "checkpoints", lambda state, manifest, where: check_modules(state, modules, where)
+        )
+        load_modules(state, modules, checkpoint)
+    return Opened(config, data, players, str(picked), manifest.progress.step, [*damaged, *changed_parts])
+
+
+def open_config(zoo: Zoo, run_dir: Path) -> tuple[Zoo, RunConfig, list[str]]:
+    """Returns a zoo with the plugins that the run used, the config of the run, and a line for each changed plugin.
+
+    Raises CheckpointError if the directory is not a run, if it is a sweep, or if a plugin of the run is missing.
+    """
+    exists = is_there(run_dir)
+    if (run_dir / SWEEP).is_file():
+        runs = sorted(path.parent for path in run_dir.glob(f"*/{RUN}"))
+        raise CheckpointError(
+            f"{run_dir}: it is a sweep; name one of its runs, such as {next(iter(runs), run_dir / 'RUN')}"
+        )
+    if (run_dir / OLD_SWEEP).is_file():
+        raise CheckpointError(
+            f"{run_dir}: a sweep of an older mixzoo; rename its {OLD_SWEEP} to {SWEEP}, then resume it"
+        )
+    if not (run_dir / RUN).is_file():
+        reason = "has no run.toml, so it is no run" if run_dir.is_dir() else "no such directory"
+        reason = "it is a file, and a run is a directory" if exists and run_dir.is_file() else reason
+        raise CheckpointError(f"{printable(str(run_dir))}: {reason}; `mixzoo train` makes one")
+    before = read_environment(run_dir)
+    parts = before.parts if before else []
+    zoo = same_parts(zoo, parts, str(run_dir))
+    return zoo, resolve(zoo, run_dir / RUN, {}, {}), changes(zoo, parts)
