@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         HasPosterior,
         Mixed,
         Mixer,
+        Reconstructs,
         Scores,
     )
     from mixzoo.core.random import batch_index, rng_for, seed_for, to_device
@@ -85,6 +86,7 @@ __all__ = [
     "OutOfMemoryError",
     "Part",
     "PluginError",
+    "Reconstructs",
     "Run",
     "Scores",
     "Source",
@@ -174,6 +176,7 @@ _HOMES = {  # module -> the names that it gives
         "HasPosterior",
         "Mixed",
         "Mixer",
+        "Reconstructs",
         "Scores",
     ),
     "core.random": (

@@ -92,6 +92,17 @@ class AutoEncoder(Protocol):
     def parameters(self) -> Iterator[Parameter]: ...
 
 
+class Reconstructs:
+    """Gives an auto-encoder module its `forward`, x_rec = g(f(x)), so that it is called as any nn.Module is.
+
+    class Mine(mixzoo.Reconstructs, nn.Module), with encode and decode
+    """
+
+    def forward(self: AutoEncoder, x: Float[Tensor, "batch channels height width"]) -> Tensor:
+        """g(f(x)), the reconstructions of the images."""
+        return self.decode(self.encode(x))
+
+
 @runtime_checkable
 class HasPosterior(Protocol):
     """An auto-encoder whose code has a distribution; without it, an image has one code."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mixzoo import BuildContext
+from mixzoo import BuildContext, Reconstructs
 from mixzoo_convnets.layers import Border, Depth, Init, Latent, Norm, Scales, Slope, Style, code_positions, halvings
 
 
@@ -50,7 +50,7 @@ class AMR:
         return ConvAutoEncoder(self, context)
 
 
-class ConvAutoEncoder(nn.Module):
+class ConvAutoEncoder(Reconstructs, nn.Module):
     """f and g as two stacks of layers."""
 
     def __init__(self, options: ACAI | AMR, context: BuildContext) -> None:

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from mixzoo import BuildContext, Scores
+from mixzoo import BuildContext, Reconstructs, Scores
 from mixzoo_convnets.discriminator import PowerIterations, label_head
 from mixzoo_convnets.variational import VariationalAutoEncoder
 
@@ -47,7 +47,7 @@ class DSprites:
         return kind(f, g, (self.latent,)).apply(init_layer)
 
 
-class DSpritesAutoEncoder(nn.Module):
+class DSpritesAutoEncoder(Reconstructs, nn.Module):
     """f and g as two stacks of layers."""
 
     def __init__(self, f: nn.Module, g: nn.Module, latent_shape: tuple[int, ...]) -> None:

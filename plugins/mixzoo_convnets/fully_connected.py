@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from mixzoo import BuildContext, Scores
+from mixzoo import BuildContext, Reconstructs, Scores
 from mixzoo_convnets.discriminator import label_head
 
 Hidden: TypeAlias = Annotated[int, Ge(1), "units of a hidden layer"]
@@ -42,7 +42,7 @@ class MLP:
         return DenseAutoEncoder(self, context)
 
 
-class DenseAutoEncoder(nn.Module):
+class DenseAutoEncoder(Reconstructs, nn.Module):
     """f and g as two stacks of layers between the flattened image and the code."""
 
     def __init__(self, options: MLP, context: BuildContext) -> None:

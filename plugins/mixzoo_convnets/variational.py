@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mixzoo import BuildContext
+from mixzoo import BuildContext, Reconstructs
 from mixzoo_convnets.layers import Border, Depth, Init, Latent, Norm, Scales, Slope, Style, code_positions, halvings
 
 Output: TypeAlias = Annotated[
@@ -45,7 +45,7 @@ class VAE:
         return VariationalAutoEncoder(f, g, (self.latent, *positions))
 
 
-class VariationalAutoEncoder(nn.Module):
+class VariationalAutoEncoder(Reconstructs, nn.Module):
     """f and g; f gives twice the features of a code, the mean of the posterior and then its log-variance."""
 
     def __init__(self, f: nn.Module, g: nn.Module, latent_shape: tuple[int, ...]) -> None:

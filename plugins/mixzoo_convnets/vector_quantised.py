@@ -8,7 +8,7 @@ from annotated_types import Ge
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from mixzoo import BuildContext
+from mixzoo import BuildContext, Reconstructs
 from mixzoo_convnets.layers import Border, Depth, Init, Latent, Norm, Scales, Slope, Style, code_positions, halvings
 
 
@@ -37,7 +37,7 @@ class VQ:
         return QuantisedAutoEncoder(self, context)
 
 
-class QuantisedAutoEncoder(nn.Module):
+class QuantisedAutoEncoder(Reconstructs, nn.Module):
     """f, a codebook and g."""
 
     def __init__(self, options: VQ, context: BuildContext) -> None:

@@ -8,7 +8,7 @@ from annotated_types import Ge
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mixzoo import BuildContext
+from mixzoo import BuildContext, Reconstructs
 from mixzoo_timm.backbone import backbone, pretrained_file
 from mixzoo_timm.decoder import Decoder
 from mixzoo_timm.encoder import Encoder
@@ -60,7 +60,7 @@ class Timm:
         return TimmAutoEncoder(self, context)
 
 
-class TimmAutoEncoder(nn.Module):
+class TimmAutoEncoder(Reconstructs, nn.Module):
     """f and g; g doubles its maps as often as f halves them."""
 
     def __init__(self, options: Timm, context: BuildContext) -> None:

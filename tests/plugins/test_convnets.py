@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from mixzoo import BuildContext
+from mixzoo import BuildContext, create
 from mixzoo_convnets import autoencoder, discriminator
 from mixzoo_convnets.stack import Stack
 
@@ -204,3 +204,10 @@ def test_every_parameter_gets_a_finite_gradient():
     (nets.decode(nets.encode(x)).square().mean() + D(x).logits.mean()).backward()
     for module in (nets, D):
         assert all(p.grad is not None and p.grad.isfinite().all() for p in module.parameters())
+
+
+@pytest.mark.parametrize("spec", ["amr:depth=2", "acai:depth=2", "mlp", "vae:depth=2", "vq:depth=2", "dsprites"])
+def test_an_auto_encoder_called_as_a_module_reconstructs(spec):
+    net = create("autoencoder", spec, image_shape=(1, 64, 64) if spec == "dsprites" else (1, 32, 32)).eval()
+    x = torch.rand(2, 1, *((64, 64) if spec == "dsprites" else (32, 32))) * 2 - 1
+    assert torch.equal(net(x), net.decode(net.encode(x)))
