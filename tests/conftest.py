@@ -15,6 +15,9 @@ import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
+from typechecker import check_cheaply
+
+check_cheaply()
 install_import_hook(
     [
         "mixzoo",
