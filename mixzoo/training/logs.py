@@ -11,11 +11,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from mixzoo.core.errors import StorageError, printable
 from mixzoo.core.storage import open_for_appending, storage_errors, write_all
 
+LINE_SECONDS = 10.0  # between two lines of losses
 CLOCK = ("elapsed_seconds", "images_per_second")
 
 
@@ -101,11 +103,12 @@ class ProgressDisplay:
 
 
 class PlainLines(ProgressDisplay):
-    """One line for every evaluation: for logs, pipes and schedulers."""
+    """One line for every evaluation, and of losses at the first step and every ten seconds: for logs and pipes."""
 
     def __init__(self, steps: int) -> None:
         self._steps = steps
         self._latest: Mapping[str, Any] = {}
+        self._printed = float("-inf")  # when the last line was, in seconds
 
     def begin(self, facts: Sequence[str]) -> None:
         for line in facts:
@@ -113,8 +116,12 @@ class PlainLines(ProgressDisplay):
 
     def train(self, line: Mapping[str, Any]) -> None:
         self._latest = line
+        if monotonic() - self._printed >= LINE_SECONDS:
+            self._printed = monotonic()
+            self.note(f"step {line['step']}/{self._steps}  {numbers(line)}")
 
     def evaluate(self, line: Mapping[str, Any]) -> None:
+        self._printed = monotonic()
         self.note(f"step {line['step']}/{self._steps}  {_accuracies(line)}  {numbers(self._latest)}".rstrip())
 
     def note(self, text: str) -> None:
@@ -183,8 +190,16 @@ class LiveProgress(ProgressDisplay):
 
 
 def display_for(steps: int, start: int = 0) -> ProgressDisplay:
-    """A live display where standard error is a terminal, plain lines otherwise."""
-    return LiveProgress(steps, start) if sys.stderr is not None and sys.stderr.isatty() else PlainLines(steps)
+    """A live display on a terminal or in a notebook, plain lines otherwise."""
+    live = sys.stderr is not None and (sys.stderr.isatty() or in_notebook())
+    return LiveProgress(steps, start) if live else PlainLines(steps)
+
+
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a Jupyter notebook."""
+    from rich.console import Console
+
+    return Console().is_jupyter
 
 
 def numbers(line: Mapping[str, Any], separator: str = "  ") -> str:

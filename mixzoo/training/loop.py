@@ -21,7 +21,7 @@ from mixzoo.evaluation.probe import ProbeRecord, accuracy
 from mixzoo.registry.config import Train
 from mixzoo.training.checkpoint import commit, modules_of, non_finite
 from mixzoo.training.engine import Engine
-from mixzoo.training.logs import MetricsFile, NullMetricsFile, ProgressDisplay
+from mixzoo.training.logs import LINE_SECONDS, MetricsFile, NullMetricsFile, ProgressDisplay
 from mixzoo.training.manifest import Progress
 from mixzoo.training.players import Players
 from mixzoo.training.signals import StopTogether, stop_requested
@@ -49,18 +49,21 @@ class Loop:
         draws = Blocks(self.draw, self.images.device, self.train.steps)
         # Training reseeds torch's own generators at every step; the caller's state comes back afterwards.
         gpus = [self.images.device] if self.images.device.type == "cuda" else []
+        started = progress.step
         with torch.random.fork_rng(devices=gpus), stop_requested() as stop:
-            for step in range(progress.step, self.train.steps):
+            for step in range(started, self.train.steps):
                 report = self.step(step, draws.at(step))
                 done = step + 1
                 logged, last = done % self.train.log_every == 0, done == self.train.steps
 
-                # Reading a report waits for the GPU, so only logged and evaluated steps do it.
+                # Reading a report waits for the GPU, so few steps do it: those that are logged or evaluated, the first,
+                # and one in ten seconds, so that a person soon sees whether the run is on its way.
+                evaluated = done % self.train.evaluate_every == 0 or last
                 if logged:
                     self.log(done, report, clock)
-                if done % self.train.evaluate_every == 0 or last:
-                    if not logged:
-                        self.display.train(self.line(done, report, clock))
+                elif evaluated or step == started or self._display_is_due(clock):
+                    self.display.train(self.line(done, report, clock))
+                if evaluated:
                     progress = self._evaluate(done, progress)
 
                 # The last step commits too, and so does the step after which a signal stops the run.
@@ -75,6 +78,10 @@ class Loop:
                         f"stopped by {signalled} after step {done}; `mixzoo resume {run_dir}` goes on from there"
                     )
         return progress
+
+    def _display_is_due(self, clock: "Clock") -> bool:
+        """Whether ten seconds have passed since the last line; never for several processes: they share no clock."""
+        return self.players.distributed.world_size == 1 and clock.since_line() >= LINE_SECONDS
 
     def step(self, step: int, draws: StepDraws) -> dict[str, Tensor]:
         """Take optimisation step number `step`; its report stays on the device."""
@@ -161,9 +168,15 @@ class Clock:
         self._began = monotonic()
         self._start = start
         self._batch = train.batch_images
+        self._last_line = self._began
+
+    def since_line(self) -> float:
+        """Seconds since the last reading."""
+        return monotonic() - self._last_line
 
     def read(self, done: int) -> dict[str, float]:
-        elapsed = monotonic() - self._began
+        self._last_line = monotonic()
+        elapsed = self._last_line - self._began
         return {
             "elapsed_seconds": round(elapsed, 3),
             "images_per_second": round((done - self._start) * self._batch / max(elapsed, 1e-9), 1),
