@@ -27,7 +27,7 @@ def compare(
 ) -> None:
     """Compare runs: a row for what differs between their run files, a column for each score, mean ± std over seeds.
 
-    The best of a column is bold; below, a paired t-test of the others against it over the seeds that both have.
+    The best of a column is bold; p is that of a paired t-test against it, over the seeds that both have.
     Example: mixzoo compare runs --where objective=amr --score probe
     """
     from mixzoo.core.errors import printable
@@ -45,12 +45,12 @@ def compare(
 
 
 def print_comparison(comparison: "Comparison") -> None:
-    """A table for people, and the paired tests below it."""
+    """A table for people, with what p is below it."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from mixzoo.runs.comparison_text import cell_text, head, paired_tests, rows
+    from mixzoo.runs.comparison_text import cell_text, head, note, rows
 
     table = Table()
     table.add_column("", no_wrap=True)
@@ -66,5 +66,5 @@ def print_comparison(comparison: "Comparison") -> None:
     console = Console(highlight=False, soft_wrap=True)
     console.width = max(console.width, console.measure(table, options=console.options.update(width=10_000)).maximum)
     console.print(table)
-    for line in paired_tests(comparison):
-        console.print(line, markup=False)
+    if found := note(comparison):
+        console.print(found, markup=False)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from mixzoo.core.errors import ConfigError
 from mixzoo.runs.comparing import Cell, Comparison
 
+P_NOTE = "p: paired t-test against the best of the column, over the seeds that both have; not corrected for the number of tests"
 DIGITS = 4  # of a number that is no accuracy
 
 
@@ -24,11 +25,12 @@ def is_accuracy(score: str) -> bool:
 
 
 def cell_text(score: str, cell: Cell | None, plus_minus: str = " ± ") -> str:
-    """Mean ± standard deviation; the mean alone of one run, "-" for no value."""
+    """Mean ± standard deviation, and p against the best; the mean alone of one run, "-" for no value."""
     if cell is None:
         return "-"
     spread = "" if cell.std is None else f"{plus_minus}{number(score, cell.std)}"
-    return f"{number(score, cell.mean)}{spread}"
+    sure = "" if cell.p is None else f" (p={cell.p:.2g})"
+    return f"{number(score, cell.mean)}{spread}{sure}"
 
 
 def head(score: str) -> str:
@@ -48,13 +50,13 @@ def rows(comparison: Comparison) -> Iterator[tuple[str, int, dict[str, Cell]]]:
 
 
 def markdown(comparison: Comparison) -> str:
-    """A Markdown table, and the paired tests below it."""
+    """A Markdown table, with what p is below it."""
     lines = ["| | runs | " + " | ".join(map(head, comparison.scores)) + " |"]
     lines.append("|---|---:|" + "---:|" * len(comparison.scores))
     for name, runs, cells in rows(comparison):
         texts = [_bold(cell_text(s, cells.get(s)), cells.get(s), "**", "**") for s in comparison.scores]
         lines.append(f"| {_escaped(name)} | {runs or ''} | " + " | ".join(texts) + " |")
-    return "\n".join([*lines, *(["", *tests] if (tests := paired_tests(comparison)) else [])]) + "\n"
+    return "\n".join([*lines, *(["", found] if (found := note(comparison)) else [])]) + "\n"
 
 
 def latex(comparison: Comparison) -> str:
@@ -69,7 +71,8 @@ def latex(comparison: Comparison) -> str:
     for name, _, cells in rows(comparison):
         texts = [_bold(safe(cell_text(s, cells.get(s))), cells.get(s), r"\textbf{", "}") for s in comparison.scores]
         lines.append(" & ".join([safe(name), *texts]) + r" \\")
-    return "\n".join([*lines, r"\hline", r"\end{tabular}"]) + "\n"
+    lines += [r"\hline", r"\end{tabular}"]
+    return "\n".join([*lines, *([f"% {found}"] if (found := note(comparison)) else [])]) + "\n"
 
 
 def comma_separated(comparison: Comparison) -> str:
@@ -116,22 +119,9 @@ def render(comparison: Comparison, form: str) -> str:
     return FORMATS[form](comparison)
 
 
-def paired_tests(comparison: Comparison) -> list[str]:
-    """A line for each score: the best variant, and how sure its lead is over each of the others, if seeds are "
-    "shared."""
-    lines = []
-    for score in comparison.scores:
-        cells = {
-            i: comparison.cells[i, score] for i in range(len(comparison.variants)) if (i, score) in comparison.cells
-        }
-        best = next((i for i, cell in cells.items() if cell.best), None)
-        tested = {i: cell.p for i, cell in cells.items() if cell.p is not None}
-        if best is not None and tested:
-            against = "; ".join(f"{comparison.variants[i].name}: p={p:.2g}" for i, p in tested.items())
-            lines.append(
-                f"{head(score)}: best is {comparison.variants[best].name}; paired t-test over seeds, {against}"
-            )
-    return lines
+def note(comparison: Comparison) -> str:
+    """What p in the cells is; '' if there is none."""
+    return P_NOTE if any(cell.p is not None for cell in comparison.cells.values()) else ""
 
 
 def _bold(text: str, cell: Cell | None, before: str, after: str) -> str:

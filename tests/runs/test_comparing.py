@@ -11,7 +11,7 @@ from test_listing import made
 
 from mixzoo.core.errors import ConfigError
 from mixzoo.runs.comparing import compare, direction, paired_p
-from mixzoo.runs.comparison_text import FORMATS, paired_tests, render
+from mixzoo.runs.comparison_text import FORMATS, P_NOTE, render
 from mixzoo.runs.listing import find_runs
 
 ACCURACY = {"mixup": (0.90, 0.91, 0.89), "dirichlet": (0.95, 0.95, 0.92)}
@@ -51,9 +51,10 @@ def test_the_lead_is_tested_on_the_seeds_that_both_have(folder):
     table = compare(find_runs([folder]))
     expected = ttest_rel(ACCURACY["mixup"], ACCURACY["dirichlet"]).pvalue
     assert table.cells[1, "knn.accuracy"].p == pytest.approx(expected)
-    assert paired_tests(table)[0] == (
-        f"knn: accuracy, %: best is mixer=dirichlet:k=3; paired t-test over seeds, mixer=mixup: p={expected:.2g}"
-    )
+    assert f"| 90.00 ± 1.00 (p={expected:.2g}) |" in render(table, "md")
+    assert render(table, "md").splitlines()[-1] == P_NOTE
+    alone = compare([run for run in find_runs([folder]) if run.seed == 0])
+    assert "p=" not in render(alone, "md")
     assert paired_p({0: 1.0, 1: 2.0, 5: 9.0}, {0: 0.5, 1: 1.9, 7: 0.0}) == pytest.approx(
         ttest_rel([1.0, 2.0], [0.5, 1.9]).pvalue
     )
@@ -72,9 +73,9 @@ def test_every_format_says_the_same(folder):
     table = compare(find_runs([folder]))
     markdown = render(table, "md").splitlines()
     assert markdown[0] == "| | runs | knn: accuracy, % | reconstruction: l1 |"
-    assert markdown[2] == "| mixer=dirichlet:k=3 | 3 | **94.00 ± 1.73** | 0.1433 ± 0.01528 |"
+    assert markdown[2].startswith("| mixer=dirichlet:k=3 | 3 | **94.00 ± 1.73** | 0.1433 ± 0.01528 (p=0.")
     latex = render(table, "latex")
-    assert r"mixer=dirichlet:k=3 & \textbf{94.00 $\pm$ 1.73} & 0.1433 $\pm$ 0.01528 \\" in latex
+    assert r"mixer=dirichlet:k=3 & \textbf{94.00 $\pm$ 1.73} & 0.1433 $\pm$ 0.01528 (p=" in latex
     rows = list(csv.DictReader(io.StringIO(render(table, "csv"))))
     assert float(rows[0]["knn.accuracy mean"]) == pytest.approx(0.94)
     assert rows[0]["knn.accuracy p"] == ""
