@@ -8,7 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from mixzoo.core.errors import ConfigError
 from mixzoo.runs.comparing import Cell, Comparison
 
-P_NOTE = "p: paired t-test against the best of the column, over the seeds that both have; not corrected for the number of tests"
+P_NOTE = (
+    "p: paired t-test against the best of the column, over the seeds that both have; "
+    "not corrected for the number of tests"
+)
 DIGITS = 4  # of a number that is no accuracy
 
 
