@@ -22,9 +22,7 @@ from mixzoo import (
     DataError,
     Dataset,
     FinishedRun,
-    Mixer,
     NonFiniteError,
-    Part,
     batches,
     eval_mode,
     random_mixes,
@@ -32,6 +30,7 @@ from mixzoo import (
     seed_for,
 )
 from mixzoo_metrics.classifier import WIDTH, ClassifierSteps, check_has_labels, image_features, train_network
+from mixzoo_metrics.source_mixes import OtherMixer, mixer_of
 
 Features: TypeAlias = Float[Tensor, "n feature"]
 FEATURES = 4 * WIDTH  # of the classifier
@@ -61,7 +60,7 @@ class Fidelity:
     features: Annotated[Literal["classifier", "timm"], "what φ is; it is part of each score's name"] = "classifier"
     model: Annotated[str, "timm: the model's name"] = "resnet18"
     weights: Annotated[str | None, "timm: a safetensors file; the published weights when not given"] = None
-    mixer: Annotated[Part[Mixer], "of the mixes; the run's own when not given"] | None = None
+    mixer: OtherMixer = None
     images: Annotated[int, Ge(20), "test images and mixes, at most"] = 5000
     fid: Annotated[bool, "compute FID too, which needs more images than φ has features"] = True
     classifier_steps: ClassifierSteps = 400
@@ -111,7 +110,7 @@ class Fidelity:
                 real.append(extract(x))
                 made.append(extract(run.autoencoder.decode(run.autoencoder.encode(x))))
             again = [extract(x) for x in batches(run.data.validation.images, run.device, others)]
-        mixer = run.mixer if self.mixer is None else self._built(run)
+        mixer = mixer_of(run, self.mixer, "fidelity")
         mixes = random_mixes(run.autoencoder, mixer, run.data.test, count=count, seed=run.seed, device=run.device)
         scale = torch.cat(real).square().mean().sqrt()
         sets = {"real": real, "reconstructions": made, "validation": again,
@@ -128,13 +127,6 @@ class Fidelity:
         for what in ("reconstructions", "mixes"):
             scores |= {f"{name}_{key}_{what}": value for key, value in manifolds(phi["real"], phi[what]).items()}
         return scores
-
-    def _built(self, run: FinishedRun) -> Mixer:
-        assert self.mixer is not None
-        mixer = self.mixer.build(run.data.build_context(tuple(run.autoencoder.latent_shape)))
-        if isinstance(mixer, nn.Module):
-            raise ConfigError(f"metric 'fidelity': mixer {self.mixer.name!r} learns; only the run's own has weights")
-        return mixer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,8 @@ def mixzoo_metrics() -> Mapping[str, type[Any]]:
     from mixzoo_metrics.information import MIG, InfoMEC
     from mixzoo_metrics.lines import LineInterpolation
     from mixzoo_metrics.mixes import MixDistance
+    from mixzoo_metrics.novelty import ForeignClass, MixCopies
+    from mixzoo_metrics.paths import PathSmoothness
 
     return {
         "logistic_regression": LogisticRegression,
@@ -35,6 +37,9 @@ def mixzoo_metrics() -> Mapping[str, type[Any]]:
         "conditioned_labels": ConditionedLabels,
         "label_arithmetic": LabelArithmetic,
         "mix_distance": MixDistance,
+        "foreign_class": ForeignClass,
+        "mix_copies": MixCopies,
+        "path_smoothness": PathSmoothness,
         "fidelity": Fidelity,
         "similarity": Similarity,
         "line_interpolation": LineInterpolation,
