@@ -117,6 +117,7 @@ QUICK = {
     "label_arithmetic": "label_arithmetic:steps=4",
     "disentanglement": "disentanglement:votes=20",
     "mlp_probe": "mlp_probe:epochs=2,width=8",
+    "fidelity": "fidelity:classifier_steps=4,images=20,fid=false",
     "foreign_class": "foreign_class:steps=4,mixes=20",
     "mix_copies": "mix_copies:mixes=20",
     "path_smoothness": "path_smoothness:mixes=20,pairs=8,steps=4",
