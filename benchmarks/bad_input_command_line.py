@@ -66,10 +66,10 @@ def closed_pipe(folder: Path) -> Finished:
 ROWS = [
     typed("train --mixr mixup", 2, "--mixr: no such option of `mixzoo train`. Did you mean --mixer?"),
     typed("train -mixer mixup", 2, "Did you mean --mixer?"),
-    typed("train --mixer", 2, "--mixer: a value is needed after it"),
-    typed("train mixup", 2, "a value stands after its flag"),
+    typed("train --mixer", 2, "--mixer: a value must follow it"),
+    typed("train mixup", 2, "a value follows its flag"),
     typed("train --recompute yes", 2, "it takes no value; write --recompute or --no-recompute"),
-    typed("ls", 2, "'ls' is no command"),
+    typed("ls", 2, "'ls' is not a command"),
     typed("interpolate", 2, "RUN is missing"),
     typed("train --steps 10k", 2, "steps='10k' must be an integer >= 1. Did you mean 10000?"),
     typed("train --steps 0", 2, "steps=0 must be an integer >= 1"),

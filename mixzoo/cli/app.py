@@ -1,4 +1,4 @@
-"""The command line. Each command is one file: parse, call, print; anything heavy is imported inside the command."""
+"""The command line. Each command is one file that parses, calls and prints; heavy modules are imported inside it."""
 
 import sys
 from typing import Annotated
@@ -39,8 +39,8 @@ app = typer.Typer(
 )
 
 
-def _version(asked: bool | None) -> None:
-    if asked:
+def _version(requested: bool | None) -> None:
+    if requested:
         from mixzoo import __version__
 
         typer.echo(f"mixzoo {__version__}")
@@ -75,24 +75,24 @@ app.command("new-plugin")(new_plugin)
 
 
 def main() -> None:
-    """Run the command line; trouble that a user can act on is one line and an exit code of its own."""
+    """Run the command line. An error that a user can act on is one line on standard error, with its own exit code."""
     with safe_streams():
         try:
             code = _run()
-        except SystemExit as err:  # of one of several processes, which the failure of another ends
+        except SystemExit as err:  # one of several processes, ended by another's failure
             code = err.code if isinstance(err.code, int) else int(err.code is not None)
-        distributed = sys.modules.get("mixzoo.training.distributed")  # a command that is alone does not load it
+        distributed = sys.modules.get("mixzoo.training.distributed")  # not loaded in a single process
         if distributed is not None and distributed.has_joined():
             distributed.end_process(code)
         sys.exit(code)
 
 
 def _run() -> int:
-    """The exit code of the command that sys.argv spells, after its message."""
+    """Run the command in sys.argv, print its error if it has one, and return its exit code."""
     try:
         code = app(standalone_mode=False)
         sys.stdout.flush()
-        if code == INTERRUPTED:  # typer's word for KeyboardInterrupt
+        if code == INTERRUPTED:  # what typer returns on KeyboardInterrupt
             print("mixzoo: interrupted", file=sys.stderr)
         return code if isinstance(code, int) else 0
     except NoArgsIsHelpError as err:
@@ -102,7 +102,7 @@ def _run() -> int:
         print(f"mixzoo: {usage_message(err, sys.argv[1:])}", file=sys.stderr)
         return err.exit_code
     except MixzooError as err:
-        lines = f"mixzoo: {err}".split("\n")  # a malformed spec has a caret under the fault
+        lines = f"mixzoo: {err}".split("\n")  # the message for a malformed spec has a caret under the mistake
         print("\n".join(map(printable, lines)), file=sys.stderr)
         return err.exit_code
     except Exception as err:

@@ -1,4 +1,4 @@
-"""mixzoo bench: what the step of a run takes on this machine."""
+"""mixzoo bench: how long the training step of a run takes on this machine."""
 
 import json
 import os
@@ -18,15 +18,21 @@ if TYPE_CHECKING:
     from mixzoo.registry.zoo import Zoo
 
 _SPEC = "NAME[:KEY=VALUE,...]"
-WIDTH = 156  # columns of text that the table takes
+WIDTH = 156  # characters in a line of the table
 HEADS = (
     *("batch", "engine", "ms", "quartiles", "CPU ms", "images/s", "ops", "GFLOP", "GFLOP/s", "floor ms", "of floor"),
     "peak MB",
 )
 _SEVERAL = "; may be given several times"
 LISTS = ("batch_images", "d_steps", "engine", "precision", "threads", "data_on", "workers")
-LABELLED = ("d_steps", "threads", "data_on", "workers")  # the others have columns
-WITHOUT = ("steps", "log_every", "evaluate_every", "checkpoint_every", "keep_checkpoints")  # no step depends on them
+LABELLED = ("d_steps", "threads", "data_on", "workers")  # the rest of LISTS have columns of their own
+WITHOUT = (
+    "steps",
+    "log_every",
+    "evaluate_every",
+    "checkpoint_every",
+    "keep_checkpoints",
+)  # they do not change the step
 
 
 @with_train_flags(lists=LISTS, without=WITHOUT)
@@ -46,14 +52,14 @@ def bench(
         list[str] | None, typer.Option("--mixer", metavar=_SPEC, help=f"Mixing function{_SEVERAL}.")
     ] = None,
     objective: Annotated[
-        list[str] | None, typer.Option("--objective", metavar=_SPEC, help=f"What both players descend on{_SEVERAL}.")
+        list[str] | None, typer.Option("--objective", metavar=_SPEC, help=f"The losses of both players{_SEVERAL}.")
     ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE", help="A run file (TOML); flags go before it.")
+        Path | None, typer.Option("--config", metavar="FILE", help="A run file (TOML); flags override it.")
     ] = None,
     data_root: Annotated[
         str | None,
-        typer.Option("--data-root", metavar="DIR", help="Folder of data sets. [default: the variable MIXZOO_DATA]"),
+        typer.Option("--data-root", metavar="DIR", help="Folder of data sets. [default: $MIXZOO_DATA]"),
     ] = None,
     repeats: Annotated[
         int,
@@ -61,14 +67,16 @@ def bench(
             "--repeats", parser=integer("repeats", 1, 10_000), metavar="INTEGER", help="Timed steps of each row."
         ),
     ] = 20,
-    as_json: Annotated[bool, typer.Option("--json", help="One object: the machine, and a row for each run.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON: one object, the machine and a row for each run.")
+    ] = False,
     plugin: PluginFiles = None,
     no_plugins: NoPlugins = False,
     numbers: Any = None,
 ) -> None:
-    """Time the step of a run, count what it does, and say how near that is to what this machine can do.
+    """Time the training step of a run, count its operations, and compare it with the limits of this machine.
 
-    Takes the flags of `mixzoo train`; where several values are given, each combination is a row.
+    Takes the flags of `mixzoo train`. If several values are given, each combination is a row.
 
     Example: mixzoo bench --objective amr --mixer dirichlet:k=3 --batch-images 64,256
     """
@@ -81,7 +89,7 @@ def bench(
         "objective": objective,
     }
     given = {kind: specs for kind, specs in parts.items() if specs}
-    configs = list(_configs(zoo, config, given, numbers, data_root))  # all are checked before any is timed
+    configs = list(_configs(zoo, config, given, numbers, data_root))  # all are checked before the first is timed
 
     import torch
 
@@ -92,15 +100,15 @@ def bench(
 
     keep_freed_memory()
     train, rows = configs[0][1].train, list["Row"]()
-    where = machine(pick_device(train.device), train.threads or torch.get_num_threads())
+    machine_info = machine(pick_device(train.device), train.threads or torch.get_num_threads())
     try:
         for row in measured(zoo, configs, repeats=repeats):
-            rows.append(row)  # kept where a later one fails
+            rows.append(row)  # printed even if a later one fails
     finally:
         if rows and as_json:
-            typer.echo(json.dumps({"machine": where, "rows": rows_as_json(rows)}, indent=2))
+            typer.echo(json.dumps({"machine": machine_info, "rows": rows_as_json(rows)}, indent=2))
         elif rows:
-            _print(where, rows)
+            _print_table(machine_info, rows)
         for row in rows:
             if row.note:
                 typer.echo(f"{row.label}: {row.note}", err=True)
@@ -109,25 +117,25 @@ def bench(
 def _configs(
     zoo: "Zoo", file: Path | None, parts: dict[str, list[str]], numbers: dict[str, Any], root: str | None
 ) -> Iterator[tuple[str, "RunConfig"]]:
-    """Every combination of what was given several times, labelled by its objective and its mixer."""
+    """Every combination of the values given, labelled by its objective, its mixer and what else varies."""
     from mixzoo.registry.config import resolve, under_data_root
 
-    several = {name: value if isinstance(value, tuple) else (value,) for name, value in numbers.items()}
-    for specs, values in product(product(*parts.values()), product(*several.values())):
+    values_of = {name: value if isinstance(value, tuple) else (value,) for name, value in numbers.items()}
+    for specs, values in product(product(*parts.values()), product(*values_of.values())):
         flags = dict(zip(parts, specs))
-        resolved = resolve(zoo, file, flags, dict(zip(several, values)))
+        resolved = resolve(zoo, file, flags, dict(zip(values_of, values)))
         resolved = under_data_root(
             resolved, flag=root, environment=os.environ.get("MIXZOO_DATA"), data=flags.get("dataset")
         )
         names = [flags.get(kind, resolved.names[kind]) for kind in ("objective", "mixer")]
         changed = [f"{kind}={flags[kind]}" for kind in ("autoencoder", "discriminator") if len(parts.get(kind, "")) > 1]
         changed += [
-            f"{name}={value}" for name, value in zip(several, values) if name in LABELLED and len(several[name]) > 1
+            f"{name}={value}" for name, value in zip(values_of, values) if name in LABELLED and len(values_of[name]) > 1
         ]
         yield " ".join([*names, *changed]), resolved
 
 
-def _print(where: dict[str, object], rows: list["Row"]) -> None:
+def _print_table(machine_info: dict[str, object], rows: list["Row"]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -135,10 +143,10 @@ def _print(where: dict[str, object], rows: list["Row"]) -> None:
 
     console = Console(highlight=False)
     console.width = max(console.width, WIDTH)
-    console.print(", ".join(f"{name} {value}" for name, value in where.items()), markup=False)
-    for precision, best in {row.precision: row.ceiling for row in rows}.items():
-        rates = f"{best.flops / 1e9:.0f} GFLOP/s, {best.bytes / 1e9:.1f} GB/s, {1e6 * best.launch:.1f} us an operation"
-        console.print(f"at best in {precision}, measured here: {rates}", markup=False)
+    console.print(", ".join(f"{name} {value}" for name, value in machine_info.items()), markup=False)
+    for precision, peak in {row.precision: row.ceiling for row in rows}.items():
+        rates = f"{peak.flops / 1e9:.0f} GFLOP/s, {peak.bytes / 1e9:.1f} GB/s, {1e6 * peak.launch:.1f} us per operation"
+        console.print(f"limits of this machine in {precision}, measured: {rates}", markup=False)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("objective mixer", no_wrap=True)
     for head in HEADS:

@@ -29,28 +29,30 @@ def check(
     skip: Annotated[
         list[str] | None, typer.Option("--skip", metavar="NAME=REASON", help="A check to skip, and why; repeatable.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One object: every check of every part, and counts.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON: one object, every check of every part and counts.")
+    ] = False,
     plugin: PluginFiles = None,
     no_plugins: NoPlugins = False,
 ) -> None:
-    """Check that a part keeps its contract: a line for each check, then how many ran. The exit code is 9 if one failed.
+    """Check that a part keeps its contract: one line per check, then how many ran. Exits with code 9 if one failed.
 
     Example: mixzoo check bernoulli:k=3 --effort high
     """
     from mixzoo.testing.report import effort_named
 
-    chosen, zoo = effort_named(effort), zoo_from(plugin, no_plugins)
-    named = kind_named(kind).name if kind else ""
-    parts, unchecked = _parts(zoo, target, named)
-    reasons = _reasons(skip or [], len(parts))
-    reports = [_checked(zoo, k, spec, chosen, reasons, quiet=as_json) for k, spec in parts]
+    tried, zoo = effort_named(effort), zoo_from(plugin, no_plugins)
+    kind_name = kind_named(kind).name if kind else ""
+    parts, unchecked = _parts(zoo, target, kind_name)
+    reasons = _skip_reasons(skip or [], len(parts))
+    reports = [_check_one(zoo, k, spec, tried, reasons, quiet=as_json) for k, spec in parts]
     if as_json:
-        typer.echo(json.dumps({**_counted(reports), "not_checked": unchecked}, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps({**_totals(reports), "not_checked": unchecked}, indent=2, ensure_ascii=False))
     elif len(reports) > 1:
-        counts = _counted(reports)
+        totals = _totals(reports)
         typer.echo(
-            f"{len(reports)} parts: {counts['ran']} checks ran, {counts['passed']} passed, "
-            f"{counts['skipped']} skipped, {counts['not_applicable']} do not apply"
+            f"{len(reports)} parts: {totals['ran']} checks ran, {totals['passed']} passed, "
+            f"{totals['skipped']} skipped, {totals['not_applicable']} do not apply"
         )
     for name, why in ({} if as_json else unchecked).items():
         typer.echo(f"not checked: {name}, {why}")
@@ -59,19 +61,19 @@ def check(
 
 
 def _parts(zoo: "Zoo", target: str, kind: str) -> tuple[list[tuple[str, str]], dict[str, str]]:
-    """The kind and spec of each part that the target names, and why others of a distribution cannot be checked."""
+    """The kind and spec of each part that the target names, and why other parts of a distribution cannot be checked."""
     from mixzoo.registry.spec import parse_spec
     from mixzoo.testing.part import kind_of
 
     if any(plugin.distribution == target for plugin in zoo.plugins):
-        return _parts_of(zoo, target, kind)
+        return _parts_in(zoo, target, kind)
     spec = parse_spec(target, "check")
     kind = kind or kind_of(zoo, spec)
     zoo.recipe(kind, spec, f"check {target}")
     return [(kind, target)], {}
 
 
-def _parts_of(zoo: "Zoo", distribution: str, kind: str) -> tuple[list[tuple[str, str]], dict[str, str]]:
+def _parts_in(zoo: "Zoo", distribution: str, kind: str) -> tuple[list[tuple[str, str]], dict[str, str]]:
     from mixzoo.registry.options import options_of
 
     broken = [plugin for plugin in zoo.plugins if plugin.distribution == distribution and plugin.problem]
@@ -89,7 +91,7 @@ def _parts_of(zoo: "Zoo", distribution: str, kind: str) -> tuple[list[tuple[str,
     return [(o.kind, o.full_name) for o in entries if not needed[o]], unchecked
 
 
-def _reasons(given: list[str], parts: int) -> dict[str, str]:
+def _skip_reasons(given: list[str], parts: int) -> dict[str, str]:
     reasons = {}
     for text in given:
         name, equals, reason = text.partition("=")
@@ -101,14 +103,14 @@ def _reasons(given: list[str], parts: int) -> dict[str, str]:
     return reasons
 
 
-def _checked(zoo: "Zoo", kind: str, spec: str, effort: "Effort", reasons: dict[str, str], *, quiet: bool) -> "Report":
+def _check_one(zoo: "Zoo", kind: str, spec: str, effort: "Effort", reasons: dict[str, str], *, quiet: bool) -> "Report":
     from mixzoo.testing.part import check_part
 
     lines = 0
 
     def show(outcome: "Outcome") -> None:
         nonlocal lines
-        if not lines:  # not before: an error should be the only line
+        if not lines:  # not earlier: an error should be the only line
             typer.echo(f"{kind} {spec}")
         lines += 1
         typer.echo(f"  {outcome.line}")
@@ -120,7 +122,7 @@ def _checked(zoo: "Zoo", kind: str, spec: str, effort: "Effort", reasons: dict[s
     return report
 
 
-def _counted(reports: list["Report"]) -> dict[str, Any]:
+def _totals(reports: list["Report"]) -> dict[str, Any]:
     parts = [report.to_json() for report in reports]
     keys = ("ran", "passed", "failed", "skipped", "not_applicable")
     return {**{key: sum(part[key] for part in parts) for key in keys}, "parts": parts}

@@ -14,28 +14,30 @@ def compare(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Runs, sweeps, or folders of them.")],
     score: Annotated[
         list[str] | None,
-        typer.Option("--score", metavar="NAME", help="A column: a score, or a metric for all of its; repeatable."),
+        typer.Option("--score", metavar="NAME", help="A column: a score, or a metric for all its scores; repeatable."),
     ] = None,
     where: Annotated[
         list[str] | None,
-        typer.Option("--where", metavar="KEY=VALUE", help="Only runs with it, such as objective=amr; repeatable."),
+        typer.Option(
+            "--where", metavar="KEY=VALUE", help="Only runs with this value, such as objective=amr; repeatable."
+        ),
     ] = None,
     form: Annotated[
         str | None,
-        typer.Option("--format", metavar="md|latex|csv|json", help="On standard output, for a paper or a program."),
+        typer.Option("--format", metavar="md|latex|csv|json", help="Print the table in this format."),
     ] = None,
 ) -> None:
-    """Compare runs: a row for what differs between their run files, a column for each score, mean ± std over seeds.
+    """Compare runs: a row per combination of settings that differ, a column per score, mean ± std over seeds.
 
-    The best of a column is bold; p is that of a paired t-test against it, over the seeds that both have.
+    The best of each column is bold; p is that of a paired t-test against it, over the seeds that both rows have.
     Example: mixzoo compare runs --where objective=amr --score probe
     """
     from mixzoo.core.errors import printable
-    from mixzoo.runs.comparing import compare as compared
+    from mixzoo.runs.comparing import compare as compare_runs
     from mixzoo.runs.comparison_text import render
     from mixzoo.runs.listing import find_runs, matching
 
-    comparison = compared(matching(find_runs(runs), where or []), score)
+    comparison = compare_runs(matching(find_runs(runs), where or []), score)
     for line in comparison.left_out:
         print(f"mixzoo: {printable(line)}", file=sys.stderr)
     if form is None:
@@ -45,7 +47,7 @@ def compare(
 
 
 def print_comparison(comparison: "Comparison") -> None:
-    """A table for people, with what p is below it."""
+    """Print the comparison as a table, with a note below it that explains p."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -66,5 +68,5 @@ def print_comparison(comparison: "Comparison") -> None:
     console = Console(highlight=False, soft_wrap=True)
     console.width = max(console.width, console.measure(table, options=console.options.update(width=10_000)).maximum)
     console.print(table)
-    if found := note(comparison):
-        console.print(found, markup=False)
+    if text := note(comparison):
+        console.print(text, markup=False)

@@ -1,4 +1,4 @@
-"""mixzoo doctor: what of this machine a run needs, and what mends what does not fit."""
+"""mixzoo doctor: checks whether this machine has what a run needs, and says how to fix what is wrong."""
 
 import json
 from dataclasses import asdict
@@ -10,17 +10,17 @@ import typer
 def doctor(
     data_root: Annotated[
         str | None,
-        typer.Option("--data-root", metavar="DIR", help="Folder of data sets. [default: the variable MIXZOO_DATA]"),
+        typer.Option("--data-root", metavar="DIR", help="Folder of data sets. [default: $MIXZOO_DATA]"),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="A list of objects: subject, state, found, mend, exit_code.")
+        bool, typer.Option("--json", help="Print JSON: a list of objects with subject, state, found, mend, exit_code.")
     ] = False,
 ) -> None:
-    """Look at versions, libraries that do not fit, GPU, disk, terminal, plugins and data, and say what mends them.
+    """Check versions, incompatible libraries, GPU, disk, terminal, plugins and data, and say how to fix each problem.
 
-    A problem is what a run on digits would fail of, and the exit code is then that of such a run: 9 if a library or a
-    part of mixzoo's own cannot be loaded, 8 if the disk refuses, 3 if digits cannot be read. A warning concerns other
-    runs, and the exit code stays 0. Example: mixzoo doctor
+    A problem would make a run on digits fail, and the exit code is then that of such a run: 9 if a library or one of
+    mixzoo's own parts cannot be loaded, 8 if the disk cannot be written, 3 if digits cannot be read. A warning concerns
+    other runs only, and the exit code stays 0. Example: mixzoo doctor
     """
     from mixzoo.runs.doctor import examine, exit_code
 

@@ -1,4 +1,4 @@
-"""mixzoo embed: the codes of images, in a file."""
+"""mixzoo embed: writes the codes of images to a file."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,13 +16,14 @@ def embed(
         typer.Option("--images", metavar="FOLDER|SPLIT", help="A folder of pictures, or train, validation or test."),
     ],
     out: Annotated[
-        Path, typer.Option("--out", metavar="FILE", help="A file that ends in .npz or .safetensors; it is replaced.")
+        Path,
+        typer.Option("--out", metavar="FILE", help="A file ending in .npz or .safetensors; overwritten if it exists."),
     ],
     device: Device = "auto",
     plugin: PluginFiles = None,
     no_plugins: NoPlugins = False,
 ) -> None:
-    """Write the codes of images, and the labels of a split, to a file.
+    """Write the codes of images to a file; for a split, the labels too.
 
     Example: mixzoo embed runs/my-run --images test --out codes.npz
     """

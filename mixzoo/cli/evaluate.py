@@ -1,4 +1,4 @@
-"""mixzoo evaluate: more scores of runs that have been trained."""
+"""mixzoo evaluate: more scores of trained runs."""
 
 import json
 from pathlib import Path
@@ -20,13 +20,13 @@ def evaluate(
         list[str],
         typer.Option("--metric", metavar="NAME[:KEY=VALUE,...]", help="See `mixzoo list metrics`; repeatable."),
     ],
-    again: Annotated[bool, typer.Option("--again", help="Compute what the run has already.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Recompute scores that the run already has.")] = False,
     device: Device = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="A list of objects, a run and a metric each.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: a list, one object per run and metric.")] = False,
     plugin: PluginFiles = None,
     no_plugins: NoPlugins = False,
 ) -> None:
-    """Score runs by more metrics, each computed once from the newest checkpoint and kept in the run's directory.
+    """Score runs by more metrics. Each is computed once, from the newest checkpoint, and kept in the run's directory.
 
     Example: mixzoo evaluate runs --metric knn --metric reconstruction
     """
@@ -36,21 +36,23 @@ def evaluate(
 
     records = find_runs(runs)
     if not records:
-        raise ConfigError(f"{', '.join(map(path_excerpt, runs))}: there is no run; `mixzoo runs FOLDER` lists them")
-    found: list[tuple[Path, Score]] = []
+        raise ConfigError(
+            f"{', '.join(map(path_excerpt, runs))}: no runs found; `mixzoo runs FOLDER` lists the runs in a folder"
+        )
+    rows: list[tuple[Path, Score]] = []
     zoo = None
     for record in records:
         scores = {} if again else kept_scores(record.path, metric, record.step)
-        if len(scores) < len(metric):  # torch and the plugins are loaded only for what has to be computed
+        if len(scores) < len(metric):  # torch and the plugins are loaded only if a score has to be computed
             zoo = zoo_from(plugin, no_plugins) if zoo is None else zoo
             from mixzoo.runs.evaluating import evaluate as compute
 
             scores = compute(zoo, record.path, metric, device=device, again=again)
-        found += [(record.path, scores[spec]) for spec in metric]
+        rows += [(record.path, scores[spec]) for spec in metric]
         if not as_json:
             _print_scores(record.path, [scores[spec] for spec in metric])
     if as_json:
-        typer.echo(json.dumps([{"run": str(path), **vars(score)} for path, score in found], indent=2))
+        typer.echo(json.dumps([{"run": str(path), **vars(score)} for path, score in rows], indent=2))
 
 
 def _print_scores(run: Path, scores: "list[Score]") -> None:

@@ -1,4 +1,4 @@
-"""mixzoo interpolate: strips between test images, and the triangle of mixes of three."""
+"""mixzoo interpolate: strips of mixes between two test images, and a triangle of mixes of three."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from mixzoo.cli.zoo import NoPlugins, PluginFiles, zoo_from
 def interpolate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's directory.")],
     mixer: Annotated[
-        str | None, typer.Option("--mixer", metavar="NAME[:KEY=VALUE,...]", help="Another mixer than the run's own.")
+        str | None, typer.Option("--mixer", metavar="NAME[:KEY=VALUE,...]", help="A mixer other than the run's own.")
     ] = None,
     pairs: Annotated[
         int,
@@ -21,13 +21,16 @@ def interpolate(
             "--pairs",
             parser=integer("pairs", 1, 10_000),
             metavar="INTEGER",
-            help="Pairs of test images, a strip each; as many as there are.",
+            help="Pairs of test images, one strip each; fewer if the test split is smaller.",
         ),
     ] = 8,
     steps: Annotated[
         int,
         typer.Option(
-            "--steps", parser=integer("steps", 2, 1_000), metavar="INTEGER", help="Mixes along a strip, ends included."
+            "--steps",
+            parser=integer("steps", 2, 1_000),
+            metavar="INTEGER",
+            help="Mixes along a strip, both ends included.",
         ),
     ] = 9,
     side: Annotated[
@@ -37,14 +40,16 @@ def interpolate(
         ),
     ] = 7,
     every_mixer: Annotated[
-        bool, typer.Option("--every-mixer", help="Also a sheet of all mixers along one path between three images.")
+        bool, typer.Option("--every-mixer", help="Also draw a sheet of all mixers along one path between three images.")
     ] = False,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, or auto.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="An object: the files and what they show.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON: an object, what each picture shows -> its file.")
+    ] = False,
     plugin: PluginFiles = None,
     no_plugins: NoPlugins = False,
 ) -> None:
-    """Draw the way from one test image to another through decoded mixes, and the triangle between three.
+    """Draw decoded mixes in strips between two test images each, and in a triangle between three.
 
     The triangle needs a mixer of three or more sources. Example: mixzoo interpolate RUN --mixer bernoulli:k=3
     """

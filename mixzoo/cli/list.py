@@ -15,19 +15,20 @@ def list_parts(
         typer.Argument(metavar="KIND", help=", ".join(kind.plural for kind in KINDS.values()) + "."),
     ],
     as_json: Annotated[
-        bool, typer.Option("--json", help="A list of objects: name, write (the name to use), plugin, ...")
+        bool,
+        typer.Option("--json", help="Print JSON: a list of objects with name, write (the name to use), plugin, ..."),
     ] = False,
     plugin: PluginFiles = None,
     no_plugins: NoPlugins = False,
 ) -> None:
-    """List the parts of one kind, each with its plugin and a line that describes it.
+    """List the parts of one kind, each with a one-line description and its plugin.
 
     Example: mixzoo list mixers
     """
-    which = kind_named(kind).name
+    kind_name = kind_named(kind).name
     catalogue = catalogue_from(plugin, no_plugins)
-    entries = catalogue.of_kind(which)
-    names = [o.full_name if catalogue.name_conflicts(o) else o.name for o in entries]  # as they have to be written
+    entries = catalogue.of_kind(kind_name)
+    names = [o.full_name if catalogue.name_conflicts(o) else o.name for o in entries]  # as a user has to write them
     if as_json:
         rows = [
             {
@@ -44,5 +45,5 @@ def list_parts(
     width = max(map(len, names), default=0)
     for o, name in zip(entries, names):
         others = ", ".join(other.plugin.distribution for other in catalogue.name_conflicts(o))
-        claim = f"  (write the full name: {others} has {o.name!r} too)" if others else ""
-        typer.echo(f"{name:{width}}  {o.summary}  [{o.plugin.distribution}/{o.plugin.name}]{claim}")
+        conflict = f"  (write the full name: {others} has {o.name!r} too)" if others else ""
+        typer.echo(f"{name:{width}}  {o.summary}  [{o.plugin.distribution}/{o.plugin.name}]{conflict}")

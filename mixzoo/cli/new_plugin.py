@@ -1,4 +1,4 @@
-"""mixzoo new-plugin: a package to begin a plugin with."""
+"""mixzoo new-plugin: writes a package to start a plugin from."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,7 @@ import typer
 
 def new_plugin(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The part's name, such as stripes.")],
-    mixer: Annotated[bool, typer.Option("--mixer", help="A mixing function. [the default]")] = False,
+    mixer: Annotated[bool, typer.Option("--mixer", help="A mixing function. [default]")] = False,
     objective: Annotated[bool, typer.Option("--objective", help="The losses of both players.")] = False,
     autoencoder: Annotated[bool, typer.Option("--autoencoder", help="Encoder and decoder.")] = False,
     discriminator: Annotated[bool, typer.Option("--discriminator", help="A network that scores images.")] = False,
@@ -22,7 +22,7 @@ def new_plugin(
     from mixzoo.cli.scaffold import distribution_of, train_commands, write_plugin
     from mixzoo.core.errors import ConfigError
 
-    asked = {
+    flags = {
         "mixer": mixer,
         "objective": objective,
         "autoencoder": autoencoder,
@@ -30,7 +30,7 @@ def new_plugin(
         "dataset": dataset,
         "metric": metric,
     }
-    chosen = [kind for kind, on in asked.items() if on]
+    chosen = [kind for kind, on in flags.items() if on]
     if len(chosen) > 1:
         raise ConfigError(f"--{' and --'.join(chosen)}: a new package has one part; give one of them")
     kind = chosen[0] if chosen else "mixer"

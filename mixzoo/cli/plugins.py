@@ -1,4 +1,4 @@
-"""mixzoo plugins: what is installed, and what is broken."""
+"""mixzoo plugins: which plugins are installed, and which are broken."""
 
 import json
 from dataclasses import asdict
@@ -14,9 +14,14 @@ if TYPE_CHECKING:
 
 
 def plugins(
-    errors: Annotated[bool, typer.Option("--errors", help="Only the broken ones, and why they are left out.")] = False,
+    errors: Annotated[
+        bool, typer.Option("--errors", help="Only broken plugins, with the reason why each is left out.")
+    ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="A list of objects: name, distribution, version, problem, changed, parts.")
+        bool,
+        typer.Option(
+            "--json", help="Print JSON: a list of objects with name, distribution, version, problem, changed, parts."
+        ),
     ] = False,
     plugin: PluginFiles = None,
     no_plugins: NoPlugins = False,

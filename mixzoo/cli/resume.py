@@ -1,4 +1,4 @@
-"""mixzoo resume: go on with a run, or a sweep of runs, that was stopped."""
+"""mixzoo resume: continues a run or a sweep that was stopped."""
 
 from pathlib import Path
 from typing import Annotated
@@ -19,19 +19,19 @@ def resume(
             "--steps",
             parser=integer("steps", 1, 10**12),
             metavar="INTEGER",
-            help="Another last step than run.toml's, which records it.",
+            help="A new number of steps in all; written to run.toml.",
         ),
     ] = None,
     allow_change: Annotated[
-        bool, typer.Option("--allow-change", help="Go on although run.toml was edited; environment.json records it.")
+        bool, typer.Option("--allow-change", help="Continue even if run.toml was edited; recorded in environment.json.")
     ] = False,
     jobs: Jobs = None,
     plugin: PluginFiles = None,
     no_plugins: NoPlugins = False,
 ) -> None:
-    """Continue a run from its newest checkpoint; it ends at the same numbers as if it had never stopped.
+    """Continue a run from its newest checkpoint; it ends with the same numbers as if it had never stopped.
 
-    Of a sweep, all runs that are not completed. A finished run trains further with --steps.
+    For a sweep, continues every run that is not completed. With --steps, a finished run trains further.
     Example: mixzoo resume runs/20260101-120000-digits-amr-mixup --steps 1000
     """
     from mixzoo.cli.summary import print_summary
@@ -46,7 +46,7 @@ def resume(
     zoo = zoo_from(plugin, no_plugins)
     if is_sweep(run):
         if steps is not None:
-            raise ConfigError(f"--steps {steps}: {run} is a sweep; give it with one of its runs")
+            raise ConfigError(f"--steps {steps}: {run} is a sweep; give --steps with one of its runs")
         flags = [*flags_of(plugin, no_plugins), *(["--allow-change"] if allow_change else [])]
         finish(resume_sweep(zoo, run, jobs, watch_for(), flags))
         return

@@ -1,4 +1,4 @@
-"""mixzoo runs: every run in a folder, with its state and score."""
+"""mixzoo runs: lists the runs in a folder, with state and score."""
 
 import csv
 import json
@@ -20,14 +20,16 @@ def runs(
     where: Annotated[
         list[str] | None,
         typer.Option(
-            "--where", metavar="KEY=VALUE", help="Only runs with it: objective=amr, state=failed; repeatable."
+            "--where", metavar="KEY=VALUE", help="Only runs with this value: objective=amr, state=failed; repeatable."
         ),
     ] = None,
     sort: Annotated[
-        str, typer.Option("--sort", metavar="KEY", help="path, age, score, train.lr, ...; -KEY for the largest first.")
+        str, typer.Option("--sort", metavar="KEY", help="path, age, score, train.lr, ...; -KEY sorts largest first.")
     ] = "path",
-    as_json: Annotated[bool, typer.Option("--json", help="A list of objects, with every number and option.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="A line for each run, with every number.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON: a list of objects, with every score and option.")
+    ] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV: one line per run, with every score.")] = False,
 ) -> None:
     """List runs and the members of sweeps: state, step, parts, score and age.
 
@@ -37,7 +39,7 @@ def runs(
     from mixzoo.runs.listing import find_runs, matching, ordered
 
     if as_json and as_csv:
-        raise ConfigError("--json goes without --csv; give one of them")
+        raise ConfigError("--json and --csv cannot be combined; give one of them")
     records = ordered(matching(find_runs(folders or [Path("runs")]), where or []), sort)
     if as_json:
         typer.echo(json.dumps([_row(record) for record in records], indent=2))
@@ -48,7 +50,7 @@ def runs(
 
 
 def _row(record: "RunRecord") -> dict[str, object]:
-    """Everything of one run, for programs."""
+    """Every field of one run, for JSON."""
     return {
         "path": str(record.path),
         "sweep": str(record.sweep) if record.sweep else None,

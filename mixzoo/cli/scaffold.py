@@ -1,4 +1,4 @@
-"""The package of a new plugin, from the templates that come with mixzoo. It works as it is, and is meant to be changed.
+"""The package of a new plugin, filled in from mixzoo's templates. It works as it is and is meant to be edited.
 
 mixzoo-stripes/  pyproject.toml  README.md  mixzoo_stripes/{__init__,plugin,stripes}.py  tests/test_stripes.py
 """
@@ -19,11 +19,11 @@ from mixzoo.registry.spec import KEY
 from mixzoo.registry.zoo import first_party, load_zoo
 
 TEMPLATES = files("mixzoo.cli") / "templates"
-LONGEST = 40  # characters in a name
+MAX_NAME_LENGTH = 40  # characters in a name
 
 
 def write_plugin(name: str, kind: str, parent: Path) -> list[Path]:
-    """Write the package of a part called `name` into `parent`, whole or not at all; returns its files' paths there.
+    """Write the package of a part called `name` into `parent`, all files or none. Returns their paths below `parent`.
 
     Raises ConfigError if the name cannot be used or is taken, and StorageError if the files cannot be written.
     """
@@ -32,9 +32,9 @@ def write_plugin(name: str, kind: str, parent: Path) -> list[Path]:
     target, temporary = parent / folder, parent / f".{folder}-{os.getpid()}"
     if target.exists() or target.is_symlink():
         raise ConfigError(f"{target}: already exists; choose another name, or run the command in another folder")
-    found = package_files(name, kind)
+    texts = package_files(name, kind)
     try:
-        for path, text in found.items():
+        for path, text in texts.items():
             (temporary / path).parent.mkdir(parents=True, exist_ok=True)
             (temporary / path).write_text(text, encoding="utf-8")
         temporary.rename(target)
@@ -42,11 +42,11 @@ def write_plugin(name: str, kind: str, parent: Path) -> list[Path]:
         raise StorageError(f"{target}: the plugin could not be written: {err.strerror}") from err
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return [folder / path for path in found]
+    return [folder / path for path in texts]
 
 
 def package_files(name: str, kind: str) -> dict[str, str]:
-    """The path of every file of the package -> its text."""
+    """The text of every file of the package, by path."""
     package = f"mixzoo_{name}"
     words = {
         "name": name,
@@ -70,23 +70,24 @@ def package_files(name: str, kind: str) -> dict[str, str]:
 
 
 def check_plugin_name(name: str, kind: str) -> None:
-    """Raises ConfigError if a part or a module cannot have this name, or the name is taken."""
-    if not KEY.fullmatch(name) or len(name) > LONGEST:
+    """Raises ConfigError if the name is invalid for a part or a module, or already taken."""
+    if not KEY.fullmatch(name) or len(name) > MAX_NAME_LENGTH:
         raise ConfigError(
-            f"{truncated_repr(name)} cannot name a {kind}: use at most {LONGEST} letters a-z, digits and '_', a "
-            "letter first"
+            f"{truncated_repr(name)} cannot name a {kind}: use at most {MAX_NAME_LENGTH} letters a-z, digits and '_', "
+            "starting with a letter"
         )
     if iskeyword(name) or iskeyword(class_name(name)) or name == "plugin" or class_name(name) in _imported(kind):
         raise ConfigError(f"{name!r} already means something in the package's own code; choose another name")
-    own = {entry.name: entry.kind for entry in load_zoo(first_party()).registered}
-    if name in own:
-        raise ConfigError(f"{name!r} is the name of a {own[name]} of mixzoo ({listing(own)}); choose another name")
+    first_party_kinds = {entry.name: entry.kind for entry in load_zoo(first_party()).registered}
+    if name in first_party_kinds:
+        taken = f"{name!r} is already the name of a mixzoo {first_party_kinds[name]}"
+        raise ConfigError(f"{taken} ({listing(first_party_kinds)}); choose another name")
     if find_spec(f"mixzoo_{name}") is not None:
         raise ConfigError(f"a package mixzoo_{name} is already installed; choose another name")
 
 
 def train_commands(name: str, kind: str) -> str:
-    """The command, or the commands, that train with the new part."""
+    """The shell commands, one or two lines, that train with the new part."""
     if flag := KINDS[kind].flag:
         return f"mixzoo train {flag} {name}"
     return f"echo '{KINDS[kind].plural} = [\"{name}\"]' > {name}.toml\nmixzoo train --config {name}.toml"
@@ -98,7 +99,7 @@ def class_name(name: str) -> str:
 
 
 def distribution_of(name: str) -> str:
-    """'soft_cut' -> 'mixzoo-soft-cut', the name to install it by, and of its folder."""
+    """'soft_cut' -> 'mixzoo-soft-cut', the name of the distribution and of its folder."""
     return f"mixzoo-{re.sub('_+', '-', name).strip('-')}"
 
 

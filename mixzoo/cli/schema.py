@@ -1,4 +1,4 @@
-"""Command-line flags from the schema: each number of a run is declared once, in `mixzoo.registry.config.Train`."""
+"""Command-line flags made from the schema: each number is declared once, in `mixzoo.registry.config.Train`."""
 
 import inspect
 import re
@@ -21,15 +21,15 @@ def with_train_flags(
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command a flag for each field of `Train` in place of its `numbers` argument.
 
-    A flag that is not given is None, so that what a run file says still counts; ranges are checked by the schema. The
-    fields in `lists` take several values with commas between them, and come as tuples; those in `without` get no flag.
+    A flag that is not given is None, so that the run file's value applies; the schema checks ranges. The fields in
+    `lists` take several values separated by commas and arrive as tuples; those in `without` get no flag.
     """
     options = {option.name: option for option in options_of(Train) if option.name not in without}
 
-    def decorated(command: Callable[..., None]) -> Callable[..., None]:
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
         return _with_flags(command, options, lists)
 
-    return decorated
+    return decorate
 
 
 def _with_flags(
@@ -37,29 +37,28 @@ def _with_flags(
 ) -> Callable[..., None]:
     own = [p for p in inspect.signature(command).parameters.values() if p.name != "numbers"]
     flags = [_flag(option, several=name in lists) for name, option in options.items()]
+    has_grid = any(p.name == "grid" for p in own)  # then a list for one number is probably meant as a sweep
 
-    sweep = any(p.name == "grid" for p in own)
-
-    def called(**given: Any) -> None:
-        stated = {name: value for name in options if (value := given.pop(name)) is not None}
+    def wrapper(**given: Any) -> None:
+        texts = {name: value for name in options if (value := given.pop(name)) is not None}
         numbers = {
-            name: _several(options[name], value) if name in lists else _read(options[name], value, sweep)
-            for name, value in stated.items()
+            name: _several(options[name], value) if name in lists else _read(options[name], value, has_grid)
+            for name, value in texts.items()
         }
         command(**given, numbers=numbers)
 
-    called.__name__, called.__doc__ = command.__name__, command.__doc__
-    called.__signature__ = inspect.Signature([*own, *flags])  # type: ignore[attr-defined]
-    called.__annotations__ = {p.name: p.annotation for p in [*own, *flags]}
-    return called
+    wrapper.__name__, wrapper.__doc__ = command.__name__, command.__doc__
+    wrapper.__signature__ = inspect.Signature([*own, *flags])  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {p.name: p.annotation for p in [*own, *flags]}
+    return wrapper
 
 
 def _flag(option: Option, *, several: bool) -> inspect.Parameter:
-    kind = bool if option.type == "true|false" else str  # numbers come as text, which the schema reads
+    kind = bool if option.type == "true|false" else str  # numbers arrive as text, which the schema parses
     name = flag_of(option.name)
     declaration = f"{name}/--no-{name[2:]}" if kind is bool else name
     default = "" if option.default is None else f" [default: {as_text(option.default)}]"
-    more = "; several with commas between them" if several else ""
+    more = "; several values separated by commas" if several else ""
     metavar = None if kind is bool else _METAVARS.get(option.type.split()[0], "TEXT")
     declared = typer.Option(
         declaration, metavar=metavar, help=f"{option.help[0].upper()}{option.help[1:]}{more}.{default}"
@@ -73,40 +72,40 @@ def flag_of(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _read(option: Option, text: Any, sweep: bool) -> Any:
-    """The value that a flag's text stands for, or the text, which the schema then refuses; ConfigError for several."""
+def _read(option: Option, text: Any, has_grid: bool) -> Any:
+    """The value of a flag's text, or the text itself for the schema to reject. Raises ConfigError for a list."""
     value = _value(option, text)
-    if sweep and isinstance(value, str) and option.type.startswith(("integer", "number")):
+    if has_grid and isinstance(value, str) and option.type.startswith(("integer", "number")):
         seed = option.name == "seed"
         several = f"--seeds {value}" if seed else f"--grid train.{option.name}={value}"
-        listed = re.search(r"[0-9],|[0-9](\.\.|-|:)[0-9]" if seed else "[0-9],", value)
-        if listed and not re.fullmatch(r"[0-9]{1,3}(,[0-9]{3})+", value):
+        is_list = re.search(r"[0-9],|[0-9](\.\.|-|:)[0-9]" if seed else "[0-9],", value)
+        if is_list and not re.fullmatch(r"[0-9]{1,3}(,[0-9]{3})+", value):
             raise ConfigError(
-                f"{flag_of(option.name)} {excerpt(value)}: one run has one. Did you mean {excerpt(several)}?"
+                f"{flag_of(option.name)} {excerpt(value)}: a run takes one value. Did you mean {excerpt(several)}?"
             )
     return value
 
 
 def _value(option: Option, text: Any) -> Any:
-    """A number for a number's text, finite or not; the rest as it is."""
+    """The number that the text of a number option spells, finite or not; anything else unchanged."""
     if not isinstance(text, str) or not option.type.startswith(("integer", "number")):
         return text
     return float(text) if re.fullmatch("[+-]?(nan|inf|infinity)", text, re.IGNORECASE) else readings(text)[-1]
 
 
 def _several(option: Option, text: str) -> tuple[Any, ...]:
-    """Each value between commas, checked by the schema."""
+    """The comma-separated values, each checked by the schema."""
     where = flag_of(option.name)
     try:
         return tuple(getattr(build(Train, {option.name: part.strip()}, where), option.name) for part in text.split(","))
     except ConfigError as err:
         raise ConfigError(
-            f"{where} {truncated_repr(text)}: each must be {option.allowed}, with commas between them"
+            f"{where} {truncated_repr(text)}: each must be {option.allowed}, separated by commas"
         ) from err
 
 
 def integer(name: str, low: int, high: int) -> Callable[[Any], int]:
-    """What reads the text of a flag that takes an integer from `low` to `high`; it raises ConfigError for any other."""
+    """A parser for a flag that takes an integer from `low` to `high`; it raises ConfigError for anything else."""
     number = make_dataclass("Number", [(name, Annotated[int, Ge(low), Le(high)])], frozen=True)
 
     def read(text: Any) -> int:

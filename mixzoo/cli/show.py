@@ -1,4 +1,4 @@
-"""mixzoo show: one part, its equation and its options."""
+"""mixzoo show: a part's equation and options."""
 
 import json
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 def show(
     kind: Annotated[str, typer.Argument(metavar="KIND", help=", ".join(KINDS) + ".")],
     name: Annotated[str, typer.Argument(metavar="NAME", help="The part's name, as `mixzoo list` gives it.")],
-    as_json: Annotated[bool, typer.Option("--json", help="One object, its options in a list.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON: one object, with its options in a list.")
+    ] = False,
     plugin: PluginFiles = None,
     no_plugins: NoPlugins = False,
 ) -> None:
@@ -23,37 +25,37 @@ def show(
 
     Example: mixzoo show mixer dirichlet
     """
-    which = kind_named(kind).name
-    entry = catalogue_from(plugin, no_plugins).find(which, name)
+    kind_name = kind_named(kind).name
+    entry = catalogue_from(plugin, no_plugins).find(kind_name, name)
     about, options, defaults = entry.text.about, entry.text.options, entry.text.run_defaults
     if as_json:
         rows = [
             {"name": o.name, "type": o.type, "required": o.required, "default": o.default, "help": o.help}
             for o in options
         ]
-        found: dict[str, object] = {
+        fields: dict[str, object] = {
             "name": entry.name,
-            "kind": which,
+            "kind": kind_name,
             "plugin": entry.plugin.name,
             "summary": entry.summary,
         }
         if defaults:
-            found["run_defaults"] = defaults
-        typer.echo(json.dumps({**found, "about": about, "options": rows}, indent=2, ensure_ascii=False))
+            fields["run_defaults"] = defaults
+        typer.echo(json.dumps({**fields, "about": about, "options": rows}, indent=2, ensure_ascii=False))
         return
-    typer.echo(f"{which} {entry.name}  [{entry.plugin.distribution}/{entry.plugin.name}]\n\n{about}\n")
+    typer.echo(f"{kind_name} {entry.name}  [{entry.plugin.distribution}/{entry.plugin.name}]\n\n{about}\n")
     if not options:
         typer.echo("It has no options.")
     for o in options:
         typer.echo(f"  {o.name}={_default(o)}  {o.type}\n      {o.help}")
     if defaults:
-        typer.echo("\nDefaults of a run on these data, unless a flag or a run file says otherwise:")
+        typer.echo("\nDefaults of a run on this data set, unless a flag or a run file overrides them:")
     for key, value in defaults.items():
         typer.echo(f"  {key}: {_listed(value)}")
 
 
 def _listed(value: "Json") -> str:
-    """A spec, a list of specs or a table of numbers, in one line."""
+    """A spec, a list of specs or a table of numbers as one line of text."""
     from mixzoo.registry.options import as_text
 
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Standard output and standard error that no terminal, pipe or full disk can turn into a traceback."""
+"""Standard output and error without tracebacks from limited terminals, closed pipes and full disks."""
 
 import io
 import os
@@ -12,17 +12,17 @@ from mixzoo.core.errors import StorageError
 
 @contextmanager
 def safe_streams() -> Iterator[None]:
-    """Standard output and error for a command: what the terminal cannot show is replaced, a closed pipe is no trouble.
+    """Replace characters that the terminal cannot encode, and ignore a closed pipe.
 
-    Raises StorageError if standard output cannot be written for another reason, such as a full disk. Trouble with
-    standard error is passed over: there is nowhere left to report it, and a run goes on without its display.
+    Raises StorageError if standard output cannot be written for another reason, such as a full disk. Errors on
+    standard error are ignored: there is nowhere left to report them, and a run continues without its display.
     """
     with redirect_stdout(_Stream(sys.stdout, report=True)), redirect_stderr(_Stream(sys.stderr, report=False)):
         yield
 
 
 class _Stream(io.TextIOBase):
-    """A text stream over another. It has no `buffer`, so that nothing is written past it in another encoding."""
+    """A text stream around another. It has no `buffer`, so that nothing bypasses it in another encoding."""
 
     def __init__(self, stream: Any, *, report: bool) -> None:
         if stream is None:  # closed before Python began; a file opened later must not get its descriptor
@@ -31,7 +31,7 @@ class _Stream(io.TextIOBase):
             stream.reconfigure(errors="replace")
         self._stream = stream
         self._report = report
-        self._trouble = ""
+        self._failure = ""
 
     @property
     def encoding(self) -> str:  # type: ignore[override]  # typeshed has a variable, io a property
@@ -54,13 +54,13 @@ class _Stream(io.TextIOBase):
         return True
 
     def _attempt(self, act: Callable[[], object]) -> None:
-        """Do it. A failure is reported each time again: some callers only try whether a stream can be written."""
+        """Call `act`. After a failure every call raises again: some callers only test whether a stream is writable."""
         try:
             act()
         except OSError as err:
-            self._trouble = "" if isinstance(err, BrokenPipeError) else err.strerror or str(err)
-            nowhere = os.open(os.devnull, os.O_WRONLY)  # for the rest, as the interpreter flushes once more at its end
-            os.dup2(nowhere, self._stream.fileno())
-            os.close(nowhere)
-        if self._trouble and self._report:
-            raise StorageError(f"standard output cannot be written: {self._trouble}; free space or write elsewhere")
+            self._failure = "" if isinstance(err, BrokenPipeError) else err.strerror or str(err)
+            devnull = os.open(os.devnull, os.O_WRONLY)  # the interpreter flushes once more when it exits
+            os.dup2(devnull, self._stream.fileno())
+            os.close(devnull)
+        if self._failure and self._report:
+            raise StorageError(f"standard output cannot be written: {self._failure}; free space or write elsewhere")

@@ -1,4 +1,4 @@
-"""The closing table of a run, on standard output."""
+"""The table of scores at the end of a run, on standard output."""
 
 import os
 import sys
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def end_of_a_run(where: object) -> Iterator[None]:
-    """For what is printed once a run has ended: an output that cannot be written changes nothing of how it ended."""
+def after_a_run(scores_path: object) -> Iterator[None]:
+    """For printing after a run has ended: an error in writing does not change how the run ended."""
     try:
         yield
         sys.stdout.flush()
     except (StorageError, OSError, ValueError) as err:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # for what is flushed at the end
-        print(f"mixzoo: {one_line(err)}; the scores are in {where}", file=sys.stderr)
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # for the flush at exit
+        print(f"mixzoo: {one_line(err)}; the scores are in {scores_path}", file=sys.stderr)
 
 
 def print_summary(result: "Result") -> None:
-    """The scores, where the pictures are, and the command that shows more."""
-    with end_of_a_run(result.directory / "results.json"):
+    """Print the scores, the path of the picture, and the command that draws more."""
+    with after_a_run(result.directory / "results.json"):
         _print_summary(result)
 
 
@@ -46,7 +46,7 @@ def _print_summary(result: "Result") -> None:
 
 
 def formatted(name: str, value: float) -> str:
-    """Accuracies in per cent, counts whole, the rest to four digits."""
+    """Accuracies in per cent, whole numbers without decimals, other values with four decimals."""
     if name.endswith("accuracy") or "_accuracy_" in name:
         return f"{100 * value:.2f} %"
     return f"{value:.0f}" if value == int(value) else f"{value:.4f}"

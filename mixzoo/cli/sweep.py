@@ -1,4 +1,4 @@
-"""A sweep on the screen: its runs in progress on standard error, their table on standard output."""
+"""The display of a sweep: progress of its runs on standard error, the final table on standard output."""
 
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mixzoo.cli.schema import integer
-from mixzoo.cli.summary import end_of_a_run, formatted
+from mixzoo.cli.summary import after_a_run, formatted
 from mixzoo.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,22 +22,24 @@ Jobs = Annotated[
         "--jobs",
         parser=integer("jobs", 1, 1000),
         metavar="INTEGER",
-        help="Runs of a sweep at a time. [default: one for each core; 4 on each GPU]",
+        help="Runs of a sweep to train at once. [default: one per core, 4 per GPU]",
     ),
 ]
 
 
 def check_jobs(jobs: int | None) -> None:
-    """ConfigError where --jobs would do nothing."""
+    """Raises ConfigError if --jobs is given for a single run, where it has no effect."""
     if jobs is not None:
-        raise ConfigError(f"--jobs {jobs}: one run is one process; give it with --seeds, --grid or a sweep's directory")
+        raise ConfigError(
+            f"--jobs {jobs}: a single run is one process; give --jobs with --seeds, --grid or a sweep's directory"
+        )
 
 
 def finish(sweep: "Sweep") -> None:
-    """Print the table, then say which members failed, if any."""
+    """Print the table. Raises MixzooError if any member failed, naming it."""
     from mixzoo.runs.sweep import check_none_failed
 
-    with end_of_a_run(sweep.directory / "sweep.json"):
+    with after_a_run(sweep.directory / "sweep.json"):
         print_sweep(sweep)
     check_none_failed(sweep)
 
@@ -58,7 +60,7 @@ def print_sweep(sweep: "Sweep") -> None:
 
 
 def members_table(members: "list[Entry]", average: "Average | None", title: str) -> "Table":
-    """State, steps and every score, '-' where a run has none; with the mean and standard deviation of an average."""
+    """State, steps and every score, '-' if a run lacks it; with an average, its mean and standard deviation."""
     from rich.table import Table
     from rich.text import Text
 
@@ -77,7 +79,7 @@ def members_table(members: "list[Entry]", average: "Average | None", title: str)
 
 
 def _spread(average: "Average", name: str) -> str:
-    """Mean ± standard deviation; the mean alone where only one run has the score."""
+    """Mean ± standard deviation; the mean alone if only one run has the score."""
     middle, spread = average.mean[name], average.std.get(name)
     if spread is None:
         return formatted(name, middle)
@@ -87,12 +89,12 @@ def _spread(average: "Average", name: str) -> str:
 
 
 def _unbounded(console: "Console") -> "ConsoleOptions":
-    """A screen wide enough for any table: on a narrow one rows fold, and no number is cut."""
+    """A screen on which any table fits, so that a narrow terminal folds rows but never truncates a number."""
     return console.options.update(width=10_000)
 
 
 def watch_for() -> "Watch":
-    """A live table where standard error is a terminal, plain lines otherwise."""
+    """A live table if standard error is a terminal, plain lines otherwise."""
     from mixzoo.cli.watch import LiveTable, PlainLines
 
     return LiveTable() if sys.stderr.isatty() else PlainLines()

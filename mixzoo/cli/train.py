@@ -1,4 +1,4 @@
-"""mixzoo train: a new run, or a sweep of them."""
+"""mixzoo train: starts a run or a sweep of runs."""
 
 import os
 from collections.abc import Mapping
@@ -26,47 +26,51 @@ def train(
     ] = None,
     autoencoder: Annotated[
         str | None,
-        typer.Option("--autoencoder", metavar=_SPEC, help="Encoder and decoder. [default: amr, or as fits the data]"),
+        typer.Option("--autoencoder", metavar=_SPEC, help="Encoder and decoder. [default: amr, or the data set's own]"),
     ] = None,
     discriminator: Annotated[
         str | None,
-        typer.Option("--discriminator", metavar=_SPEC, help="Discriminator. [default: amr, or as fits the data]"),
+        typer.Option("--discriminator", metavar=_SPEC, help="Discriminator. [default: amr, or the data set's own]"),
     ] = None,
     mixer: Annotated[
         str | None, typer.Option("--mixer", metavar=_SPEC, help="Mixing function. [default: mixup]")
     ] = None,
     objective: Annotated[
-        str | None, typer.Option("--objective", metavar=_SPEC, help="What both players descend on. [default: amr]")
+        str | None, typer.Option("--objective", metavar=_SPEC, help="The losses of both players. [default: amr]")
     ] = None,
     metric: Annotated[
         list[str] | None,
-        typer.Option("--metric", metavar=_SPEC, help="A score of the finished run, in place of the usual; repeatable."),
+        typer.Option(
+            "--metric", metavar=_SPEC, help="A metric of the finished run, instead of the default ones; repeatable."
+        ),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE", help="A run file (TOML); flags go before it.")
+        Path | None, typer.Option("--config", metavar="FILE", help="A run file (TOML); flags override it.")
     ] = None,
     data_root: Annotated[
         str | None,
         typer.Option(
             "--data-root",
             metavar="DIR",
-            help="Folder of data sets, in place of root= in a run file. [default: the variable MIXZOO_DATA, if set]",
+            help="Folder of data sets; overrides root= in a run file. [default: $MIXZOO_DATA, if set]",
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="The run's directory, a new one. [default: runs/<date>-<parts>]"),
+        typer.Option(
+            "--out", metavar="DIR", help="The run's directory, which must not exist. [default: runs/<date>-<parts>]"
+        ),
     ] = None,
     seeds: Annotated[
-        str | None, typer.Option("--seeds", metavar="N,N,...", help="A sweep: a run for each seed.")
+        str | None, typer.Option("--seeds", metavar="N,N,...", help="Train a sweep: one run for each seed.")
     ] = None,
     grid: Annotated[
         list[str] | None,
         typer.Option(
             "--grid",
             metavar="KEY=VALUE,VALUE,...",
-            help="A sweep: a run for each value of a part (mixer), its option (objective.lam) or a number (train.lr); "
-            "repeatable, grids and seeds multiply.",
+            help="Train a sweep: one run for each value of a part (mixer), an option (objective.lam) or a number "
+            "(train.lr); repeatable. Grids and seeds are combined.",
         ),
     ] = None,
     jobs: Jobs = None,
@@ -74,9 +78,9 @@ def train(
     no_plugins: NoPlugins = False,
     numbers: Any = None,
 ) -> None:
-    """Train a new run, and end with its scores and a picture of decoded mixes.
+    """Train a new run, then print its scores and draw a picture of decoded mixes.
 
-    With --seeds or --grid many runs, a process each, and their table.
+    With --seeds or --grid, train several runs, each in its own process, and print a table of them.
     Example: mixzoo train --mixer dirichlet:k=4 --objective amr:lam=10 --seed 1
     """
     from mixzoo.registry.config import resolve, under_data_root

@@ -1,4 +1,4 @@
-"""What is wrong with a command line, in one line, as every other message is."""
+"""One-line messages for command lines that the parser rejects."""
 
 from itertools import pairwise
 
@@ -16,7 +16,7 @@ from typer.core import TyperArgument, TyperGroup, TyperOption
 
 from mixzoo.core.errors import excerpt, nearest, printable, truncated_repr
 
-OTHER_WORDS = {  # what other programs call it
+COMMON_FLAGS = {  # flags of other programs -> what mixzoo has instead
     "--epochs": "--steps",
     "--iterations": "--steps",
     "--learning-rate": "--lr",
@@ -28,7 +28,7 @@ OTHER_WORDS = {  # what other programs call it
     "--resume": "`mixzoo resume`",
     "--metrics": "metrics = [...] in a run file, --config FILE",
 }
-OTHER_COMMANDS = {
+COMMON_COMMANDS = {
     "help": "mixzoo --help",
     "version": "mixzoo --version",
     "run": "mixzoo train",
@@ -40,13 +40,13 @@ OTHER_COMMANDS = {
     "test": "mixzoo check",
 }
 SWITCH_VALUES = ("true", "false", "yes", "no", "on", "off", "1", "0")
-DASHES = "\N{EN DASH}\N{EM DASH}\N{MINUS SIGN}\N{HYPHEN}\N{NON-BREAKING HYPHEN}"  # what text editors make of --
+DASHES = "\N{EN DASH}\N{EM DASH}\N{MINUS SIGN}\N{HYPHEN}\N{NON-BREAKING HYPHEN}"  # what text editors turn -- into
 
 
 def usage_message(err: ClickException, words: list[str]) -> str:
-    """The line for what the parser refused of a command line; `words` is what was typed after `mixzoo`."""
+    """The message for an error of the parser; `words` is what was typed after `mixzoo`."""
     if isinstance(err, BadOptionUsage):
-        use = "a value is needed after it" if "requires" in err.message else "it takes no value"
+        use = "a value must follow it" if "requires" in err.message else "it takes no value"
         return f"{err.option_name}: {use}; see `mixzoo {words[0]} --help`"
     context = err.ctx if isinstance(err, UsageError) else None
     if context is None:
@@ -65,25 +65,24 @@ def usage_message(err: ClickException, words: list[str]) -> str:
     extra = err.message.partition("extra argument(s) (")[2]
     for before, word in pairwise(words):
         if extra.startswith((f"{word})", f"{word} ")):
-            return _one_too_many(context.command, command, word, before)
+            return _unexpected_word(context.command, command, word, before)
     return f"{printable(err.format_message())}; see `{command} --help`"
 
 
 def _no_such_option(given: Command, command: str, name: str, words: list[str]) -> str:
-    typed = next((word.partition("=")[0] for word in words if word.startswith(name)), name)  # -mixer comes as -m
-    wanted, known = _spelled(typed), _options(given)
+    typed = next((word.partition("=")[0] for word in words if word.startswith(name)), name)  # -mixer arrives as -m
+    wanted, known = _as_flag(typed), _options(given)
     if isinstance(given, TyperGroup):
-        having = [name for name, each in given.commands.items() if wanted in _options(each)]
-        if having:
-            return (
-                f"{wanted}: an option of {', '.join(having)}, not of mixzoo itself; write `mixzoo {having[0]} {wanted}`"
-            )
-    meant = f" Did you mean {OTHER_WORDS[wanted]}?" if wanted in OTHER_WORDS else _flag_near(wanted, known)
+        commands = [name for name, each in given.commands.items() if wanted in _options(each)]
+        if commands:
+            belongs = f"{wanted}: an option of {', '.join(commands)}, not of mixzoo itself"
+            return f"{belongs}; write `mixzoo {commands[0]} {wanted}`"
+    meant = f" Did you mean {COMMON_FLAGS[wanted]}?" if wanted in COMMON_FLAGS else _flag_near(wanted, known)
     return f"{excerpt(typed)}: no such option of `{command}`.{meant} See `{command} --help`"
 
 
 def _bad_value(option: TyperOption, message: str, words: list[str]) -> str:
-    """The option with what was typed after it, and what it must be: the words of the checks that typer makes."""
+    """The option with the value typed, and what it must be in the words of typer's own checks."""
     name, value = option.opts[0], ""
     for before, word in pairwise([*words, ""]):
         if before.partition("=")[0] in option.opts:
@@ -95,21 +94,21 @@ def _bad_value(option: TyperOption, message: str, words: list[str]) -> str:
 
 def _no_such_command(group: TyperGroup, words: list[str]) -> str:
     word = next((word for word in words if not word.startswith("-")), "")
-    other = OTHER_COMMANDS.get(word.lower())
+    other = COMMON_COMMANDS.get(word.lower())
     meant = f" Did you mean `{other}`?" if other else nearest(word, group.commands)
-    return f"{truncated_repr(word)} is no command ({', '.join(group.commands)}).{meant}"
+    return f"{truncated_repr(word)} is not a command ({', '.join(group.commands)}).{meant}"
 
 
-def _one_too_many(given: Command, command: str, word: str, before: str) -> str:
-    """A word that follows no flag that takes a value: perhaps a flag itself, or the value of a switch."""
-    known, wanted = _options(given), _spelled(word)
+def _unexpected_word(given: Command, command: str, word: str, before: str) -> str:
+    """The message for a word that is no flag's value: perhaps a misspelt flag, or the value of a switch."""
+    known, wanted = _options(given), _as_flag(word)
     if before in known and known[before].is_flag and word.lower() in SWITCH_VALUES:
         off = known[before].secondary_opts
         return f"{before} {word}: it takes no value; write {before}{f' or {off[0]}' if off else ''}"
     if word and word[0] in DASHES:
         wrong, meant = "flags begin with two plain hyphens", _flag_near(wanted, known)
     else:
-        wrong = f"`{command}` has no place for it; a value stands after its flag"
+        wrong = f"`{command}` does not take this word; a value follows its flag"
         meant = f" Did you mean {wanted}?" if wanted in known else ""
     return f"{excerpt(word) or truncated_repr(word)}: {wrong}.{meant} See `{command} --help`"
 
@@ -118,13 +117,13 @@ def _flag_near(wanted: str, known: dict[str, TyperOption]) -> str:
     return nearest(wanted, known).replace("'", "")
 
 
-def _spelled(typed: str) -> str:
+def _as_flag(typed: str) -> str:
     """The flag that was probably meant: --batch-images for -batch_images=8."""
     return "--" + typed.strip("-" + DASHES).partition("=")[0].replace("_", "-").lower()
 
 
 def _options(command: Command) -> dict[str, TyperOption]:
-    """The options of a command by every name that they have."""
+    """The options of a command, by each of their names."""
     return {
         name: param
         for param in command.params

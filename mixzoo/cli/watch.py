@@ -1,4 +1,4 @@
-"""The runs of a sweep in progress, on standard error."""
+"""Progress of the runs of a sweep, on standard error."""
 
 import sys
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class PlainLines(Watch):
-    """Every line that a run prints, after its name: for logs, pipes and schedulers."""
+    """Every line that a run prints, prefixed with the run's name: for logs, pipes and schedulers."""
 
     def line(self, name: str, text: str) -> None:
         print(printable(f"{name}: {text}"), file=sys.stderr, flush=True)
@@ -21,7 +21,7 @@ class PlainLines(Watch):
 
 
 class LiveTable(Watch):
-    """A row for each run that has begun: its state and the latest line that it printed."""
+    """A row for each run that has started: its state and the latest line that it printed."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -29,7 +29,7 @@ class LiveTable(Watch):
 
         self._rows: dict[str, tuple[str, str]] = {}
         self._live = Live(self._table(), console=Console(stderr=True), refresh_per_second=4)
-        self._begun = False
+        self._started = False
 
     def started(self, name: str) -> None:
         self._show(name, "running", "")
@@ -45,9 +45,9 @@ class LiveTable(Watch):
 
     def _show(self, name: str, state: str, text: str) -> None:
         self._rows[name] = (state, text)
-        if not self._begun:  # only now that nothing more can be refused
+        if not self._started:  # not earlier: an error before the first run should be the only line
             self._live.start()
-            self._begun = True
+            self._started = True
         self._live.update(self._table())
 
     def _table(self) -> "Table":

@@ -135,7 +135,7 @@ def test_bench_prints_a_row_for_each_combination(mixzoo):
         ["ae", "mixup", "8"],
         ["ae", "mixup", "16"],
     ]
-    assert "at best in fp32, measured here:" in out
+    assert "limits of this machine in fp32, measured:" in out
 
 
 def test_bench_as_json_holds_what_was_measured(mixzoo):
@@ -179,7 +179,7 @@ def test_a_row_says_which_engine_ran_where_auto_fell_back():
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--batch-images", "8,x"], "--batch-images '8,x': each must be an integer >= 1, with commas between them"),
+        (["--batch-images", "8,x"], "--batch-images '8,x': each must be an integer >= 1, separated by commas"),
         (["--batch-images", "8,0"], "--batch-images"),
         (["--engine", "eager,warp"], "engine"),
         (["--engine", "graph"], "--engine graph captures CUDA graphs"),

@@ -61,7 +61,7 @@ def test_flags_of_every_kind_reach_the_run_file(mixzoo, tmp_path):
         assert line in text
 
 
-def test_a_run_file_repeats_a_run_and_flags_go_before_it(mixzoo, tmp_path):
+def test_a_run_file_repeats_a_run_and_flags_override_it(mixzoo, tmp_path):
     trained(mixzoo)
     code, _, err = mixzoo("train", "--config", "run/run.toml", "--seed", "5", "--out", "again")
     assert code == 0, err
@@ -75,7 +75,7 @@ def test_resume_of_a_finished_run_shows_its_scores_again(mixzoo):
     assert (code, again) == (0, out)
 
 
-REFUSED = {
+BAD_INPUT = {
     "unknown mixer": (["--mixer", "mixpu"], 2, "--mixer mixpu: unknown mixer 'mixpu'"),
     "unknown option": (
         ["--mixer", "dirichlet:kk=3"],
@@ -107,9 +107,9 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("kind", REFUSED)
+@pytest.mark.parametrize("kind", BAD_INPUT)
 def test_bad_input_is_one_line_with_its_exit_code_and_leaves_nothing(mixzoo, tmp_path, kind):
-    arguments, expected, message = REFUSED[kind]
+    arguments, expected, message = BAD_INPUT[kind]
     code, out, err = mixzoo("train", *TOYS, *SMALL, "--out", "run", *arguments)
     assert code == expected
     assert message in err
@@ -118,7 +118,7 @@ def test_bad_input_is_one_line_with_its_exit_code_and_leaves_nothing(mixzoo, tmp
     assert (out, list(tmp_path.iterdir())) == ("", [])
 
 
-def test_a_directory_that_exists_is_refused(mixzoo):
+def test_an_existing_directory_is_an_error(mixzoo):
     trained(mixzoo)
     code, _, err = mixzoo("train", *TOYS, "--out", "run")
     assert code == 2
@@ -126,7 +126,7 @@ def test_a_directory_that_exists_is_refused(mixzoo):
 
 
 @pytest.mark.parametrize("command", ["resume", "interpolate"])
-def test_what_is_no_run_is_refused(mixzoo, command):
+def test_a_path_that_is_no_run_is_an_error(mixzoo, command):
     code, _, err = mixzoo(command, "nothing")
     assert (code, err) == (4, "mixzoo: nothing: no such directory; `mixzoo train` makes one\n")
 
@@ -170,9 +170,9 @@ def test_show_gives_the_equation_and_every_option(mixzoo):
     assert "k=2  integer >= 2 and <= 64" in out
     assert "p=(not given)  number >= 0 and <= 1" in out
     assert "p_per=example  'unit', 'example', 'batch'" in out
-    found = json.loads(mixzoo("show", "mixers", "bernoulli", "--json")[1])
-    assert [option["name"] for option in found["options"]] == ["k", "p", "p_per"]
-    assert found["options"][0]["default"] == 2
+    part = json.loads(mixzoo("show", "mixers", "bernoulli", "--json")[1])
+    assert [option["name"] for option in part["options"]] == ["k", "p", "p_per"]
+    assert part["options"][0]["default"] == 2
     assert "It has no options." in mixzoo("show", "mixer", "slerp")[1]
 
 
@@ -186,10 +186,10 @@ def test_every_part_can_be_shown(mixzoo, monkeypatch):
         json.loads(mixzoo("show", entry.kind, entry.name, "--json")[1])
 
 
-def test_show_tells_a_part_as_an_option_by_its_kind_and_its_default_by_its_spec(mixzoo, monkeypatch):
+def test_show_describes_an_option_that_is_a_part_by_its_kind_and_its_default_by_its_spec(mixzoo, monkeypatch):
     @dataclass(frozen=True)
     class Usual:
-        """A mixer of which a part need not be given."""
+        """A mixer with an optional part."""
 
         a: Annotated[Part[Mixer], "the usual"] = field(default=load_zoo().part("mixer", "bernoulli", {"p": 0.5}))
 
@@ -245,8 +245,8 @@ def test_interpolate_draws_strips_and_a_triangle_and_prints_where(mixzoo, tmp_pa
     assert (tmp_path / "run/pictures/strips-bernoulli.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_interpolate_draws_every_mixer_the_runs_own_learned_ones_too(mixzoo):
-    """Learned mixers appear where the run has them; the others are all there, in one sheet."""
+def test_interpolate_draws_every_mixer_and_those_that_the_run_has_learned(mixzoo):
+    """Learned mixers appear if the run has them; all other mixers are in the sheet too."""
     from mixzoo.runs.interpolate import _every_mixer
     from mixzoo.runs.opening import open_run
 
@@ -257,16 +257,16 @@ def test_interpolate_draws_every_mixer_the_runs_own_learned_ones_too(mixzoo):
     assert Path("run/pictures/mixers.png").read_bytes().startswith(b"\x89PNG")
     zoo = toy_zoo()
     mixers, notes = _every_mixer(zoo, open_run(zoo, Path("run"), "cpu"))
-    shown = list(mixers)
-    assert shown[:2] == ["one_of, the run's", "a=network, the run's"]
+    names = list(mixers)
+    assert names[:2] == ["one_of, the run's", "a=network, the run's"]
     needs_no_training = {o.name for o in zoo.of_kind("mixer")} - {"label", "network", "one_of", "chain", "schedule"}
-    assert {spec.partition(":")[0] for spec in shown[2:]} == needs_no_training
+    assert {spec.partition(":")[0] for spec in names[2:]} == needs_no_training
     assert notes == ["not in the sheet, as they need options or training: chain, label, network, one_of, schedule"]
 
 
 @dataclass(frozen=True)
 class Pair(LinearMixer):
-    """Two sources and no more."""
+    """Takes exactly two sources."""
 
     k: Annotated[int, Ge(2), Le(2), "sources"] = 2
 
@@ -274,7 +274,7 @@ class Pair(LinearMixer):
         return shape.broadcast(torch.full((2, shape.batch), 0.5))
 
 
-def test_a_mixer_that_does_not_take_three_sources_has_a_row_with_those_it_takes(mixzoo):
+def test_a_mixer_that_cannot_take_three_sources_has_a_row_with_two(mixzoo):
     from mixzoo.runs.interpolate import _every_mixer
     from mixzoo.runs.opening import open_run
 
@@ -305,7 +305,7 @@ def test_interpolate_draws_as_many_pairs_as_there_are_and_says_how_many(mixzoo):
         ("--mixer", "mixup:k=3", "--mixer mixup:k=3: 'k' is not an option (allowed: law). It is an option of "),
     ],
 )
-def test_interpolate_refuses_what_it_cannot_draw_in_one_line(mixzoo, tmp_path, flag, value, message):
+def test_interpolate_reports_what_it_cannot_draw_in_one_line(mixzoo, tmp_path, flag, value, message):
     trained(mixzoo)
     before = sorted(tmp_path.rglob("*"))
     code, out, err = mixzoo("interpolate", "run", flag, value)
@@ -315,7 +315,7 @@ def test_interpolate_refuses_what_it_cannot_draw_in_one_line(mixzoo, tmp_path, f
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_interpolate_refuses_a_mixer_that_is_not_there(mixzoo):
+def test_interpolate_names_an_unknown_mixer(mixzoo):
     trained(mixzoo)
     code, _, err = mixzoo("interpolate", "run", "--mixer", "cutmixx")
     assert code == 2
@@ -323,7 +323,7 @@ def test_interpolate_refuses_a_mixer_that_is_not_there(mixzoo):
 
 
 def test_a_run_interrupted_by_a_signal_exits_75_and_resumes(tmp_path):
-    """A process of its own, stopped once its first metrics are there."""
+    """A separate process, stopped once it has written its first metrics."""
     from mixzoo.training.logs import read_metrics
 
     home = tmp_path / "run"
@@ -351,7 +351,7 @@ def test_every_command_shows_an_example_in_its_help(mixzoo):
         assert "Example: mixzoo" in " ".join(out.split()), command
 
 
-def test_version_is_the_distributions(mixzoo):
+def test_version_is_that_of_the_distribution(mixzoo):
     from importlib.metadata import version
 
     assert mixzoo("--version") == (0, f"mixzoo {version('mixzoo')}\n", "")
@@ -368,15 +368,15 @@ def test_progress_goes_to_a_terminal_live_and_elsewhere_as_lines(tmp_path):
     with open(os.devnull) as nothing, open(tmp_path / "out", "w") as out:
         process = warm.start(*run, streams=(nothing, out, slave), env=env)
     os.close(slave)
-    shown = b""
+    output = b""
     while True:
         try:
             block = os.read(master, 65536)
         except OSError:  # the other end has closed
             break
-        shown += block
+        output += block
     assert process.wait(60) == 0
-    text = shown.decode()
+    text = output.decode()
     for expected in ("4/4", "left", "images/s", "reconstruct", "D(mix)", "probe: validation"):
         assert expected in text
     assert "logistic regression" in (tmp_path / "out").read_text()

@@ -1,4 +1,4 @@
-"""A command line that the parser refuses is one line, and no terminal, pipe or full disk makes a traceback."""
+"""A command line that the parser rejects is one line; no terminal, pipe or full disk causes a traceback."""
 
 import io
 import os
@@ -10,7 +10,7 @@ import pytest
 from mixzoo.cli.streams import safe_streams
 from mixzoo.core.errors import StorageError
 
-MISUSED = {  # what is typed: how the line begins, and what else it says
+MISUSED = {  # what is typed: the start of the message, and another part of it
     "train --mixr mixup": (
         "--mixr: no such option of `mixzoo train`",
         "Did you mean --mixer? See `mixzoo train --help`",
@@ -23,19 +23,19 @@ MISUSED = {  # what is typed: how the line begins, and what else it says
     "train --resume": ("--resume: no such option", "Did you mean `mixzoo resume`?"),
     "train --frobnicate": ("--frobnicate: no such option of `mixzoo train`. See `mixzoo train --help`", ""),
     "train —mixer mixup": ("—mixer: flags begin with two plain hyphens", "Did you mean --mixer?"),
-    "train mixer=mixup": ("mixer=mixup: `mixzoo train` has no place for it", "Did you mean --mixer?"),
-    "train mixup": ("mixup: `mixzoo train` has no place for it; a value stands after its flag", ""),
+    "train mixer=mixup": ("mixer=mixup: `mixzoo train` does not take this word", "Did you mean --mixer?"),
+    "train mixup": ("mixup: `mixzoo train` does not take this word; a value follows its flag", ""),
     "train --deterministic true": ("--deterministic true: it takes no value", "--deterministic or --no-deterministic"),
-    "help": ("'help' is no command", "Did you mean `mixzoo --help`?"),
-    "run": ("'run' is no command", "Did you mean `mixzoo train`?"),
-    "list mixers extra": ("extra: `mixzoo list` has no place for it", "See `mixzoo list --help`"),
-    "train --mixer": ("--mixer: a value is needed after it; see `mixzoo train --help`", ""),
+    "help": ("'help' is not a command", "Did you mean `mixzoo --help`?"),
+    "run": ("'run' is not a command", "Did you mean `mixzoo train`?"),
+    "list mixers extra": ("extra: `mixzoo list` does not take this word", "See `mixzoo list --help`"),
+    "train --mixer": ("--mixer: a value must follow it; see `mixzoo train --help`", ""),
     "train --recompute=3": ("--recompute: it takes no value; see `mixzoo train --help`", ""),
     "--mixer mixup": ("--mixer: an option of train, interpolate", "write `mixzoo train --mixer`"),
     "-x": ("-x: no such option of `mixzoo`", "See `mixzoo --help`"),
-    "lst": ("'lst' is no command (train, resume, ", "Did you mean 'list'?"),
-    "TRAIN": ("'TRAIN' is no command", "Did you mean 'train'?"),
-    "frobnicate": ("'frobnicate' is no command (train, resume, ", ""),
+    "lst": ("'lst' is not a command (train, resume, ", "Did you mean 'list'?"),
+    "TRAIN": ("'TRAIN' is not a command", "Did you mean 'train'?"),
+    "frobnicate": ("'frobnicate' is not a command (train, resume, ", ""),
     "interpolate": ("RUN is missing: The run's directory; write `mixzoo interpolate RUN`", ""),
     "show mixer": ("NAME is missing: The part's name", "see `mixzoo show --help`"),
 }
@@ -89,7 +89,7 @@ def mixzoo_process(*arguments, **settings):
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "cp932", "ascii"])
-def test_what_a_terminal_cannot_show_is_replaced(encoding):
+def test_characters_that_a_terminal_cannot_encode_are_replaced(encoding):
     environment = {**os.environ, "PYTHONIOENCODING": encoding}
     done = mixzoo_process("show", "objective", "amr", stdout=subprocess.PIPE, env=environment)
     assert (done.returncode, done.stderr) == (0, b"")
@@ -106,7 +106,7 @@ def test_a_full_disk_is_one_line_and_exit_code_8():
     assert done.stderr.count(b"\n") == 1
 
 
-def test_a_closed_pipe_is_no_trouble():
+def test_a_closed_pipe_is_no_error():
     read, write = os.pipe()
     os.close(read)
     done = mixzoo_process("--version", stdout=write)
@@ -114,12 +114,12 @@ def test_a_closed_pipe_is_no_trouble():
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_standard_streams_that_are_closed_are_no_trouble():
+def test_closed_standard_streams_are_no_error():
     script = 'exec "$0" -m mixzoo --version >&- 2>&-'
     assert subprocess.run(["sh", "-c", script, sys.executable], timeout=60, check=False).returncode == 0
 
 
-def test_trouble_with_standard_error_stops_nothing(monkeypatch):
+def test_an_error_on_standard_error_does_not_stop_the_command(monkeypatch):
     class Full(io.StringIO):
         def write(self, text):
             raise OSError(28, "No space left on device")
@@ -135,8 +135,8 @@ def test_trouble_with_standard_error_stops_nothing(monkeypatch):
         print("scores")
 
 
-def test_a_value_that_typer_itself_refuses_is_one_line_in_the_same_style():
-    """mixzoo's own numbers are read by its schema; a command of another may leave that to typer."""
+def test_a_value_that_typer_itself_rejects_is_one_line_in_the_same_style():
+    """mixzoo's own flags are parsed by its schema; another program's command may leave that to typer."""
     import typer
     from typer._click.exceptions import ClickException
 

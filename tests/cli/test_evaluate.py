@@ -50,7 +50,7 @@ def test_folders_without_runs_and_unknown_metrics_are_one_line(mixzoo, runs, tmp
     (tmp_path / "empty").mkdir()
     code, _, err = mixzoo("evaluate", tmp_path / "empty", "--metric", "reconstruction")
     assert (code, err.count("\n")) == (2, 1)
-    assert "there is no run; `mixzoo runs FOLDER` lists them" in err
+    assert "no runs found; `mixzoo runs FOLDER` lists the runs in a folder" in err
     code, _, err = mixzoo("evaluate", runs, "--metric", "reconstructon")
     assert (code, err.count("\n")) == (2, 1)
     assert "Did you mean 'reconstruction'" in err

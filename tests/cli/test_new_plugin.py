@@ -119,7 +119,7 @@ REFUSED = {
     "a constant": (["none"], "'none' already means something"),
     "an import": (["mask_mixer"], "'mask_mixer' already means something"),
     "the plugin's module": (["plugin"], "'plugin' already means something"),
-    "mixzoo's own": (["mixup"], "'mixup' is the name of a mixer of mixzoo ("),
+    "mixzoo's own": (["mixup"], "'mixup' is already the name of a mixzoo mixer ("),
     "an installed package": (["mixers"], "a package mixzoo_mixers is already installed; choose another name"),
     "two kinds": (["stripes", "--mixer", "--dataset"], "--mixer and --dataset: a new package has one part"),
 }

@@ -108,7 +108,7 @@ def test_runs_are_ordered_by_any_key_and_those_without_it_come_last(folder):
          "their options). Did you mean 'score'?"),
         (["--where", "mixer"], "--where mixer: write KEY=VALUE, such as objective=amr or train.seed=1"),
         (["--where", "mixter=a"], "--where mixter: no run has it"),
-        (["--json", "--csv"], "--json goes without --csv; give one of them"),
+        (["--json", "--csv"], "--json and --csv cannot be combined; give one of them"),
         (["nothing"], "nothing: no such folder; give a run, a sweep, or a folder of them"),
     ],
 )  # fmt: skip
@@ -185,5 +185,5 @@ def test_what_is_no_run_is_never_removed(mixzoo, folder, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     code, _, err = mixzoo("rm", folder / "a")
     assert code == ConfigError.exit_code
-    assert "give --yes to remove without a question" in err
+    assert "give --yes to remove without asking" in err
     assert (folder / "a").is_dir()

@@ -214,7 +214,7 @@ def test_resume_refuses_jobs_for_one_run_and_a_sweep_whose_plugin_is_missing(swe
     home, _, _ = sweep
     code, _, err = mixzoo_in(tmp_path, "resume", home / NAMES[0], "--jobs", "2")
     assert (code, err.count("\n")) == (2, 1)
-    assert "--jobs 2: one run is one process" in err
+    assert "--jobs 2: a single run is one process" in err
     run = [sys.executable, "-m", "mixzoo", "resume", str(home)]
     done = subprocess.run(run, capture_output=True, text=True, env=environment(), cwd=tmp_path)
     assert done.returncode == 4

@@ -5,7 +5,7 @@ from typing import Any
 
 from mixzoo import hookimpl
 
-MIXZOO_API = 2  # the plugin API that it is written for
+MIXZOO_API = 2  # the version of the plugin API that this package uses
 
 
 @hookimpl
