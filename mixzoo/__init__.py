@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from mixzoo.core.strides import canonical
     from mixzoo.data.batches import to_images
     from mixzoo.data.free_memory import host_free
-    from mixzoo.data.pictures import picture_bytes, prepare_images
+    from mixzoo.data.prepare import picture_bytes, prepare_images
     from mixzoo.evaluation.codes import batches, encode, eval_mode
     from mixzoo.evaluation.mixes import random_mixes
     from mixzoo.evaluation.probe import has_labels
@@ -52,8 +52,8 @@ if TYPE_CHECKING:
     from mixzoo.registry.hookspecs import API_VERSION, hookimpl
     from mixzoo.registry.options import Part
     from mixzoo.registry.session import register
-    from mixzoo.runs.python import compare, train
-    from mixzoo.runs.trained import MixedImages, Run, load
+    from mixzoo.runs.api import compare, train
+    from mixzoo.runs.trained_run import MixedImages, Run, load
 
 __all__ = [
     "API_VERSION",
@@ -205,17 +205,17 @@ _HOMES = {  # module -> the names that it gives
         "hookimpl",
     ),
     "registry.options": ("Part",),
-    "runs.trained": (
+    "runs.trained_run": (
         "MixedImages",
         "Run",
         "load",
     ),
-    "runs.python": (
+    "runs.api": (
         "compare",
         "train",
     ),
     "registry.session": ("register",),
-    "data.pictures": (
+    "data.prepare": (
         "picture_bytes",
         "prepare_images",
     ),

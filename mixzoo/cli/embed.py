@@ -28,7 +28,7 @@ def embed(
     Example: mixzoo embed runs/my-run --images test --out codes.npz
     """
     from mixzoo.runs.embedding import embed as write_codes
-    from mixzoo.runs.trained import Run
+    from mixzoo.runs.trained_run import Run
 
     count = write_codes(Run(run, device=device, zoo=zoo_from(plugin, no_plugins)), images, out)
     typer.echo(f"{count} codes in {out}", err=True)

@@ -9,7 +9,7 @@ import typer
 from mixzoo.cli.zoo import NoPlugins, PluginFiles, zoo_from
 
 if TYPE_CHECKING:
-    from mixzoo.runs.scores import Score
+    from mixzoo.runs.stored_scores import Score
 
 Device = Annotated[str, typer.Option("--device", metavar="NAME", help="cpu, cuda, cuda:1, ..., or auto.")]
 
@@ -32,7 +32,7 @@ def evaluate(
     """
     from mixzoo.core.errors import ConfigError, path_excerpt
     from mixzoo.runs.listing import find_runs
-    from mixzoo.runs.scores import kept_scores
+    from mixzoo.runs.stored_scores import kept_scores
 
     records = find_runs(runs)
     if not records:

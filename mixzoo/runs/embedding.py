@@ -11,7 +11,7 @@ from torch import Tensor
 from mixzoo.core.errors import ConfigError, StorageError, listing, path_excerpt
 from mixzoo.core.storage import write_flushed
 from mixzoo.evaluation.codes import encode
-from mixzoo.runs.trained import Run
+from mixzoo.runs.trained_run import Run
 
 SPLITS = ("train", "validation", "test")
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")

@@ -13,8 +13,8 @@ from mixzoo.registry.spec import parse_spec
 from mixzoo.registry.zoo import Zoo
 from mixzoo.runs.directory import last_committed
 from mixzoo.runs.opening import Opened, open_run
-from mixzoo.runs.scores import Score, kept_scores, write_score
 from mixzoo.runs.scoring import check_metric, finished_run, score_of
+from mixzoo.runs.stored_scores import Score, kept_scores, write_score
 
 PACKAGES = ("mixzoo", "torch", "numpy", "scikit-learn")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from mixzoo.core.errors import CheckpointError, ConfigError, listing, nearest, path_excerpt
 from mixzoo.core.json_file import read_object
-from mixzoo.runs.scores import read_scores
+from mixzoo.runs.stored_scores import read_scores
 
 RUN_FILE, SWEEP_FILE = "run.toml", "sweep.json"
 PARTS = ("dataset", "autoencoder", "discriminator", "mixer", "objective")

@@ -38,13 +38,13 @@ from mixzoo.runs.resuming import checked_steps, plan_resume
 from mixzoo.runs.scoring import check_scorable, metric_notes, scores
 from mixzoo.training.build import build_players
 from mixzoo.training.checkpoint import modules_of, remove_older, restore
+from mixzoo.training.checkpoint_manifest import Progress
 from mixzoo.training.devices import pick_device
 from mixzoo.training.distributed import SINGLE_PROCESS, DistributedContext
 from mixzoo.training.engine import build_engine, check_engine
 from mixzoo.training.facts import facts, follows_progress, notes
 from mixzoo.training.logs import MetricsFile, NullMetricsFile, ProgressDisplay
 from mixzoo.training.loop import Loop, fresh
-from mixzoo.training.manifest import Progress
 from mixzoo.training.parallel_checks import check_batch_divides, check_parallel
 from mixzoo.training.players import Players
 from mixzoo.training.rehearsal import rehearse

@@ -15,7 +15,7 @@ from mixzoo.registry.building import build_part
 from mixzoo.registry.config import DEFAULT_METRICS, RunConfig
 from mixzoo.registry.contract import Contract
 from mixzoo.registry.spec import parse_spec
-from mixzoo.training.manifest import Progress
+from mixzoo.training.checkpoint_manifest import Progress
 from mixzoo.training.players import Players
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from mixzoo.core.errors import CheckpointError, StorageError, printable
 from mixzoo.core.storage import flush_entries, read_regular, write_flushed
-from mixzoo.training.manifest import Manifest, Progress, manifest_files, read_manifest
+from mixzoo.training.checkpoint_manifest import Manifest, Progress, manifest_files, read_manifest
 from mixzoo.training.optimiser_state import check_moments, load_moments, moments_of, non_finite_moment
 from mixzoo.training.players import Players
 

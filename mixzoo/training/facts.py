@@ -15,7 +15,7 @@ from mixzoo.data.placement import LoadedData
 from mixzoo.evaluation.pictures import views
 from mixzoo.registry.config import RunConfig
 from mixzoo.training.checkpoint import modules_of
-from mixzoo.training.manifest import Progress
+from mixzoo.training.checkpoint_manifest import Progress
 from mixzoo.training.players import Players
 
 

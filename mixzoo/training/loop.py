@@ -20,9 +20,9 @@ from mixzoo.data.batches import Batches
 from mixzoo.evaluation.probe import ProbeRecord, accuracy
 from mixzoo.registry.config import Train
 from mixzoo.training.checkpoint import commit, modules_of, non_finite
+from mixzoo.training.checkpoint_manifest import Progress
 from mixzoo.training.engine import Engine
 from mixzoo.training.logs import LINE_SECONDS, MetricsFile, NullMetricsFile, ProgressDisplay
-from mixzoo.training.manifest import Progress
 from mixzoo.training.players import Players
 from mixzoo.training.signals import StopTogether, stop_requested
 

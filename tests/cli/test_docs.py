@@ -165,6 +165,15 @@ def test_links_between_documents_lead_somewhere():
 
 
 def test_files_that_contributing_names_exist():
+    folder = ROOT
+    for path in re.findall(
+        r"`([\w/.]+(?:/|\.py))`", CONTRIBUTING[CONTRIBUTING.index("## Find your way") :].split("##")[1]
+    ):
+        if path.startswith(("mixzoo/", "plugins/", "tests/")):
+            folder = (ROOT / path).parent
+            assert (ROOT / path).exists(), path
+        else:  # in the folder of the name before it
+            assert (folder / path).exists(), path
     for path in re.findall(r"`((?:mixzoo|plugins|tests)/[\w/.]+)`", CONTRIBUTING):
         assert (ROOT / path).exists(), path
 

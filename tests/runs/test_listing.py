@@ -13,7 +13,7 @@ import pytest
 from mixzoo.core.errors import ConfigError, LockedError
 from mixzoo.runs.directory import lock
 from mixzoo.runs.listing import age, find_runs, matching, ordered
-from mixzoo.runs.scores import Score, write_score
+from mixzoo.runs.stored_scores import Score, write_score
 
 RUN_FILE = """[mixer]
 name = "{mixer}"

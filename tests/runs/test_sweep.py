@@ -22,8 +22,8 @@ from mixzoo.runs.directory import lock, write_status
 from mixzoo.runs.processes import Watch
 from mixzoo.runs.sweep import Entry, Sweep, check_none_failed
 from mixzoo.training.checkpoint import saved
+from mixzoo.training.checkpoint_manifest import Progress, manifest_files
 from mixzoo.training.logs import CLOCK, read_metrics
-from mixzoo.training.manifest import Progress, manifest_files
 from simulated_cuda import install_cards
 from toys import SMALL, TOYS, toy_config, toy_zoo
 

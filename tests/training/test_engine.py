@@ -369,8 +369,8 @@ def test_optimisers_read_gradients_as_they_lie():
 def test_a_restored_run_of_the_real_networks_goes_on_bit_for_bit(tmp_path):
     """The discriminator's weights lie channels last, and what is read from a file does not."""
     from mixzoo.training.checkpoint import commit, restore
+    from mixzoo.training.checkpoint_manifest import Progress
     from mixzoo.training.loop import fresh
-    from mixzoo.training.manifest import Progress
 
     def go(engine, steps):
         return [value.item() for i in steps for value in engine(*images.batch(i), draw(i)).values()]

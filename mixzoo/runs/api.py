@@ -23,7 +23,7 @@ from mixzoo.runs.processes import Watch
 from mixzoo.runs.run import start
 from mixzoo.runs.sweep import Sweep, check_none_failed
 from mixzoo.runs.sweep import start as start_sweep
-from mixzoo.runs.trained import Run
+from mixzoo.runs.trained_run import Run
 from mixzoo.training.logs import display_for
 from mixzoo.training.memory import keep_freed_memory
 

@@ -18,7 +18,7 @@ from mixzoo.core.mixing import needs_map
 from mixzoo.core.parts import AutoEncoder, CodeShape, Mixed, Mixer
 from mixzoo.core.random import to_device
 from mixzoo.core.strides import canonical
-from mixzoo.data.pictures import prepare_images
+from mixzoo.data.prepare import prepare_images
 from mixzoo.evaluation.codes import EVALUATION_BATCH, eval_mode
 from mixzoo.evaluation.pictures.grid import Row, save_png, sheet
 from mixzoo.registry.building import build_part, check_takes_codes

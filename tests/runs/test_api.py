@@ -20,8 +20,8 @@ SMALL = {"data": TOY_FLAGS["dataset"], **PARTS, **TOY_NUMBERS, "steps": 4, "log_
 
 @pytest.fixture(autouse=True)
 def toys(monkeypatch):
-    monkeypatch.setattr("mixzoo.runs.python.load_zoo", toy_zoo)
-    monkeypatch.setattr("mixzoo.runs.python.keep_freed_memory", lambda: False)  # it would last as long as the process
+    monkeypatch.setattr("mixzoo.runs.api.load_zoo", toy_zoo)
+    monkeypatch.setattr("mixzoo.runs.api.keep_freed_memory", lambda: False)  # it would last as long as the process
 
 
 def test_a_run_trained_from_python_is_the_run_of_the_command(tmp_path):
