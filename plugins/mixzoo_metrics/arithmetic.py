@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mixzoo import DataError, Dataset, FinishedRun, encode, eval_mode
 from mixzoo_metrics.classifier import ClassifierSteps, check_has_labels, label_matrix, train_classifier
+from mixzoo_metrics.source_mixes import decoded
 
 BATCH = 256
 Codes = Float[Tensor, "n *latent"]
@@ -46,7 +47,7 @@ class LabelArithmetic:
             raise DataError(f"{run.data.source}: no label has test images, and train images both with it and without")
 
         def rate(h: Codes, label: int, wanted: bool) -> float:
-            predicted = [predict(run.autoencoder.decode(part.to(run.device)))[:, label] for part in h.split(BATCH)]
+            predicted = [predict(decoded(run.autoencoder, part.to(run.device)))[:, label] for part in h.split(BATCH)]
             return (torch.cat(predicted).cpu() == wanted).double().mean().item()
 
         with eval_mode(run.autoencoder):

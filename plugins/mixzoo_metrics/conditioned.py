@@ -23,6 +23,7 @@ from mixzoo import (
     to_device,
 )
 from mixzoo_metrics.classifier import ClassifierSteps, check_has_labels, label_matrix, train_classifier
+from mixzoo_metrics.source_mixes import decoded
 
 BATCH = 256
 
@@ -58,7 +59,7 @@ class ConditionedLabels:
                 differs = (y[chosen] != y[chosen][:1]).any(0)  # [batch label]
                 hits.append(_agreement(predict(images).cpu(), wanted, differs, run))
                 guesses.append(_agreement(y[chosen][0] > 0, wanted, differs, run))
-            rebuilt = [predict(run.autoencoder.decode(h.to(run.device))).cpu() for h in codes.split(BATCH)]
+            rebuilt = [predict(decoded(run.autoencoder, h.to(run.device))).cpu() for h in codes.split(BATCH)]
         real = [predict(x).cpu() for x in batches(test.images, run.device)]
         scored = torch.cat(hits)
         if not len(scored):
@@ -90,7 +91,7 @@ def _mix(
         y_mix = (alpha[..., None] * label_vectors(labels, context.label_width)).sum(0)
     y_mix = y_mix.cpu()
     wanted = y_mix > 0.5 if context.attributes else y_mix == y_mix.amax(1, keepdim=True)
-    return wanted, run.autoencoder.decode(mixed.h)
+    return wanted, decoded(run.autoencoder, mixed.h)
 
 
 def _agreement(
