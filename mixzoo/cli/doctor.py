@@ -13,7 +13,7 @@ def doctor(
         typer.Option("--data-root", metavar="DIR", help="Folder of data sets. [default: $MIXZOO_DATA]"),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON: a list of objects with subject, state, found, mend, exit_code.")
+        bool, typer.Option("--json", help="Print JSON: a list of objects with subject, state, found, fix, exit_code.")
     ] = False,
 ) -> None:
     """Check versions, incompatible libraries, GPU, disk, terminal, plugins and data, and say how to fix each problem.

@@ -1,4 +1,4 @@
-"""A run's directory: made, locked, described, never half-written.
+"""The directory of a run: makes it, locks it, and reads and writes its status and environment.
 
 runs/<date>-<slug>/  run.toml  environment.json  status.json  metrics.jsonl  pictures/  checkpoints/  results.json
 """
@@ -41,15 +41,15 @@ from mixzoo.training.checkpoint import last_readable
 
 ROOT = Path("runs")
 RUN, SWEEP = "run.toml", "sweep.json"  # the file that marks a directory as a run, or as a sweep of runs
-OLD_SWEEP = "fleet.json"  # what older versions called it
-BEGUN = ".tmp-new-"  # how the name of a directory begins until it has its first files
+OLD_SWEEP = "fleet.json"  # the name of sweep.json in older versions
+NEW_PREFIX = ".tmp-new-"  # of the temporary name of a directory, until it has its first files
 ABANDONED_SECONDS = 3600
 STATES = ("waiting", "running", "completed", "interrupted", "failed")
 
 
 @dataclass(frozen=True)
 class Status:
-    """What status.json says of a run."""
+    """The contents of status.json."""
 
     state: str  # one of STATES
     exit: int = 0
@@ -58,7 +58,7 @@ class Status:
 
 @dataclass(frozen=True)
 class Environment:
-    """What environment.json says of how a run began, as far as a resume compares it."""
+    """The part of environment.json that a resume compares: how and with what the run was started."""
 
     data_fingerprint: str
     compared: dict[str, object]  # processes, threads, device, device_name, python
@@ -68,7 +68,7 @@ class Environment:
 
 
 def is_there(path: Path, where: str = "") -> bool:
-    """Whether there is anything at the path, a broken link too; raises ConfigError if no path can be like that."""
+    """Whether anything exists at the path, including a broken link. Raises ConfigError if the path is invalid."""
     try:
         os.lstat(path)
     except FileNotFoundError:
@@ -81,37 +81,37 @@ def is_there(path: Path, where: str = "") -> bool:
 
 
 def check_directory_is_new(directory: Path | None) -> None:
-    """Raises ConfigError if the directory for a new run is there already, or cannot be."""
+    """Raises ConfigError if the directory for a new run exists already, or its path is invalid."""
     if directory is None or not is_there(directory, "--out "):
         return
     kind = next((kind for kind, file in (("run", RUN), ("sweep", SWEEP)) if (directory / file).exists()), "")
-    where = f"--out {printable(str(directory))}: exists already"
+    prefix = f"--out {printable(str(directory))}: exists already"
     if kind:
-        raise ConfigError(f"{where}; `mixzoo resume {directory}` continues a {kind}, or choose another directory")
+        raise ConfigError(f"{prefix}; `mixzoo resume {directory}` continues a {kind}, or choose another directory")
     inside = directory / datetime.now().strftime("%Y%m%d")
-    advice = f"such as {inside}" if directory.is_dir() else "which is not taken"
-    raise ConfigError(f"{where} and is no run; --out names the new directory that a run makes: give another, {advice}")
+    advice = f"give another name, such as {inside}" if directory.is_dir() else "give a name that is not taken"
+    raise ConfigError(f"{prefix} and is no run; --out names the new directory that a run makes: {advice}")
 
 
 @contextmanager
-def new_directory(directory: Path | None, slug: str, fill: Callable[[Path], None]) -> Iterator[Path]:
-    """A fresh, locked directory: the one asked for, or runs/<date>-<slug> with a number if that is taken.
+def new_directory(directory: Path | None, slug: str, write_first_files: Callable[[Path], None]) -> Iterator[Path]:
+    """Make and lock a new directory: `directory`, or else runs/<date>-<slug>, with a number if that is taken.
 
-    `fill` writes its first files under another name, so that the directory has them all or is not there. Raises
-    StorageError if the disk refuses.
+    `write_first_files` writes into a temporary directory, which is then renamed: the new directory has all of its first
+    files or does not exist. Raises StorageError if it cannot be written.
     """
     stem = ROOT / f"{datetime.now():%Y%m%d-%H%M%S}-{slug}"
     candidates = [directory] if directory else [stem, *(stem.with_name(f"{stem.name}-{i}") for i in range(2, 1000))]
     run_dir = candidates[0]
-    temporary = run_dir.parent / f"{BEGUN}{secrets.token_hex(8)}"
+    temporary = run_dir.parent / f"{NEW_PREFIX}{secrets.token_hex(8)}"
     with storage_errors(run_dir, "the run directory could not be made"):
         run_dir.parent.mkdir(parents=True, exist_ok=True)
         remove_abandoned(run_dir.parent)
         temporary.mkdir()
     try:
         with lock(temporary):
-            fill(temporary)
-            run_dir = _moved(temporary, candidates, directory)
+            write_first_files(temporary)
+            run_dir = _rename(temporary, candidates, directory)
             yield run_dir
     except StorageError as err:
         raise StorageError(str(err).replace(str(temporary), str(run_dir))) from err
@@ -120,22 +120,22 @@ def new_directory(directory: Path | None, slug: str, fill: Callable[[Path], None
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove what runs left that were killed before their directory had its name, an hour ago or more.
+    """Remove temporary directories of runs that were killed at the start, an hour ago or more.
 
-    A younger one may be that of a run which begins just now, and has not locked it yet.
+    A younger one may belong to a run that is starting now and has not locked it yet.
     """
-    for abandoned in folder.glob(f"{BEGUN}*"):
+    for abandoned in folder.glob(f"{NEW_PREFIX}*"):
         with suppress(OSError, StorageError, LockedError):
             if time() - abandoned.stat().st_mtime > ABANDONED_SECONDS:
                 with lock(abandoned):
                     shutil.rmtree(abandoned)
 
 
-def _moved(temporary: Path, candidates: Sequence[Path], directory: Path | None) -> Path:
-    """The first candidate that is free, with the directory there now."""
+def _rename(temporary: Path, candidates: Sequence[Path], directory: Path | None) -> Path:
+    """Rename the temporary directory to the first candidate that does not exist, and return that path."""
     for run_dir in candidates:
         if is_there(run_dir):
-            check_directory_is_new(directory)  # made by another process meanwhile
+            check_directory_is_new(directory)  # another process has made it in the meantime
             continue
         try:
             os.rename(temporary, run_dir)
@@ -150,7 +150,10 @@ def _moved(temporary: Path, candidates: Sequence[Path], directory: Path | None) 
 
 @contextmanager
 def lock(run_dir: Path) -> Iterator[None]:
-    """Hold the run directory for writing; the kernel lets go of it when the process ends, however it ends."""
+    """Lock the run directory for writing. Raises LockedError if another process has it.
+
+    The kernel releases the lock when the process ends, even if it is killed.
+    """
     path = run_dir / ".lock"
     with storage_errors(path):
         handle = open_for_appending(path)
@@ -159,7 +162,7 @@ def lock(run_dir: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as err:
             if err.errno not in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES):
-                raise StorageError(f"{path}: cannot be locked ({err.strerror}), two runs might write there") from err
+                raise StorageError(f"{path}: cannot be locked ({err.strerror}), so two runs might write there") from err
             holder = printable(os.pread(handle, 200, 0).decode(errors="replace").strip()) or "another process"
             raise LockedError(f"{run_dir}: {holder} is writing to it; wait for it to end, or stop it") from err
         with storage_errors(path):
@@ -171,9 +174,12 @@ def lock(run_dir: Path) -> Iterator[None]:
 
 
 def environment(
-    zoo: Zoo, config: RunConfig, data: Dataset, device: torch.device, places: Sequence[str] = ()
+    zoo: Zoo, config: RunConfig, data: Dataset, device: torch.device, processes: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """What a result may depend on beside the config; `places` is the machine and device of each process of the run."""
+    """The contents of environment.json: what results may depend on besides the config, and where the run came from.
+
+    `processes` has the machine and device of each process of the run.
+    """
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -183,8 +189,8 @@ def environment(
         "parts": origins(zoo, config),
         "device": str(device),
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor(),
-        "processes": len(places) or 1,
-        "places": list(places),
+        "processes": len(processes) or 1,
+        "places": list(processes),
         "threads": torch.get_num_threads(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "data": data.source,
@@ -195,7 +201,7 @@ def environment(
 
 
 def read_environment(run_dir: Path, *, needed: bool = False) -> Environment | None:
-    """What environment.json says; None if there is none. Raises CheckpointError if it is damaged, or `needed`."""
+    """Read environment.json; None if it is missing. Raises CheckpointError if it is damaged or `needed`."""
     path = run_dir / "environment.json"
     if not needed and not is_there(path):
         return None
@@ -203,7 +209,7 @@ def read_environment(run_dir: Path, *, needed: bool = False) -> Environment | No
     return Environment(
         data_fingerprint=found.lines("data_fingerprint", ""),
         compared={
-            "processes": found.integer("processes", default=1),  # runs of older versions had one
+            "processes": found.integer("processes", default=1),  # older versions had one and did not record it
             "threads": found.integer("threads", default=0),
             **{key: found.text(key, "") for key in ("device", "device_name", "python")},
         },
@@ -214,11 +220,11 @@ def read_environment(run_dir: Path, *, needed: bool = False) -> Environment | No
 
 
 def add_to_environment(run_dir: Path, changes: Sequence[Change] = (), seconds: float = 0.0) -> None:
-    """Record in environment.json what was changed before a resume, and how long the run has trained."""
+    """Add changes of the config, and seconds of training, to environment.json."""
     found = read_object(run_dir / "environment.json")
     values = dict(found.values)
     if changes:
-        values["changes"] = [row.written() for row in [*recorded_changes(found), *changes]]
+        values["changes"] = [row.to_json() for row in [*recorded_changes(found), *changes]]
     if seconds:
         before = found.number("seconds", 0) if "seconds" in found else 0.0
         values |= {"seconds": round(before + seconds, 3)}
@@ -227,10 +233,13 @@ def add_to_environment(run_dir: Path, changes: Sequence[Change] = (), seconds: f
 
 
 def differences(before: Environment, now: dict[str, Any], run_dir: Path) -> list[str]:
-    """A line for all that differs since the run began: bit-equality is then not promised; other data is refused."""
+    """A warning for each difference since the run was started, which may change the last bits of results.
+
+    Raises CheckpointError if the data set has changed.
+    """
     if before.data_fingerprint != now["data_fingerprint"]:
         raise CheckpointError(
-            f"{run_dir}: the data set has changed since the run began ({now['data']}); start a new run"
+            f"{run_dir}: the data set has changed since the run was started ({now['data']}); start a new run"
         )
     lines = [
         f"{key} was {was!r} and is {now[key]!r}; results may differ in the last bits"
@@ -244,7 +253,7 @@ def differences(before: Environment, now: dict[str, Any], run_dir: Path) -> list
 
 
 def write_status(run_dir: Path, state: str, exit_code: int = 0, reason: str = "") -> None:
-    """status.json: running, completed, interrupted or failed, with the exit code and the last committed step."""
+    """Write status.json: the state, the exit code with its reason, and the step of the newest checkpoint."""
     write_json(
         run_dir / "status.json",
         {"state": state, "exit": exit_code, "last_committed": last_committed(run_dir), "reason": reason},
@@ -252,16 +261,16 @@ def write_status(run_dir: Path, state: str, exit_code: int = 0, reason: str = ""
 
 
 def try_status(run_dir: Path, state: str, exit_code: int, reason: str) -> None:
-    """Write the status if the disk takes it, where another trouble is to be reported."""
+    """Write the status if possible. A failure is ignored, because the caller is reporting another error."""
     with suppress(StorageError):
         write_status(run_dir, state, exit_code, reason)
 
 
 @contextmanager
 def storage_status(run_dir: Path) -> Iterator[None]:
-    """A run whose disk refuses inside the block has failed, by its status too if the disk takes that.
+    """Set the status to "failed" if the block raises StorageError.
 
-    So has one that a kill left as "running" and that cannot go on.
+    Any other MixzooError sets it only if it is "running": the process of that run was killed, and the run cannot go on.
     """
     try:
         yield
@@ -279,14 +288,14 @@ def storage_status(run_dir: Path) -> Iterator[None]:
 
 
 def remove_leftovers(run_dir: Path) -> None:
-    """Remove files that a kill left half written; call it under the lock."""
+    """Remove files that a killed process left half written. The caller holds the lock."""
     for leftover in (*run_dir.glob(".tmp-*"), *(run_dir / "pictures").glob(".tmp-*")):
         with suppress(OSError):
             leftover.unlink()
 
 
 def read_status(run_dir: Path) -> Status | None:
-    """What status.json says; None if there is none. Raises CheckpointError if it is damaged."""
+    """Read status.json; None if it is missing. Raises CheckpointError if it is damaged."""
     path = run_dir / "status.json"
     if not is_there(path):
         return None

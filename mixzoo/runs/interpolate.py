@@ -1,4 +1,4 @@
-"""Pictures of a finished or half-finished run, drawn from its newest checkpoint into its own directory."""
+"""Draws interpolations with the newest checkpoint of a run, finished or not, into its pictures directory."""
 
 import re
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ from mixzoo.registry.zoo import RegisteredPart, Zoo
 from mixzoo.runs.opening import Opened, open_run
 from mixzoo.training.step import trainable
 
-CATALOGUE_STEPS = 5  # mixes a leg of the sheet of every mixer
+CATALOGUE_STEPS = 5  # mixes between two images in the sheet of every mixer
 LONGEST_SLUG = 80  # characters of a mixer's spec in a file name
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """The files drawn, by what they show, and lines about what was not, or may not be as it was."""
+    """The files drawn, by kind of picture, and notes on what was left out or may differ."""
 
     files: dict[str, Path]
     notes: tuple[str, ...] = ()
@@ -44,10 +44,10 @@ def draw_interpolations(
     device: str,
     every_mixer: bool = False,
 ) -> Drawn:
-    """Strips, and the triangle where the mixer takes three sources or more, with the run's mixer or another.
+    """Draw strips between pairs of test images, and a triangle if the mixer takes three sources or more.
 
-    With `every_mixer` a sheet beside, of every mixer on offer along one path between three images. Where there are
-    fewer than `pairs` pairs of test images, all are drawn and a note says how many.
+    The mixer is the run's own unless `mixer_spec` names another. `every_mixer` adds a sheet of all registered mixers on
+    one path between three images. If there are fewer than `pairs` pairs of test images, all are drawn, with a note.
     """
     if min(pairs, steps - 1, side - 1) < 1:
         raise ConfigError(
@@ -60,22 +60,30 @@ def draw_interpolations(
     warnings = tuple(f"warning: {line}" for line in run.changed)
     if line := views.note(run.data.test):
         warnings = (*warnings, line)
-    if pairs > (most := len(run.data.test) // 2):
-        warnings = (*warnings, f"{most} pairs, not {pairs}: there are {len(run.data.test)} test images, two to a pair")
-        pairs = most
+    available = len(run.data.test) // 2
+    if pairs > available:
+        warnings = (
+            *warnings,
+            f"{available} pairs, not {pairs}: there are {len(run.data.test)} test images, two to a pair",
+        )
+        pairs = available
+
     slug = _slug(spec)
     pictures, autoencoder, test = run_dir / "pictures", run.players.autoencoder, run.data.test
     strips = views.strips(autoencoder, mixer, test, pairs=pairs, steps=steps, device=run.device)
     files = {"strips": save_png(strips, pictures / f"strips-{slug}.png")}
     if every_mixer:
-        mixers, absent = _every_mixer(zoo, run)
-        warnings = (*warnings, *absent)
+        mixers, omissions = _every_mixer(zoo, run)
+        warnings = (*warnings, *omissions)
         sheet = views.every_mixer(autoencoder, mixers, test, steps=CATALOGUE_STEPS, device=run.device)
         files["mixers"] = save_png(sheet, pictures / "mixers.png")
+
+    # A mixer that aims at labels shows something new only between images with different labels.
     aims = aims_at_labels(mixer, run.data, tuple(autoencoder.latent_shape), run.device)
-    if aims and (apart := pairs_with_different_labels(test, run.data.build_context().label_width, pairs)):
-        drawn = conditioned_strips(autoencoder, mixer, run.data, pairs=apart, steps=steps, device=run.device)
-        files["conditioned"] = save_png(drawn, pictures / f"conditioned-{slug}.png")
+    if aims and (labelled := pairs_with_different_labels(test, run.data.build_context().label_width, pairs)):
+        conditioned = conditioned_strips(autoencoder, mixer, run.data, pairs=labelled, steps=steps, device=run.device)
+        files["conditioned"] = save_png(conditioned, pictures / f"conditioned-{slug}.png")
+
     if mixer.k < 3:
         return Drawn(
             files, (*warnings, f"no triangle: {excerpt(spec)} mixes {mixer.k} sources; try --mixer dirichlet:k=3")
@@ -87,10 +95,10 @@ def draw_interpolations(
 
 
 def _every_mixer(zoo: Zoo, run: Opened) -> tuple[dict[str, Mixer], list[str]]:
-    """The run's mixer and what has learned inside it, then every mixer on offer; and a line on those left out.
+    """The run's mixer and the learned mixers inside it, then every registered mixer; and notes on those left out.
 
-    Of three sources where a mixer takes that many. Left out are mixers that need an option, do not take these codes, or
-    would have to learn first; one that its plugin got wrong has a line of its own.
+    A mixer with an option k gets three sources. Mixers are left out if they need options, do not take these codes, or
+    need training; a broken one has its own note.
     """
     config, own = run.config, run.players.mixer
     mixers, broken, left_out = {f"{config.names['mixer']}, the run's": own}, list[str](), list[str]()
@@ -100,7 +108,7 @@ def _every_mixer(zoo: Zoo, run: Opened) -> tuple[dict[str, Mixer], list[str]]:
             mixers[f"{name}={part.name}, the run's"] = inside
     for entry in zoo.of_kind("mixer"):
         try:
-            spec, mixer = _offered(zoo, run, entry)
+            spec, mixer = _build_registered(zoo, run, entry)
         except ConfigError:
             left_out.append(entry.name)
         except PluginError as err:
@@ -110,12 +118,12 @@ def _every_mixer(zoo: Zoo, run: Opened) -> tuple[dict[str, Mixer], list[str]]:
                 left_out.append(entry.name)
             else:
                 mixers[spec] = mixer
-    quiet = [f"not in the sheet, as they need options or training: {', '.join(left_out)}"] if left_out else []
-    return mixers, [*broken, *quiet]
+    summary = [f"not in the sheet, as they need options or training: {', '.join(left_out)}"] if left_out else []
+    return mixers, [*broken, *summary]
 
 
-def _offered(zoo: Zoo, run: Opened, entry: RegisteredPart) -> tuple[str, Mixer]:
-    """A mixer on offer and what a row calls it: of three sources, or with its default options."""
+def _build_registered(zoo: Zoo, run: Opened, entry: RegisteredPart) -> tuple[str, Mixer]:
+    """A registered mixer with its spec: with three sources if it has an option k, else with default options."""
     takes_k = any(option.name == "k" for option in zoo.options("mixer", entry.full_name))
     for options in ([{"k": str(CORNERS)}] if takes_k else []) + [{}]:
         try:
@@ -124,30 +132,30 @@ def _offered(zoo: Zoo, run: Opened, entry: RegisteredPart) -> tuple[str, Mixer]:
         except ConfigError:
             if not options:
                 raise
-    mixer = _built(run, recipe, entry.full_name)
+    mixer = _build_mixer(run, recipe, entry.full_name)
     check_takes_codes(zoo, entry.name, mixer, tuple(run.players.autoencoder.latent_shape), recipe)
     return str(Spec(entry.name, options)), mixer
 
 
-def _built(run: Opened, recipe: Any, name: str) -> Mixer:
-    """The mixer of that recipe, for this run's codes."""
+def _build_mixer(run: Opened, recipe: Any, name: str) -> Mixer:
+    """The mixer of this recipe, for this run's codes."""
     context = run.data.build_context(tuple(run.players.autoencoder.latent_shape))
     mixer: Mixer = build_part(recipe, "mixer", name, context, run.config.train.seed)
     return mixer
 
 
 def _other_mixer(zoo: Zoo, run: Opened, text: str) -> Mixer:
-    """The mixer of that spec, for this run's codes; ConfigError where it would have to learn first."""
+    """The mixer of this spec, for this run's codes. Raises ConfigError if the mixer needs training."""
     spec, where = zoo.spec("mixer", text, "--mixer"), f"--mixer {excerpt(text)}"
     recipe = zoo.recipe("mixer", spec, where)
-    mixer = _built(run, recipe, spec.name)
+    mixer = _build_mixer(run, recipe, spec.name)
     if trainable([mixer]):
-        raise ConfigError(f"{where}: it is a learned mixer, and only the run's own has learned here")
+        raise ConfigError(f"{where}: it is a learned mixer, and in this run only its own mixer was trained")
     check_takes_codes(zoo, spec.name, mixer, tuple(run.players.autoencoder.latent_shape), recipe)
     return mixer
 
 
 def _slug(spec: str) -> str:
-    """The spec as part of a file name; a long one is cut, with a number that tells it from others."""
+    """The spec as part of a file name; a long one is cut and gets a checksum, so that names stay distinct."""
     slug = re.sub(r"[^a-z0-9]+", "-", spec.lower()).strip("-")
     return slug if len(slug) <= LONGEST_SLUG else f"{slug[:LONGEST_SLUG]}-{crc32(spec.encode()):08x}"

@@ -1,8 +1,7 @@
-"""Many processes, some at a time: started, watched, stopped together.
+"""Runs many processes, a few at a time: starts them, shows their output, and stops them together.
 
-Each writes to a log file of its own, which is read while it grows: nothing of this process can block it, and if this
-process is killed outright the others go on to their end. A signal that asks to stop (STOPS) is passed on, so that each
-of them commits and stops.
+Each writes to its own log file, not to a pipe, so it never waits for this process, and runs on if this process is
+killed. A signal to stop (STOPS) is passed on, so that each process writes a checkpoint and stops.
 """
 
 import os
@@ -19,18 +18,18 @@ from typing import IO
 from mixzoo.core.errors import StorageError
 from mixzoo.core.storage import open_for_appending
 
-LOOK_EVERY_SECONDS = 0.05
+POLL_SECONDS = 0.05
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Watch:
-    """What a person sees of processes in progress; this one shows nothing."""
+    """Shows the progress of processes. This class shows nothing."""
 
     def started(self, name: str) -> None:
         pass
 
     def line(self, name: str, text: str) -> None:
-        """A line that the process has printed."""
+        """The process has printed a line."""
 
     def ended(self, name: str, state: str) -> None:
         pass
@@ -41,24 +40,24 @@ class Watch:
 
 @dataclass
 class Process:
-    """A command that runs, and its log from where it began."""
+    """A running command and its log, read from where this process starts."""
 
     name: str
     popen: subprocess.Popen[bytes]
     log: IO[bytes]
-    told: int = 0  # of the signals received, how many were passed on to it
-    torn: bytes = b""  # the beginning of a line that is not whole yet
+    signals_sent: int = 0  # how many of the received signals were passed on to it
+    partial: bytes = b""  # the beginning of a line that is not complete yet
 
     def lines(self) -> Iterator[str]:
-        """The whole lines that it has printed since it was last asked."""
-        *whole, self.torn = (self.torn + self.log.read()).split(b"\n")
-        yield from (line.decode(errors="replace") for line in whole)
+        """The complete lines that it has printed since the last call."""
+        *complete, self.partial = (self.partial + self.log.read()).split(b"\n")
+        yield from (line.decode(errors="replace") for line in complete)
 
-    def tell(self, received: Sequence[int]) -> None:
-        """Pass signals on; the first as SIGTERM, at which a run commits and one that has not begun just ends."""
-        for i in range(self.told, len(received)):
+    def pass_on(self, received: Sequence[int]) -> None:
+        """Send it the new signals, the first as SIGTERM: a run writes a checkpoint, or just ends if it is loading."""
+        for i in range(self.signals_sent, len(received)):
             self.popen.send_signal(received[i] if i and received[i] != signal.SIGHUP else signal.SIGTERM)
-        self.told = len(received)
+        self.signals_sent = len(received)
 
 
 def run_all(
@@ -66,13 +65,13 @@ def run_all(
     logs: Mapping[str, Path],
     at_once: int,
     watch: Watch,
-    ended: Callable[[str, int, bool], str],
-    variables: Callable[[str], Mapping[str, str]] = lambda name: {},
+    on_end: Callable[[str, int, bool], str],
+    on_start: Callable[[str], Mapping[str, str]] = lambda name: {},
 ) -> str:
-    """Run every command, `at_once` at a time; the name of the signal that stopped them, or ''.
+    """Run every command, `at_once` at a time. Returns the name of the signal that stopped them, or ''.
 
-    `ended` is told a name, its exit status (negative for a signal) and whether a stop was asked for; it says its state.
-    `variables`, asked as a process starts, are set in its environment beside those of this one.
+    `on_start(name)` returns additional environment variables for the process. `on_end(name, exit_status, stopping)`
+    returns its final state; exit_status is -n if signal n killed it, and stopping is whether a signal was received.
     """
     waiting, running = list(commands), list[Process]()
     with _signals() as received:
@@ -80,18 +79,18 @@ def run_all(
             while running or (waiting and not received):
                 while waiting and len(running) < at_once and not received:
                     name = waiting.pop(0)
-                    running.append(_start(name, commands[name], logs[name], variables(name)))
+                    running.append(_start(name, commands[name], logs[name], on_start(name)))
                     watch.started(name)
                 for process in list(running):
-                    process.tell(received)
-                    status = process.popen.poll()  # first, so that the lines after it are all there are
+                    process.pass_on(received)
+                    status = process.popen.poll()  # before the lines are read, so that none is missed
                     for line in process.lines():
                         watch.line(process.name, line)
                     if status is not None:
                         running.remove(process)
                         process.log.close()
-                        watch.ended(process.name, ended(process.name, status, bool(received)))
-                time.sleep(LOOK_EVERY_SECONDS)
+                        watch.ended(process.name, on_end(process.name, status, bool(received)))
+                time.sleep(POLL_SECONDS)
         finally:
             _end(running)
             watch.close()
@@ -99,29 +98,29 @@ def run_all(
 
 
 def _start(name: str, command: Sequence[str], log: Path, variables: Mapping[str, str]) -> Process:
-    """In a session of its own, so that a terminal's Ctrl-C comes once, from here."""
+    """Start a process in its own session, so that Ctrl-C in a terminal reaches it once, through this process."""
     try:
-        with open(open_for_appending(log), "ab") as written:
-            read = log.open("rb")
-            read.seek(0, os.SEEK_END)
+        with open(open_for_appending(log), "ab") as output:
+            reader = log.open("rb")
+            reader.seek(0, os.SEEK_END)
             popen = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=written,
+                stderr=output,
                 env={**os.environ, **variables},
                 start_new_session=True,
             )
     except OSError as err:
         raise StorageError(f"{log}: cannot be written: {err.strerror}") from err
-    return Process(name, popen, read)
+    return Process(name, popen, reader)
 
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """The signals received so far that ask to stop; handlers are put back at the end.
+    """Collect the STOPS that this process receives in a list; the old handlers are restored at the end.
 
-    None are set outside the main thread, where Python allows none.
+    Outside the main thread the list stays empty, because Python allows handlers only there.
     """
     received: list[int] = []
     stops = list(STOPS) if threading.current_thread() is threading.main_thread() else []
@@ -136,7 +135,7 @@ def _signals() -> Iterator[list[int]]:
 
 
 def _end(running: Sequence[Process]) -> None:
-    """Stop what still runs, when this process itself is in trouble."""
+    """Stop the processes that still run, after an error in this process."""
     for process in running:
         process.popen.terminate()
     for process in running:

@@ -1,6 +1,7 @@
-"""Where the parts of a run came from, so that a run goes on with the same parts or says which one is missing.
+"""Which plugin each part of a run came from, so that a run is resumed with the same parts or names the missing one.
 
-environment.json records it; run.toml names parts only. What is recorded is compared and reported, never loaded.
+run.toml has only the names of parts; environment.json records their plugins. These records are compared and reported;
+no code is loaded from them.
 """
 
 import subprocess
@@ -21,7 +22,7 @@ from mixzoo.registry.zoo import OWN, RegisteredPart, Zoo
 
 @dataclass(frozen=True)
 class Origin:
-    """A part that a run uses and the plugin that it came from."""
+    """A part of a run and the plugin that it came from."""
 
     kind: str
     name: str
@@ -39,7 +40,7 @@ class Origin:
 
 
 def origins(zoo: Zoo, config: RunConfig) -> list[dict[str, str]]:
-    """The parts that the run uses, those inside other parts too, as environment.json has them."""
+    """The parts of the run, including those inside other parts, in the form of environment.json."""
     named = [(kind, config.names[kind]) for kind in config.parts]
     named += [("metric", parse_spec(spec).name) for spec, _ in config.metrics]
     entries = [zoo.find(kind, name) for kind, name in named]
@@ -49,7 +50,7 @@ def origins(zoo: Zoo, config: RunConfig) -> list[dict[str, str]]:
 
 
 def recorded(environment: Fields) -> list[Origin]:
-    """What environment.json says of the run's parts; raises CheckpointError if it says it in no such form."""
+    """The run's parts as recorded in environment.json. Raises CheckpointError if the table is damaged."""
     try:
         rows = environment.rows("parts", optional=True)
         allowed = {f.name for f in fields(Origin)}
@@ -74,32 +75,34 @@ def recorded(environment: Fields) -> list[Origin]:
 
 @cache
 def source_revision() -> dict[str, object]:
-    """The commit of mixzoo's own source, and whether files differ from it; empty if it is no git checkout."""
+    """The commit of mixzoo's own source and whether files differ from it; empty outside a git checkout."""
     folder = Path(__file__).parents[2]
     if not (folder / ".git").exists():
         return {}
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(folder), *arguments]
-        done = subprocess.run(command, capture_output=True, timeout=10, check=True, stdin=subprocess.DEVNULL)
-        return done.stdout.decode(errors="replace").strip()
+        result = subprocess.run(command, capture_output=True, timeout=10, check=True, stdin=subprocess.DEVNULL)
+        return result.stdout.decode(errors="replace").strip()
 
     try:
         commit = git("rev-parse", "HEAD")
         return {"commit": commit, "dirty": bool(git("status", "--porcelain", "--", "mixzoo", "plugins"))}
-    except (OSError, subprocess.SubprocessError):  # no git, or one that does not answer
+    except (OSError, subprocess.SubprocessError):  # git is missing, or fails
         return {}
 
 
 def same_parts(zoo: Zoo, parts: list[Origin], where: str) -> Zoo:
-    """The zoo in which the run's names mean what they meant when it began, whatever else claims them since.
+    """The zoo in which the names of the run's parts belong to their original plugins, not to ones installed since.
 
-    CheckpointError for a part whose plugin is not there: where it came from, and what to do.
+    Raises CheckpointError if the plugin of a part is missing; the message says where it came from and what to do.
     """
-    there = {(entry.kind, entry.name, entry.plugin.distribution) for entry in zoo.registered}
+    available = {(entry.kind, entry.name, entry.plugin.distribution) for entry in zoo.registered}
     for part in parts:
-        if part.key not in there:
+        if part.key not in available:
             raise CheckpointError(f"{where}: {part} came from {_missing(zoo, part)}")
+
+    # Of all parts with a name that the run uses, only the run's own stays.
     used = {part.key for part in parts}
     claimed = {(part.kind, part.name) for part in parts}
     kept = [
@@ -111,17 +114,17 @@ def same_parts(zoo: Zoo, parts: list[Origin], where: str) -> Zoo:
 
 
 def changes(zoo: Zoo, parts: list[Origin]) -> list[str]:
-    """A line for each part whose plugin has another version than when the run began."""
+    """A warning for each part whose plugin has another version than when the run was started."""
     now = {(o.kind, o.name, o.plugin.distribution): o.plugin for o in zoo.registered}
     lines = []
     for part in parts:
         plugin = now.get(part.key)
-        if plugin is None or part.distribution == OWN:  # mixzoo's own version is compared with the packages'
+        if plugin is None or part.distribution == OWN:  # mixzoo's own version is compared as a package
             continue
         if (plugin.version, plugin.sha256) != (part.version, part.sha256):
-            what = "SHA-256 " if part.file else ""
+            unit = "SHA-256 " if part.file else ""
             lines.append(
-                f"{part} came from {part.distribution} {what}{part.version}, which is {what}{plugin.version} now; "
+                f"{part} came from {part.distribution} {unit}{part.version}, which is now {unit}{plugin.version}; "
                 "results may differ"
             )
     return lines
@@ -147,16 +150,19 @@ def _inside(recipe: Any) -> Iterator[Part[Any]]:
 
 
 def _missing(zoo: Zoo, part: Origin) -> str:
-    """Where it came from, why it is not there, what to do."""
+    """Where the part came from, why it is missing, and what to do."""
     if part.file:
         return f"the file {part.file}, which is not loaded; add --plugin {part.file}"
     origin = f"{part.distribution} {part.version}"
     for plugin in zoo.plugins:
         if plugin.distribution == part.distribution:
-            why = f"is broken: {plugin.problem}" if plugin.problem else f"has no such {part.kind}"
-            return f"{origin}, and version {plugin.version} here {why}; pip install {part.distribution}=={part.version}"
+            reason = f"is broken: {plugin.problem}" if plugin.problem else f"has no such {part.kind}"
+            return (
+                f"{origin}, but the installed version {plugin.version} {reason}; "
+                f"pip install {part.distribution}=={part.version}"
+            )
     try:
         version(part.distribution)
     except (PackageNotFoundError, ValueError):
         return f"{origin}, which is not installed; pip install {part.distribution}=={part.version}"
-    return f"{origin}, which is installed and not loaded; leave --no-plugins out"
+    return f"{origin}, which is installed but not loaded; leave --no-plugins out"

@@ -1,4 +1,4 @@
-"""Whether and from where a run goes on: what its directory says, against what run.toml and the caller ask."""
+"""Decides whether a run is resumed, and from where, by its directory, its run.toml and the steps that are asked for."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,26 +17,28 @@ from mixzoo.training.checkpoint import last_readable, saved
 class ResumePlan:
     """What a resume has to do."""
 
-    completed: bool  # nothing
-    has_checkpoint: bool = False  # go on from a checkpoint; else begin
-    changes: list[Change] = field(default_factory=list)  # of run.toml, which were allowed
+    completed: bool  # there is nothing to do
+    has_checkpoint: bool = False  # continue from a checkpoint; if False, start at step 0
+    changes: list[Change] = field(default_factory=list)  # of run.toml, all of them allowed
 
 
 def checked_steps(steps: int) -> int:
-    """The number of steps; raises ConfigError if it is no number of steps of a run."""
+    """Returns `steps`; raises ConfigError if a run cannot have that number of steps."""
     return build(Train, {"steps": steps}, "--steps").steps
 
 
 def plan_resume(run_dir: Path, config: RunConfig, written_steps: int, *, allow_change: bool) -> ResumePlan:
-    """What resuming the run with this config has to do; `written_steps` is what run.toml says before any --steps.
+    """Plan the resume of a run with this config, whose number of steps was `written_steps` in run.toml before --steps.
 
-    Raises CheckpointError if the config is not what the run was trained with, but for its number of steps, and
-    ConfigError if that is fewer than are done.
+    Raises CheckpointError if the config, apart from its number of steps, is not what the run was trained with, and
+    ConfigError if the run has already done more steps.
     """
     status, manifest = read_status(run_dir), last_readable(run_dir / "checkpoints")
     completed = status is not None and status.state == "completed"
     has_checkpoint, steps, done = bool(saved(run_dir / "checkpoints")), config.train.steps, 0
     changes = list[Change]()
+
+    # The newest checkpoint keeps the run file that it was trained with.
     if manifest is not None:
         done, before = manifest.progress.step, read_environment(run_dir)
         if manifest.run:
@@ -44,21 +46,23 @@ def plan_resume(run_dir: Path, config: RunConfig, written_steps: int, *, allow_c
             changes = changed(manifest.run, done, config, accepted, f"{run_dir}: its run.toml")
         if not allow_change:
             check_unchanged([change for change in changes if change.key != STEPS], done, f"{run_dir / RUN}")
+
+    # A new number of steps is a change like any other, but needs no permission.
     if completed:
         done = read_object(run_dir / "results.json").integer("steps")
     if steps != written_steps and not any(change.key == STEPS for change in changes):
         changes.append(Change(done, STEPS, str(written_steps), str(steps)))
     _check_enough(run_dir, steps, written_steps, done, changes, completed=completed)
     if completed and steps > done and not has_checkpoint:
-        raise CheckpointError(f"{run_dir}: it has no checkpoint left to go on from; start again with `mixzoo train`")
+        raise CheckpointError(f"{run_dir}: it has no checkpoint left to continue from; start again with `mixzoo train`")
     return ResumePlan(completed and steps <= done, has_checkpoint, changes)
 
 
 def _check_enough(
     run_dir: Path, steps: int, written_steps: int, done: int, changes: Sequence[Change], *, completed: bool
 ) -> None:
-    """Raises ConfigError if a run would have to end before, or where, it has been already."""
+    """Raises ConfigError if the new last step is not after the steps that the run has done."""
     given = "--steps" if steps != written_steps else "steps in run.toml:"
-    altered = any(change.key == STEPS for change in changes)
-    if steps < done or (steps == done and altered and not completed):
+    steps_changed = any(change.key == STEPS for change in changes)
+    if steps < done or (steps == done and steps_changed and not completed):
         raise ConfigError(f"{run_dir}: {given} {steps}: the run has done {done} steps; give more than that")

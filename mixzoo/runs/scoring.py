@@ -1,4 +1,4 @@
-"""The scores of a trained run: those of its probe and of its metrics."""
+"""The scores of a trained run, from its probe and its metrics."""
 
 import math
 from collections.abc import Mapping
@@ -22,14 +22,14 @@ from mixzoo.training.players import Players
 def scores(
     config: RunConfig, data: Dataset, players: Players, progress: Progress, device: torch.device
 ) -> dict[str, float]:
-    """Every score by name, such as "reconstruction.l1"; raises NonFiniteError if one is no finite number."""
+    """Every score by name, such as "reconstruction.l1". Raises NonFiniteError if one is not finite."""
     numbers = _probe_numbers(progress.probe) if players.probe is not None else {}
     finished = finished_run(config, data, players, device)
-    left_out = unscorable_defaults(config, data)
-    scored = [(spec, metric) for spec, metric in config.metrics if spec not in left_out]
+    skipped = unscorable_defaults(config, data)
+    scored = [(spec, metric) for spec, metric in config.metrics if spec not in skipped]
     names = [parse_spec(spec).name for spec, _ in scored]
     for (spec, metric), name in zip(scored, names):
-        label = name if names.count(name) == 1 else spec
+        label = name if names.count(name) == 1 else spec  # the same metric with other options
         numbers |= {f"{label}.{score}": value for score, value in _of_metric(label, metric, finished).items()}
     if bad := [name for name, value in numbers.items() if not math.isfinite(value)]:
         raise NonFiniteError(f"{', '.join(bad)} is not finite: training has diverged; try a lower --lr")
@@ -37,7 +37,7 @@ def scores(
 
 
 def finished_run(config: RunConfig, data: Dataset, players: Players, device: torch.device) -> FinishedRun:
-    """What the run's metrics are functions of."""
+    """The trained networks and data, in the form that metrics take."""
 
     def untrained() -> AutoEncoder:
         name, seed = config.names["autoencoder"], config.train.seed
@@ -49,37 +49,37 @@ def finished_run(config: RunConfig, data: Dataset, players: Players, device: tor
 
 
 def check_scorable(config: RunConfig, data: Dataset) -> None:
-    """Raises DataError, naming the metric, if one of the run's has no number for these data.
+    """Raises DataError, naming the metric, if one of the run's metrics cannot be computed for these data.
 
-    A default metric is left out instead (`unscorable_defaults`).
+    A default metric is skipped instead (`unscorable_defaults`).
     """
-    left_out = unscorable_defaults(config, data)
+    skipped = unscorable_defaults(config, data)
     for spec, metric in config.metrics:
-        if spec not in left_out:
+        if spec not in skipped:
             check_metric(spec, metric, data)
 
 
 def unscorable_defaults(config: RunConfig, data: Dataset) -> dict[str, str]:
-    """The specs of default metrics that have no number for these data, each with the reason."""
-    left_out = {}
+    """The specs of default metrics that cannot be computed for these data, each with the reason."""
+    skipped = {}
     for spec, metric in config.metrics:
         if parse_spec(spec).name.split("/")[-1] in DEFAULT_METRICS:  # qualified if two plugins offer the name
             try:
                 check_metric(spec, metric, data)
             except DataError as err:
-                left_out[spec] = str(err.__cause__)
-    return left_out
+                skipped[spec] = str(err.__cause__)
+    return skipped
 
 
 def metric_notes(config: RunConfig, data: Dataset) -> list[str]:
-    """A line for each default metric that is left out."""
+    """A line for each default metric that is skipped."""
     return [f"no {parse_spec(spec).name}: {reason}" for spec, reason in unscorable_defaults(config, data).items()]
 
 
 def check_metric(spec: str, metric: Metric, data: Dataset) -> None:
-    """Raises DataError, naming the metric, if it has no number for these data.
+    """Raises DataError, naming the metric, if it cannot be computed for these data.
 
-    Raises PluginError if it could not be called with a finished run.
+    Raises PluginError if it does not take a finished run.
     """
     name = parse_spec(spec).name
     contract = Contract("metric", name)
@@ -102,15 +102,15 @@ def score_of(label: str, metric: Metric, finished: FinishedRun) -> dict[str, flo
 
 
 def _of_metric(label: str, metric: Metric, finished: FinishedRun) -> Mapping[str, float]:
-    """The metric's scores; raises NonFiniteError if what it was given is not finite, PluginError if it is broken."""
+    """The metric's scores. Raises NonFiniteError if its input is not finite, PluginError if the metric is broken."""
     try:
         return compute_scores(Contract("metric", label), metric, finished)
     except PluginError as err:
-        said = str(err.__cause__)
-        if isinstance(err.__cause__, ValueError) and ("NaN" in said or "infinity" in said):  # as scikit-learn says it
-            first = said.partition("\n")[0]
+        message = str(err.__cause__)
+        if isinstance(err.__cause__, ValueError) and ("NaN" in message or "infinity" in message):  # from scikit-learn
+            first = message.partition("\n")[0]
             raise NonFiniteError(f"metric {label!r}: {first} Training has diverged; try a lower --lr") from err
-        raise PluginError(f"{err}. The training is kept: mend the metric, then `mixzoo resume` the run") from err
+        raise PluginError(f"{err}. The training is kept: fix the metric, then `mixzoo resume` the run") from err
 
 
 def _probe_numbers(probe: ProbeRecord) -> dict[str, float]:

@@ -1,9 +1,9 @@
-"""A sweep: many runs from one command, each a process and a directory of its own, and the table of what they came to.
+"""A sweep: many runs from one command, each in its own process and directory, and a table of their results.
 
     runs/<date>-<slug>-sweep/  sweep.json  seed=1,objective.lam=5/{run.toml ... as any run, output.log}  ...
 
-A member is an ordinary run: `mixzoo resume MEMBER` goes on with it alone, and `mixzoo train --config MEMBER/run.toml`
-repeats it bit for bit. Its run.toml states its number of threads, one unless told otherwise, since sums depend on it.
+A member is an ordinary run: `mixzoo resume MEMBER` continues it alone, and `mixzoo train --config MEMBER/run.toml`
+repeats it bit for bit. Its run.toml states its number of threads (default 1), because sums depend on it.
 """
 
 import os
@@ -41,34 +41,34 @@ from mixzoo.runs.processes import Watch, run_all
 from mixzoo.runs.run import check_startable, prepare, result
 from mixzoo.training.devices import pick_device
 
-GPU_JOBS = 4  # processes that share a card
+GPU_JOBS = 4  # processes that share a GPU
 LOG = "output.log"
 LONGEST_LOG = 1_000_000_000  # bytes
 
 
 @dataclass
 class Entry:
-    """What sweep.json says of a member."""
+    """A member as recorded in sweep.json."""
 
     name: str
-    point: dict[str, str]  # where in the grid: key -> value; seeds are not told apart by it
+    point: dict[str, str]  # key -> value in the grid, without the seed
     seed: int
-    state: str = "waiting"  # until its process has ended: completed, interrupted or failed
-    exit: int | None = None  # status of its last process; negative for the signal that killed it
-    reason: str = ""  # why it failed, or was interrupted
+    state: str = "waiting"  # then completed, interrupted or failed, once its process has ended
+    exit: int | None = None  # exit status of its last process; -n if signal n killed it
+    reason: str = ""  # why it failed or was interrupted
     steps: int = 0
-    numbers: dict[str, float] = field(default_factory=dict)  # its results, once it is completed
-    run: str = ""  # its run file, by which it can be made again; '' in sweeps of older versions
+    numbers: dict[str, float] = field(default_factory=dict)  # its results, if it is completed
+    run: str = ""  # its run.toml, to make its directory again; '' in sweeps of older versions
 
 
 @dataclass(frozen=True)
 class Average:
-    """Scores of the completed members at one point of the grid."""
+    """Scores averaged over the completed members at one point of the grid."""
 
     point: dict[str, str]
     runs: int
     mean: dict[str, float]
-    std: dict[str, float]  # sample standard deviation over seeds; none where there is one run
+    std: dict[str, float]  # sample standard deviation over seeds; empty for a single run
 
 
 @dataclass
@@ -85,89 +85,91 @@ class Sweep:
 
     @property
     def averages(self) -> list[Average]:
-        """One for each point of the grid, in the sweep's order."""
+        """An average for each point of the grid, in the order of the sweep."""
         points = [member.point for member in self.members]
         return [self._average(point) for i, point in enumerate(points) if point not in points[:i]]
 
     def _average(self, point: Mapping[str, str]) -> Average:
-        done = [m.numbers for m in self.members if m.point == point and m.state == "completed"]
-        values = {name: [numbers[name] for numbers in done if name in numbers] for numbers in done for name in numbers}
-        spread = {name: stdev(scores) for name, scores in values.items() if len(scores) > 1}
-        return Average(dict(point), len(done), {name: mean(scores) for name, scores in values.items()}, spread)
+        runs = [m.numbers for m in self.members if m.point == point and m.state == "completed"]
+        values = {name: [numbers[name] for numbers in runs if name in numbers] for numbers in runs for name in numbers}
+        std = {name: stdev(scores) for name, scores in values.items() if len(scores) > 1}
+        return Average(dict(point), len(runs), {name: mean(scores) for name, scores in values.items()}, std)
 
 
 def start(
     zoo: Zoo, members: Sequence[Member], directory: Path | None, jobs: int | None, watch: Watch, flags: Sequence[str]
 ) -> Sweep:
-    """Train every member in a new sweep directory; nothing is made where one of them would be refused.
+    """Train every member in a new sweep directory. If any config is invalid, no directory is made.
 
-    `flags` are those that a member's own command needs to find its plugins. Raises Interrupted after a signal; a member
-    that fails leaves the others alone, and `check_none_failed` says so at the end.
+    `flags` are the command-line flags with which a member's process finds its plugins. Raises Interrupted after a
+    signal. If a member fails, the others still run; call `check_none_failed` afterwards.
     """
     check_directory_is_new(directory)
     configs = {member.name: member.config for member in members}
-    cards = _cards(configs)
-    at_once = _at_once(jobs, configs, cards)
+    pool = _gpu_pool(configs)
+    at_once = _at_once(jobs, configs, pool)
     _check_not_under_torchrun()
     _check_points(zoo, members)
     entries = [Entry(m.name, dict(m.point), m.config.train.seed, run=m.config.to_toml()) for m in members]
 
-    def fill(run_dir: Path) -> None:
+    def write_first_files(sweep_dir: Path) -> None:
         for member in members:
-            prepare(member.config, run_dir / member.name)
-        _write(Sweep(run_dir, entries, sys.argv[1:]))
+            prepare(member.config, sweep_dir / member.name)
+        _write(Sweep(sweep_dir, entries, sys.argv[1:]))
 
-    with new_directory(directory, slug(members), fill) as run_dir:
-        return _run(Sweep(run_dir, entries, sys.argv[1:]), list(configs), at_once, cards, watch, flags)
+    with new_directory(directory, slug(members), write_first_files) as sweep_dir:
+        return _run(Sweep(sweep_dir, entries, sys.argv[1:]), list(configs), at_once, pool, watch, flags)
 
 
-def resume(zoo: Zoo, run_dir: Path, jobs: int | None, watch: Watch, flags: Sequence[str]) -> Sweep:
-    """Go on with every member that is not completed, from its newest checkpoint or from its beginning.
+def resume(zoo: Zoo, sweep_dir: Path, jobs: int | None, watch: Watch, flags: Sequence[str]) -> Sweep:
+    """Continue every member that is not completed, from its newest checkpoint or from step 0.
 
-    One whose directory is gone is made again. One that cannot be read has failed and leaves the others alone. Raises
-    LockedError if one still runs: members outlive a sweep's process that was killed outright.
+    A member whose directory is gone is made again. A member that cannot be read counts as failed, and the others still
+    run. Raises LockedError if a member is still running: members outlive a sweep process that was killed with SIGKILL.
     """
-    sweep = _read(run_dir)
+    sweep = _read(sweep_dir)
     _check_not_under_torchrun()
-    with lock(run_dir):
+    with lock(sweep_dir):
         configs, unreadable = dict[str, RunConfig](), dict[str, str]()
         for member in sweep.members:
             try:
-                _make_again(sweep, member)
-                config = open_config(zoo, run_dir / member.name)[1]
-                read_status(run_dir / member.name)
+                _restore_directory(sweep, member)
+                config = open_config(zoo, sweep_dir / member.name)[1]
+                read_status(sweep_dir / member.name)
                 configs[member.name] = config
             except (CheckpointError, ConfigError, StorageError) as err:
                 unreadable[member.name] = str(err)
         if not configs and sweep.members:
             raise CheckpointError(unreadable[sweep.members[0].name])
-        cards = _cards(configs)
-        return _run(sweep, list(configs), _at_once(jobs, configs, cards), cards, watch, flags, unreadable)
+        pool = _gpu_pool(configs)
+        return _run(sweep, list(configs), _at_once(jobs, configs, pool), pool, watch, flags, unreadable)
 
 
-def _make_again(sweep: Sweep, member: Entry) -> None:
-    """The directory of a member from its run file in sweep.json, if it is gone."""
+def _restore_directory(sweep: Sweep, member: Entry) -> None:
+    """Make the directory of a member again, from its run.toml in sweep.json, if it is gone."""
     run_dir = sweep.directory / member.name
     if is_there(run_dir / RUN):
         return
     if not member.run:
-        raise CheckpointError(f"{run_dir}: it is gone, and sweep.json is of an older mixzoo, without its run file")
+        raise CheckpointError(
+            f"{run_dir}: it is gone, and sweep.json was written by an older mixzoo, without its run file"
+        )
     with storage_errors(run_dir, "the run directory could not be made"):
         run_dir.mkdir(exist_ok=True)
     write_text(run_dir / RUN, member.run)
 
 
 def is_sweep(run_dir: Path) -> bool:
-    """Whether the directory is a sweep's."""
+    """Whether the directory is that of a sweep, not of a run."""
     return is_there(run_dir) and (run_dir / SWEEP).is_file()
 
 
 def check_none_failed(sweep: Sweep) -> None:
-    """SweepError that names the members that failed."""
+    """Raises SweepError, with the name and reason of each, if any member failed."""
     if failed := sweep.failed:
-        named = "; ".join(f"{member.name} ({_short(member)})" for member in failed)
+        reasons = "; ".join(f"{member.name} ({member.reason.split('; ')[0]})" for member in failed)
         raise SweepError(
-            f"{len(failed)} of {len(sweep.members)} runs failed: {named}. `mixzoo resume {sweep.directory}` tries "
+            f"{len(failed)} of {len(sweep.members)} runs failed: {reasons}. `mixzoo resume {sweep.directory}` tries "
             "them again"
         )
 
@@ -176,56 +178,63 @@ def _run(
     sweep: Sweep,
     readable: Sequence[str],
     at_once: int,
-    cards: GpuPool,
+    pool: GpuPool,
     watch: Watch,
     flags: Sequence[str],
     unreadable: Mapping[str, str] = {},
 ) -> Sweep:
-    """Run a process for each readable member that is not completed; sweep.json is kept up to date."""
+    """Run a process for each readable member that is not completed, and keep sweep.json up to date."""
+    # A member may have been completed alone since sweep.json was written, so its directory decides.
     members = {member.name: member for member in sweep.members}
     for name, member in members.items():
         _update(sweep, member, None, stopping=False)
         if name in unreadable:
             member.state, member.reason = "failed", unreadable[name]
-    todo = [name for name in readable if members[name].state != "completed"]
-    for name in todo:
+
+    # Raises LockedError before anything is started, if a member is still running.
+    unfinished = [name for name in readable if members[name].state != "completed"]
+    for name in unfinished:
         with lock(sweep.directory / name):
-            pass  # no one else is at work on it
+            pass
 
-    def begins(name: str) -> dict[str, str]:
-        write_status(sweep.directory / name, "waiting")  # so that what is said of its end is said by this process of it
-        return cards.take(name, at_once)
+    def on_start(name: str) -> dict[str, str]:
+        write_status(
+            sweep.directory / name, "waiting"
+        )  # so that an older failure is not taken for that of this process
+        return pool.take(name, at_once)
 
-    def ended(name: str, exit_status: int, stopping: bool) -> str:
-        cards.leave(name)
+    def on_end(name: str, exit_status: int, stopping: bool) -> str:
+        pool.leave(name)
         _update(sweep, members[name], exit_status, stopping=stopping)
         _write(sweep)
         return members[name].state
 
     command = [sys.executable, "-m", "mixzoo", "resume"]
-    commands = {name: [*command, str(sweep.directory / name), *flags] for name in todo}
-    logs = {name: sweep.directory / name / LOG for name in todo}
-    stopped = run_all(commands, logs, at_once, watch, ended, begins)
+    commands = {name: [*command, str(sweep.directory / name), *flags] for name in unfinished}
+    logs = {name: sweep.directory / name / LOG for name in unfinished}
+    stopped_by = run_all(commands, logs, at_once, watch, on_end, on_start)
     _write(sweep)
+
+    # A member can also be stopped alone, by a signal to its own process.
     if any(member.state in ("waiting", "interrupted") for member in sweep.members):
         completed = sum(member.state == "completed" for member in sweep.members)
-        by = f"stopped by {stopped}" if stopped else "runs were stopped one by one"
+        cause = f"stopped by {stopped_by}" if stopped_by else "runs were stopped one by one"
         raise Interrupted(
-            f"{by} with {completed} of {len(members)} completed; `mixzoo resume {sweep.directory}` goes on with "
+            f"{cause} with {completed} of {len(members)} completed; `mixzoo resume {sweep.directory}` continues "
             "the others"
         )
     return sweep
 
 
 def _update(sweep: Sweep, member: Entry, exit_status: int | None, *, stopping: bool) -> None:
-    """What a member's directory and the status of its process, if it has had one, say of it now."""
+    """Set a member's state from its directory and from the exit status of its process; None if no process has run."""
     run_dir = sweep.directory / member.name
     member.exit, member.reason = exit_status, ""
     try:
         status = read_status(run_dir) or Status("waiting")
         if status.state == "completed":
-            done = result(run_dir)
-            member.state, member.steps, member.numbers = "completed", done.steps, dict(done.numbers)
+            results = result(run_dir)
+            member.state, member.steps, member.numbers = "completed", results.steps, dict(results.numbers)
             return
     except CheckpointError as err:
         member.state, member.reason = "failed", str(err)
@@ -233,14 +242,16 @@ def _update(sweep: Sweep, member: Entry, exit_status: int | None, *, stopping: b
     member.state, member.steps = "waiting", last_committed(run_dir) or 0
     if exit_status is None:
         return
-    told = status.exit == exit_status and status.state in ("interrupted", "failed")
-    member.reason = status.reason if told else _reason(run_dir, exit_status)
+
+    # status.json has the reason, unless the process died before it could write it.
+    recorded = status.exit == exit_status and status.state in ("interrupted", "failed")
+    member.reason = status.reason if recorded else _reason(run_dir, exit_status)
     stopped = exit_status == Interrupted.exit_code or (stopping and (exit_status < 0 or status.exit == 130))
     member.state = "interrupted" if stopped else "failed"
 
 
 def _reason(run_dir: Path, exit_status: int) -> str:
-    """Why a process ended that left no word in status.json: its signal, or the last line that it printed."""
+    """Why a process ended, if status.json does not say: the signal that killed it, or the last line it printed."""
     if exit_status < 0:
         number = -exit_status
         return f"killed by {signal.Signals(number).name if number in list(signal.Signals) else f'signal {number}'}"
@@ -251,39 +262,35 @@ def _reason(run_dir: Path, exit_status: int) -> str:
     return lines[-1].removeprefix("mixzoo: ") if lines else f"exit code {exit_status}"
 
 
-def _short(member: Entry) -> str:
-    return member.reason.split("; ")[0]
+def _gpu_pool(configs: Mapping[str, RunConfig]) -> GpuPool:
+    """The GPUs of this machine, shared by the members that train on a GPU."""
+    names = {config.train.device for config in configs.values()}
+    devices = {name: pick_device(name, untouched=True) for name in names}  # members open them, in their own processes
+    return GpuPool({name: devices[config.train.device] for name, config in configs.items()}, visible())
 
 
-def _cards(configs: Mapping[str, RunConfig]) -> GpuPool:
-    """The cards of the machine, and which members run on them."""
-    named = {config.train.device for config in configs.values()}
-    found = {name: pick_device(name, untouched=True) for name in named}  # the runs open them, in their own processes
-    return GpuPool({name: found[config.train.device] for name, config in configs.items()}, visible())
-
-
-def _at_once(jobs: int | None, configs: Mapping[str, RunConfig], cards: GpuPool) -> int:
-    """Processes at a time: as asked, else one for each core and its threads, or a few that share each GPU."""
+def _at_once(jobs: int | None, configs: Mapping[str, RunConfig], pool: GpuPool) -> int:
+    """The number of processes at a time: `jobs`, else GPU_JOBS for each GPU, else cores / threads of a run."""
     if jobs is not None and jobs < 1:
-        raise ConfigError(f"--jobs {jobs}: must be an integer >= 1; leave it out for one run for each core")
+        raise ConfigError(f"--jobs {jobs}: must be an integer >= 1; leave it out to run one on each core")
     if jobs is not None:
         return jobs
-    if cards.wanted:
-        return GPU_JOBS * cards.wanted
+    if pool.wanted:
+        return GPU_JOBS * pool.wanted
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = [config.train.threads or torch.get_num_threads() for config in configs.values()]
     return max(1, cores // max(threads))
 
 
 def _check_points(zoo: Zoo, members: Sequence[Member]) -> None:
-    """Refuse what a run alone would refuse, looked for once at each point of the grid."""
+    """Make the checks of `start` in run.py once for each point of the grid, before anything is made."""
     points = [member.point for member in members]
     check_startable(zoo, [member.config for i, member in enumerate(members) if member.point not in points[:i]])
 
 
 def _check_not_under_torchrun() -> None:
     if os.environ.get("WORLD_SIZE", "1") != "1":
-        raise ConfigError("a sweep starts processes of its own; leave torchrun out, or train one run with it")
+        raise ConfigError("a sweep starts its own processes; leave torchrun out, or train a single run with it")
 
 
 def _write(sweep: Sweep) -> None:
@@ -292,9 +299,10 @@ def _write(sweep: Sweep) -> None:
     write_json(sweep.directory / SWEEP, {"command": sweep.command, "members": members, "averages": averages})
 
 
-def _read(run_dir: Path) -> Sweep:
-    """The sweep in this directory; CheckpointError where its file is damaged."""
-    found = read_object(run_dir / SWEEP)
+def _read(sweep_dir: Path) -> Sweep:
+    """The sweep in this directory. Raises CheckpointError if sweep.json is damaged."""
+    path = sweep_dir / SWEEP
+    found = read_object(path)
     try:
         members = [
             Entry(
@@ -311,10 +319,9 @@ def _read(run_dir: Path) -> Sweep:
             for row in found.rows("members")
         ]
         if not all(re.fullmatch(r"[A-Za-z0-9._=,:+-]+", m.name) and m.name.strip(".") for m in members):
-            raise CheckpointError(f"{run_dir / SWEEP}: a name that is no member's")
-        return Sweep(run_dir, members, found.text_list("command"))
+            raise CheckpointError(f"{path}: an invalid name of a member")
+        return Sweep(sweep_dir, members, found.text_list("command"))
     except CheckpointError as err:
         raise CheckpointError(
-            f"{run_dir / SWEEP}: its table of members is damaged ({err}); go on with each member by `mixzoo "
-            "resume MEMBER`"
+            f"{path}: its table of members is damaged ({err}); continue each member alone with `mixzoo resume MEMBER`"
         ) from err

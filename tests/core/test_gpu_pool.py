@@ -95,6 +95,6 @@ def test_the_process_of_a_sweep_opens_no_card(monkeypatch, device):
     """It checks all that its runs would refuse; a context on each card would take hundreds of megabytes of it."""
     driver = install_cards(monkeypatch, 2)
     config = toy_config(toy_zoo(), device=device)
-    sweep._cards({"a": config})
+    sweep._gpu_pool({"a": config})
     check_startable(toy_zoo(), [config])
     assert driver.opened == []

@@ -210,7 +210,7 @@ def test_a_directory_is_there_with_its_files_or_not_at_all(tmp_path):
 
 def test_what_a_kill_left_of_a_new_directory_is_removed_an_hour_later(tmp_path):
     """Not what is in use, nor what is young: its process may not have locked it yet."""
-    old, young, used = (tmp_path / f"{directory.BEGUN}{name}" for name in ("old", "young", "used"))
+    old, young, used = (tmp_path / f"{directory.NEW_PREFIX}{name}" for name in ("old", "young", "used"))
     for folder in (old, young, used):
         folder.mkdir()
         (folder / "run.toml").write_text("")

@@ -350,5 +350,5 @@ def test_pictures_take_the_runs_own_learned_mixer_and_any_that_has_nothing_to_le
     assert len({file for drawn in files.values() for file in drawn.values()}) == 4
     assert all(len(file.name) < 120 and file.exists() for drawn in files.values() for file in drawn.values())
     for learned in ("network", "one_of:a=mixup,b=(chain:a=mixup,b=label)"):
-        with pytest.raises(ConfigError, match=r"it is a learned mixer, and only the run's own has learned here"):
+        with pytest.raises(ConfigError, match=r"it is a learned mixer, and in this run only its own mixer was trained"):
             draw_interpolations(zoo, home, learned, **options)

@@ -189,17 +189,17 @@ GONE = {
     "left out by a flag": (
         lambda site: install(site, "gone", GOOD),
         ["--no-plugins"],
-        "which is installed and not loaded; leave --no-plugins out",
+        "which is installed but not loaded; leave --no-plugins out",
     ),
     "broken": (
         lambda site: install(site, "gone", "import not_there_at_all", version="2.2"),
         [],
-        "and version 2.2 here is broken: ModuleNotFoundError: No module named 'not_there_at_all'; pip install",
+        "but the installed version 2.2 is broken: ModuleNotFoundError: No module named 'not_there_at_all'; pip install",
     ),
     "renamed": (
         lambda site: install(site, "gone", GOOD.replace('"halves"', '"thirds"'), version="2.2"),
         [],
-        "and version 2.2 here has no such mixer; pip install acme-gone==2.1",
+        "but the installed version 2.2 has no such mixer; pip install acme-gone==2.1",
     ),
     "somebody else's": (
         lambda site: install(site, "other", GOOD),
@@ -242,7 +242,7 @@ def test_a_part_that_is_there_no_longer_ends_with_4_and_what_to_do(mixzoo, site,
 
 def test_another_version_of_a_plugin_is_a_warning(mixzoo, site, run_of_gone):
     install(site, "gone", GOOD, version="2.2")
-    line = "warning: mixer 'halves' came from acme-gone 2.1, which is 2.2 now; results may differ"
+    line = "warning: mixer 'halves' came from acme-gone 2.1, which is now 2.2; results may differ"
     assert line in ok(mixzoo, "resume", run_of_gone)[1]
     assert line in ok(mixzoo, "interpolate", run_of_gone)[1]
 

@@ -77,7 +77,7 @@ EDITS = {
     "batch": ("batch_images = 16", "batch_images = 8", "train.batch_images was 16 and is 8"),
     "beta": ("beta1 = 0.5", "beta1 = 0.9", "train.beta1 was 0.5 and is 0.9"),
     "data": ("salt = 0", "salt = 1", "dataset.salt was 0 and is 1"),
-    "more": ("d_steps = 1", "d_steps = 1\nlabelled_images = 9", "train.labelled_images was not there and is 9"),
+    "more": ("d_steps = 1", "d_steps = 1\nlabelled_images = 9", "train.labelled_images was missing and is 9"),
 }
 
 
@@ -89,7 +89,7 @@ def test_a_run_file_that_was_edited_is_refused_with_what_was_and_what_is(run, na
     with pytest.raises(CheckpointError, match="not what the run was trained with up to step 10: ") as refused:
         resume(toy_zoo(), run)
     assert reason in str(refused.value)
-    assert "Put the file back, or add --allow-change" in str(refused.value)
+    assert "Undo the change, or add --allow-change" in str(refused.value)
     assert {path: path.read_bytes() for path in before} == before
     edit(run, *reversed(edited))
     resume(toy_zoo(), run)
@@ -219,7 +219,7 @@ def test_the_steps_that_a_finished_run_has_change_nothing(tmp_path):
 def test_a_finished_run_without_checkpoints_is_not_begun_again(tmp_path):
     start(toy_zoo(), config(), tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "checkpoints")
-    with pytest.raises(CheckpointError, match="it has no checkpoint left to go on from"):
+    with pytest.raises(CheckpointError, match="it has no checkpoint left to continue from"):
         resume(toy_zoo(), tmp_path / "run", steps=20)
 
 

@@ -81,11 +81,11 @@ def test_a_release_of_torchvision_made_for_another_torch_is_named(tmp_path, monk
     metadata("numpy", "1.26.4")
     monkeypatch.syspath_prepend(tmp_path)
     release, build = _pair({})
-    assert release.found == "torchvision 0.29.1+cu130 was made for torch 2.14.1, here is 2.13.0+cpu"
-    assert release.mend == 'pip install --upgrade torchvision "torch==2.13.0"'
-    assert build.found == "torch is built for cpu, torchvision for cu130"
+    assert release.found == "torchvision 0.29.1+cu130 was built for torch 2.14.1, but 2.13.0+cpu is installed"
+    assert release.fix == 'pip install --upgrade torchvision "torch==2.13.0"'
+    assert build.found == "torch is built for cpu, but torchvision for cu130"
     (old,) = _bounds()
-    assert str(old) == 'warning  numpy        1.26.4, mixzoo asks for 2.0 or newer; pip install "numpy>=2.0"'
+    assert str(old) == 'warning  numpy        1.26.4, but mixzoo requires 2.0 or newer; pip install "numpy>=2.0"'
 
 
 DRIVER = "#!/bin/sh\necho '{}'\n"
@@ -103,9 +103,9 @@ def test_a_gpu_that_torch_cannot_use_says_why(tmp_path, monkeypatch):
     (cpu_build,) = _gpu({"built_for": "CPU"})
     assert "driver 470.57, Tesla T4, 15360 MiB, but torch is built for the CPU; pip install" in str(cpu_build)
     says = "CUDA initialization: The NVIDIA driver on your system is too old"
-    (old,) = _gpu({"built_for": "CUDA 13.0", "cards": [], "cuda_says": says})
+    (old,) = _gpu({"built_for": "CUDA 13.0", "gpus": [], "cuda_warning": says})
     assert f"but torch, built for CUDA 13.0, cannot use it ({says}); update the driver" in str(old)
-    assert [str(f) for f in _gpu({"built_for": "CUDA 13.0", "cards": ["Tesla T4, 15 GiB"]})] == [
+    assert [str(f) for f in _gpu({"built_for": "CUDA 13.0", "gpus": ["Tesla T4, 15 GiB"]})] == [
         "ok       gpu          cuda:0: Tesla T4, 15 GiB",
         "ok       driver       driver 470.57, Tesla T4, 15360 MiB",
     ]
@@ -114,7 +114,7 @@ def test_a_gpu_that_torch_cannot_use_says_why(tmp_path, monkeypatch):
 def test_a_driver_that_fails_is_none(tmp_path, monkeypatch):
     with_driver(tmp_path, monkeypatch, "x")
     (tmp_path / "nvidia-smi").write_text("#!/bin/sh\nexit 9\n")
-    assert [f.found for f in _gpu({"built_for": "CUDA 13.0"})] == ["none; runs take the CPU"]
+    assert [f.found for f in _gpu({"built_for": "CUDA 13.0"})] == ["none; runs use the CPU"]
 
 
 def test_a_disk_that_refuses_is_a_problem(monkeypatch):
@@ -122,18 +122,18 @@ def test_a_disk_that_refuses_is_a_problem(monkeypatch):
     (finding,) = _disk()
     assert (finding.state, finding.exit_code) == ("problem", StorageError.exit_code)
     assert "/proc/sys cannot be written: " in finding.found
-    assert finding.mend == "use --out FOLDER"
+    assert finding.fix == "use --out FOLDER"
 
 
 def test_more_threads_than_cores_and_a_terminal_of_few_characters_are_warnings(monkeypatch):
     finding = _processor({"threads": 10_000, "instructions": "AVX2"})
     assert finding.state == "warning"
-    assert "torch takes 10000 threads; export OMP_NUM_THREADS=" in str(finding)
+    assert "torch uses 10000 threads; export OMP_NUM_THREADS=" in str(finding)
     with open(os.devnull, "w", encoding="cp1252") as narrow:
         monkeypatch.setattr(sys, "stdout", narrow)
         finding = _terminal()
-    assert (finding.state, finding.mend) == ("warning", "export PYTHONUTF8=1")
-    assert "equations lose what cp1252 cannot show" in finding.found
+    assert (finding.state, finding.fix) == ("warning", "export PYTHONUTF8=1")
+    assert "cp1252 cannot show some characters of equations" in finding.found
 
 
 def test_data_sets_that_are_whole_and_those_that_lack_a_file_are_told(tmp_path):
@@ -149,7 +149,7 @@ def test_data_sets_that_are_whole_and_those_that_lack_a_file_are_told(tmp_path):
         f"warning  data         svhn lacks test_32x32.mat in {tmp_path}; see `mixzoo show dataset svhn`",
     ]
     (finding,) = _data_sets(zoo, str(tmp_path / "none"))
-    assert (finding.state, finding.mend) == ("warning", "name the folder of data sets with MIXZOO_DATA, or unset it")
+    assert (finding.state, finding.fix) == ("warning", "name the folder of data sets with MIXZOO_DATA, or unset it")
 
 
 def test_the_exit_code_is_that_of_the_first_problem():

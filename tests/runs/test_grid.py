@@ -113,14 +113,14 @@ def test_two_names_for_one_run_are_refused():
 REFUSED = {
     "seed twice": (["--seeds", "1,2,1"], "--seeds 1,2,1: 1 is given twice; once is enough"),
     "seed twice in other words": (["--seeds", "1,01"], "--seeds 1,01: 1 is given twice"),
-    "no seeds": (["--seeds", ""], "--seeds: '' has an empty value; give values with commas between"),
+    "no seeds": (["--seeds", ""], "--seeds: '' has an empty value; separate values by commas"),
     "a gap in seeds": (["--seeds", "1,,2"], "--seeds: '1,,2' has an empty value"),
     "no number": (["--seeds", "1,two"], "--seeds: seed='two' must be an integer >= 0"),
     "negative seed": (["--seeds", "-1"], "--seeds: seed='-1' must be an integer >= 0"),
     "both": (["--seeds", "1", "--seed", "2"], "--seeds goes without --seed; give one of them"),
     "seed twice in a range": (["--seeds", "1..3,2"], "--seeds 1..3,2: 2 is given twice; once is enough"),
-    "a range that goes down": (["--seeds", "3..1"], "--seeds 3..1: a range goes up. Did you mean 1..3?"),
-    "a range without end": (["--seeds", f"0..{10**18}"], f"{10**18 + 1} seeds, a sweep has at most 1000 runs"),
+    "a range that goes down": (["--seeds", "3..1"], "--seeds 3..1: a range must go up. Did you mean 1..3?"),
+    "a range without end": (["--seeds", f"0..{10**18}"], f"{10**18 + 1} seeds; a sweep has at most 1000 runs"),
     "a range that is none": (["--seeds", "1..x"], "--seeds: seed='1..x' must be an integer >= 0"),
     "several seeds for one run": (
         ["--seed", "1,2,3"],
@@ -145,7 +145,7 @@ REFUSED = {
     "seeds as a list": (["--seeds", "[1, 2]"], "--seeds: seed='[1' must be an integer", "Did you mean 1,2?"),
     "values as a list": (
         ["--grid", "mixer=[mixup,slerp]"],
-        "--grid mixer: values have no brackets around them all. Did you mean mixup,slerp?",
+        "--grid mixer: give the values without brackets around all of them. Did you mean mixup,slerp?",
     ),
     "no values": (["--grid", "objective.lam="], "--grid objective.lam: '' has an empty value"),
     "no key": (["--grid", "objective.lam"], "--grid objective.lam: give KEY=VALUE,VALUE,..., such as"),
@@ -166,22 +166,22 @@ REFUSED = {
     "unknown part's name": (["--grid", "mixer=mixup,mixpu"], "--grid mixer: unknown mixer 'mixpu'"),
     "commas without brackets": (
         ["--grid", "mixer=mixup,dirichlet:k=3,alpha=2"],
-        "--grid mixer: 'alpha=2' is no part; one with commas stands in brackets, such as mixer=mixup,(dirichlet",
+        "--grid mixer: 'alpha=2' is no part; put a part with commas in brackets, such as mixer=mixup,(dirichlet",
     ),
     "key twice": (["--grid", "train.lr=1", "--grid", "train.lr=2"], "--grid train.lr is given twice"),
-    "flag and grid": (["--lr", "1", "--grid", "train.lr=2"], "--grid train.lr: --lr states it already; leave one out"),
-    "part and grid": (["--mixer", "slerp", "--grid", "mixer=mixup"], "--grid mixer: --mixer slerp states it already"),
+    "flag and grid": (["--lr", "1", "--grid", "train.lr=2"], "--grid train.lr: --lr sets it already; leave one out"),
+    "part and grid": (["--mixer", "slerp", "--grid", "mixer=mixup"], "--grid mixer: --mixer slerp sets it already"),
     "option and grid": (
         ["--objective", "amr:lam=3", "--grid", "objective.lam=5"],
-        "--grid objective.lam: --objective amr:lam=3 states it already",
+        "--grid objective.lam: --objective amr:lam=3 sets it already",
     ),
     "option of a grid's part and grid": (
         ["--grid", "mixer=dirichlet:k=3", "--grid", "mixer.k=4"],
-        "--grid mixer.k: --grid mixer dirichlet:k=3 states it already",
+        "--grid mixer.k: --grid mixer dirichlet:k=3 sets it already",
     ),
     "data root and grid": (
         ["--data-root", "there", "--grid", "dataset.root=here,elsewhere"],
-        "--grid dataset.root: --data-root there states it already; leave one out",
+        "--grid dataset.root: --data-root there sets it already; leave one out",
     ),
     "what does not go together": (
         ["--objective", "acai", "--grid", "objective.lam=3"],
@@ -189,7 +189,7 @@ REFUSED = {
     ),
     "too many": (
         ["--grid", "train.lr=" + ",".join(map(str, range(1, 1002)))],
-        "seeds times grids make 1001 runs, a sweep has at most 1000; make several sweeps",
+        "seeds times grids make 1001 runs; a sweep has at most 1000, so make several sweeps",
     ),
     "no jobs": (["--seeds", "1", "--jobs", "0"], "--jobs: jobs=0 must be an integer >= 1 and <= 1000"),
     "jobs for one run": (
@@ -242,7 +242,7 @@ def test_a_sweep_under_torchrun_is_refused(mixzoo, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     code, _, err = mixzoo("train", *TOYS, *SMALL, "--seeds", "1,2")
     assert code == 2
-    assert "a sweep starts processes of its own; leave torchrun out" in err
+    assert "a sweep starts its own processes; leave torchrun out" in err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -331,7 +331,7 @@ def test_resume_refuses_data_that_has_changed(tmp_path):
     stopped(tmp_path / "run", 4, log_every=1)
     file = tmp_path / "run" / "run.toml"
     file.write_text(file.read_text().replace("salt = 0", "salt = 1"))
-    with pytest.raises(CheckpointError, match="the data set has changed since the run began"):
+    with pytest.raises(CheckpointError, match="the data set has changed since the run was started"):
         resume(toy_zoo(), tmp_path / "run", allow_change=True)
 
 

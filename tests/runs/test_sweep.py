@@ -190,7 +190,7 @@ def test_a_sweep_stopped_by_a_signal_goes_on_to_the_same_end(tmp_path, number):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 75, err
     assert err.splitlines()[-1] == (
-        f"mixzoo: stopped by {number.name} with 0 of 3 completed; `mixzoo resume sweep` goes on with the others"
+        f"mixzoo: stopped by {number.name} with 0 of 3 completed; `mixzoo resume sweep` continues the others"
     )
     status = [json.loads((home / "status.json").read_text()) for home in homes]
     assert [s["state"] for s in status] == ["interrupted", "interrupted", "waiting"]
@@ -329,7 +329,7 @@ def test_resume_waits_for_no_member_that_still_runs(tmp_path):
 def test_as_many_run_at_a_time_as_cores_have_threads_and_four_on_each_gpu(monkeypatch):
     def at_once(*devices, **numbers):
         configs = {d: toy_config(toy_zoo(), device=d, **numbers) for d in devices or ["auto"]}
-        return sweeps._at_once(None, configs, sweeps._cards(configs))
+        return sweeps._at_once(None, configs, sweeps._gpu_pool(configs))
 
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
     assert at_once(threads=1) == 8
@@ -429,4 +429,4 @@ def test_a_member_of_an_older_sweep_that_was_deleted_cannot_be_made_again(tmp_pa
     stand_in(monkeypatch, tmp_path, "exit 4")
     a, _ = sweeps.resume(toy_zoo(), sweep.directory, 1, Watch(), []).members
     assert a.state == "failed"
-    assert "it is gone, and sweep.json is of an older mixzoo, without its run file" in a.reason
+    assert "it is gone, and sweep.json was written by an older mixzoo, without its run file" in a.reason

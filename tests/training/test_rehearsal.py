@@ -241,7 +241,7 @@ def test_a_metric_that_breaks_its_contract_leaves_the_training_and_says_how_to_g
     config = replace(toy_config(zoo, steps=2), metrics=(("broken", metric()),))
     with pytest.raises(PluginError, match=f"^metric 'broken': .*{words}") as raised:
         start(zoo, config, tmp_path / "run")
-    assert str(raised.value).endswith("The training is kept: mend the metric, then `mixzoo resume` the run")
+    assert str(raised.value).endswith("The training is kept: fix the metric, then `mixzoo resume` the run")
     assert json.loads((tmp_path / "run" / "status.json").read_text())["exit"] == 9
     assert list((tmp_path / "run" / "checkpoints").iterdir())
 
