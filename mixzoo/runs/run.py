@@ -195,11 +195,11 @@ def resume(
         rehearsed = [] if plan.has_checkpoint else rehearse(zoo, config, players, loaded.data, device)
         if any(change.key == STEPS for change in plan.changes) and follows_progress(players, config):
             warnings.append(
-                "the mixer's law follows the progress of the training: its first "
-                f"{progress.step} steps were those of a run of another length, the others are of {config.train.steps}"
+                f"the mixer's law follows the progress of the training: its first {progress.step} steps were drawn for "
+                f"a run of another length, the later ones for {config.train.steps} steps"
             )
 
-        # The directory is changed only now, when nothing more can be refused. run.toml is written before
+        # The files of the run are changed only now, when nothing more can be refused. run.toml is written before
         # environment.json: after a kill between the two, the next resume finds the change again.
         if distributed.is_main:
             if not plan.has_checkpoint:

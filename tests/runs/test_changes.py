@@ -1,4 +1,4 @@
-"""A run that goes on otherwise than it began: run.toml edited, another last step."""
+"""Resuming a run after its run.toml was edited, or with another last step."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ from toys import TOYS, toy_config, toy_zoo
 
 
 class Notes(ProgressDisplay):
-    """Keeps the notes; stops the run with a KeyboardInterrupt in place of step `stop`, if there is one."""
+    """Records the notes, and stops the run with a KeyboardInterrupt at step `stop`, if given."""
 
     def __init__(self, stop=None):
         self.notes, self.stop = [], stop
@@ -28,7 +28,7 @@ class Notes(ProgressDisplay):
 
 
 def config(**numbers):
-    """Without metrics, which take longer than the steps."""
+    """A config without metrics, because they take longer than the steps."""
     flags = {"mixer": "dirichlet:k=3", "autoencoder": "toy_net:dropout=0.2"} | numbers.pop("flags", {})
     return replace(toy_config(toy_zoo(), flags=flags, log_every=1, **numbers), metrics=())
 
@@ -36,10 +36,10 @@ def config(**numbers):
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory):
     """A run of 12 steps killed at step 11, with checkpoints of steps 5 and 10."""
-    home = tmp_path_factory.mktemp("killed") / "run"
+    run_dir = tmp_path_factory.mktemp("killed") / "run"
     with pytest.raises(KeyboardInterrupt):
-        start(toy_zoo(), config(), home, lambda *_: Notes(11))
-    return home
+        start(toy_zoo(), config(), run_dir, lambda *_: Notes(11))
+    return run_dir
 
 
 @pytest.fixture
@@ -53,13 +53,13 @@ def edit(run, old, new):
     (run / "run.toml").write_text(text.replace(old, new))
 
 
-def weights(home):
-    newest = saved(home / "checkpoints")[-1]
+def weights(run_dir):
+    newest = saved(run_dir / "checkpoints")[-1]
     return {file.name: file.read_bytes() for file in newest.glob("*.safetensors")}
 
 
-def metrics(home):
-    return [{k: v for k, v in line.items() if k not in CLOCK} for line in read_metrics(home / "metrics.jsonl")]
+def metrics(run_dir):
+    return [{k: v for k, v in line.items() if k not in CLOCK} for line in read_metrics(run_dir / "metrics.jsonl")]
 
 
 # run.toml edited between stop and resume
@@ -82,7 +82,7 @@ EDITS = {
 
 
 @pytest.mark.parametrize("name", EDITS)
-def test_a_run_file_that_was_edited_is_refused_with_what_was_and_what_is(run, name):
+def test_an_edited_run_file_is_refused_with_the_old_and_new_values(run, name):
     *edited, reason = EDITS[name]
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != "run.toml"}
     edit(run, *edited)
@@ -95,18 +95,18 @@ def test_a_run_file_that_was_edited_is_refused_with_what_was_and_what_is(run, na
     resume(toy_zoo(), run)
 
 
-def test_a_change_that_is_allowed_is_recorded_and_asked_for_once(run):
+def test_an_allowed_change_is_recorded_and_needs_the_flag_only_once(run):
     edit(run, *EDITS["lr"][:2])
-    show = Notes(12)
+    display = Notes(12)
     with pytest.raises(KeyboardInterrupt):
-        resume(toy_zoo(), run, lambda *_: show, allow_change=True)
-    assert "warning: train.lr was 0.001 and is 0.1" in show.notes
+        resume(toy_zoo(), run, lambda *_: display, allow_change=True)
+    assert "warning: train.lr was 0.001 and is 0.1" in display.notes
     resume(toy_zoo(), run)
     recorded = json.loads((run / "environment.json").read_text())["changes"]
     assert recorded == [{"step": 10, "key": "train.lr", "was": "0.001", "now": "0.1"}]
 
 
-def test_an_allowed_change_changes_what_is_trained_from_there(run, killed, tmp_path):
+def test_an_allowed_change_takes_effect_from_the_next_step(run, killed, tmp_path):
     plain = shutil.copytree(killed, tmp_path / "plain")
     resume(toy_zoo(), plain)
     edit(run, *EDITS["lr"][:2])
@@ -123,7 +123,7 @@ def test_an_allowed_change_changes_what_is_trained_from_there(run, killed, tmp_p
         ('device = "auto"', 'device = "cpu"'),
     ],
 )
-def test_where_and_how_often_may_change_without_a_word(run, killed, tmp_path, old, new):
+def test_device_and_intervals_may_change_without_a_flag(run, killed, tmp_path, old, new):
     plain = shutil.copytree(killed, tmp_path / "plain")
     resume(toy_zoo(), plain)
     edit(run, old, new)
@@ -131,14 +131,14 @@ def test_where_and_how_often_may_change_without_a_word(run, killed, tmp_path, ol
     assert (metrics(run), weights(run)) == (metrics(plain), weights(plain))
 
 
-def test_a_completed_run_whose_file_was_edited_says_so(tmp_path):
+def test_resuming_a_completed_run_with_an_edited_file_is_refused(tmp_path):
     start(toy_zoo(), config(), tmp_path / "run")
     edit(tmp_path / "run", *EDITS["lr"][:2])
     with pytest.raises(CheckpointError, match=r"up to step 12: train\.lr was 0\.001 and is 0\.1"):
         resume(toy_zoo(), tmp_path / "run")
 
 
-def test_a_run_file_in_a_checkpoint_that_is_no_toml_is_damaged(run):
+def test_a_run_file_in_a_checkpoint_that_is_not_toml_is_damaged(run):
     from test_checkpoint_faults import seal
 
     for checkpoint in saved(run / "checkpoints"):
@@ -153,59 +153,59 @@ def test_a_run_file_in_a_checkpoint_that_is_no_toml_is_damaged(run):
 
 @pytest.fixture(scope="module")
 def twenty(tmp_path_factory):
-    """A run that began with 20 steps."""
-    home = tmp_path_factory.mktemp("twenty") / "run"
-    start(toy_zoo(), config(steps=20), home)
-    return home
+    """A run of 20 steps from the start."""
+    run_dir = tmp_path_factory.mktemp("twenty") / "run"
+    start(toy_zoo(), config(steps=20), run_dir)
+    return run_dir
 
 
 @pytest.mark.parametrize("steps", [5, 11, 12])
-def test_a_finished_run_trained_further_equals_one_that_began_with_more_steps(tmp_path, twenty, steps):
-    """12 is a multiple of evaluate_every; 5 and 11 are not, and have an evaluation that the longer run has not."""
-    home = tmp_path / "run"
-    start(toy_zoo(), config(steps=steps), home)
-    result = resume(toy_zoo(), home, steps=20)
+def test_a_finished_run_trained_further_equals_a_longer_run(tmp_path, twenty, steps):
+    """5 and 11 are not multiples of evaluate_every: there the short run has an evaluation that the long one lacks."""
+    run_dir = tmp_path / "run"
+    start(toy_zoo(), config(steps=steps), run_dir)
+    result = resume(toy_zoo(), run_dir, steps=20)
     assert result.steps == 20
-    assert (metrics(home), weights(home)) == (metrics(twenty), weights(twenty))
-    assert (home / "run.toml").read_bytes() == (twenty / "run.toml").read_bytes()
-    assert (home / "results.json").read_bytes() == (twenty / "results.json").read_bytes()
-    assert json.loads((home / "status.json").read_text())["state"] == "completed"
-    changes = json.loads((home / "environment.json").read_text())["changes"]
+    assert (metrics(run_dir), weights(run_dir)) == (metrics(twenty), weights(twenty))
+    assert (run_dir / "run.toml").read_bytes() == (twenty / "run.toml").read_bytes()
+    assert (run_dir / "results.json").read_bytes() == (twenty / "results.json").read_bytes()
+    assert json.loads((run_dir / "status.json").read_text())["state"] == "completed"
+    changes = json.loads((run_dir / "environment.json").read_text())["changes"]
     assert changes == [{"step": steps, "key": "train.steps", "was": str(steps), "now": "20"}]
 
 
-def test_a_stopped_run_trained_further_equals_one_that_began_with_more_steps(run, twenty):
+def test_a_stopped_run_trained_further_equals_a_longer_run(run, twenty):
     resume(toy_zoo(), run, steps=20)
     assert (metrics(run), weights(run)) == (metrics(twenty), weights(twenty))
 
 
-def test_steps_edited_in_the_run_file_count_as_if_they_were_asked_for(tmp_path, twenty):
-    home = tmp_path / "run"
-    start(toy_zoo(), config(), home)
-    edit(home, "steps = 12\n", "steps = 20\n")
-    resume(toy_zoo(), home)
-    assert (metrics(home), weights(home)) == (metrics(twenty), weights(twenty))
+def test_steps_edited_in_the_run_file_count_like_the_flag(tmp_path, twenty):
+    run_dir = tmp_path / "run"
+    start(toy_zoo(), config(), run_dir)
+    edit(run_dir, "steps = 12\n", "steps = 20\n")
+    resume(toy_zoo(), run_dir)
+    assert (metrics(run_dir), weights(run_dir)) == (metrics(twenty), weights(twenty))
 
 
 @pytest.mark.parametrize("steps", [11, 12])
-def test_a_run_trained_further_and_killed_goes_on_to_the_same_end(tmp_path, twenty, steps):
-    home = tmp_path / "run"
-    start(toy_zoo(), config(steps=steps), home)
+def test_a_run_trained_further_and_killed_resumes_to_the_same_result(tmp_path, twenty, steps):
+    run_dir = tmp_path / "run"
+    start(toy_zoo(), config(steps=steps), run_dir)
     with pytest.raises(KeyboardInterrupt):
-        resume(toy_zoo(), home, lambda *_: Notes(14), steps=20)
-    show = Notes()
-    resume(toy_zoo(), home, lambda *_: show)
-    assert show.notes == []
-    assert (metrics(home), weights(home)) == (metrics(twenty), weights(twenty))
+        resume(toy_zoo(), run_dir, lambda *_: Notes(14), steps=20)
+    display = Notes()
+    resume(toy_zoo(), run_dir, lambda *_: display)
+    assert display.notes == []
+    assert (metrics(run_dir), weights(run_dir)) == (metrics(twenty), weights(twenty))
 
 
 @pytest.mark.parametrize("steps", [4, 9, 10])
-def test_fewer_steps_than_are_done_are_refused(run, steps):
+def test_a_number_of_steps_that_is_done_already_is_refused(run, steps):
     with pytest.raises(ConfigError, match=f"--steps {steps}: the run has done 10 steps; give more than that"):
         resume(toy_zoo(), run, steps=steps)
 
 
-def test_the_steps_that_a_finished_run_has_change_nothing(tmp_path):
+def test_resuming_a_finished_run_with_its_own_steps_changes_nothing(tmp_path):
     start(toy_zoo(), config(), tmp_path / "run")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*") if path.is_file()}
     assert resume(toy_zoo(), tmp_path / "run", steps=12).steps == 12
@@ -216,7 +216,7 @@ def test_the_steps_that_a_finished_run_has_change_nothing(tmp_path):
         resume(toy_zoo(), tmp_path / "run", steps=0)
 
 
-def test_a_finished_run_without_checkpoints_is_not_begun_again(tmp_path):
+def test_a_finished_run_without_checkpoints_is_not_restarted(tmp_path):
     start(toy_zoo(), config(), tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "checkpoints")
     with pytest.raises(CheckpointError, match="it has no checkpoint left to continue from"):
@@ -224,17 +224,17 @@ def test_a_finished_run_without_checkpoints_is_not_begun_again(tmp_path):
 
 
 @pytest.mark.parametrize(("mixer", "follows"), [("schedule:a=bernoulli,b=mixup", True), ("dirichlet:k=3", False)])
-def test_a_law_that_follows_the_progress_says_that_it_is_of_the_new_length(tmp_path, mixer, follows):
+def test_a_law_that_follows_the_progress_warns_of_the_new_length(tmp_path, mixer, follows):
     start(toy_zoo(), config(flags={"mixer": mixer}), tmp_path / "run")
-    show = Notes()
-    resume(toy_zoo(), tmp_path / "run", lambda *_: show, steps=16)
-    said = [note for note in show.notes if "the mixer's law follows the progress of the training" in note]
-    assert bool(said) is follows
+    display = Notes()
+    resume(toy_zoo(), tmp_path / "run", lambda *_: display, steps=16)
+    notes = [note for note in display.notes if "the mixer's law follows the progress of the training" in note]
+    assert bool(notes) is follows
     if follows:
-        assert "its first 12 steps were those of a run of another length, the others are of 16" in said[0]
+        assert "its first 12 steps were drawn for a run of another length, the later ones for 16 steps" in notes[0]
 
 
-def test_the_command_takes_both(mixzoo, tmp_path):
+def test_the_resume_command_takes_steps_and_allow_change(mixzoo, tmp_path):
     flags = ["--steps", "4", "--batch-images", "8", "--evaluate-every", "4", "--log-every", "2"]
     assert mixzoo("train", *TOYS, *flags, "--out", "run")[0] == 0
     code, out, _ = mixzoo("resume", "run", "--steps", "6")

@@ -1,4 +1,4 @@
-"""mixzoo doctor: what is amiss is found, and named with what mends it."""
+"""mixzoo doctor finds what is wrong and says how to fix it."""
 
 import json
 import os
@@ -18,12 +18,12 @@ NO_DISK = Path("/proc/sys")  # a folder where nobody, root included, can make a 
 
 
 def doctor(*arguments, folder, env=None):
-    """The command in a process of its own, with a folder before all others on its path."""
+    """Run the command in its own process, with `folder` first on its import path."""
     code = f"import sys; sys.path.insert(0, {str(folder)!r})\nfrom mixzoo.cli.app import main; main()"
     return warm.run("-c", code, "doctor", *arguments, cwd=folder, env={**os.environ, **(env or {})})
 
 
-def test_this_environment_is_sound_and_every_subject_is_looked_at(tmp_path):
+def test_this_environment_has_no_problem_and_every_subject_is_checked(tmp_path):
     done = doctor("--json", folder=tmp_path, env={"MIXZOO_DATA": str(tmp_path)})
     rows = json.loads(done.stdout)
     assert [row for row in rows if row["state"] == "problem"] == []
@@ -34,7 +34,7 @@ def test_this_environment_is_sound_and_every_subject_is_looked_at(tmp_path):
     assert data == f"complete in {tmp_path}: none"
 
 
-def test_a_torchvision_that_does_not_load_costs_timm_alone_and_the_pair_is_named(tmp_path):
+def test_a_broken_torchvision_is_a_warning_for_timm_with_the_pair_to_reinstall(tmp_path):
     (tmp_path / "torchvision.py").write_text('raise RuntimeError("operator torchvision::nms does not exist")')
     install(tmp_path, "bad", "import not_there_at_all")
     done = doctor(folder=tmp_path)
@@ -58,7 +58,7 @@ def test_a_torchvision_that_does_not_load_costs_timm_alone_and_the_pair_is_named
         ("raise SystemExit(3)", "SystemExit: 3"),
     ],
 )
-def test_a_torch_that_does_not_load_is_a_problem_whatever_it_does(tmp_path, text, found):
+def test_a_torch_that_cannot_be_imported_is_a_problem_however_it_fails(tmp_path, text, found):
     (tmp_path / "torch.py").write_text(text)
     done = doctor(folder=tmp_path)
     assert done.returncode == PluginError.exit_code
@@ -70,7 +70,7 @@ def test_a_torch_that_does_not_load_is_a_problem_whatever_it_does(tmp_path, text
     assert "a run on digits would not work here" in done.stdout
 
 
-def test_a_release_of_torchvision_made_for_another_torch_is_named(tmp_path, monkeypatch):
+def test_a_torchvision_built_for_another_torch_is_a_warning(tmp_path, monkeypatch):
     def metadata(name, version, needs=""):
         folder = tmp_path / f"{name}-{version}.dist-info"
         folder.mkdir()
@@ -98,7 +98,7 @@ def with_driver(tmp_path, monkeypatch, says):
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
 
 
-def test_a_gpu_that_torch_cannot_use_says_why(tmp_path, monkeypatch):
+def test_a_gpu_that_torch_cannot_use_is_reported_with_the_reason(tmp_path, monkeypatch):
     with_driver(tmp_path, monkeypatch, "470.57, Tesla T4, 15360 MiB")
     (cpu_build,) = _gpu({"built_for": "CPU"})
     assert "driver 470.57, Tesla T4, 15360 MiB, but torch is built for the CPU; pip install" in str(cpu_build)
@@ -111,13 +111,13 @@ def test_a_gpu_that_torch_cannot_use_says_why(tmp_path, monkeypatch):
     ]
 
 
-def test_a_driver_that_fails_is_none(tmp_path, monkeypatch):
+def test_a_driver_tool_that_fails_counts_as_no_driver(tmp_path, monkeypatch):
     with_driver(tmp_path, monkeypatch, "x")
     (tmp_path / "nvidia-smi").write_text("#!/bin/sh\nexit 9\n")
     assert [f.found for f in _gpu({"built_for": "CUDA 13.0"})] == ["none; runs use the CPU"]
 
 
-def test_a_disk_that_refuses_is_a_problem(monkeypatch):
+def test_a_disk_that_cannot_be_written_is_a_problem(monkeypatch):
     monkeypatch.chdir(NO_DISK)
     (finding,) = _disk()
     assert (finding.state, finding.exit_code) == ("problem", StorageError.exit_code)
@@ -125,7 +125,7 @@ def test_a_disk_that_refuses_is_a_problem(monkeypatch):
     assert finding.fix == "use --out FOLDER"
 
 
-def test_more_threads_than_cores_and_a_terminal_of_few_characters_are_warnings(monkeypatch):
+def test_more_threads_than_cores_and_a_terminal_without_unicode_are_warnings(monkeypatch):
     finding = _processor({"threads": 10_000, "instructions": "AVX2"})
     assert finding.state == "warning"
     assert "torch uses 10000 threads; export OMP_NUM_THREADS=" in str(finding)
@@ -136,7 +136,7 @@ def test_more_threads_than_cores_and_a_terminal_of_few_characters_are_warnings(m
     assert "cp1252 cannot show some characters of equations" in finding.found
 
 
-def test_data_sets_that_are_whole_and_those_that_lack_a_file_are_told(tmp_path):
+def test_complete_data_sets_and_those_that_lack_a_file_are_listed(tmp_path):
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for split in ("train", "t10k"):
@@ -161,7 +161,7 @@ def test_the_exit_code_is_that_of_the_first_problem():
 
 
 @pytest.mark.slow
-def test_a_plugin_that_hangs_is_left_out_within_seconds(tmp_path):
+def test_a_plugin_that_hangs_is_given_up_within_seconds(tmp_path):
     (tmp_path / "slow.py").write_text("import time\ntime.sleep(3600)\n" + GOOD)
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     run = [sys.executable, "-m", "mixzoo", "list", "mixers", "--plugin", "slow.py"]

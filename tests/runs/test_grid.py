@@ -1,4 +1,4 @@
-"""Seeds and grids: which runs they make, and what is refused before any of them begins."""
+"""Seeds and grids: the runs they make, and what is refused before any run starts."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def planned(*grids, seeds=None, flags=None, **numbers):
     return plan(zoo, seeds, grids, given, TOY_NUMBERS | numbers, lambda f, n: resolve(zoo, None, f, n))
 
 
-def test_seeds_make_a_run_each_that_differs_in_its_seed_alone():
+def test_each_seed_makes_a_run_that_differs_only_in_its_seed():
     members = planned(seeds="3,1, 2")
     assert [member.name for member in members] == ["seed=3", "seed=1", "seed=2"]
     assert [member.config.train.seed for member in members] == [3, 1, 2]
@@ -25,11 +25,11 @@ def test_seeds_make_a_run_each_that_differs_in_its_seed_alone():
 
 
 @pytest.mark.parametrize("seeds", ["1..3", "1-3", "1...3", "1:3", "1,2..3", "1,2,3"])
-def test_a_range_of_seeds_has_both_its_ends(seeds):
+def test_a_range_of_seeds_includes_both_ends(seeds):
     assert [member.config.train.seed for member in planned(seeds=seeds)] == [1, 2, 3]
 
 
-def test_grids_and_seeds_multiply_and_names_say_what_differs():
+def test_grids_and_seeds_multiply_and_names_state_the_settings():
     members = planned("objective.lam=5,10", "train.lr=1e-3,1e-4", seeds="1,2")
     assert len(members) == 8
     assert members[0].name == "seed=1,objective.lam=5,train.lr=1e-3"
@@ -42,18 +42,18 @@ def test_grids_and_seeds_multiply_and_names_say_what_differs():
     ]
 
 
-def test_an_option_of_a_grid_leaves_the_parts_other_options_as_the_flag_states_them():
+def test_a_grid_over_one_option_keeps_the_other_options_of_the_flag():
     members = planned("mixer.k=2,3", flags={"mixer": "dirichlet:alpha=0.5"})
     assert [(m.config.parts["mixer"].k, m.config.parts["mixer"].alpha) for m in members] == [(2, 0.5), (3, 0.5)]
 
 
-def test_whole_parts_and_their_options_multiply_whatever_their_order():
+def test_whole_parts_and_their_options_multiply_in_any_order():
     members = planned("mixer.k=3,4", "mixer=dirichlet,bernoulli")
     found = [(m.config.names["mixer"], m.config.parts["mixer"].k) for m in members]
     assert found == [("dirichlet", 3), ("bernoulli", 3), ("dirichlet", 4), ("bernoulli", 4)]
 
 
-def test_a_part_with_commas_stands_in_brackets_and_makes_a_name_that_a_shell_can_read():
+def test_a_part_with_commas_is_put_in_brackets_and_its_name_needs_no_quotes_in_a_shell():
     members = planned("mixer=mixup,(dirichlet:k=3,alpha=0.5),(one_of:a=(dirichlet:k=3,alpha=2),b=slerp)")
     assert [m.config.names["mixer"] for m in members] == ["mixup", "dirichlet", "one_of"]
     assert members[1].config.parts["mixer"].alpha == 0.5
@@ -64,7 +64,7 @@ def test_a_part_with_commas_stands_in_brackets_and_makes_a_name_that_a_shell_can
     ]
 
 
-def test_names_stay_apart_whatever_characters_they_lose():
+def test_names_stay_unique_if_characters_are_replaced_or_cut():
     long = "x" * 200
     members = planned(f"dataset=folder:path=a/b,folder:path=a_b,folder:path=/{long}1,folder:path=/{long}2")
     names = [m.name for m in members]
@@ -73,19 +73,19 @@ def test_names_stay_apart_whatever_characters_they_lose():
     assert all("/" not in name and len(name) < 130 for name in names)
 
 
-def test_a_run_states_its_threads_one_unless_told_otherwise():
+def test_the_default_number_of_threads_of_a_run_is_one():
     assert {m.config.train.threads for m in planned(seeds="1,2")} == {1}
     assert {m.config.train.threads for m in planned(seeds="1,2", threads=2)} == {2}
     assert [m.config.train.threads for m in planned("train.threads=1,2")] == [1, 2]
 
 
-def test_no_threads_leaves_torchs_own_choice_where_it_is_stated():
+def test_zero_threads_on_the_command_line_leaves_the_choice_to_torch():
     assert {m.config.train.threads for m in planned(seeds="1,2", threads=0)} == {0}
     assert [m.config.train.threads for m in planned("train.threads=0,1")] == [0, 1]
 
 
-def test_threads_of_a_run_file_are_those_of_a_run_unless_it_leaves_the_choice_to_torch(tmp_path):
-    """Every complete run file states threads = 0, also one whose author never thought of it."""
+def test_threads_of_a_run_file_are_used_unless_they_are_zero(tmp_path):
+    """Every complete run file has threads = 0, whether or not its author chose it."""
     zoo = toy_zoo()
     for stated, expected in ((0, 1), (3, 3)):
         file = tmp_path / f"{stated}.toml"
@@ -94,18 +94,18 @@ def test_threads_of_a_run_file_are_those_of_a_run_unless_it_leaves_the_choice_to
         assert member.config.train.threads == expected
 
 
-def test_a_data_set_of_a_grid_brings_what_suits_it():
+def test_a_data_set_in_a_grid_sets_its_own_default_parts():
     zoo = toy_zoo()
     members = plan(zoo, None, ["dataset=digits,spiral"], {}, {}, lambda f, n: resolve(zoo, None, f, n))
     assert [m.config.names["autoencoder"] for m in members] == ["amr", "mlp"]
 
 
-def test_a_sweep_is_called_by_what_its_runs_share():
+def test_a_sweep_is_named_after_the_parts_that_its_runs_share():
     assert slug(planned(seeds="1,2")) == "toy_data-amr-mixup-sweep"
     assert slug(planned("mixer=mixup,bernoulli")) == "toy_data-amr-sweep"
 
 
-def test_two_names_for_one_run_are_refused():
+def test_the_same_run_under_two_names_is_refused():
     with pytest.raises(ConfigError, match=r"objective.lam=5 and objective.lam=5.0 are the same run; leave one out"):
         planned("objective.lam=5,5.0")
 
@@ -203,7 +203,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_a_bad_grid_is_one_line_and_leaves_nothing(mixzoo, tmp_path, kind):
+def test_an_invalid_grid_is_a_one_line_error_and_makes_no_directory(mixzoo, tmp_path, kind):
     arguments, *messages = REFUSED[kind]
     without = {"parts that do not fit": "--autoencoder", "data root and grid": "--data"}.get(kind)
     toys = [a for flag, spec in zip(TOYS[::2], TOYS[1::2]) if flag != without for a in (flag, spec)]
@@ -217,7 +217,7 @@ def test_a_bad_grid_is_one_line_and_leaves_nothing(mixzoo, tmp_path, kind):
     assert (out, list(tmp_path.iterdir())) == ("", [])
 
 
-def test_runs_of_the_same_data_load_them_once_before_the_sweep_begins(monkeypatch):
+def test_runs_with_the_same_data_load_them_once_before_the_sweep_starts(monkeypatch):
     loaded, plain = [], ToyData.load
 
     def load(self, seed):
@@ -230,7 +230,7 @@ def test_runs_of_the_same_data_load_them_once_before_the_sweep_begins(monkeypatc
     assert loaded == [("ToyData", 0, 3), ("ToyData", 1, 3), ("ToyTagged", 0, 3)]
 
 
-def test_missing_data_of_one_run_refuse_the_sweep(mixzoo, tmp_path):
+def test_a_sweep_is_refused_if_the_data_of_one_run_are_missing(mixzoo, tmp_path):
     others = [a for a in TOYS if a not in ("--data", "toy_data")]
     code, _, err = mixzoo("train", *others, *SMALL, "--grid", "dataset=toy_data,mnist:root=nowhere")
     assert code == 3
@@ -246,7 +246,7 @@ def test_a_sweep_under_torchrun_is_refused(mixzoo, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_existing_directory_is_refused_and_untouched(mixzoo, tmp_path):
+def test_an_existing_directory_is_refused_and_left_unchanged(mixzoo, tmp_path):
     (tmp_path / "sweep").mkdir()
     (tmp_path / "sweep" / "sweep.json").write_text("{}")
     code, _, err = mixzoo("train", *TOYS, *SMALL, "--seeds", "1,2", "--out", "sweep")

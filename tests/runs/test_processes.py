@@ -1,4 +1,4 @@
-"""Many processes: how many at a time, what they print, how they are stopped."""
+"""Many processes: how many run at a time, what they print, how they are stopped."""
 
 import os
 import signal
@@ -14,15 +14,15 @@ POLITE = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys
 
 
 class Notes(Watch):
-    """Keeps all it is told, and how many ran at most."""
+    """Records all events, and the largest number of processes that ran at once."""
 
     def __init__(self):
-        self.begun, self.printed, self.states, self.running, self.most = [], [], {}, 0, 0
+        self.names, self.printed, self.states, self.running, self.most_running = [], [], {}, 0, 0
 
     def started(self, name):
-        self.begun.append(name)
+        self.names.append(name)
         self.running += 1
-        self.most = max(self.most, self.running)
+        self.most_running = max(self.most_running, self.running)
 
     def line(self, name, text):
         self.printed.append((name, text))
@@ -33,7 +33,7 @@ class Notes(Watch):
 
 
 def ran(tmp_path, scripts, at_once=2, watch=None):
-    """Runs Python scripts; (the signal that stopped them, name -> its exit status and whether a stop was asked for)."""
+    """Run Python scripts; returns the signal that stopped them, and name -> (exit status, whether a signal came)."""
     ends = {}
 
     def ended(name, status, stopping):
@@ -46,17 +46,17 @@ def ran(tmp_path, scripts, at_once=2, watch=None):
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 9])
-def test_no_more_run_at_a_time_than_asked_for_and_each_runs_once_in_order(tmp_path, at_once):
+def test_commands_run_once_each_in_order_and_no_more_at_a_time_than_allowed(tmp_path, at_once):
     notes = Notes()
     stopped, ends = ran(tmp_path, dict.fromkeys("abcd", "import time; time.sleep(0.2)"), at_once, notes)
     assert stopped == ""
     assert ends == dict.fromkeys("abcd", (0, False))
-    assert notes.begun == list("abcd")
-    assert notes.most == min(at_once, 4)
+    assert notes.names == list("abcd")
+    assert notes.most_running == min(at_once, 4)
     assert notes.states == dict.fromkeys("abcd", "done")
 
 
-def test_lines_are_passed_on_whole_with_their_names_and_kept_in_the_log(tmp_path):
+def test_complete_lines_are_passed_on_with_their_names_and_kept_in_the_log(tmp_path):
     script = (
         "import sys, time\nfor part in ('one ', 'line\\n', 'é\\n'): sys.stderr.write(part); sys.stderr.flush(); "
         "time.sleep(0.12)\nprint('data are not shown')"
@@ -68,7 +68,7 @@ def test_lines_are_passed_on_whole_with_their_names_and_kept_in_the_log(tmp_path
     assert (tmp_path / "a.log").read_text() == "from before\none line\né\n"
 
 
-def test_one_that_fails_or_is_killed_leaves_the_others_alone(tmp_path):
+def test_the_others_run_if_one_fails_or_is_killed(tmp_path):
     scripts = {
         "fails": "raise SystemExit(6)",
         "killed": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
@@ -79,7 +79,7 @@ def test_one_that_fails_or_is_killed_leaves_the_others_alone(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_is_passed_on_and_what_has_not_begun_never_does(tmp_path, number):
+def test_a_signal_is_passed_on_and_no_further_process_is_started(tmp_path, number):
     class Stop(Notes):
         def line(self, name, text):
             super().line(name, text)
@@ -91,11 +91,11 @@ def test_a_signal_is_passed_on_and_what_has_not_begun_never_does(tmp_path, numbe
     stopped, ends = ran(tmp_path, dict.fromkeys("abc", POLITE), watch=stop)
     assert stopped == number.name
     assert ends == {"a": (75, True), "b": (75, True)}
-    assert stop.begun == ["a", "b"]
+    assert stop.names == ["a", "b"]
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == handlers
 
 
-def test_a_second_ctrl_c_is_passed_on_as_one(tmp_path):
+def test_a_second_ctrl_c_is_passed_on_as_sigint(tmp_path):
     script = (
         "import signal, sys, time\n"
         "def say(number, frame): print(signal.Signals(number).name, file=sys.stderr, flush=True)\n"
@@ -113,7 +113,7 @@ def test_a_second_ctrl_c_is_passed_on_as_one(tmp_path):
     assert (stopped, ends) == ("SIGINT", {"a": (130, True)})
 
 
-def test_trouble_in_this_process_ends_the_others(tmp_path):
+def test_an_error_in_this_process_ends_the_others(tmp_path):
     class Broken(Notes):
         def line(self, name, text):
             raise RuntimeError(text)
@@ -125,7 +125,7 @@ def test_trouble_in_this_process_ends_the_others(tmp_path):
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
-def test_it_runs_outside_the_main_thread_too(tmp_path):
+def test_run_all_works_outside_the_main_thread(tmp_path):
     found = []
     thread = threading.Thread(target=lambda: found.append(ran(tmp_path, {"a": "pass"})))
     thread.start()

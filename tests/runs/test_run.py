@@ -1,4 +1,4 @@
-"""Runs: repeated, stopped, resumed, refused."""
+"""Runs: trained twice, stopped, resumed, refused."""
 
 import contextlib
 import json
@@ -36,18 +36,18 @@ from toys import TOY_PLUGIN, ToyDiscriminator, ToyNet, toy_config, toy_zoo
 FLAGS = {"mixer": "dirichlet:k=3", "objective": "amr:beta=0.1", "autoencoder": "toy_net:dropout=0.2"}
 
 
-def trained(home, **numbers):
+def trained(run_dir, **numbers):
     zoo = toy_zoo()
-    return start(zoo, toy_config(zoo, flags=FLAGS, **numbers), home)
+    return start(zoo, toy_config(zoo, flags=FLAGS, **numbers), run_dir)
 
 
-def without_clock(home):
-    return [{k: v for k, v in line.items() if k not in CLOCK} for line in read_metrics(home / "metrics.jsonl")]
+def without_clock(run_dir):
+    return [{k: v for k, v in line.items() if k not in CLOCK} for line in read_metrics(run_dir / "metrics.jsonl")]
 
 
-def weights(home):
-    """Every file of the newest checkpoint, bit for bit."""
-    newest = saved(home / "checkpoints")[-1]
+def weights(run_dir):
+    """The bytes of every weights file of the newest checkpoint."""
+    newest = saved(run_dir / "checkpoints")[-1]
     return {file.name: file.read_bytes() for file in newest.glob("*.safetensors")}
 
 
@@ -65,22 +65,22 @@ class StopAt(ProgressDisplay):
         self.notes.append(text)
 
 
-def stopped(home, step, number=signal.SIGTERM, **numbers):
+def stopped(run_dir, step, number=signal.SIGTERM, **numbers):
     zoo = toy_zoo()
     with pytest.raises(
         Interrupted, match=f"stopped by {signal.Signals(number).name} after step {step}; `mixzoo resume"
     ):
-        start(zoo, toy_config(zoo, flags=FLAGS, **numbers), home, lambda *_: StopAt(step, number))
+        start(zoo, toy_config(zoo, flags=FLAGS, **numbers), run_dir, lambda *_: StopAt(step, number))
 
 
-def test_same_config_twice_gives_the_same_metrics_and_weights_bit_for_bit(tmp_path):
+def test_training_one_config_twice_gives_equal_metrics_and_weights_bit_for_bit(tmp_path):
     trained(tmp_path / "a")
     trained(tmp_path / "b")
     assert without_clock(tmp_path / "a") == without_clock(tmp_path / "b")
     assert weights(tmp_path / "a") == weights(tmp_path / "b")
 
 
-def test_another_seed_gives_other_metrics(tmp_path):
+def test_a_different_seed_gives_different_metrics(tmp_path):
     trained(tmp_path / "a")
     trained(tmp_path / "b", seed=1)
     assert without_clock(tmp_path / "a") != without_clock(tmp_path / "b")
@@ -99,7 +99,7 @@ def test_a_run_stopped_at_any_step_and_resumed_equals_an_uninterrupted_one(tmp_p
 
 
 class Fixed(ToyNet):
-    """The toy networks with a batch norm that learns nothing from batches."""
+    """The toy networks with a batch norm in eval mode."""
 
     def build(self, context):
         network = super().build(context)
@@ -108,8 +108,8 @@ class Fixed(ToyNet):
 
 
 @pytest.mark.bit_exact
-def test_a_network_with_a_fixed_norm_stopped_and_resumed_equals_an_uninterrupted_one(tmp_path):
-    """The run is stopped after an evaluation, which leaves the norm fixed."""
+def test_a_run_with_a_batch_norm_in_eval_mode_stopped_and_resumed_equals_an_uninterrupted_one(tmp_path):
+    """The run is stopped after an evaluation, which must leave the norm in eval mode."""
     for name, stop in (("whole", None), ("stopped", 5)):
         zoo = toy_zoo()
         zoo.registered.append(RegisteredPart("autoencoder", "fixed", TOY_PLUGIN, Fixed))
@@ -124,7 +124,7 @@ def test_a_network_with_a_fixed_norm_stopped_and_resumed_equals_an_uninterrupted
 
 
 @pytest.mark.bit_exact
-def test_a_run_stopped_again_and_again_equals_an_uninterrupted_one(tmp_path):
+def test_a_run_stopped_several_times_equals_an_uninterrupted_one(tmp_path):
     trained(tmp_path / "whole", log_every=1)
     stopped(tmp_path / "stopped", 2, log_every=1)
     for step in (5, 6, 11):
@@ -136,7 +136,7 @@ def test_a_run_stopped_again_and_again_equals_an_uninterrupted_one(tmp_path):
 
 
 @pytest.mark.bit_exact
-def test_a_run_killed_before_its_first_checkpoint_begins_again_to_the_same_end(tmp_path):
+def test_a_run_killed_before_its_first_checkpoint_restarts_with_the_same_result(tmp_path):
     trained(tmp_path / "whole", log_every=1)
     stopped(tmp_path / "killed", 2, log_every=1)
     shutil.rmtree(tmp_path / "killed" / "checkpoints")
@@ -146,7 +146,7 @@ def test_a_run_killed_before_its_first_checkpoint_begins_again_to_the_same_end(t
 
 
 @pytest.mark.parametrize("name", ["environment.json", "status.json"])
-def test_a_damaged_file_of_a_run_is_named(tmp_path, name):
+def test_a_damaged_file_of_a_run_is_named_in_the_error(tmp_path, name):
     stopped(tmp_path / "run", 2, log_every=1)
     (tmp_path / "run" / name).write_text("{")
     with pytest.raises(CheckpointError, match=f"{name}: cannot be read"):
@@ -162,7 +162,7 @@ def test_a_run_without_a_checkpoint_cannot_be_opened(tmp_path):
 
 @pytest.mark.bit_exact
 def test_metrics_written_after_the_last_checkpoint_are_not_repeated(tmp_path):
-    """As after a kill: lines beyond the checkpoint, and a torn one, are cut off on resume."""
+    """Lines after the checkpoint, and an incomplete line, are removed on resume, as after a kill."""
     trained(tmp_path / "whole", log_every=1)
     stopped(tmp_path / "killed", 7, log_every=1)
     with (tmp_path / "killed" / "metrics.jsonl").open("a") as file:
@@ -171,7 +171,7 @@ def test_metrics_written_after_the_last_checkpoint_are_not_repeated(tmp_path):
     assert without_clock(tmp_path / "killed") == without_clock(tmp_path / "whole")
 
 
-def test_a_first_ctrl_c_commits_and_handlers_are_put_back(tmp_path):
+def test_a_first_ctrl_c_writes_a_checkpoint_and_restores_the_handlers(tmp_path):
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     stopped(tmp_path / "run", 4, signal.SIGINT, log_every=1)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
@@ -181,7 +181,7 @@ def test_a_first_ctrl_c_commits_and_handlers_are_put_back(tmp_path):
 
 @dataclass(frozen=True, kw_only=True)
 class Signals:
-    """A metric that sends its process a signal, where there is one to send."""
+    """A metric that sends its process a signal, if one is pending."""
 
     pending: ClassVar[list[int]] = []
 
@@ -195,7 +195,7 @@ class Signals:
 @pytest.mark.bit_exact
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("where", ["before the loop", "while scores are computed"])
-def test_a_signal_outside_the_loop_ends_in_an_interrupted_run_that_goes_on_to_the_same_end(
+def test_a_signal_outside_the_loop_interrupts_the_run_and_resuming_gives_the_same_result(
     tmp_path, monkeypatch, number, where
 ):
     zoo = toy_zoo()
@@ -210,19 +210,19 @@ def test_a_signal_outside_the_loop_ends_in_an_interrupted_run_that_goes_on_to_th
             trouble.setattr(DistributedContext, "sync_parameters", lambda *_, **known: os.kill(os.getpid(), number))
         with pytest.raises(Interrupted) as stopped:
             start(zoo, config, tmp_path / "stopped")
-    home, by = tmp_path / "stopped", signal.Signals(number).name
-    assert str(stopped.value) == f"stopped by {by} between steps; `mixzoo resume {home}` goes on from there"
+    run_dir, by = tmp_path / "stopped", signal.Signals(number).name
+    assert str(stopped.value) == f"stopped by {by} between steps; `mixzoo resume {run_dir}` goes on from there"
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
-    status = json.loads((home / "status.json").read_text())
+    status = json.loads((run_dir / "status.json").read_text())
     assert (status["state"], status["exit"], status["reason"]) == ("interrupted", 75, str(stopped.value))
     assert status["last_committed"] == (None if where == "before the loop" else 12)
-    resume(zoo, home)
-    assert without_clock(home) == without_clock(tmp_path / "whole")
-    assert weights(home) == weights(tmp_path / "whole")
-    assert (home / "results.json").read_bytes() == (tmp_path / "whole" / "results.json").read_bytes()
+    resume(zoo, run_dir)
+    assert without_clock(run_dir) == without_clock(tmp_path / "whole")
+    assert weights(run_dir) == weights(tmp_path / "whole")
+    assert (run_dir / "results.json").read_bytes() == (tmp_path / "whole" / "results.json").read_bytes()
 
 
-def test_while_a_run_trains_its_status_says_the_last_committed_step(tmp_path):
+def test_the_status_of_a_training_run_has_the_step_of_its_newest_checkpoint(tmp_path):
     seen = []
 
     class Look(ProgressDisplay):
@@ -243,21 +243,21 @@ def test_resuming_a_completed_run_changes_nothing(tmp_path):
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / "run").rglob("*") if file.is_file()} == before
 
 
-def test_a_run_directory_holds_all_that_later_commands_need(tmp_path):
+def test_a_run_directory_has_all_the_files_that_later_commands_need(tmp_path):
     result = trained(tmp_path / "run")
-    home = tmp_path / "run"
-    assert {p.name for p in home.iterdir()} == {
+    run_dir = tmp_path / "run"
+    assert {p.name for p in run_dir.iterdir()} == {
         *("run.toml", "environment.json", "status.json", "metrics.jsonl", "results.json"),
         *("pictures", "checkpoints", ".lock"),
     }
-    assert json.loads((home / "status.json").read_text())["state"] == "completed"
+    assert json.loads((run_dir / "status.json").read_text())["state"] == "completed"
     assert result.picture.read_bytes().startswith(b"\x89PNG")
-    assert [p.name for p in sorted((home / "pictures").iterdir())] == [f"step-{n:08d}.png" for n in (4, 8, 12)]
-    assert [p.name for p in saved(home / "checkpoints")] == ["step-00000010", "step-00000012"]
+    assert [p.name for p in sorted((run_dir / "pictures").iterdir())] == [f"step-{n:08d}.png" for n in (4, 8, 12)]
+    assert [p.name for p in saved(run_dir / "checkpoints")] == ["step-00000010", "step-00000012"]
 
 
 @pytest.mark.bit_exact
-def test_its_run_toml_repeats_a_run(tmp_path):
+def test_training_from_the_run_toml_of_a_run_repeats_it(tmp_path):
     trained(tmp_path / "a")
     zoo = toy_zoo()
     from mixzoo.registry.config import resolve
@@ -267,7 +267,7 @@ def test_its_run_toml_repeats_a_run(tmp_path):
     assert (tmp_path / "a" / "run.toml").read_text() == (tmp_path / "b" / "run.toml").read_text()
 
 
-def test_the_best_validation_is_reported_with_the_test_accuracy_of_that_evaluation(tmp_path):
+def test_the_best_validation_accuracy_is_reported_with_the_test_accuracy_of_the_same_evaluation(tmp_path):
     numbers = trained(tmp_path / "run", probe_lr=0.05).numbers
     evaluations = [line for line in read_metrics(tmp_path / "run" / "metrics.jsonl") if line["kind"] == "evaluate"]
     best = max(evaluations, key=lambda line: line["validation_accuracy"])
@@ -284,7 +284,7 @@ def test_more_discriminator_steps_move_the_autoencoder_less(tmp_path):
     assert weights(tmp_path / "five") != {}
 
 
-def test_training_leaves_the_callers_generator_threads_and_flags_alone(tmp_path):
+def test_training_leaves_the_callers_generator_threads_and_flags_unchanged(tmp_path):
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
@@ -295,7 +295,7 @@ def test_training_leaves_the_callers_generator_threads_and_flags_alone(tmp_path)
     assert not torch.are_deterministic_algorithms_enabled()
 
 
-def test_an_existing_directory_is_refused_and_untouched(tmp_path):
+def test_an_existing_directory_is_refused_and_left_unchanged(tmp_path):
     (tmp_path / "run").mkdir()
     with pytest.raises(ConfigError, match="run: exists already and is no run; --out names the new directory that"):
         trained(tmp_path / "run")
@@ -313,7 +313,7 @@ def test_an_existing_directory_is_refused_and_untouched(tmp_path):
         ("old", "a sweep of an older mixzoo; rename its fleet.json to sweep.json, then resume it"),
     ],
 )
-def test_resume_of_what_is_no_run_says_so(tmp_path, name, reason):
+def test_resuming_a_directory_that_is_not_a_run_says_why(tmp_path, name, reason):
     for folder in ("empty", "old"):
         (tmp_path / folder).mkdir()
     (tmp_path / "old" / "fleet.json").write_text("{}")
@@ -321,13 +321,13 @@ def test_resume_of_what_is_no_run_says_so(tmp_path, name, reason):
         resume(toy_zoo(), tmp_path / name)
 
 
-def test_a_run_in_use_is_refused_by_name_of_its_holder(tmp_path):
+def test_resuming_a_run_in_use_names_the_process_that_holds_it(tmp_path):
     stopped(tmp_path / "run", 4, log_every=1)
     with lock(tmp_path / "run"), pytest.raises(LockedError, match=f"process {os.getpid()} on .* is writing to it"):
         resume(toy_zoo(), tmp_path / "run")
 
 
-def test_resume_refuses_data_that_has_changed(tmp_path):
+def test_resume_refuses_a_data_set_that_has_changed(tmp_path):
     stopped(tmp_path / "run", 4, log_every=1)
     file = tmp_path / "run" / "run.toml"
     file.write_text(file.read_text().replace("salt = 0", "salt = 1"))
@@ -335,18 +335,18 @@ def test_resume_refuses_data_that_has_changed(tmp_path):
         resume(toy_zoo(), tmp_path / "run", allow_change=True)
 
 
-def test_resume_says_what_differs_in_the_environment(tmp_path):
+def test_resume_warns_of_differences_in_the_environment(tmp_path):
     stopped(tmp_path / "run", 4, log_every=1)
     file = tmp_path / "run" / "environment.json"
     recorded = json.loads(file.read_text())
     recorded["packages"]["torch"] = "0.1"
     file.write_text(json.dumps(recorded))
-    show = StopAt(step=None)
-    resume(toy_zoo(), tmp_path / "run", lambda *_: show)
-    assert any("torch was 0.1 and is" in note for note in show.notes)
+    display = StopAt(step=None)
+    resume(toy_zoo(), tmp_path / "run", lambda *_: display)
+    assert any("torch was 0.1 and is" in note for note in display.notes)
 
 
-def test_resume_takes_the_recorded_number_of_threads(tmp_path):
+def test_resume_uses_the_recorded_number_of_threads(tmp_path):
     stopped(tmp_path / "run", 4, log_every=1, threads=0)
     file = tmp_path / "run" / "environment.json"
     recorded = json.loads(file.read_text())
@@ -363,21 +363,21 @@ def test_resume_takes_the_recorded_number_of_threads(tmp_path):
 
 
 @pytest.mark.bit_exact
-def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path):
+def test_a_damaged_checkpoint_is_skipped_for_the_previous_one(tmp_path):
     trained(tmp_path / "whole", log_every=1)
     stopped(tmp_path / "run", 7, log_every=1)
     newest = saved(tmp_path / "run" / "checkpoints")[-1] / "autoencoder.safetensors"
     content = bytearray(newest.read_bytes())
     content[-1] ^= 1
     newest.write_bytes(content)
-    show = StopAt(step=None)
-    resume(toy_zoo(), tmp_path / "run", lambda *_: show)
-    assert any("damaged (its SHA-256 is not the manifest's)" in note for note in show.notes)
+    display = StopAt(step=None)
+    resume(toy_zoo(), tmp_path / "run", lambda *_: display)
+    assert any("damaged (its SHA-256 is not the manifest's)" in note for note in display.notes)
     assert weights(tmp_path / "run") == weights(tmp_path / "whole")
     assert without_clock(tmp_path / "run") == without_clock(tmp_path / "whole")
 
 
-def test_a_run_with_no_whole_checkpoint_is_refused(tmp_path):
+def test_a_run_without_an_intact_checkpoint_is_refused(tmp_path):
     stopped(tmp_path / "run", 2, log_every=1)
     for checkpoint in saved(tmp_path / "run" / "checkpoints"):
         (checkpoint / "manifest.json").unlink()
@@ -393,11 +393,11 @@ def test_a_batch_larger_than_the_training_set_is_refused_before_a_directory_is_m
     assert not (tmp_path / "run").exists()
 
 
-def test_more_sources_than_images_in_a_batch_is_legal_with_one_warning(tmp_path):
-    zoo, show = toy_zoo(), StopAt(step=None)
-    start(zoo, toy_config(zoo, flags={"mixer": "dirichlet:k=5"}, batch_images=4), tmp_path / "run", lambda *_: show)
-    assert [note for note in show.notes if "k=5 sources from batches of 4 images" in note] == show.notes
-    assert len(show.notes) == 1
+def test_more_sources_than_images_in_a_batch_are_allowed_with_one_warning(tmp_path):
+    zoo, display = toy_zoo(), StopAt(step=None)
+    start(zoo, toy_config(zoo, flags={"mixer": "dirichlet:k=5"}, batch_images=4), tmp_path / "run", lambda *_: display)
+    assert [note for note in display.notes if "k=5 sources from batches of 4 images" in note] == display.notes
+    assert len(display.notes) == 1
 
 
 def test_a_run_that_diverges_stops_and_names_the_step(tmp_path):
@@ -418,7 +418,7 @@ def test_running_out_of_memory_names_the_batch(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("function", ["mixzoo.runs.run.build_engine", "mixzoo.data.placement.train_batches"])
-def test_trouble_before_the_first_step_has_a_status_and_the_run_begins_when_resumed(tmp_path, monkeypatch, function):
+def test_an_error_before_the_first_step_sets_the_status_and_the_run_can_be_resumed(tmp_path, monkeypatch, function):
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
@@ -445,7 +445,7 @@ def test_a_discriminator_whose_scores_depend_on_the_batch_is_refused(tmp_path, m
     assert not (tmp_path / "run").exists()
 
 
-def test_a_disk_that_refuses_a_checkpoint_is_a_storage_error_and_keeps_the_last(tmp_path, monkeypatch):
+def test_a_checkpoint_that_cannot_be_written_raises_a_storage_error_and_keeps_the_last_one(tmp_path, monkeypatch):
     import mixzoo.training.checkpoint as checkpoint
 
     written = []
@@ -464,8 +464,8 @@ def test_a_disk_that_refuses_a_checkpoint_is_a_storage_error_and_keeps_the_last(
     assert not list((tmp_path / "run" / "checkpoints").glob(".tmp*"))
 
 
-def test_a_small_file_is_on_the_disk_before_it_takes_the_place_of_the_old_one(tmp_path, monkeypatch):
-    """So that a power cut leaves the one or the other, and no empty file."""
+def test_a_small_file_is_flushed_before_it_replaces_the_old_one(tmp_path, monkeypatch):
+    """So that a power cut leaves the old file or the new one, and no empty file."""
     calls, replace_plainly = [], os.replace
 
     def fsync(handle):
@@ -483,7 +483,7 @@ def test_a_small_file_is_on_the_disk_before_it_takes_the_place_of_the_old_one(tm
     assert [call[:2] for call in calls[2:]] == [("flushed", folder)]
 
 
-def test_a_part_that_breaks_its_contract_is_named(tmp_path):
+def test_a_part_that_breaks_its_contract_is_named_in_the_error(tmp_path):
     zoo = toy_zoo()
 
     class Half(ToyNet):
@@ -501,7 +501,7 @@ def test_a_part_that_breaks_its_contract_is_named(tmp_path):
         start(zoo, toy_config(zoo, flags={"autoencoder": "half"}), tmp_path / "run")
 
 
-def test_an_unusable_device_is_one_line(tmp_path):
+def test_an_unusable_device_is_refused_with_advice(tmp_path):
     with pytest.raises(ConfigError, match="--device 'gpu' cannot be used here"):
         trained(tmp_path / "run", device="gpu")
 
@@ -527,7 +527,7 @@ def test_a_checkpoint_of_another_network_names_what_does_not_fit(tmp_path, monke
         resume(toy_zoo(), tmp_path / "run")
 
 
-def test_a_second_ctrl_c_stops_at_once_and_says_that_nothing_more_was_committed(tmp_path):
+def test_a_second_ctrl_c_stops_at_once_without_another_checkpoint(tmp_path):
     class TwiceAt(StopAt):
         def train(self, line):
             super().train(line)
@@ -540,22 +540,22 @@ def test_a_second_ctrl_c_stops_at_once_and_says_that_nothing_more_was_committed(
     assert (status["state"], status["exit"], status["last_committed"]) == ("interrupted", 130, 5)
 
 
-def test_determinism_is_on_for_a_cpu_unless_refused(tmp_path):
+def test_determinism_is_on_by_default_on_a_cpu(tmp_path):
     for name, given, expected in (("a", {}, True), ("b", {"deterministic": False}, False)):
         trained(tmp_path / name, **given)
         assert json.loads((tmp_path / name / "environment.json").read_text())["deterministic"] is expected
 
 
-def test_freed_memory_is_kept_where_the_libc_can_be_told(monkeypatch):
-    """In a process of its own, since it is for the life of one."""
+def test_freed_memory_is_kept_if_the_libc_supports_it(monkeypatch):
+    """In its own process, because the setting lasts as long as the process."""
     import subprocess
     import sys
 
     code = "from mixzoo.training.memory import keep_freed_memory; print(keep_freed_memory())"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
-    assert said in ("True", "False")
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    assert printed in ("True", "False")
     if sys.platform.startswith("linux") and "gnu" in os.confstr("CS_GNU_LIBC_VERSION").replace("glibc", "gnu"):
-        assert said == "True"
+        assert printed == "True"
     from mixzoo.training.memory import keep_freed_memory
 
     monkeypatch.setattr(sys, "platform", "darwin")

@@ -1,4 +1,4 @@
-"""Sweeps, as a user runs them: processes of their own, on toy parts."""
+"""Sweeps of toy runs, in their own processes, as a user runs them."""
 
 import io
 import json
@@ -32,7 +32,7 @@ PLUGIN = ["--plugin", str(HERE / "toy_parts.py")]
 
 
 def environment():
-    """This one's, with the toys to be found, and as many threads as torch itself would take."""
+    """The environment of this process, with the toy parts importable and torch's default number of threads."""
     paths = [str(HERE), os.environ.get("PYTHONPATH", "")]
     kept = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
     return {**kept, "PYTHONPATH": os.pathsep.join(path for path in paths if path), "COLUMNS": "80"}
@@ -43,17 +43,17 @@ def command(*arguments):
 
 
 def mixzoo_in(folder, *arguments):
-    """(exit code, standard output, standard error) of a command in a process of its own."""
+    """Run a command in its own process; returns (exit code, standard output, standard error)."""
     done = subprocess.run(command(*arguments), cwd=folder, env=environment(), capture_output=True, text=True)
     return done.returncode, done.stdout, done.stderr
 
 
-def metrics(home):
-    return [{k: v for k, v in line.items() if k not in CLOCK} for line in read_metrics(home / "metrics.jsonl")]
+def metrics(run_dir):
+    return [{k: v for k, v in line.items() if k not in CLOCK} for line in read_metrics(run_dir / "metrics.jsonl")]
 
 
-def weights(home):
-    newest = saved(home / "checkpoints")[-1]
+def weights(run_dir):
+    newest = saved(run_dir / "checkpoints")[-1]
     return {file.name: file.read_bytes() for file in newest.glob("*.safetensors")}
 
 
@@ -70,43 +70,43 @@ def equals_the_run_alone(folder, member):
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory):
-    """Two seeds times two weights, and what the command printed."""
+    """A sweep of two seeds times two weights: its directory, standard output and standard error."""
     folder = tmp_path_factory.mktemp("sweep")
     grid = ["--seeds", "1,2", "--grid", "objective.lam=5,10", "--mixer", "bernoulli:k=9"]
     code, out, err = mixzoo_in(folder, "train", *TOYS, *SMALL, *grid)
     assert code == 0, err
-    (home,) = (folder / "runs").iterdir()
-    return home, out, err
+    (sweep_dir,) = (folder / "runs").iterdir()
+    return sweep_dir, out, err
 
 
 NAMES = [f"seed={seed},objective.lam={lam}" for lam in (5, 10) for seed in (1, 2)]
 
 
-def test_a_sweep_is_one_directory_with_a_whole_run_for_each_member(sweep):
-    home, _, _ = sweep
-    assert re.fullmatch(r"\d{8}-\d{6}-toy_data-amr-bernoulli-sweep", home.name)
-    assert {path.name for path in home.iterdir()} == {*NAMES, "sweep.json", ".lock"}
+def test_a_sweep_directory_has_a_complete_run_for_each_member(sweep):
+    sweep_dir, _, _ = sweep
+    assert re.fullmatch(r"\d{8}-\d{6}-toy_data-amr-bernoulli-sweep", sweep_dir.name)
+    assert {path.name for path in sweep_dir.iterdir()} == {*NAMES, "sweep.json", ".lock"}
     for name in NAMES:
-        assert {path.name for path in (home / name).iterdir()} == {
+        assert {path.name for path in (sweep_dir / name).iterdir()} == {
             *("run.toml", "environment.json", "status.json", "metrics.jsonl", "results.json"),
             *("pictures", "checkpoints", ".lock", "output.log"),
         }
-        assert json.loads((home / name / "status.json").read_text())["state"] == "completed"
-        assert "threads = 1\n" in (home / name / "run.toml").read_text()
-        assert json.loads((home / name / "environment.json").read_text())["threads"] == 1
+        assert json.loads((sweep_dir / name / "status.json").read_text())["state"] == "completed"
+        assert "threads = 1\n" in (sweep_dir / name / "run.toml").read_text()
+        assert json.loads((sweep_dir / name / "environment.json").read_text())["threads"] == 1
 
 
 @pytest.mark.parametrize("name", [NAMES[0], NAMES[3]])
-def test_a_member_equals_the_run_that_its_run_file_is_alone_bit_for_bit(sweep, tmp_path, name):
+def test_training_a_members_run_file_alone_gives_the_same_run_bit_for_bit(sweep, tmp_path, name):
     assert equals_the_run_alone(tmp_path, sweep[0] / name)
 
 
-def test_members_differ_from_one_another(sweep):
-    home, _, _ = sweep
-    assert len({str(metrics(home / name)) for name in NAMES}) == 4
+def test_members_have_different_metrics(sweep):
+    sweep_dir, _, _ = sweep
+    assert len({str(metrics(sweep_dir / name)) for name in NAMES}) == 4
 
 
-def test_progress_is_a_line_for_each_evaluation_after_the_members_name(sweep):
+def test_progress_is_a_line_for_each_evaluation_with_the_members_name(sweep):
     _, _, err = sweep
     for name in NAMES:
         assert f"{name}: step 2/4  probe: validation" in err
@@ -115,11 +115,13 @@ def test_progress_is_a_line_for_each_evaluation_after_the_members_name(sweep):
         assert err.count(f"{name}: warning: the mixer takes k=9 sources from batches of 8 images") == 1
 
 
-def test_the_table_has_every_score_of_every_member_and_means_over_seeds(sweep):
-    home, out, _ = sweep
+def test_the_table_has_all_scores_of_all_members_and_means_over_seeds(sweep):
+    sweep_dir, out, _ = sweep
     for lam in (5, 10):
         block = out[out.index(f"objective.lam={lam}\n") :].split("└")[0]
-        results = [json.loads((home / f"seed={s},objective.lam={lam}" / "results.json").read_text()) for s in (1, 2)]
+        results = [
+            json.loads((sweep_dir / f"seed={s},objective.lam={lam}" / "results.json").read_text()) for s in (1, 2)
+        ]
         assert re.search(r"seed 1 . +seed 2 . mean ± std of 2", block)
         assert re.search(r"state +│ completed │ completed │", block)
         assert re.search(r"steps +│ +4 │ +4 │", block)
@@ -130,17 +132,17 @@ def test_the_table_has_every_score_of_every_member_and_means_over_seeds(sweep):
         percent = [100 * result["numbers"]["logistic_regression.test_accuracy"] for result in results]
         assert f"{mean(percent):.2f} ± {stdev(percent):.2f} %" in block
         assert len([line for line in block.splitlines() if line.startswith("│")]) == 2 + len(results[0]["numbers"])
-    assert f"sweep    runs/{home.name}" in out
+    assert f"sweep    runs/{sweep_dir.name}" in out
     assert "…" not in out  # no number is cut, on a narrow screen either
 
 
-def test_sweep_json_says_the_same(sweep):
-    home, _, _ = sweep
-    found = json.loads((home / "sweep.json").read_text())
+def test_sweep_json_has_the_same_scores_and_means(sweep):
+    sweep_dir, _, _ = sweep
+    found = json.loads((sweep_dir / "sweep.json").read_text())
     assert found["command"][:2] == ["train", "--data"]
     assert [member["name"] for member in found["members"]] == NAMES
     for member in found["members"]:
-        results = json.loads((home / member["name"] / "results.json").read_text())
+        results = json.loads((sweep_dir / member["name"] / "results.json").read_text())
         assert (member["state"], member["exit"], member["steps"]) == ("completed", 0, 4)
         assert member["numbers"] == results["numbers"]
     five = [member["numbers"]["reconstruction.l1"] for member in found["members"][:2]]
@@ -151,13 +153,13 @@ def test_sweep_json_says_the_same(sweep):
 
 
 def test_resuming_a_completed_sweep_shows_its_table_again_and_changes_no_run(sweep):
-    home, out, _ = sweep
-    before = {file: file.stat().st_mtime_ns for name in NAMES for file in (home / name).rglob("*")}
-    assert mixzoo_in(home.parents[1], "resume", f"runs/{home.name}") == (0, out, "")
-    assert {file: file.stat().st_mtime_ns for name in NAMES for file in (home / name).rglob("*")} == before
+    sweep_dir, out, _ = sweep
+    before = {file: file.stat().st_mtime_ns for name in NAMES for file in (sweep_dir / name).rglob("*")}
+    assert mixzoo_in(sweep_dir.parents[1], "resume", f"runs/{sweep_dir.name}") == (0, out, "")
+    assert {file: file.stat().st_mtime_ns for name in NAMES for file in (sweep_dir / name).rglob("*")} == before
 
 
-def test_a_member_that_diverges_leaves_the_others_alone(tmp_path):
+def test_the_other_members_run_if_one_diverges(tmp_path):
     grid = ["--grid", "train.lr=1e30,1e-3", "--jobs", "1"]
     code, out, err = mixzoo_in(tmp_path, "train", *TOYS, *SMALL, *grid, "--out", "sweep")
     assert code == 10, err
@@ -178,12 +180,12 @@ def test_a_member_that_diverges_leaves_the_others_alone(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 @pytest.mark.slow
-def test_a_sweep_stopped_by_a_signal_goes_on_to_the_same_end(tmp_path, number):
+def test_a_sweep_stopped_by_a_signal_and_resumed_has_the_same_result(tmp_path, number):
     long = ["--steps", "2500", "--batch-images", "8", "--log-every", "100", "--evaluate-every", "2500"]
     run = command("train", *TOYS, *long, "--seeds", "1,2,3", "--jobs", "2", "--out", "sweep")
     process = subprocess.Popen(run, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True)
-    homes = [tmp_path / "sweep" / f"seed={seed}" for seed in (1, 2, 3)]
-    logged = [home / "metrics.jsonl" for home in homes[:2]]
+    run_dirs = [tmp_path / "sweep" / f"seed={seed}" for seed in (1, 2, 3)]
+    logged = [run_dir / "metrics.jsonl" for run_dir in run_dirs[:2]]
     while process.poll() is None and not all(file.exists() and read_metrics(file) for file in logged):
         time.sleep(0.01)
     process.send_signal(number)
@@ -192,7 +194,7 @@ def test_a_sweep_stopped_by_a_signal_goes_on_to_the_same_end(tmp_path, number):
     assert err.splitlines()[-1] == (
         f"mixzoo: stopped by {number.name} with 0 of 3 completed; `mixzoo resume sweep` continues the others"
     )
-    status = [json.loads((home / "status.json").read_text()) for home in homes]
+    status = [json.loads((run_dir / "status.json").read_text()) for run_dir in run_dirs]
     assert [s["state"] for s in status] == ["interrupted", "interrupted", "waiting"]
     assert [s["exit"] for s in status[:2]] == [75, 75]
     assert all(0 < s["last_committed"] < 2500 for s in status[:2])
@@ -207,41 +209,41 @@ def test_a_sweep_stopped_by_a_signal_goes_on_to_the_same_end(tmp_path, number):
     assert code == 0, err
     assert "seed=1: " not in err
     assert "mean ± std of 3" in out
-    assert equals_the_run_alone(tmp_path, homes[1])
+    assert equals_the_run_alone(tmp_path, run_dirs[1])
 
 
 def test_resume_refuses_jobs_for_one_run_and_a_sweep_whose_plugin_is_missing(sweep, tmp_path):
-    home, _, _ = sweep
-    code, _, err = mixzoo_in(tmp_path, "resume", home / NAMES[0], "--jobs", "2")
+    sweep_dir, _, _ = sweep
+    code, _, err = mixzoo_in(tmp_path, "resume", sweep_dir / NAMES[0], "--jobs", "2")
     assert (code, err.count("\n")) == (2, 1)
     assert "--jobs 2: a single run is one process" in err
-    run = [sys.executable, "-m", "mixzoo", "resume", str(home)]
+    run = [sys.executable, "-m", "mixzoo", "resume", str(sweep_dir)]
     done = subprocess.run(run, capture_output=True, text=True, env=environment(), cwd=tmp_path)
     assert done.returncode == 4
     assert "which is not loaded; add --plugin" in done.stderr
 
 
 def planned_sweep(tmp_path, *names, devices=None):
-    """A sweep that has not begun."""
-    zoo, home = toy_zoo(), tmp_path / "sweep"
-    home.mkdir()
+    """A sweep none of whose members has started."""
+    zoo, sweep_dir = toy_zoo(), tmp_path / "sweep"
+    sweep_dir.mkdir()
     for name in names:
-        sweeps.prepare(toy_config(zoo, device=(devices or {}).get(name, "auto")), home / name)
-    sweep = Sweep(home, [Entry(name, {}, 0) for name in names], [])
+        sweeps.prepare(toy_config(zoo, device=(devices or {}).get(name, "auto")), sweep_dir / name)
+    sweep = Sweep(sweep_dir, [Entry(name, {}, 0) for name in names], [])
     sweeps._write(sweep)
     return sweep
 
 
-def committed(home, step):
-    """Leave a checkpoint of that step, of a network without tensors."""
-    checkpoint = home / "checkpoints" / f"step-{step:08d}"
+def committed(run_dir, step):
+    """Write a checkpoint of this step, of a network without tensors."""
+    checkpoint = run_dir / "checkpoints" / f"step-{step:08d}"
     checkpoint.mkdir(parents=True)
     for name, content in manifest_files(Progress(step, 0, ProbeRecord()), {}, "").items():
         (checkpoint / name).write_bytes(content)
 
 
 @pytest.mark.bit_exact
-def test_a_prepared_run_begins_when_it_is_resumed(tmp_path):
+def test_resuming_a_prepared_run_starts_it(tmp_path):
     from mixzoo.runs.run import resume, start
 
     planned_sweep(tmp_path, "a")
@@ -252,7 +254,7 @@ def test_a_prepared_run_begins_when_it_is_resumed(tmp_path):
     assert weights(tmp_path / "alone") == weights(tmp_path / "sweep" / "a")
 
 
-def test_a_process_that_leaves_no_word_is_told_by_its_signal_or_its_last_line(tmp_path):
+def test_a_process_that_writes_no_status_has_its_signal_or_last_line_as_the_reason(tmp_path):
     sweep = planned_sweep(tmp_path, "a", "b", "c", "d")
     log = sweep.directory / "b" / "output.log"
     log.write_text("warning: x\nmixzoo: b: process 7 on here is writing to it; wait\n")
@@ -271,16 +273,16 @@ def test_a_process_that_leaves_no_word_is_told_by_its_signal_or_its_last_line(tm
         check_none_failed(sweep)
 
 
-def test_steps_of_a_member_that_was_killed_are_those_of_its_newest_checkpoint(tmp_path):
-    """Its status.json may be from before: the process ended between the two."""
+def test_the_steps_of_a_killed_member_are_those_of_its_newest_checkpoint(tmp_path):
+    """Its status.json may be older, because the process was killed between writing the two."""
     sweep = planned_sweep(tmp_path, "a")
     committed(sweep.directory / "a", 30)
     sweeps._update(sweep, sweep.members[0], -9, stopping=False)
     assert (sweep.members[0].state, sweep.members[0].steps) == ("failed", 30)
 
 
-def test_a_member_that_fails_again_is_told_by_its_new_reason(tmp_path, monkeypatch):
-    """Also where its new process leaves no word of its own, and ends with the code of the old one."""
+def test_a_member_that_fails_again_has_its_new_reason(tmp_path, monkeypatch):
+    """Even if its new process writes no status and has the same exit code as the old one."""
     sweep = planned_sweep(tmp_path, "a")
     committed(sweep.directory / "a", 30)
     write_status(sweep.directory / "a", "failed", 1, "the old reason")
@@ -289,7 +291,7 @@ def test_a_member_that_fails_again_is_told_by_its_new_reason(tmp_path, monkeypat
     assert (member.state, member.exit, member.reason, member.steps) == ("failed", 1, "the new reason", 30)
 
 
-def test_a_member_killed_by_a_signal_without_a_name_is_told_by_its_number(tmp_path):
+def test_a_signal_without_a_name_is_given_by_its_number(tmp_path):
     sweep = planned_sweep(tmp_path, "a")
     sweeps._update(sweep, sweep.members[0], -35, stopping=False)
     assert sweep.members[0].reason == "killed by signal 35"
@@ -299,7 +301,7 @@ def test_a_member_killed_by_a_signal_without_a_name_is_told_by_its_number(tmp_pa
     "content",
     ["{}", '{"command": [], "members": [{}]}', '{"command": [], "members": [NAME]}', '{"command": [], "members": 3}'],
 )
-def test_a_damaged_table_of_members_is_named(tmp_path, content):
+def test_a_damaged_table_of_members_is_named_in_the_error(tmp_path, content):
     sweep = planned_sweep(tmp_path, "a")
     row = json.loads((sweep.directory / "sweep.json").read_text())["members"][0] | {"name": "../elsewhere"}
     (sweep.directory / "sweep.json").write_text(content.replace("NAME", json.dumps(row)))
@@ -309,14 +311,14 @@ def test_a_damaged_table_of_members_is_named(tmp_path, content):
         sweeps.resume(toy_zoo(), sweep.directory, None, Watch(), [])
 
 
-def test_pictures_of_a_sweep_are_those_of_a_run_that_is_to_be_named(mixzoo, tmp_path):
+def test_interpolate_asks_for_one_run_of_a_sweep(mixzoo, tmp_path):
     planned_sweep(tmp_path, "seed=1", "seed=2")
     code, out, err = mixzoo("interpolate", "sweep")
     assert (code, out) == (4, "")
     assert err == "mixzoo: sweep: it is a sweep; name one of its runs, such as sweep/seed=1\n"
 
 
-def test_resume_waits_for_no_member_that_still_runs(tmp_path):
+def test_resume_fails_if_a_member_is_still_running(tmp_path):
     sweep = planned_sweep(tmp_path, "a", "b")
     before = (sweep.directory / "sweep.json").read_bytes()
     held = lock(sweep.directory / "b")
@@ -326,7 +328,7 @@ def test_resume_waits_for_no_member_that_still_runs(tmp_path):
     assert not (sweep.directory / "a" / "output.log").exists()
 
 
-def test_as_many_run_at_a_time_as_cores_have_threads_and_four_on_each_gpu(monkeypatch):
+def test_as_many_members_run_at_once_as_the_cores_have_threads_for_and_four_on_each_gpu(monkeypatch):
     def at_once(*devices, **numbers):
         configs = {d: toy_config(toy_zoo(), device=d, **numbers) for d in devices or ["auto"]}
         return sweeps._at_once(None, configs, sweeps._gpu_pool(configs))
@@ -337,7 +339,7 @@ def test_as_many_run_at_a_time_as_cores_have_threads_and_four_on_each_gpu(monkey
     assert at_once(threads=16) == 1
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     assert at_once(threads=0) == 2
-    with_cards(monkeypatch, "0,1,2")
+    with_gpus(monkeypatch, "0,1,2")
     assert at_once() == at_once("auto", "cuda:1") == 12
     assert at_once("cuda:1") == at_once("cuda:1", "cpu") == 4
     assert at_once("cpu", threads=1) == 8
@@ -345,38 +347,38 @@ def test_as_many_run_at_a_time_as_cores_have_threads_and_four_on_each_gpu(monkey
 
 
 def stand_in(monkeypatch, tmp_path, script):
-    """Members run this in place of mixzoo."""
+    """Members run this script instead of mixzoo."""
     file = tmp_path / "stand-in"
     file.write_text(f"#!/bin/sh\n{script}\n")
     file.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(file))
 
 
-def with_cards(monkeypatch, names):
-    """As if the process had those cards."""
+def with_gpus(monkeypatch, names):
+    """As if this process had these GPUs."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", names)
     install_cards(monkeypatch, len(names.split(",")))
 
 
-def test_members_are_spread_over_the_cards_that_the_sweep_may_use(tmp_path, monkeypatch):
-    """A stand-in for their command says what it sees; one that names its card sees all, and its card is in use."""
-    with_cards(monkeypatch, "4, 7")
+def test_members_are_spread_over_the_gpus_that_the_sweep_may_use(tmp_path, monkeypatch):
+    """A stand-in for their command prints the GPUs it sees. A member that names its GPU sees all, and uses that one."""
+    with_gpus(monkeypatch, "4, 7")
     stand_in(
-        monkeypatch, tmp_path, 'echo "card $CUDA_VISIBLE_DEVICES for ${MIXZOO_RUNS_PER_GPU:-1}" >&2; sleep 0.5; exit 3'
+        monkeypatch, tmp_path, 'echo "gpu $CUDA_VISIBLE_DEVICES for ${MIXZOO_RUNS_PER_GPU:-1}" >&2; sleep 0.5; exit 3'
     )
     sweep = planned_sweep(tmp_path, *"abcdef", devices={"b": "cuda:1", "d": "cpu", "e": "cuda"})
     sweep = sweeps.resume(toy_zoo(), sweep.directory, None, Watch(), [])
     assert {member.name: member.reason for member in sweep.members} == {
-        "a": "card 4 for 3",
-        "b": "card 4, 7 for 4",
-        "c": "card 4 for 3",
-        "d": "card 4, 7 for 1",
-        "e": "card 7 for 4",
-        "f": "card 4 for 3",
+        "a": "gpu 4 for 3",
+        "b": "gpu 4, 7 for 4",
+        "c": "gpu 4 for 3",
+        "d": "gpu 4, 7 for 1",
+        "e": "gpu 7 for 4",
+        "f": "gpu 4 for 3",
     }
 
 
-def test_a_terminal_sees_a_row_for_each_run(monkeypatch):
+def test_a_terminal_shows_a_row_for_each_run(monkeypatch):
     from mixzoo.cli.sweep import watch_for
 
     class Terminal(io.StringIO):
@@ -389,7 +391,7 @@ def test_a_terminal_sees_a_row_for_each_run(monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     watch = watch_for()
     watch.close()
-    assert screen.getvalue() == ""  # nothing before a run begins: a refusal is one line
+    assert screen.getvalue() == ""  # nothing before a run starts: a refusal is one line
     watch = watch_for()
     watch.started("seed=1")
     watch.line("seed=1", "step 2/4  probe: validation 50.0 %")
@@ -399,21 +401,21 @@ def test_a_terminal_sees_a_row_for_each_run(monkeypatch):
     assert re.search(r"seed=1 +completed +step 2/4  probe: validation 50.0 %", last)
 
 
-def test_a_member_that_was_deleted_leaves_the_others_readable_and_is_made_again(sweep, tmp_path):
-    """Its metrics and weights are those that it had."""
-    home = Path(shutil.copytree(sweep[0], tmp_path / "sweep"))
-    before = metrics(home / NAMES[1]), weights(home / NAMES[1])
-    shutil.rmtree(home / NAMES[1])
-    code, out, err = mixzoo_in(tmp_path, "resume", home)
+def test_a_deleted_member_is_made_again_and_the_others_stay_readable(sweep, tmp_path):
+    """It is trained again to the same metrics and weights."""
+    sweep_dir = Path(shutil.copytree(sweep[0], tmp_path / "sweep"))
+    before = metrics(sweep_dir / NAMES[1]), weights(sweep_dir / NAMES[1])
+    shutil.rmtree(sweep_dir / NAMES[1])
+    code, out, err = mixzoo_in(tmp_path, "resume", sweep_dir)
     assert code == 0, err
-    assert out == sweep[1].replace(f"runs/{sweep[0].name}", str(home))
-    assert (metrics(home / NAMES[1]), weights(home / NAMES[1])) == before
+    assert out == sweep[1].replace(f"runs/{sweep[0].name}", str(sweep_dir))
+    assert (metrics(sweep_dir / NAMES[1]), weights(sweep_dir / NAMES[1])) == before
     assert f"{NAMES[1]}: completed" in err
-    assert f"{NAMES[0]}: " not in err  # the others are left alone
+    assert f"{NAMES[0]}: " not in err  # the others do not run again
 
 
 @pytest.mark.parametrize("damage", ["run.toml", "status.json", "environment.json"])
-def test_a_member_that_cannot_be_read_has_failed_and_leaves_the_others_alone(tmp_path, monkeypatch, damage):
+def test_a_member_that_cannot_be_read_has_failed_and_the_others_run(tmp_path, monkeypatch, damage):
     sweep = planned_sweep(tmp_path, "a", "b")
     (sweep.directory / "a" / damage).write_text("[]")
     stand_in(monkeypatch, tmp_path, "exit 4")
@@ -423,7 +425,7 @@ def test_a_member_that_cannot_be_read_has_failed_and_leaves_the_others_alone(tmp
     assert b.reason == "exit code 4"
 
 
-def test_a_member_of_an_older_sweep_that_was_deleted_cannot_be_made_again(tmp_path, monkeypatch):
+def test_a_deleted_member_of_an_older_sweep_cannot_be_made_again(tmp_path, monkeypatch):
     sweep = planned_sweep(tmp_path, "a", "b")
     shutil.rmtree(sweep.directory / "a")
     stand_in(monkeypatch, tmp_path, "exit 4")
