@@ -1,4 +1,4 @@
-"""What one step does: operations, floating-point operations, bytes, memory. Counted, not timed."""
+"""Counts of one step: operations, floating-point operations, bytes and peak memory. Nothing is timed."""
 
 import weakref
 from collections.abc import Callable, Mapping
@@ -18,22 +18,21 @@ Step = Callable[[], object]
 
 @dataclass(frozen=True)
 class Counts:
-    """Of one step as PyTorch was asked to do it, whatever runs it; the step has to be an eager one to be seen."""
+    """Counts of one step as PyTorch dispatches it. Only an eager step can be counted."""
 
-    operations: int  # ATen operations that compute; views are none
+    operations: int  # ATen operations that compute; views do not count
     flops: int  # of convolutions and matrix products, forward and backward; a multiplication and an addition are two
-    bytes: int  # that convolutions and matrix products read and write; all else could be fused into them
-    peak_bytes: int  # the most that its tensors hold at once, beside what is there before it; what an operation takes
-    # for itself alone is not in it
+    bytes: int  # read and written by convolutions and matrix products; all other operations could be fused into them
+    peak_bytes: int  # the most that the step's new tensors hold at once, without workspace inside an operation
 
 
 class Tally(TorchDispatchMode):
-    """Counts what passes below autograd."""
+    """Counts the operations that are dispatched below autograd."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.operations = self.flops = self.bytes = self.held = self.peak = 0
-        self._known = WeakIdKeyDictionary()  # storages that were counted, or were there before
+        self._known = WeakIdKeyDictionary()  # storages counted already, or allocated before
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -42,14 +41,14 @@ class Tally(TorchDispatchMode):
         if func.is_view or func.namespace != "aten":
             return out
         self.operations += 1
-        given, made = _tensors((args, kwargs)), _tensors(out)
-        for tensor in given:
+        inputs, outputs = _tensors((args, kwargs)), _tensors(out)
+        for tensor in inputs:
             self._known[tensor.untyped_storage()] = True
-        for tensor in made:
+        for tensor in outputs:
             self._hold(tensor.untyped_storage())
         if func.overloadpacket in flop_registry:
             self.flops += flop_registry[func.overloadpacket](*args, **(kwargs or {}), out_val=out)
-            self.bytes += sum(tensor.nbytes for tensor in (*given, *made))
+            self.bytes += sum(tensor.nbytes for tensor in (*inputs, *outputs))
         return out
 
     def _hold(self, storage: torch.UntypedStorage) -> None:
@@ -58,14 +57,14 @@ class Tally(TorchDispatchMode):
         self._known[storage] = True
         self.held += storage.nbytes()
         self.peak = max(self.peak, self.held)
-        weakref.finalize(storage, self._let_go, storage.nbytes())
+        weakref.finalize(storage, self._release, storage.nbytes())
 
-    def _let_go(self, size: int) -> None:
+    def _release(self, size: int) -> None:
         self.held -= size
 
 
 def counted(step: Step) -> Counts:
-    """The counts of one call."""
+    """Counts of one call of `step`."""
     with Tally() as tally:
         step()
     return Counts(tally.operations, tally.flops, tally.bytes, tally.peak)
@@ -76,15 +75,15 @@ def _tensors(tree: Any) -> list[Tensor]:
 
 
 def kernels(step: Step) -> int:
-    """Kernels, copies and fills that one call has a GPU run."""
-    with profile(activities=[ProfilerActivity.CUDA]) as seen:
+    """The number of kernels, copies and fills that one call runs on the GPU."""
+    with profile(activities=[ProfilerActivity.CUDA]) as trace:
         step()
         torch.cuda.synchronize()
-    return sum(event.device_type.name == "CUDA" for event in seen.events() or [])
+    return sum(event.device_type.name == "CUDA" for event in trace.events() or [])
 
 
 def peak_on_gpu(step: Step, device: torch.device) -> int:
-    """The most bytes that one call has the allocator hold at once, weights and data included."""
+    """The most bytes allocated at once during one call, weights and data included."""
     torch.cuda.reset_peak_memory_stats(device)
     step()
     torch.cuda.synchronize()

@@ -1,4 +1,4 @@
-"""The step of a configured run, to be called again and again: what `mixzoo train` does between two evaluations."""
+"""The training step of a configured run as a function: what `mixzoo train` does between two evaluations."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -22,17 +22,17 @@ from mixzoo.training.loop import Clock, Loop
 from mixzoo.training.players import Players
 from mixzoo.training.settings import settings
 
-ENDLESS = 10**9  # steps: a benchmark does not come to the end of its run
+ENDLESS = 10**9  # steps: a benchmark never reaches the end of its run
 
 
 @dataclass
 class Stepper:
-    """Each call is the next step of the run: its draws, its batch and the update, as the loop makes them."""
+    """Each call is the next step of the run: draws, batch and update, exactly as in the training loop."""
 
     loop: Loop
     device: torch.device
     draws: Blocks
-    notes: list[str] = field(default_factory=list)  # where `auto` took another engine, and why
+    notes: list[str] = field(default_factory=list)  # reasons why `auto` fell back to another engine
     done: int = 0
 
     def __call__(self) -> dict[str, Tensor]:
@@ -41,7 +41,7 @@ class Stepper:
         return report
 
     def logged(self) -> dict[str, Tensor]:
-        """The same, with a line of metrics where one is due."""
+        """The next step, with a line of metrics if one is due."""
         report = self()
         if self.done % self.loop.train.log_every == 0:
             self.loop.log(self.done, report, Clock(self.loop.train, self.done - 1))
@@ -56,29 +56,29 @@ class Stepper:
 def stepper(
     zoo: Zoo, config: RunConfig, placed: LoadedData | None = None, players: Players | None = None
 ) -> Iterator[Stepper]:
-    """The run of the config, built and about to begin; `placed` and `players` are its own where they are not given.
+    """The run of the config, built and ready for its first step; `placed` and `players` are made if not given.
 
-    Threads, determinism and precision are the run's while it is open. Its metrics are removed at the end.
+    Threads, determinism and precision are the run's inside the context. Its metrics are deleted at the end.
     """
     device = pick_device(config.train.device)
     placed = read(config, device) if placed is None else placed
     train = replace(config.train, steps=ENDLESS)
     check_batch_fits(placed.data.train, train.batch_images)
-    with settings(train, device), TemporaryDirectory() as home, train_batches(placed, train, device) as images:
+    with settings(train, device), TemporaryDirectory() as folder, train_batches(placed, train, device) as images:
         built = build_players(zoo, config, placed.data, device) if players is None else players
         notes: list[str] = []
         engine = build_engine(train, built, device, notes.append)
-        with closing(MetricsFile(Path(home) / "metrics.jsonl")) as metrics:
-            where, data = Path(home), placed.data
-            loop = Loop(train, built, engine, data, images, metrics, where, ProgressDisplay(), lambda step: None)
+        with closing(MetricsFile(Path(folder) / "metrics.jsonl")) as metrics:
+            run_dir, data = Path(folder), placed.data
+            loop = Loop(train, built, engine, data, images, metrics, run_dir, ProgressDisplay(), lambda step: None)
             yield Stepper(loop, device, Blocks(loop.draw, device, ENDLESS), notes)
 
 
 def read(config: RunConfig, device: torch.device) -> LoadedData:
-    """The data of the run, where it keeps them."""
+    """The data of the run, loaded to where `data_on` puts them."""
     return load_data(config.parts["dataset"], config.names["dataset"], config.train, device)
 
 
 def eager(config: RunConfig) -> RunConfig:
-    """The config with its step run operation by operation, so that each can be counted."""
+    """The config with the eager engine, so that every operation can be counted."""
     return replace(config, train=replace(config.train, engine="eager"))

@@ -1,4 +1,4 @@
-"""One row per configured run: what its step takes, does, and could take at best on this machine."""
+"""The table of `mixzoo bench`: per run the time of a step, its counts, and the least time on this machine."""
 
 import os
 import platform
@@ -18,20 +18,20 @@ from mixzoo.registry.zoo import Zoo
 from mixzoo.training.devices import pick_device
 from mixzoo.training.engine import precision_of
 
-TRACE = 3  # steps before anything is measured: a compiled or captured step is made in the first ones
+TRACE = 3  # steps before measuring: the first ones compile or capture the step
 
 
 @dataclass(frozen=True)
 class Row:
-    """Measured of one run's step. Rates are of the median step, by `Times.clock`; counts are of the eager step."""
+    """Measurements of one run's step. Rates use the median step by `Times.clock`; counts are of the eager step."""
 
-    label: str  # what the row is called, such as its objective and mixer
+    label: str  # the row's name, such as its objective and mixer
     batch_images: int
-    engine: str  # the one that ran
-    note: str  # why it is not the one that `auto` would take; '' where it is
+    engine: str  # the engine that ran
+    note: str  # why `auto` fell back to this engine; '' if it did not
     precision: str
     wall_ms: Spread
-    cpu_ms: Spread  # of this process, on all of its threads
+    cpu_ms: Spread  # of this process, over all of its threads
     images_per_second: float
     launched: int  # operations on a CPU, kernels on a GPU
     gflop: float  # of one step, counted
@@ -39,28 +39,28 @@ class Row:
     ceiling: Ceiling
     floor_ms: float
     floor_limit: str
-    of_floor: float  # floor / median; above 1 only where bytes stay in a cache
-    peak_mb: float  # 10^6 bytes, of the eager step's tensors beside weights and data; on a GPU with them
+    of_floor: float  # floor / median; above 1 only if bytes stay in a cache
+    peak_mb: float  # 10^6 bytes of the eager step's tensors, without weights and data; on a GPU including them
 
 
 def measured(zoo: Zoo, configs: Iterable[tuple[str, RunConfig]], *, repeats: int) -> Iterator[Row]:
-    """A row for each labelled config, as soon as it is there. Data are read once for all configs that name the same."""
-    seen: dict[object, LoadedData] = {}
+    """A row for each labelled config, as soon as it is measured. Configs that share data load them once."""
+    loaded: dict[object, LoadedData] = {}
     for label, config in configs:
         train = config.train
         key = (config.parts["dataset"], train.seed, train.data_on, train.workers, train.device)
-        if key not in seen:
-            seen[key] = read(config, pick_device(train.device))
-        yield row(zoo, label, config, seen[key], repeats)
+        if key not in loaded:
+            loaded[key] = read(config, pick_device(train.device))
+        yield row(zoo, label, config, loaded[key], repeats)
 
 
 def row(zoo: Zoo, label: str, config: RunConfig, placed: LoadedData, repeats: int) -> Row:
-    cycle = config.train.d_steps  # steps of which one moves the auto-encoder
+    cycle = config.train.d_steps  # steps per update of the auto-encoder
     with stepper(zoo, eager(config), placed) as step:
         for _ in range(TRACE):
             step()
         counts = _mean([counted(step) for _ in range(cycle)])
-        if step.device.type == "cuda":  # a replayed step has its memory beforehand
+        if step.device.type == "cuda":  # measured here: a captured step allocates its memory beforehand
             counts = replace(counts, peak_bytes=max(peak_on_gpu(step, step.device) for _ in range(cycle)))
     with stepper(zoo, config, placed) as step:
         each = cycle * (1 if step.device.type == "cpu" else 20)
@@ -73,7 +73,7 @@ def row(zoo: Zoo, label: str, config: RunConfig, placed: LoadedData, repeats: in
 def _row(label: str, config: RunConfig, step: Stepper, counts: Counts, times: Times, launched: int) -> Row:
     precision = precision_of(config.train, step.device)
     limits = ceiling(step.device, precision, torch.get_num_threads())
-    least, median = floor(counts, limits, launched), spread(times.clock(step.device)).median
+    best, median = floor(counts, limits, launched), spread(times.clock(step.device)).median
     batch = config.train.batch_images
     return Row(
         label=label,
@@ -88,22 +88,22 @@ def _row(label: str, config: RunConfig, step: Stepper, counts: Counts, times: Ti
         gflop=counts.flops / 1e9,
         gflop_per_second=counts.flops / 1e9 / median,
         ceiling=limits,
-        floor_ms=1e3 * least.seconds,
-        floor_limit=least.limit,
-        of_floor=least.seconds / median,
+        floor_ms=1e3 * best.seconds,
+        floor_limit=best.limit,
+        of_floor=best.seconds / median,
         peak_mb=counts.peak_bytes / 1e6,
     )
 
 
-def engine_of(asked: str, step: Stepper) -> str:
-    """The engine that ran where that one was asked for."""
-    if asked != "auto":
-        return asked
+def engine_of(requested: str, step: Stepper) -> str:
+    """The engine that ran if `requested` was asked for."""
+    if requested != "auto":
+        return requested
     return "eager" if step.device.type == "cpu" or step.notes else "graph"
 
 
 def machine(device: torch.device, threads: int) -> dict[str, object]:
-    """Where it was measured, for the head of a table."""
+    """The machine and versions, for the heading of a table."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU"
     packages = {name: version(name) for name in ("torch", "mixzoo")}
     return {
@@ -119,10 +119,10 @@ def as_json(rows: list[Row]) -> list[dict[str, object]]:
     return [asdict(row) | {"wall_ms": row.wall_ms._asdict(), "cpu_ms": row.cpu_ms._asdict()} for row in rows]
 
 
-def _ms(found: Spread) -> Spread:
-    return Spread(*(1e3 * seconds for seconds in found))
+def _ms(times: Spread) -> Spread:
+    return Spread(*(1e3 * seconds for seconds in times))
 
 
-def _mean(found: list[Counts]) -> Counts:
-    """Of the steps of one cycle: some of them may move D alone."""
-    return Counts(*(sum(column) // len(found) for column in zip(*(astuple(counts) for counts in found))))
+def _mean(steps: list[Counts]) -> Counts:
+    """The mean over the steps of one cycle, some of which may update D alone."""
+    return Counts(*(sum(column) // len(steps) for column in zip(*(astuple(counts) for counts in steps))))

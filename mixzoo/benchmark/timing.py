@@ -1,7 +1,7 @@
-"""How long a step takes: medians and quartiles of repeats, several steps by turns in one process.
+"""How long a step takes: medians and quartiles over repeats, with several steps interleaved in one process.
 
-A CPU's clock is wall time, and the time this process was on a core beside it, which other programs do not lengthen; at
-one thread the second is the one to trust. A GPU's clock is its own events.
+On a CPU both wall time and this process's CPU time are measured. Other programs hardly lengthen CPU time, so it is the
+one to trust at one thread. On a GPU, wall time is that of CUDA events.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ import torch
 
 
 class Spread(NamedTuple):
-    """Of repeats: the middle one, and what a quarter of them is below and above."""
+    """Lower quartile, median and upper quartile of repeats."""
 
     low: float
     median: float
@@ -21,13 +21,13 @@ class Spread(NamedTuple):
 
 
 class Times(NamedTuple):
-    """Seconds of one step, one number for each repeat."""
+    """Seconds per step, one number for each repeat."""
 
-    wall: list[float]  # a GPU's by its own events
-    cpu: list[float]  # of this process, all of its threads
+    wall: list[float]  # on a GPU by CUDA events
+    cpu: list[float]  # of this process, over all of its threads
 
     def clock(self, device: torch.device) -> list[float]:
-        """The one to trust: on a CPU at one thread this process's own time, which neighbours hardly lengthen."""
+        """The times to trust: on a CPU at one thread CPU time, which other programs hardly lengthen; else wall time."""
         return self.cpu if device.type == "cpu" and torch.get_num_threads() == 1 else self.wall
 
 
@@ -39,9 +39,9 @@ def spread(values: list[float]) -> Spread:
 def interleaved(
     steps: Mapping[str, Callable[[], object]], device: torch.device, *, repeats: int, each: int = 1, warm_up: int = 3
 ) -> dict[str, Times]:
-    """Times of the steps, which take turns; a turn is `each` calls, and the order turns round from repeat to repeat.
+    """Times of the steps, which take turns. A turn is `each` calls, and the order is reversed after every repeat.
 
-    What slows the machine for a while so slows them all: compare what was timed in the same repeat.
+    A temporary slowdown of the machine then affects every step: compare times of the same repeat.
     """
     for step in steps.values():
         for _ in range(warm_up):
@@ -56,7 +56,7 @@ def interleaved(
 
 
 def timed(step: Callable[[], object], each: int, device: torch.device) -> tuple[float, float]:
-    """Seconds of one of `each` calls in a row: wall time and this process's."""
+    """Seconds per call over `each` consecutive calls: wall time and CPU time of this process."""
     if device.type == "cuda":
         return _timed_by_events(step, each)
     wall, cpu = perf_counter(), process_time()
@@ -66,17 +66,17 @@ def timed(step: Callable[[], object], each: int, device: torch.device) -> tuple[
 
 
 def _timed_by_events(step: Callable[[], object], each: int) -> tuple[float, float]:
-    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     torch.cuda.synchronize()
     cpu = process_time()
-    begin.record()
+    start.record()
     for _ in range(each):
         step()
     end.record()
     torch.cuda.synchronize()
-    return begin.elapsed_time(end) / 1e3 / each, (process_time() - cpu) / each
+    return start.elapsed_time(end) / 1e3 / each, (process_time() - cpu) / each
 
 
 def ratios(of: list[float], to: list[float]) -> Spread:
-    """How many times `to` each of `of` is, repeat by repeat."""
+    """The spread of of / to, repeat by repeat."""
     return spread([a / b for a, b in zip(of, to)])

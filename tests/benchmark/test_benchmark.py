@@ -1,4 +1,4 @@
-"""mixzoo bench: what is counted is counted right, and the table and its JSON say what was measured."""
+"""mixzoo bench: counts are correct, and the table and its JSON hold the measurements."""
 
 import json
 from dataclasses import replace
@@ -25,35 +25,35 @@ def test_a_spread_is_the_median_and_the_quartiles():
     assert ratios([2.0, 6.0, 3.0], [1.0, 2.0, 3.0]).median == 2.0
 
 
-def test_steps_take_turns_and_the_order_turns_round():
+def test_steps_take_turns_in_alternating_order():
     calls = []
     steps = {name: lambda name=name: calls.append(name) for name in "ab"}
     times = interleaved(steps, CPU, repeats=3, each=2, warm_up=1)
     assert "".join(calls) == "ab" + "aabb" + "bbaa" + "aabb"
-    assert [len(found.wall) for found in times.values()] == [3, 3]
+    assert [len(taken.wall) for taken in times.values()] == [3, 3]
 
 
-def test_time_asleep_is_wall_time_and_not_this_process_s():
+def test_sleep_counts_as_wall_time_and_not_as_cpu_time():
     from time import sleep
 
-    found = interleaved({"sleep": lambda: sleep(0.02)}, CPU, repeats=3)["sleep"]
-    assert min(found.wall) > 0.019
-    assert max(found.cpu) < 0.015
+    times = interleaved({"sleep": lambda: sleep(0.02)}, CPU, repeats=3)["sleep"]
+    assert min(times.wall) > 0.019
+    assert max(times.cpu) < 0.015
 
 
-def test_one_thread_is_timed_by_this_process_s_clock():
-    found = Times([2.0], [1.0])
+def test_one_thread_is_timed_by_cpu_time():
+    times = Times([2.0], [1.0])
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        assert found.clock(CPU) == [1.0]
+        assert times.clock(CPU) == [1.0]
         torch.set_num_threads(2)
-        assert found.clock(CPU) == [2.0]
+        assert times.clock(CPU) == [2.0]
     finally:
         torch.set_num_threads(threads)
 
 
-def test_flops_and_bytes_of_a_convolution_are_those_on_paper():
+def test_flops_and_bytes_of_a_convolution_equal_the_formula():
     conv, x = nn.Conv2d(3, 5, 3, padding=1, bias=False), torch.randn(2, 3, 8, 8)
     one = 2 * prod((2, 5, 8, 8)) * 3 * 9
     with torch.no_grad():
@@ -61,17 +61,17 @@ def test_flops_and_bytes_of_a_convolution_are_those_on_paper():
     assert forward.flops == one
     assert forward.operations == 1
     assert forward.bytes == 4 * (x.numel() + conv.weight.numel() + prod((2, 5, 8, 8)))
-    assert counted(lambda: conv(x).sum().backward()).flops == 2 * one  # forward, and the way to the weights
+    assert counted(lambda: conv(x).sum().backward()).flops == 2 * one  # forward, and the gradient of the weights
     x.requires_grad_()
     assert counted(lambda: conv(x).sum().backward()).flops == 3 * one
 
 
-def test_views_are_no_operations():
+def test_views_do_not_count_as_operations():
     x = torch.randn(4, 6)
     assert counted(lambda: x.view(24)[3:].reshape(3, 7).T).operations == 0
 
 
-def test_peak_memory_is_of_what_lives_at_once():
+def test_peak_memory_counts_tensors_that_are_alive_together():
     x = torch.zeros(1000)
 
     def one_after_another():
@@ -83,7 +83,7 @@ def test_peak_memory_is_of_what_lives_at_once():
 
     assert counted(one_after_another).peak_bytes == 4000
     assert counted(together).peak_bytes == 20000
-    assert counted(lambda: x.add_(1)).peak_bytes == 0  # it was there before
+    assert counted(lambda: x.add_(1)).peak_bytes == 0  # allocated before
 
 
 def test_the_floor_is_the_largest_of_three_limits():
@@ -93,11 +93,11 @@ def test_the_floor_is_the_largest_of_three_limits():
     assert floor(Counts(9, 100, 10, 0), limits, launched=9) == (4.5, "launches")
 
 
-def test_the_ceiling_is_what_the_machine_can_do():
-    found = ceiling(CPU, "fp32", torch.get_num_threads())
-    assert found.flops > 1e9
-    assert found.bytes > 1e8
-    assert 0 < found.launch < 1e-3
+def test_the_ceiling_is_plausible_for_any_machine():
+    limits = ceiling(CPU, "fp32", torch.get_num_threads())
+    assert limits.flops > 1e9
+    assert limits.bytes > 1e8
+    assert 0 < limits.launch < 1e-3
 
 
 def test_a_stepper_takes_the_steps_of_the_run(tmp_path):
@@ -114,7 +114,7 @@ def test_a_stepper_takes_the_steps_of_the_run(tmp_path):
         assert {name: line[name] for name in report} == {name: value.item() for name, value in report.items()}
 
 
-def test_a_stepper_writes_a_line_of_metrics_where_one_is_due(tmp_path):
+def test_a_stepper_writes_a_line_of_metrics_when_one_is_due(tmp_path):
     zoo = toy_zoo()
     with stepper(zoo, toy_config(zoo, log_every=2)) as step:
         path = step.loop.metrics._path
@@ -138,12 +138,12 @@ def test_bench_prints_a_row_for_each_combination(mixzoo):
     assert "limits of this machine in fp32, measured:" in out
 
 
-def test_bench_as_json_holds_what_was_measured(mixzoo):
+def test_bench_as_json_holds_the_measurements(mixzoo):
     code, out, _ = mixzoo("bench", *SMALL, "--json")
     assert code == 0
-    found = json.loads(out)
-    (row,) = found["rows"]
-    assert found["machine"]["threads"] == 1
+    printed = json.loads(out)
+    (row,) = printed["rows"]
+    assert printed["machine"]["threads"] == 1
     assert row["wall_ms"]["low"] <= row["wall_ms"]["median"] <= row["wall_ms"]["high"]
     assert row["images_per_second"] == pytest.approx(8e3 / row["cpu_ms"]["median"])
     assert row["gflop_per_second"] == pytest.approx(1e3 * row["gflop"] / row["cpu_ms"]["median"])
@@ -152,7 +152,7 @@ def test_bench_as_json_holds_what_was_measured(mixzoo):
     assert row["peak_mb"] > 0
 
 
-def test_steps_of_d_alone_count_for_less(mixzoo):
+def test_steps_that_update_d_alone_lower_the_mean_flops(mixzoo):
     _, out, _ = mixzoo("bench", *SMALL, "--d-steps", "1,4", "--json")
     every, fourth = json.loads(out)["rows"]
     assert fourth["gflop"] < every["gflop"]
@@ -167,7 +167,7 @@ def test_bench_keeps_the_rows_before_one_that_fails(mixzoo, flags):
     assert out.count("images_per_second" if flags else "eager fp32") == 1
 
 
-def test_a_row_says_which_engine_ran_where_auto_fell_back():
+def test_a_row_names_the_engine_that_ran_if_auto_fell_back():
     zoo = toy_zoo()
     with stepper(zoo, toy_config(zoo)) as step:
         assert (engine_of("auto", step), engine_of("compile", step)) == ("eager", "compile")
@@ -177,7 +177,7 @@ def test_a_row_says_which_engine_ran_where_auto_fell_back():
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "message"),
     [
         (["--batch-images", "8,x"], "--batch-images '8,x': each must be an integer >= 1, separated by commas"),
         (["--batch-images", "8,0"], "--batch-images"),
@@ -186,8 +186,8 @@ def test_a_row_says_which_engine_ran_where_auto_fell_back():
         (["--mixer", "mixpu"], "Did you mean 'mixup'?"),
     ],
 )
-def test_bench_refuses_before_it_times_anything(mixzoo, flags, said):
+def test_bench_rejects_bad_flags_before_timing_anything(mixzoo, flags, message):
     code, out, err = mixzoo("bench", *TOYS, "--repeats", "2", *flags)
     assert code == 2
-    assert said in err
+    assert message in err
     assert not out
