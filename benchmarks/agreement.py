@@ -1,7 +1,7 @@
-"""Whether a step of mixzoo is that of the plain trainer: the same gradients from the same weights, batch and draws.
+"""Compares a step of mixzoo with the plain trainer's: the same gradients from the same weights, batch and draws.
 
-In float64. Spectral norm's iterates differ (mixzoo's D passes once a step, the plain one five times), so each weight
-under it gets a largest singular value far above the others, which both find at once and exactly.
+In float64. The iterates of spectral norm differ (mixzoo calls D once per step, the plain trainer five times), so the
+largest singular value of each such weight is raised far above the rest: power iteration then converges at once in both.
 """
 
 from collections.abc import Iterable
@@ -15,12 +15,12 @@ from mixzoo.core.random import StepDraws
 from mixzoo.training.players import Players
 from plain import Mix, Trainer, draw
 
-TOLERANCE = 1e-8  # of each gradient, relative
+TOLERANCE = 1e-8  # relative, of each gradient
 SETTLING = 20  # passes of D
 
 
 def take_weights(plain: Trainer, players: Players) -> None:
-    """Give the plain networks the players' weights; ValueError where they are other networks."""
+    """Copy the players' weights to the plain networks. Raises ValueError if the networks differ."""
     for own, other in (pair for pairs in of_both(plain, players).values() for pair in pairs):
         own.data.copy_(other.data)
 
@@ -39,17 +39,17 @@ def of_both(plain: Trainer, players: Players) -> dict[str, list[tuple[Tensor, Te
 
 
 def in_order(parameters: Iterable[Tensor]) -> list[Tensor]:
-    """Kernels first, then vectors: within a layer their order depends on how spectral norm is written."""
+    """Kernels first, then vectors: their order within a layer depends on the implementation of spectral norm."""
     return sorted(parameters, key=lambda parameter: -parameter.ndim)
 
 
 def disagreement(step: Stepper, plain: Trainer) -> dict[str, float]:
-    """The largest relative difference of any gradient, by player; turns both into float64 and takes a step of both."""
+    """The largest relative difference of any gradient, by player. Converts both to float64 and takes a step of each."""
     players = step.players
     for module in (players.autoencoder, players.discriminator, players.probe):
         assert isinstance(module, nn.Module)
         module.double()
-    stand_out(players.discriminator)  # type: ignore[arg-type]
+    separate_largest_singular_value(players.discriminator)  # type: ignore[arg-type]
     plain.modules.double()
     take_weights(plain, players)
     images = step.loop.images
@@ -65,7 +65,7 @@ def disagreement(step: Stepper, plain: Trainer) -> dict[str, float]:
     return {name: furthest(pairs) for name, pairs in of_both(plain, players).items()}
 
 
-def stand_out(discriminator: nn.Module) -> None:
+def separate_largest_singular_value(discriminator: nn.Module) -> None:
     """Make the largest singular value of each 3x3 convolution five times what it is."""
     for parameter in discriminator.parameters():
         if parameter.ndim == 4 and parameter.shape[-1] == 3:
@@ -74,7 +74,7 @@ def stand_out(discriminator: nn.Module) -> None:
 
 
 def as_plain(draws: StepDraws, players: Players, x: Tensor) -> Mix:
-    """What mixzoo drew, as the plain trainer takes it; a draw of its own where mixzoo mixes nothing."""
+    """mixzoo's draw in the plain trainer's form; a fresh draw if mixzoo mixes nothing."""
     if not players.requirements.mixes:
         return draw(2, len(x))
     h = x.new_zeros(len(x), *players.autoencoder.latent_shape)
@@ -85,9 +85,9 @@ def as_plain(draws: StepDraws, players: Players, x: Tensor) -> Mix:
 def furthest(pairs: list[tuple[Tensor, Tensor]]) -> float:
     """The largest |ours - plain| / |plain| of a player's gradients.
 
-    A bias before an instance norm has gradient 0 and there it is what rounding leaves: below a thousandth of the whole
-    gradient, a difference counts as part of that.
+    The gradient of a bias before an instance norm is 0 up to rounding, so a gradient below a thousandth of the player's
+    whole gradient is compared with that thousandth instead.
     """
     gradients = [(own.grad, other.grad) for own, other in pairs]
-    least = 1e-3 * torch.stack([plain.norm() for plain, _ in gradients if plain is not None]).norm()
-    return max(((ours - plain).norm() / torch.maximum(plain.norm(), least)).item() for plain, ours in gradients)  # type: ignore[operator,union-attr]
+    floor = 1e-3 * torch.stack([plain.norm() for plain, _ in gradients if plain is not None]).norm()
+    return max(((ours - plain).norm() / torch.maximum(plain.norm(), floor)).item() for plain, ours in gradients)  # type: ignore[operator,union-attr]

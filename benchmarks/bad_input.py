@@ -1,8 +1,8 @@
 """What mixzoo prints for bad input, and its exit code: python benchmarks/bad_input.py [NAME...] > results/bad_input.md
 
-One row for each situation of the files bad_input_*.py beside this one. NAME keeps the rows of those files (`data`,
-`runs`, ...). Every row is a real process in an empty folder. Exits with 1 if a row ends with another code than it
-should, says something else, or shows a traceback.
+One row for each situation in the files bad_input_*.py of this folder. NAME selects files (`data`, `runs`, ...). Every
+row is a real process in an empty folder. Exits with 1 if a row ends with a wrong exit code, lacks its message, or shows
+a traceback.
 """
 
 import os
@@ -31,15 +31,15 @@ class Finished:
 
 @dataclass(frozen=True)
 class Row:
-    """One situation: `run` brings it about in an empty folder and returns how mixzoo ended."""
+    """One situation: `run` sets it up in an empty folder and returns how mixzoo ended."""
 
     situation: str
     run: Callable[[Path], Finished]
     exit_code: int
-    says: str  # a part of what is printed
+    says: str  # a part of the output
 
     def problem(self, finished: Finished) -> str:
-        """What is wrong with the ending, or ''."""
+        """What is wrong with the exit code or output, or ''."""
         if finished.exit_code != self.exit_code:
             return f"exit code {finished.exit_code}, expected {self.exit_code}"
         if "Traceback (most recent call last)" in finished.text:
@@ -56,14 +56,14 @@ def mixzoo(folder: Path, *arguments: object, env: Mapping[str, str] | None = Non
 
 
 def rows(names: list[str]) -> list[Row]:
-    """The rows of the files of those names, or of all files."""
+    """The rows of the named files, or of all files."""
     found = sorted(path.stem for path in HERE.glob("bad_input_*.py"))
     chosen = [stem for stem in found if not names or stem.removeprefix("bad_input_") in names]
     return [row for stem in chosen for row in import_module(stem).ROWS]
 
 
 def ended(row: Row) -> Finished:
-    """How the row's situation ends, in a folder of its own, which the text names FOLDER."""
+    """The result of the row in a temporary folder, whose path becomes FOLDER in the text."""
     with tempfile.TemporaryDirectory() as folder:
         finished = row.run(Path(folder))
     return Finished(finished.exit_code, finished.text.replace(folder, "FOLDER"))
@@ -83,7 +83,7 @@ def main() -> None:
         problem = row.problem(finished)
         wrong, total = wrong + bool(problem), total + 1
         print(f"| {row.situation} | {finished.exit_code} | {last_line(finished.text)} | {problem} |", flush=True)
-    print(f"\n{total - wrong} of {total} as they should be.")
+    print(f"\n{total - wrong} of {total} as expected.")
     sys.exit(wrong > 0)
 
 

@@ -1,6 +1,6 @@
-"""What the scripts here time: methods, their runs in mixzoo with one thing changed or none, the plain trainer's step.
+"""What the benchmarks time: methods, variants of their runs in mixzoo, and the plain trainer's step.
 
-A variant is a line in VARIANTS: what is different from the run as it is by default.
+A variant is an entry of VARIANTS: its differences from the default run.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -37,16 +37,16 @@ METHODS = {
 
 @dataclass(frozen=True)
 class Variant:
-    """What is different from the run as it is by default."""
+    """The differences from the default run."""
 
     flags: Mapping[str, str] = field(default_factory=dict)  # kind of part: its spec
     numbers: Mapping[str, object] = field(default_factory=dict)
-    prepare: Callable[[Players], None] = lambda players: None  # once, after it is built
-    around: Callable[[], AbstractContextManager[object]] = nullcontext  # while it is built, and at each call
+    prepare: Callable[[Players], None] = lambda players: None  # called once, after the run is built
+    around: Callable[[], AbstractContextManager[object]] = nullcontext  # active while it is built, and at each call
 
 
 def keep_before_relu(players: Players) -> None:
-    """Leaky ReLUs that write beside what they read."""
+    """Make leaky ReLUs write to a new tensor, not in place."""
     for network in (players.autoencoder, players.discriminator):
         for layer in network.modules():  # type: ignore[union-attr]
             if isinstance(layer, nn.LeakyReLU):
@@ -54,14 +54,14 @@ def keep_before_relu(players: Players) -> None:
 
 
 def loop_over_weights(players: Players) -> None:
-    """Adam one weight at a time."""
+    """Make Adam loop over weights one at a time."""
     for optimiser in players.optimisers.values():
         for group in optimiser.param_groups:
             group.update(fused=False, foreach=False)
 
 
 def rows_of_maps(players: Players) -> None:
-    """D's weights, and so its maps, one map after another, as f and g have them."""
+    """Store D's weights, and so its maps, contiguously instead of channels last, as in f and g."""
     players.discriminator.to(memory_format=torch.contiguous_format)  # type: ignore[union-attr]
 
 
@@ -71,7 +71,7 @@ def instance_norm(norm: nn.GroupNorm, x: Tensor) -> Tensor:
 
 @contextmanager
 def rounding(products: bool, convolutions: bool) -> Iterator[None]:
-    """Whether a GPU may round to TF32, which is a setting of the whole process, while it is open."""
+    """Set whether a GPU may round to TF32, a setting of the whole process, inside the context."""
     backends = torch.backends.cuda.matmul, torch.backends.cudnn
     before = [backend.allow_tf32 for backend in backends]
     for backend, allowed in zip(backends, (products, convolutions)):
@@ -87,7 +87,7 @@ as_torch_is = partial(rounding, products=False, convolutions=True)
 
 
 def in_place_of(**functions: Callable[..., Tensor]) -> Callable[[], AbstractContextManager[object]]:
-    """Functions of mixzoo_convnets.stack, each replaced by the layers that it stands for."""
+    """Replace functions of mixzoo_convnets.stack by the plain layers that they optimise."""
     return lambda: patch.multiple("mixzoo_convnets.stack", **functions)
 
 
@@ -125,7 +125,7 @@ VARIANTS: dict[str, Variant] = {
 
 @dataclass(frozen=True)
 class Case:
-    """What is timed: a method at a batch size, on the same data, at a depth of networks."""
+    """What is timed: a method with a batch size, a depth of the networks, and data."""
 
     method: str
     batch: int
@@ -155,7 +155,7 @@ class Case:
 
 @contextmanager
 def ours(case: Case, name: str, data: LoadedData) -> Iterator[Stepper]:
-    """The run of the case in that variant; `wrapped` takes its steps in it too."""
+    """The run of the case in a variant; its steps need `wrapped` with the same variant."""
     variant = VARIANTS[name]
     with ExitStack() as stack:
         with variant.around():
@@ -165,7 +165,7 @@ def ours(case: Case, name: str, data: LoadedData) -> Iterator[Stepper]:
 
 
 def wrapped(step: Step, around: Callable[[], AbstractContextManager[object]]) -> Step:
-    """The step with its variant's code in place, and the default's put back after each call."""
+    """The step with its variant active during each call only."""
 
     def called() -> None:
         with around():
@@ -175,7 +175,7 @@ def wrapped(step: Step, around: Callable[[], AbstractContextManager[object]]) ->
 
 
 def plain_step(case: Case, start: Stepper, workers: int | None) -> Step:
-    """The plain trainer's step, from the weights of `start`: on a batch at hand, or with its loader's."""
+    """The plain trainer's step, from the weights of `start`: on one fixed batch, or on batches of its loader."""
     trainer = case.plain()
     take_weights(trainer, start.players)
     trainer.modules.to(start.device)
@@ -198,7 +198,7 @@ def endless(batches: Any) -> Iterator[Any]:
 
 
 def originals(root: Path | None) -> tuple[Any, Any]:
-    """The train images as they are stored, before any resizing, and their labels."""
+    """The train images as stored, before resizing, and their labels."""
     if root is None:
         from sklearn.datasets import load_digits
 

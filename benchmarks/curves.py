@@ -1,9 +1,9 @@
-"""Training curves of objectives: their terms at some steps, from the metrics.jsonl of runs that a user could start.
+"""Training curves of objectives: their terms at some steps, from the metrics.jsonl of ordinary runs.
 
     python benchmarks/curves.py > benchmarks/results/curves.md
     python benchmarks/curves.py --steps 40 --at 20 40 -- "--objective amr --mixer dirichlet:k=3"
 
-A run that `--runs` holds already is read, not trained again.
+A run that exists in `--runs` already is read, not trained again.
 """
 
 import argparse
@@ -26,15 +26,15 @@ RUNS = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Print the terms of runs at some steps as tables.")
-    parser.add_argument("flags", nargs="*", default=RUNS, help="what to give to `mixzoo train`, one text a run")
+    parser = argparse.ArgumentParser(description="Print tables of the terms of runs at some steps.")
+    parser.add_argument("flags", nargs="*", default=RUNS, help="flags of `mixzoo train`, one string per run")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--at", type=int, nargs="+", default=[20, 100, 200, 300])
     parser.add_argument("--runs", type=Path, default=Path("runs/curves"))
     given = parser.parse_args()
     versions = f"python {platform.python_version()}, torch {version('torch')}, mixzoo {version('mixzoo')}"
     print(f"{platform.machine()} {platform.system()}, {os.cpu_count()} CPU cores; {versions}; {date.today()}.")
-    print("\nPrinted by `benchmarks/curves.py`. Each number is of the batch of that one step.")
+    print("\nPrinted by `benchmarks/curves.py`. Each number is of the single batch of that step.")
     for flags in given.flags:
         command = f"train --data digits {flags} --steps {given.steps} --threads 1"
         home = given.runs / re.sub(r"[^a-z0-9]+", "-", command).strip("-")
@@ -44,15 +44,15 @@ def main() -> None:
 
 
 def table(home: Path, at: list[int]) -> str:
-    """A row for each term and mean score, a column for each step; below it what the run ended with."""
+    """A row for each term and mean score, a column for each step; the run's final scores below."""
     lines = [json.loads(line) for line in (home / "metrics.jsonl").read_text().splitlines()]
-    shown = {line["step"]: line for line in lines if line["kind"] == "train" and line["step"] in at}
-    names = [name for name in next(iter(shown.values())) if "/" in name or name.startswith("D(")]
-    rows = [f"| term | {' | '.join(f'step {step}' for step in shown)} |", "|---" * (len(shown) + 1) + "|"]
-    rows += [f"| {name} | {' | '.join(f'{line[name]:.4g}' for line in shown.values())} |" for name in names]
+    by_step = {line["step"]: line for line in lines if line["kind"] == "train" and line["step"] in at}
+    names = [name for name in next(iter(by_step.values())) if "/" in name or name.startswith("D(")]
+    rows = [f"| term | {' | '.join(f'step {step}' for step in by_step)} |", "|---" * (len(by_step) + 1) + "|"]
+    rows += [f"| {name} | {' | '.join(f'{line[name]:.4g}' for line in by_step.values())} |" for name in names]
     numbers = json.loads((home / "results.json").read_text())["numbers"]
-    ended = ", ".join(f"{name} {value:.4f}" for name, value in numbers.items() if not name.startswith("probe.best"))
-    return "\n".join([*rows, "", f"At the end: {ended}."])
+    final = ", ".join(f"{name} {value:.4f}" for name, value in numbers.items() if not name.startswith("probe.best"))
+    return "\n".join([*rows, "", f"At the end: {final}."])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Curves on logarithmic axes, a panel each, as a picture."""
+"""A picture of curves on logarithmic axes, one panel each."""
 
 from math import floor, log10
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 WIDTH, HEIGHT = 360, 260  # of a panel's axes
 LEFT, TOP, BELOW, RIGHT = 70, 40, 40, 30  # around them
-FINER = 2  # times as many pixels
+FINER = 2  # pixels per unit of the sizes above
 INK, FAINT, LINE = "#222222", "#dddddd", "#1f77b4"
 TEXT = 13
 
@@ -20,7 +20,7 @@ class Curve(NamedTuple):
 
 
 def log_log(curves: list[Curve], unit: str, columns: int = 2) -> Image.Image:
-    """A panel per curve; a decade is as long on both axes of a panel, so that slopes can be read off."""
+    """A panel per curve; a decade has the same length on both axes of a panel, so slopes can be read off."""
     columns = min(columns, len(curves))
     rows = -(-len(curves) // columns)
     cell_w, cell_h = LEFT + WIDTH + RIGHT, TOP + HEIGHT + BELOW

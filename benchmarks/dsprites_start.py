@@ -1,14 +1,14 @@
-"""Where the discriminator for dSprites begins, and how far ten steps move its weights: mixzoo's step and the authors'.
+"""The initialisation of D for dSprites, and how far ten steps move its weights: mixzoo's step and the authors'.
 
     python benchmarks/dsprites_start.py [--steps 10] [--seeds 0 1 2]
 
 Each row trains the run of zoo_configs/authors/table4_dsprites_mixup_k2.toml for a few steps on 2,000 sprites. Rows of
-one seed begin from the same auto-encoder and see the same images.
+one seed start from the same auto-encoder and see the same images.
 
-    mixzoo          its step, D as it begins: He-normal weights and zero biases, before spectral norm
-    torch's own     the same step, D's layers as torch begins them
-    authors' step   five steps of D for one of the auto-encoder, D in a pass for each source of images, torch's older
-                    spectral norm with one power iteration a pass; D begins as in the first row
+    mixzoo          its step and its initial D: He-normal weights and zero biases, before spectral norm
+    torch's own     the same step, D's layers initialised by torch
+    authors' step   five steps of D per step of the auto-encoder, one pass of D for each source of images, torch's older
+                    spectral norm with one power iteration per pass; D starts as in the first row
 
 Scaled deviation is the mean over layers of std(W) √fan-in: √2 for He-normal weights, 1/√3 for torch's own. Movement is
 ‖W - W₀‖ / ‖W₀‖ of all weights (without biases) before spectral norm, in per cent.
@@ -51,7 +51,7 @@ def layers_of(discriminator: Any) -> Iterator[Any]:
 
 
 def raw(layer: Any) -> Tensor:
-    """The weight that is trained, before spectral norm of either kind."""
+    """The trained weight, before spectral norm of either kind."""
     weight: Tensor = layer.parametrizations.weight.original if parametrize.is_parametrized(layer) else layer.weight_orig
     return weight
 
@@ -60,21 +60,21 @@ def scaled_deviation(discriminator: Any) -> float:
     return mean(raw(layer).std().item() * sqrt(raw(layer)[0].numel()) for layer in layers_of(discriminator))
 
 
-def begin_as_torch_does(discriminator: Any) -> None:
-    """Weights and biases of its layers as torch's own initialisation draws them."""
+def init_as_torch_does(discriminator: Any) -> None:
+    """Draw weights and biases of its layers with torch's own initialisation."""
     for layer in layers_of(discriminator):
-        layer.reset_parameters()  # of the bias; its weight is worked out, and what was written there is lost
+        layer.reset_parameters()  # for the bias; the layer's weight is computed, so a value written there is lost
         nn.init.kaiming_uniform_(raw(layer), a=sqrt(5))
 
 
-def as_the_authors_have_it(discriminator: Any) -> None:
-    """D with torch's older spectral norm around He-normal weights and zero biases, as their code comes to it."""
+def use_the_authors_spectral_norm(discriminator: Any) -> None:
+    """Give D torch's older spectral norm around He-normal weights and zero biases, as in their code."""
     for i, layer in enumerate(discriminator.layers):
         if isinstance(layer, nn.Conv2d | nn.Linear):
             parametrize.remove_parametrizations(layer, "weight")
             init_layer(layer)
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", FutureWarning)  # it is deprecated
+                warnings.simplefilter("ignore", FutureWarning)  # deprecated in torch
                 discriminator.layers[i] = torch.nn.utils.spectral_norm(layer)
 
 
@@ -103,21 +103,21 @@ class AuthorsStep:
             (recon + fool).backward()
             self.adams[0].step()
         self.adams[1].zero_grad()
-        judged = {1.0: [x], 0.0: [x_rec.detach(), x_mix.detach()]}
-        sum(bce(self.probability(images), target) for target, some in judged.items() for images in some).backward()  # type: ignore[union-attr]
+        targets = {1.0: [x], 0.0: [x_rec.detach(), x_mix.detach()]}
+        sum(bce(self.probability(images), target) for target, some in targets.items() for images in some).backward()  # type: ignore[union-attr]
         self.adams[1].step()
         self.done += 1
 
 
 def measured(row: str, seed: int, steps: int, images: int) -> tuple[float, float]:
-    """Scaled deviation at the beginning, and the movement after so many steps in per cent."""
+    """The scaled deviation at the start, and the movement after `steps` steps in per cent."""
     with stepper(ZOO, config_of(seed, images)) as step:
         D, take = step.players.discriminator, step
         torch.manual_seed(seed)
         if row == "torch's own":
-            begin_as_torch_does(D)
+            init_as_torch_does(D)
         if row == "authors' step":
-            as_the_authors_have_it(D)
+            use_the_authors_spectral_norm(D)
             take = AuthorsStep(step)  # type: ignore[assignment]
         deviation, before = scaled_deviation(D), [raw(layer).detach().clone() for layer in layers_of(D)]
         for _ in range(steps):

@@ -1,11 +1,11 @@
-"""What is to be known of a GPU, in one command: does it train, is it right, how fast is it. No network is needed.
+"""Everything to measure on a GPU, in one command: whether it trains, how correctly and how fast. Needs no network.
 
     python benchmarks/gpu_day.py [--minutes 9] [--json FILE] [--only ROW,...] [--data-root DIR]
-    python benchmarks/gpu_day.py --device cpu --quick      the same, small, where there is no GPU
+    python benchmarks/gpu_day.py --device cpu --quick      the same on a small scale without a GPU
 
-Rows run in the order of their importance, each in a process of its own and with a time limit, so that one failure hides
-no other. A row's cells are kept up to where it failed; a row for which no time is left is named at the end. Exits with
-1 if anything failed. Data are `digits`, or MNIST if --data-root (or the variable MIXZOO_DATA) has a folder MNIST.
+Rows run in order of importance, each in its own process with a time limit, so one failure does not hide another. The
+cells before a failure are kept, and rows for which no time is left are named at the end. Exits with 1 if anything
+failed. Data are `digits`, or MNIST if --data-root (or the variable MIXZOO_DATA) has a folder MNIST.
 """
 
 import argparse
@@ -32,13 +32,13 @@ GRACE = 5.0  # seconds between being asked to stop and being killed
 
 @dataclass
 class Outcome:
-    """What became of a row."""
+    """The result of a row."""
 
     row: Row
     state: str
     seconds: float = 0.0
     cells: list[Cell] = field(default_factory=list)
-    line: str = ""  # why it failed: the last line that it printed, or the first cell that failed
+    line: str = ""  # why it failed: the last line printed, or the first failed cell
 
     def as_json(self) -> dict[str, Any]:
         own = {name: getattr(self, name) for name in ("state", "cells", "line")}
@@ -46,9 +46,9 @@ class Outcome:
 
 
 def run(row: Row, day: Day, left: float) -> Outcome:
-    """The row in a process of its own, ended after its limit or the seconds that are left of the day."""
-    limit, began = min(row.limit, left), monotonic()
-    # files, not pipes: a process that is killed leaves what it printed, and none waits for a reader
+    """Run the row in its own process, stopped after its limit or the seconds left of the day."""
+    limit, start = min(row.limit, left), monotonic()
+    # files, not pipes: a killed process leaves its output, and no process waits for a reader
     with TemporaryFile("w+") as out, TemporaryFile("w+") as err:
         command = [sys.executable, __file__, "--row", row.name, *flags_of(day)]
         with subprocess.Popen(command, stdout=out, stderr=err, start_new_session=True) as process:
@@ -56,19 +56,19 @@ def run(row: Row, day: Day, left: float) -> Outcome:
                 code: int | None = process.wait(limit)
             except subprocess.TimeoutExpired:
                 code = None
-            finally:  # with the runs that it began, also after Ctrl-C
+            finally:  # together with the runs that it started, also after Ctrl-C
                 end(process)
         cells, last = cells_of(read(out)), (read(err) or [f"ended with {code}"])[-1]
-    took = monotonic() - began
+    took = monotonic() - start
     if code is None and limit < row.limit:
         return Outcome(row, NOT_RUN, took, cells, f"stopped after {took:.0f} s, as the day ended")
-    return judged(
+    return with_state(
         Outcome(row, DONE, took, cells), {None: f"stopped after its limit of {limit:.0f} s", 0: ""}.get(code, last)
     )
 
 
-def judged(outcome: Outcome, line: str) -> Outcome:
-    """The outcome, failed if there is a line that says why or if any cell failed."""
+def with_state(outcome: Outcome, line: str) -> Outcome:
+    """The outcome with its state: failed if there is an error line or any failed cell."""
     failed = [str(cell["failed"]) for cell in outcome.cells if "failed" in cell]
     outcome.line = line or next(iter(failed), "")
     outcome.state = FAILED if outcome.line else DONE
@@ -76,16 +76,16 @@ def judged(outcome: Outcome, line: str) -> Outcome:
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
-    """Stop the row's process group: asked first, so that it can stop what it began elsewhere, then killed."""
+    """Stop the row's process group: first SIGINT, so that it can stop other processes it started, then SIGKILL."""
     for kind, grace in ((signal.SIGINT, GRACE), (signal.SIGKILL, None)):
-        with suppress(ProcessLookupError):  # nothing of it is left
+        with suppress(ProcessLookupError):  # all of it has ended
             os.killpg(process.pid, kind)
         with suppress(subprocess.TimeoutExpired):
             process.wait(grace)
 
 
 def cells_of(lines: list[str]) -> list[Cell]:
-    """The cells among what a row printed; libraries print too, and a process that is killed leaves half a line."""
+    """The cells in a row's output; libraries print too, and a killed process can leave half a line."""
     cells = []
     for line in lines:
         with suppress(json.JSONDecodeError):
@@ -104,7 +104,7 @@ def flags_of(day: Day) -> list[str]:
 
 
 def outcomes(rows: list[Row], day: Day, minutes: float) -> Iterator[Outcome]:
-    """Of each row, as soon as it is known."""
+    """The outcome of each row, as soon as it has ended."""
     end_of_day = monotonic() + 60 * minutes
     for row in rows:
         left = end_of_day - monotonic()
@@ -136,7 +136,7 @@ def summary(found: list[Outcome]) -> str:
 
 
 def chosen(only: str | None) -> list[Row]:
-    """The rows that are named, by a whole name or its part before a dash; SystemExit for a name of none."""
+    """The rows named in full or by the part before a dash. Raises SystemExit if a name matches no row."""
     if only is None:
         return ROWS
     names = [name.strip() for name in only.split(",")]
@@ -147,7 +147,7 @@ def chosen(only: str | None) -> list[Row]:
 
 
 def data_root(given: Path | None, quick: bool) -> Path | None:
-    """The folder that has MNIST, if any; a quick day takes the digits."""
+    """The folder that has MNIST, if any; a quick day uses the digits."""
     root = given or (Path(os.environ["MIXZOO_DATA"]) if os.environ.get("MIXZOO_DATA") else None)
     if given is not None and not (given / "MNIST").is_dir():
         sys.exit(f"--data-root {given}: has no folder MNIST; leave it out to use the digits of scikit-learn")
@@ -157,9 +157,11 @@ def data_root(given: Path | None, quick: bool) -> Path | None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--quick", action="store_true", help="small networks and few steps: whether it runs at all")
+    parser.add_argument(
+        "--quick", action="store_true", help="small networks and few steps, to see whether it runs at all"
+    )
     parser.add_argument("--minutes", type=float, default=9.0)
-    parser.add_argument("--only", metavar="ROW,...", help=f"of {', '.join(row.name for row in ROWS)}")
+    parser.add_argument("--only", metavar="ROW,...", help=f"rows to run: {', '.join(row.name for row in ROWS)}")
     parser.add_argument("--data-root", type=Path)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--row", help=argparse.SUPPRESS)  # what each process runs
@@ -172,7 +174,7 @@ def main() -> None:
         return
     rows, found = chosen(given.only), list[Outcome]()
     what = (
-        " A small run on a CPU, which shows that the script works: **no figure here is a GPU's.**"
+        " A small run on a CPU, which shows that the script works: **no figure here is from a GPU.**"
         if given.device == "cpu"
         else ""
     )
@@ -182,7 +184,7 @@ def main() -> None:
         found.append(outcome)
         if outcome.cells or outcome.line:
             print(section(outcome), flush=True)
-        if given.json:  # after each row, so that an interrupted day leaves what it found
+        if given.json:  # after each row, so that an interrupted day keeps its results
             given.json.write_text(json.dumps([one.as_json() for one in found], indent=2) + "\n")
     print(summary(found))
     sys.exit(any(outcome.state == FAILED for outcome in found))

@@ -1,4 +1,4 @@
-"""The rows of gpu_day.py: each gives its cells one by one, and a cell that fails says so and hides no other."""
+"""The rows of gpu_day.py. Each yields its cells one by one; a failed cell says why, and the next one still runs."""
 
 import gc
 import re
@@ -21,9 +21,9 @@ from mixzoo.training.devices import pick_device
 from mixzoo.training.step import parameters_of
 from scaling import NESTED
 
-TOLERANCE = 1e-2  # of a reported term after as many steps as `Day.steps`, relative or of 1
+TOLERANCE = 1e-2  # of a reported term after `Day.steps` steps, relative, or absolute below 1
 
-# Every objective with the parts that it asks for, and every mixer; a test compares the names with those installed.
+# Every objective with the parts that it needs, and every mixer; a test compares the names with the installed parts.
 OBJECTIVES: dict[str, dict[str, str]] = {
     "ae": {},
     "dae": {},
@@ -48,12 +48,12 @@ MIXERS = [NESTED.get(entry.name, entry.name) for entry in ZOO.of_kind("mixer")]
 
 
 def device_and_versions(day: Day) -> Iterator[Cell]:
-    """The device and what is installed, a line each."""
+    """The device and the installed software, one cell each."""
     device = pick_device(day.device)
     found = machine(device, torch.get_num_threads())
     if device.type == "cuda":
-        card = torch.cuda.get_device_properties(device)
-        found |= {"capability": f"{card.major}.{card.minor}", "memory": f"{card.total_memory / 1e9:.0f} GB"}
+        gpu = torch.cuda.get_device_properties(device)
+        found |= {"capability": f"{gpu.major}.{gpu.minor}", "memory": f"{gpu.total_memory / 1e9:.0f} GB"}
         found |= {"CUDA of torch": torch.version.cuda, "cuDNN": torch.backends.cudnn.version()}
         found["bf16"] = torch.cuda.is_bf16_supported()
     found[MPS] = shutil.which(MPS) is not None
@@ -62,7 +62,7 @@ def device_and_versions(day: Day) -> Iterator[Cell]:
 
 
 def objectives(day: Day) -> Iterator[Cell]:
-    """Every objective: twenty steps of the graph engine against the eager one."""
+    """Every objective: twenty steps of the graph engine compared with the eager one."""
     yield from agreements(day, [{"objective": spec, "mixer": "mixup"} | flags for spec, flags in OBJECTIVES.items()])
 
 
@@ -72,7 +72,7 @@ def mixers(day: Day) -> Iterator[Cell]:
 
 
 def agreements(day: Day, several: list[dict[str, str]]) -> Iterator[Cell]:
-    """How far each other way to run the steps is from the eager one, and, for scale, that one from itself."""
+    """How far the graph engine is from the eager one, and for scale how far the eager one is from itself."""
     placed = read(day.config({}), pick_device(day.device))
     for flags in several:
         cell: Cell = {name: flags[name] for name in ("objective", "mixer")}
@@ -80,7 +80,7 @@ def agreements(day: Day, several: list[dict[str, str]]) -> Iterator[Cell]:
 
 
 def agreement(day: Day, flags: Mapping[str, str], placed: LoadedData) -> Cell:
-    """The greatest difference of a reported term; RuntimeError if it is more than TOLERANCE."""
+    """The largest difference of a reported term. Raises RuntimeError if it exceeds TOLERANCE."""
     eager = reports(day.config(flags, engine="eager", precision="fp32"), placed, day.steps)
     again = furthest(reports(day.config(flags, engine="eager", precision="fp32"), placed, day.steps), eager)
     found: Cell = {"eager again": f"{again:.1e}", "graph": NEEDS_GPU, "tolerance": f"{TOLERANCE:.0e}"}
@@ -89,13 +89,13 @@ def agreement(day: Day, flags: Mapping[str, str], placed: LoadedData) -> Cell:
         far = furthest(reports(day.config(flags, engine="graph", precision="fp32"), placed, day.steps), eager)
         found["graph"] = f"{far:.1e}"
         differences.append(far)
-    if not all(far <= TOLERANCE for far in differences):  # a NaN is no agreement
+    if not all(far <= TOLERANCE for far in differences):  # a NaN fails too
         raise RuntimeError(f"after {day.steps} steps: " + ", ".join(f"{name} {value}" for name, value in found.items()))
     return found
 
 
 def reports(config: RunConfig, placed: LoadedData, steps: int) -> list[dict[str, float]]:
-    """What each step reports, and the norm of each player's weights after it."""
+    """The terms that each step reports, and the norm of each player's weights after it."""
     with stepper(ZOO, config, placed) as step:
         found = []
         for _ in range(steps):
@@ -107,7 +107,7 @@ def reports(config: RunConfig, placed: LoadedData, steps: int) -> list[dict[str,
 
 
 def furthest(found: list[dict[str, float]], expected: list[dict[str, float]]) -> float:
-    """The greatest difference, relative or of 1; NaN if any value is."""
+    """The largest difference, relative, or absolute below 1; NaN if any value is NaN."""
     differences = [
         abs(one[name] - value) / max(1.0, abs(value))
         for one, own in zip(found, expected)
@@ -117,7 +117,7 @@ def furthest(found: list[dict[str, float]], expected: list[dict[str, float]]) ->
 
 
 def step_times(method: str, engines: tuple[str, ...], day: Day) -> Iterator[Cell]:
-    """Ways to run a step of the method, each against the plain trainer by turns."""
+    """Times of a step of the method by engine and precision, each interleaved with the plain trainer."""
     data = None
     for batch in day.batches:
         case = day.case(method, batch)
@@ -168,7 +168,7 @@ def kernels_of(day: Day, config: RunConfig) -> Cell:
 
 
 def recompute(day: Day) -> Iterator[Cell]:
-    """Memory at the peak of a step with --recompute and without."""
+    """Peak memory of a step with --recompute and without."""
     without: dict[str, float] = {}
     for variant in ("ours", "recompute"):
 
@@ -180,9 +180,9 @@ def recompute(day: Day) -> Iterator[Cell]:
 
 
 def peak_mb(day: Day, variant: str) -> float:
-    """MB that the allocator held at most, weights and data included; on a CPU the tensors of one step.
+    """The most MB that the allocator held, weights and data included; on a CPU, of the tensors of one step.
 
-    Of eager steps: a recorded one is first checked, and the peak would be the check's.
+    Steps are eager: a captured step is first checked, and the peak would be that of the check.
     """
     case = day.case("AMR k=2", None if day.quick else 256)
     config = case.config(replace(VARIANTS[variant], numbers=VARIANTS[variant].numbers | {"engine": "eager"}))
@@ -191,7 +191,7 @@ def peak_mb(day: Day, variant: str) -> float:
             step()
             return counted(step).peak_bytes / 1e6
     pick_device(day.device)  # the allocator has no statistics before a device is used
-    gc.collect()  # what the cell before left in circles
+    gc.collect()  # reference cycles left by the previous cell
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     with stepper(ZOO, config) as step:
@@ -203,14 +203,14 @@ def peak_mb(day: Day, variant: str) -> float:
 
 @dataclass(frozen=True)
 class Row:
-    """One table of the day; `least` is what it takes at the least on a GPU: with less time left it is not begun."""
+    """One table of the day; `least` is the least time it takes on a GPU: with less time left it is not started."""
 
     name: str
     title: str
     cells: Callable[[Day], Iterator[Cell]]
     least: float = 10.0  # seconds
-    limit: float = 120.0  # seconds, after which it is ended
-    quick: bool = True  # whether it is in a quick day
+    limit: float = 120.0  # seconds, after which it is stopped
+    quick: bool = True  # whether a quick day includes it
 
 
 def slug(method: str) -> str:
@@ -219,19 +219,17 @@ def slug(method: str) -> str:
 
 def times_row(method: str) -> Row:
     cells, title = partial(step_times, method, ("eager", "graph")), f"Step times: {method}"
-    return Row(
-        f"steps-{slug(method)}", title, cells, quick=method != "AMR k=3"
-    )  # another k than 2 and 8 is nothing new
+    return Row(f"steps-{slug(method)}", title, cells, quick=method != "AMR k=3")  # k=2 and k=8 cover it
 
 
 def compile_row(method: str) -> Row:
-    """Compiling takes most of a minute for each precision and batch size, hence the limit; on a CPU several."""
+    """Compiling takes most of a minute per precision and batch size (several on a CPU), hence the limit."""
     cells = partial(step_times, method, ("compile",))
     title = f"Step times, compiled: {method}"
     return Row(f"compile-{slug(method)}", title, cells, least=30, limit=600, quick=False)
 
 
-ROWS = [  # the most important first
+ROWS = [  # most important first
     Row("device", "Device and versions", device_and_versions, least=3, limit=60),
     Row("readme", "README's first command", readme),
     Row("objectives", "Graph against eager: objectives", objectives),

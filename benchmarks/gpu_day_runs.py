@@ -1,4 +1,4 @@
-"""Of gpu_day.py: how large a day is, and its rows that are whole commands, in processes of their own."""
+"""For gpu_day.py: the sizes of a day, and the rows that run whole commands in their own processes."""
 
 import json
 import os
@@ -28,11 +28,11 @@ MPS = "nvidia-cuda-mps-control"
 
 @dataclass(frozen=True)
 class Day:
-    """What the rows run on, and how large they are."""
+    """The device of the rows, and their sizes."""
 
     device: str = "cuda"
     quick: bool = False
-    root: Path | None = None  # of MNIST; without it the images are those of `digits`
+    root: Path | None = None  # of MNIST; without it the data are `digits`
 
     @property
     def on_gpu(self) -> bool:
@@ -58,7 +58,7 @@ class Day:
         return 1 if self.quick else 0
 
     def config(self, flags: Mapping[str, str], **numbers: object) -> RunConfig:
-        """A run with small networks if it is a quick day; flags name networks without options of their own."""
+        """The config of a run, with small networks on a quick day; flags name networks without options."""
         networks = {"autoencoder": "amr", "discriminator": "amr"} | dict(flags)
         sized = {kind: f"{networks[kind]}:depth={self.depth}" for kind in ("autoencoder", "discriminator")}
         data = {} if self.root is None else {"dataset": f'mnist:root="{self.root}"'}
@@ -66,7 +66,7 @@ class Day:
         return resolve(ZOO, None, data | networks | sized, sizes | numbers)
 
     def run_file(self, home: Path, **numbers: object) -> str:
-        """The path of a run file of its own: the mixer draws per step, and the closing scores are soon computed."""
+        """The path of a new run file, whose mixer draws at every step and whose final scores are quick to compute."""
         metrics = (("reconstruction", ZOO.recipe("metric", "reconstruction")),)
         config = replace(self.config({"mixer": "dirichlet:k=3"}, **numbers), metrics=metrics)
         path = home / "day.toml"
@@ -75,16 +75,16 @@ class Day:
 
 
 def attempted(cell: Cell, work: Callable[[], Cell]) -> Cell:
-    """The cell with what the work found, or with the first line of why it failed."""
+    """The cell with the results of the work, or with the first line of its error."""
     try:
         return cell | work()
-    except Exception as err:  # whatever it is, the next cell is to run
+    except Exception as err:  # whatever fails, the next cell has to run
         line = str(err).strip().partition("\n")[0]
         return cell | {"failed": f"{type(err).__name__}: {line}" if line else type(err).__name__}
 
 
 def readme_command() -> list[str]:
-    """README's first command, without the install before it and the word mixzoo."""
+    """The arguments of README's first mixzoo command."""
     text = (HOME / "README.md").read_text(encoding="utf-8")
     block = re.search(r"<!-- start -->\n```sh\n(.*?)```", text, flags=re.DOTALL)
     assert block is not None
@@ -92,7 +92,7 @@ def readme_command() -> list[str]:
 
 
 def readme(day: Day) -> Iterator[Cell]:
-    """README's first command on this device, whole, or five small steps of it if it is a quick day."""
+    """README's first command on this device, or five small steps of it on a quick day."""
     fewer = ["--steps", "5", "--evaluate-every", "5", "--batch-images", "16", "--threads", "1"] if day.quick else []
     command = [*readme_command(), "--device", day.device, *fewer]
     with TemporaryDirectory() as temporary:
@@ -113,7 +113,7 @@ def result_of(run: Path) -> dict[str, float]:
 
 
 def resumed(day: Day) -> Iterator[Cell]:
-    """A run that is killed after its first checkpoint and resumed, against one that is not, under --deterministic."""
+    """A run killed after its first checkpoint and resumed, compared with an uninterrupted one, with --deterministic."""
     for engine in ("auto", "eager") if day.on_gpu else ("auto",):
         with TemporaryDirectory() as temporary:
             yield attempted({"engine": engine}, partial(kill_and_resume, day, engine, Path(temporary)))
@@ -132,7 +132,7 @@ def kill_and_resume(day: Day, engine: str, home: Path) -> Cell:
 
 
 def killed(arguments: list[str], run: Path) -> int:
-    """Begin that command and kill it as soon as its run has a checkpoint; the step of the newest one."""
+    """Start the command and kill it as soon as its run has a checkpoint. Returns the newest checkpoint's step."""
     with subprocess.Popen(
         [sys.executable, "-m", "mixzoo", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
@@ -147,20 +147,20 @@ def killed(arguments: list[str], run: Path) -> int:
 
 
 def sweep(day: Day) -> Iterator[Cell]:
-    """Four runs on one device: one alone, four at once, and four at once under NVIDIA's MPS."""
+    """Runs on one GPU: one run alone, four at once, and four at once under NVIDIA's MPS."""
     seeds = "0,1" if day.quick else "0,1,2,3"
     steps = 10 if day.quick else 3000
     several = ["--seeds", seeds, "--jobs", str(len(seeds.split(",")))]
-    card = dict(os.environ)
-    if day.device == "cuda":  # any card: then the first of those that this process may use, and no other
-        card["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
+    env = dict(os.environ)
+    if day.device == "cuda":  # no index given: only the first GPU that this process may use
+        env["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
     with TemporaryDirectory() as temporary:
         home = Path(temporary)
         file = day.run_file(home, steps=steps, evaluate_every=steps, checkpoint_every=steps, log_every=min(steps, 100))
         kinds: dict[str, tuple[list[str], AbstractContextManager[dict[str, str]]]] = {
-            "one run": ([], nullcontext(card)),
-            f"{several[-1]} at once": (several, nullcontext(card)),
-            f"{several[-1]} at once, MPS": (several, mps(home / "mps", card)),
+            "one run": ([], nullcontext(env)),
+            f"{several[-1]} at once": (several, nullcontext(env)),
+            f"{several[-1]} at once, MPS": (several, mps(home / "mps", env)),
         }
         for i, (name, (more, environment)) in enumerate(kinds.items()):
             if "MPS" in name and not day.on_gpu:
@@ -178,13 +178,13 @@ def timed_in(environment: AbstractContextManager[dict[str, str]], command: list[
 
 
 @contextmanager
-def mps(home: Path, card: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """The environment in which commands share the card through an MPS daemon of their own, which ends with it."""
+def mps(home: Path, base: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """The environment in which commands use the same GPU through an MPS daemon, which stops at the end."""
     home.mkdir()
-    env = {**card, "CUDA_MPS_PIPE_DIRECTORY": str(home), "CUDA_MPS_LOG_DIRECTORY": str(home)}
+    env = {**base, "CUDA_MPS_PIPE_DIRECTORY": str(home), "CUDA_MPS_LOG_DIRECTORY": str(home)}
     subprocess.run([MPS, "-d"], check=True, env=env, timeout=20, stdout=subprocess.DEVNULL)
     try:
-        one = "," not in card.get("CUDA_VISIBLE_DEVICES", ",")  # card for the daemon: clients count from its first
+        one = "," not in base.get("CUDA_VISIBLE_DEVICES", ",")  # GPU for the daemon: clients number GPUs from it
         yield {**env, "CUDA_VISIBLE_DEVICES": "0"} if one else env
     finally:
         subprocess.run([MPS], check=False, env=env, timeout=30, input="quit\n", text=True, stdout=subprocess.DEVNULL)

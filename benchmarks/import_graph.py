@@ -1,9 +1,9 @@
-"""The rooms of mixzoo, their floors and the arrows between them, from the imports of its modules.
+"""The rooms of mixzoo, their floors, and the arrows between them, from the imports of its modules.
 
     python benchmarks/import_graph.py > benchmarks/results/import_graph.md
 
-A room is what lies directly in mixzoo/: a folder, or a module of its own. A floor is a set of rooms that import none of
-one another, only rooms of lower floors; an arrow is a pair of rooms of which one imports the other.
+A room is a folder or module directly in mixzoo/. An arrow is a pair of rooms in which the first imports the second. A
+floor is a set of rooms without arrows between them; they import only rooms of lower floors.
 """
 
 from collections import defaultdict
@@ -24,7 +24,7 @@ def arrows() -> set[tuple[str, str]]:
 
 
 def floors(pairs: set[tuple[str, str]]) -> list[list[str]]:
-    """Rooms by floor, the lowest first. Raises ValueError if rooms import one another in a circle."""
+    """Rooms by floor, the lowest first. Raises ValueError if imports form a cycle."""
     below: dict[str, set[str]] = defaultdict(set)
     for room, imported in pairs:
         below[room].add(imported)
@@ -33,7 +33,7 @@ def floors(pairs: set[tuple[str, str]]) -> list[list[str]]:
     while below:
         floor = sorted(room for room, needs in below.items() if not needs)
         if not floor:
-            raise ValueError(f"a circle among {', '.join(sorted(below))}")
+            raise ValueError(f"an import cycle among {', '.join(sorted(below))}")
         found.append(floor)
         below = {room: needs - set(floor) for room, needs in below.items() if room not in floor}
     return found

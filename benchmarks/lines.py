@@ -2,13 +2,13 @@
 
     python benchmarks/lines.py [--steps 2000] [--seeds 0] [--systems ae acai ...] > benchmarks/results/lines.md
 
-Every system has the same data, auto-encoder, steps and seeds (the variational one a second half of its encoder's last
-layer), and a squared error: an absolute one is least at a black image, of which a line is a small part. The critic of
-acai has no spectral norm, the discriminator of aegan and amr has. That one tells a line that was decoded from a drawn
-one within some hundred steps, and the rows "js" show what comes of it: with the paper's loss the scores saturate and
-the auto-encoder is pushed about at full force for ever, so least squares, whose push ends where D is fooled, are the
-rule here. Distance and smoothness are those of the metric line_interpolation; for both less is better, 0 is perfect.
-A second table has both by how far apart the two ends of a way are, the distance in its middle.
+Every system has the same data, auto-encoder, steps and seeds (the encoder of the variational one has twice as many
+outputs) and a squared error: an absolute error is smallest for a black image, since a line covers few pixels. The
+critic of acai has no spectral norm; the discriminator of aegan and amr has it. D separates decoded lines from real ones
+within some hundred steps. With the paper's loss (rows "js") its logits then saturate and the gradient of the
+auto-encoder never vanishes, so the other rows use least squares, whose gradient vanishes once D is fooled. Distance and
+smoothness are those of the metric line_interpolation; lower is better, and 0 is perfect. A second table has both by the
+angle between the two ends, with the distance at the middle of the path.
 """
 
 import argparse
@@ -44,12 +44,12 @@ NETWORKS = {  # of --networks: auto-encoder, the same with a posterior, discrimi
     "acai": ("acai", "vae:norm=none,slope=0.2,border=0,output=linear", "amr:border=0", "acai"),
     "dsprites": ("dsprites", "dsprites:variational=true", "dsprites", "dsprites:power_iterations=0"),
 }
-RANGES = {"to 45°": (0.0, 45.0), "to 90°": (45.0, 90.0), "to 180°": (90.0, 181.0)}  # between the ends of a way
+RANGES = {"to 45°": (0.0, 45.0), "to 90°": (45.0, 90.0), "to 180°": (90.0, 181.0)}  # between the two ends
 SCORES = ("line_interpolation.mean_distance", "line_interpolation.smoothness", "reconstruction.l2")
 
 
 def scores(name: str, networks: str, options: str, numbers: dict[str, object], home: Path) -> dict[str, float]:
-    """The numbers of one run, which is trained where it is not kept."""
+    """The scores of one run, which is trained unless it exists already."""
     plain, variational, discriminator, critic = (f"{net}{',' if ':' in net else ':'}" for net in NETWORKS[networks])
     flags = {
         "dataset": "lines",
@@ -65,7 +65,7 @@ def scores(name: str, networks: str, options: str, numbers: dict[str, object], h
 
 
 def by_angle(home: Path) -> dict[str, tuple[float, float]]:
-    """Of the run, per range of angles between the ends: distance in the middle of the ways, and smoothness."""
+    """Per range of angles between the ends: distance at the middle of the path, and smoothness."""
     opened = open_run(load_zoo(), home)
     players, metric = opened.players, LineInterpolation()
     run = FinishedRun(players.autoencoder, players.mixer, opened.data, opened.config.train.seed, opened.device)
@@ -90,7 +90,7 @@ def angle_table(homes: dict[str, list[Path]]) -> str:
 
 
 def cell(found: list[float | None]) -> str:
-    """Mean and deviation over the seeds; a dash where a run has no such number, as no way led anywhere."""
+    """Mean and standard deviation over the seeds; a dash if a run lacks the score, because no path reached its end."""
     values = [value for value in found if value is not None]
     if len(values) < len(found):
         return "-"
@@ -103,8 +103,8 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
     parser.add_argument("--networks", choices=NETWORKS, default="acai")
-    parser.add_argument("--options", default="depth=8", help="of auto-encoder and discriminator alike, such as depth=8")
-    parser.add_argument("--keep", type=Path, help="keep the runs here, and use those that are")
+    parser.add_argument("--options", default="depth=8", help="for both auto-encoder and discriminator, such as depth=8")
+    parser.add_argument("--keep", type=Path, help="keep the runs here, and use those that exist")
     given = parser.parse_args()
     print(f"# Lines: mean distance and smoothness of interpolations, {date.today()}\n")
     print(f"{platform.machine()} {platform.system()}, {os.cpu_count()} CPU cores; python {platform.python_version()},")
@@ -128,7 +128,9 @@ def main() -> None:
                 f"| {name} | " + " | ".join(cell([run.get(score) for run in runs]) for score in SCORES) + " |",
                 flush=True,
             )
-        print(f"\nBy the angle between the two ends, distance in the middle of a way:\n\n{angle_table(homes)}")
+        print(
+            f"\nBy the angle between the two ends, with the distance at the middle of the path:\n\n{angle_table(homes)}"
+        )
 
 
 if __name__ == "__main__":

@@ -1,18 +1,20 @@
-"""Images/s of a train split on the device, in host memory and in files, and the memory that it takes.
+"""Images/s and memory of a train split on the device, in host memory and in files.
 
-    python benchmarks/loader.py                                300 PNGs of 64x64, made for the occasion
+    python benchmarks/loader.py                                300 generated PNGs of 64x64
     python benchmarks/loader.py --images 2000 --side 128 --json
 
-Each row reads batches in the order of a run, in a process of its own; no network trains beside it, so this is what the
-loader can give, not what a run takes. The first batch, which starts the workers, is not timed. `load_s` is what a start
-spends before the first batch; memory is the resident set of the process and its workers, less that before the data.
+Each row reads batches in the order of a run, in its own process. No network is trained, so this is the loader's peak
+rate. The first batch, which starts the workers, is not timed. `load_s` is the time before the first batch; memory is
+the growth of the resident set of the process and its workers from before the data are loaded.
 """
 
 import argparse
 import json
 import multiprocessing
 import os
-from concurrent.futures import ProcessPoolExecutor  # its processes may start workers of their own
+from concurrent.futures import (
+    ProcessPoolExecutor,
+)  # its processes, unlike those of multiprocessing.Pool, may start workers
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -36,7 +38,7 @@ def make_images(folder: Path, images: int, side: int) -> None:
 
 
 def measure(folder: str, data_on: str, workers: int | None, batches: int, device: str) -> dict[str, Any]:
-    """One row."""
+    """Measure one row."""
     import torch
 
     from mixzoo.data.placement import load_data, train_batches
@@ -45,29 +47,29 @@ def measure(folder: str, data_on: str, workers: int | None, batches: int, device
 
     recipe = load_zoo().recipe("dataset", f'folder:path="{folder}"')
     train = Train(data_on=data_on, workers=workers, batch_steps=batches + 1)  # type: ignore[arg-type]
-    before, began = resident(os.getpid()), perf_counter()
+    before, start = resident(os.getpid()), perf_counter()
     placed = load_data(recipe, "folder", train, torch.device(device))
-    spent = perf_counter() - began
+    load_seconds = perf_counter() - start
     with train_batches(placed, train, torch.device(device)) as images:
         for step in range(batches + 1):
             images.batch(step)
             if step == 0:
                 finish(device)
-                began = perf_counter()
+                start = perf_counter()
         finish(device)
-        seconds = perf_counter() - began
+        seconds = perf_counter() - start
         held = resident(os.getpid()) - before + sum(resident(child.pid) for child in multiprocessing.active_children())
     return {
         "data_on": data_on,
         "workers": workers,
         "images_per_second": round(batches * BATCH / seconds),
-        "load_s": round(spent, 3),
+        "load_s": round(load_seconds, 3),
         "memory_mb": round(held / 1e6, 1),
     }
 
 
 def finish(device: str) -> None:
-    """Wait for the GPU, where there is one."""
+    """Wait for the GPU, if there is one."""
     if device != "cpu":
         import torch
 
@@ -75,7 +77,7 @@ def finish(device: str) -> None:
 
 
 def resident(pid: int | None) -> int:
-    """Bytes of the process that are its own: what a forked worker shares with the run is not counted twice."""
+    """Private bytes of the process: pages that a forked worker shares with the run are not counted twice."""
     pages = Path(f"/proc/{pid}/statm").read_text().split()
     return (int(pages[1]) - int(pages[2])) * os.sysconf("SC_PAGE_SIZE")
 

@@ -1,8 +1,8 @@
-"""Every mixer on offer: what it takes, its equation and law, how many checks it passes, and what it leaves out and why.
+"""Every mixer: its input, equation and law, how many checks it passes, and which it skips and why.
 
     python benchmarks/mixer_table.py [--effort normal] > docs/mixers.md
 
-Equations and laws are those of the docstrings, which `mixzoo show mixer NAME` prints whole.
+Equations and laws are from the docstrings, which `mixzoo show mixer NAME` prints in full.
 """
 
 import argparse
@@ -41,7 +41,7 @@ shows both digits at once. `label` aims at a label; without a class loss in this
 
 
 def sources(zoo: Zoo, entry: RegisteredPart) -> str:
-    """The k's that the mixer takes, as its option declares them."""
+    """The range of k, as the mixer's option declares it."""
     bounds = [option.allowed for option in zoo.options("mixer", entry.name) if option.name == "k"]
     if bounds:
         low, high = re.findall(r"\d+", bounds[0])
@@ -50,7 +50,7 @@ def sources(zoo: Zoo, entry: RegisteredPart) -> str:
 
 
 def equation(recipe: type) -> str:
-    """The second paragraph of the docstring, and the sentences after it that say what is drawn."""
+    """The second paragraph of the docstring, and the later sentences that contain a law, such as p ~ U(0, 1)."""
     paragraphs = [" ".join(p.split()) for p in (inspect.getdoc(recipe) or "").split("\n\n")]
     found = paragraphs[1]
     laws = [s.rstrip(".;") for p in paragraphs[2:] for s in re.split(r"(?<=[.;]) ", p) if "~" in s]

@@ -1,9 +1,9 @@
-"""What a mixer costs: drawing and mixing a batch of 64, forward and backward, as a part of one training step.
+"""The cost of each mixer: drawing and mixing a batch of 64, forward and backward, relative to one training step.
 
     python benchmarks/mixers.py [--rounds 15] [--specs cutmix:k=3 ...] > benchmarks/results/mixers.md
 
 A step is AMR's (encode, mix, decode, discriminate, both players' gradients, Adam) on 32x32 images with a code of the
-same shape, timed in turn with the mixers in one process; each figure is a median over the rounds.
+same shape, interleaved with the mixers in one process; each figure is a median over the rounds.
 """
 
 import argparse
@@ -31,14 +31,14 @@ from mixzoo.training.memory import keep_freed_memory
 from mixzoo.training.step import train_step
 
 BATCH = 64
-NETWORKS = {  # latent shape: the auto-encoder that has it
+NETWORKS = {  # latent shape: an auto-encoder with that shape
     (32, 4, 4): "amr:latent=32",
     (64, 16, 16): "amr:latent=64,scales=1,border=0",
 }
 
 
 def specs() -> list[str]:
-    """Every mixer on offer, of three sources where it takes any number."""
+    """Every mixer, with three sources if its k can be chosen."""
     zoo = load_zoo()
     entries = zoo.of_kind("mixer")
     threefold = {o.name for o in entries if any(option.name == "k" for option in zoo.options("mixer", o.name))}
@@ -65,7 +65,7 @@ def step_of(latent: tuple[int, ...]) -> Callable[[int], Any]:
 
 
 def mix_of(spec: str, latent: tuple[int, ...]) -> Callable[[int], Any]:
-    """One draw and one mix, and the way back to the sources, as a function of the step."""
+    """One draw, one mix and its backward pass, as a function of the step."""
     mixer = mixzoo.create("mixer", spec, latent_shape=latent, classes=10)
     h = torch.randn(mixer.k, BATCH, *latent, requires_grad=True)
     labels = torch.arange(mixer.k * BATCH).reshape(mixer.k, BATCH) % 10
@@ -79,9 +79,9 @@ def mix_of(spec: str, latent: tuple[int, ...]) -> Callable[[int], Any]:
 
 
 def seconds(function: Callable[[int], Any], number: int) -> float:
-    began = perf_counter()
+    start = perf_counter()
     function(number)
-    return perf_counter() - began
+    return perf_counter() - start
 
 
 def main() -> None:
@@ -91,7 +91,7 @@ def main() -> None:
     given = parser.parse_args()
     keep_freed_memory()
     versions = f"python {platform.python_version()}, torch {version('torch')}, mixzoo {version('mixzoo')}"
-    print(f"# Draw and mix, as a part of one training step, {date.today()}\n")
+    print(f"# Draw and mix, relative to one training step, {date.today()}\n")
     print(f"{platform.machine()} {platform.system()}, {os.cpu_count()} CPU cores, {torch.get_num_threads()} threads;")
     print(f"{versions}. Batch {BATCH}, median of {given.rounds} rounds. Printed by `benchmarks/mixers.py`.\n")
     print("| mixer | " + " | ".join(f"{'x'.join(map(str, shape))}: ms | of a step" for shape in NETWORKS) + " |")

@@ -2,9 +2,9 @@
 
     python benchmarks/mnist_2000.py --root DATA [--seeds 1] [--runs DIR] > benchmarks/results/mnist_2000.md
 
-The settings are those of the reference column, which the authors' own classes gave on two CPU cores with seed 1: Adam
-1e-4, betas (0.5, 0.99), decay 1e-5 for auto-encoder, discriminator and probe. A run that is there already is read, not
-repeated; one that was stopped is resumed.
+The settings are those of the reference column, measured with the authors' own classes on two CPU cores, seed 1: Adam
+1e-4, betas (0.5, 0.99), decay 1e-5 for auto-encoder, discriminator and probe. A run that exists already is read,
+not repeated; a stopped one is resumed.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
-ROWS = {  # name: objective, mixer, what the authors' classes gave: probe %, logistic regression %, L1
+ROWS = {  # name: objective, mixer, result of the authors' classes: probe %, logistic regression %, L1
     "aegan": ("aegan:lam=5", "mixup", "56.8 / 91.5 / 0.221"),
     "amr mixup k=2": ("amr:lam=10", "mixup", "27.2 / 83.8 / 0.263"),
     "amr dirichlet k=3": ("amr:lam=20", "dirichlet:k=3", "58.8 / 90.8 / 0.206"),

@@ -31,7 +31,7 @@ class Data:
     spec: str
     images: int  # of one epoch
     latent: int  # feature maps of the code, of 4x4 each; of dSprites a vector of as many numbers
-    epochs: int | None  # None if the caption states none: then the scripts'
+    epochs: int | None  # None if the caption states none: the scripts' number is used
 
 
 DATA = {
@@ -197,7 +197,7 @@ CELLS = [
 
 
 def config_of(zoo: Zoo, cell: Cell, reading: str) -> RunConfig:
-    """The run of a cell in that reading."""
+    """The run of a cell in a reading."""
     flags = {"dataset": DATA[cell.data].spec, "mixer": mixer_of(cell, reading), **networks_of(cell, reading)}
     config = resolve(zoo, None, flags | {"objective": objective_of(cell, reading)}, numbers_of(cell, reading))
     metrics = METRICS if cell.table < 4 else [*METRICS[1:], SCORE[reading]]

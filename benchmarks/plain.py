@@ -1,13 +1,13 @@
-"""A plain trainer: the networks and objectives of AMR's authors, written the usual way, to measure mixzoo against.
+"""A plain trainer: the networks and objectives of AMR's authors, written the usual way, as a baseline for mixzoo.
 
-    loader     PIL images, resized, made tensors and normalised one by one, in worker processes or in this one
-    step       E once; D once for each source of images and again for the auto-encoder's loss; the auto-encoder moves,
-               then D, then the probe; each loss read back with .item()
+    loader     PIL images, resized, converted and normalised one by one, in worker processes or in this one
+    step       E once; D once for each source of images and again for the auto-encoder's loss; updates the auto-encoder,
+               then D, then the probe; reads each loss back with .item()
     layers     torch.nn's own, and spectral norm by hand with a power iteration at every pass
 
-It is spelled out here, and takes nothing from mixzoo, so that a faster layer there leaves this one as it is. Both
-players move by losses at the same parameters: D judges images decoded before the auto-encoder moved, and has not moved
-yet. What the authors' code works out and no loss uses is worked out here too, and a comment names it
+It imports nothing from mixzoo, so a faster layer there does not change it. Both players' losses are at the same
+parameters: D is given images decoded before the auto-encoder's update, and has not been updated yet. Whatever the
+authors' code computes without using it in a loss is computed here too, and a comment says so
 (christopher-beckham/amr at 1bd67b9).
 """
 
@@ -29,7 +29,7 @@ SLOPE = 0.01  # of the leaky ReLU below 0
 
 
 class SpectralNorm(nn.Module):
-    """W / sigma, one power iteration at every pass; u begins as a unit vector drawn at random."""
+    """W / sigma, one power iteration at every pass; u starts as a random unit vector."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ def block(narrow: int, wide: int, spectral: bool = False) -> list[nn.Module]:
 
 
 def encoder(channels: int, d: int, latent: int, spectral: bool = False) -> nn.Sequential:
-    """[channels, 32, 32] -> [latent, 4, 4]; the first convolution frames the image: sides are 34, 17, 8 and 4."""
+    """[channels, 32, 32] -> [latent, 4, 4]; the first convolution pads the image: sides are 34, 17, 8 and 4."""
     return nn.Sequential(
         nn.Conv2d(channels, d, 1, padding=1),
         *block(d, d, spectral), *block(d, d, spectral), nn.AvgPool2d(2),
@@ -68,7 +68,7 @@ def encoder(channels: int, d: int, latent: int, spectral: bool = False) -> nn.Se
 
 
 def decoder(channels: int, d: int, latent: int) -> nn.Sequential:
-    """[latent, 4, 4] -> [channels, 32, 32], linear at its end."""
+    """[latent, 4, 4] -> [channels, 32, 32], with a linear output."""
     return nn.Sequential(
         *block(latent, 4 * d), *block(4 * d, 4 * d), nn.Upsample(scale_factor=2, mode="nearest"),
         *block(4 * d, 2 * d), *block(2 * d, 2 * d), nn.Upsample(scale_factor=2, mode="nearest"),
@@ -89,7 +89,7 @@ class Discriminator(nn.Module):
 
 
 class Mix(NamedTuple):
-    """One mix of a batch: the weight of each source [k, batch, ...] and, of all but the first, which example it is."""
+    """One mix of a batch: the weight of each source [k, batch, ...], and the index of every source but the first."""
 
     share: Tensor
     partners: Tensor  # [k-1, batch]
@@ -115,7 +115,7 @@ def mixed(h: Tensor, mix: Mix) -> Tensor:
 
 
 class Played(NamedTuple):
-    """The auto-encoder's phase: its loss, the images it made, and what is logged of it."""
+    """The auto-encoder's phase: its loss, the decoded images, and the logged values."""
 
     loss: Tensor
     x_rec: Tensor
@@ -125,7 +125,7 @@ class Played(NamedTuple):
 
 @dataclass(frozen=True)
 class Method:
-    """What the two players descend on."""
+    """The losses of both players."""
 
     objective: Literal["aegan", "amr", "acai"]
     k: int = 2
@@ -138,22 +138,22 @@ class Method:
         log = {"recon": l1_loss(x_rec, x)}
         if self.objective == "acai":
             log["fool_mix"] = bce(D(x_mix), 0.0)
-            # `acai_f3` works the consistency loss out, and goes back through it, at beta = 0
+            # `acai_f3` computes the consistency loss and its gradient at beta = 0
             log["consistency"] = l1_loss(f(x_mix), h_mix)
             fool = log["fool_mix"] + 0.0 * log["consistency"]
         else:
             log["fool_rec"] = bce(D(x_rec), 1.0)
-            # AE+GAN is the same class with `disable_mix`: the mix is decoded and judged for the log alone
+            # AE+GAN is the same class with `disable_mix`: the mix is decoded and given to D only for the log
             log["fool_mix"] = bce(D(x_mix), 1.0)
             fool = log["fool_rec"] + (log["fool_mix"] if self.objective == "amr" else 0.0)
         return Played(self.lam * log["recon"] + fool, x_rec, x_mix, log)
 
     def discriminator(self, D: Net, x: Tensor, x_rec: Tensor, x_mix: Tensor, mix: Mix) -> Tensor:
-        """D's loss, a pass for each source of images; x_rec and x_mix without their graph."""
+        """D's loss, with a pass for each source of images; x_rec and x_mix are detached."""
         if self.objective == "acai":
             alpha = mix.share[0].flatten()
-            folded = 2 * torch.minimum(alpha, 1 - alpha).to(x.dtype)
-            return bce(D(x_rec), 0.0) + bce(D(x), 0.0) + bce(D(x_mix), folded)
+            target = 2 * torch.minimum(alpha, 1 - alpha).to(x.dtype)
+            return bce(D(x_rec), 0.0) + bce(D(x), 0.0) + bce(D(x_mix), target)
         loss = bce(D(x), 1.0) + bce(D(x_rec), 0.0)
         return loss + bce(D(x_mix), 0.0) if self.objective == "amr" else loss
 
@@ -182,38 +182,38 @@ class Trainer:
         self.modules = nn.ModuleList([self.f, self.g, self.D, self.probe])
         players = {"autoencoder": [*self.f.parameters(), *self.g.parameters()], "D": list(self.D.parameters())}
         players["probe"] = list(self.probe.parameters())
-        # a loop over parameters, as torch had it then; on a GPU it has been one fused loop by default since
+        # a loop over parameters, as in torch at that time; on a GPU the default is now one multi-tensor loop
         self.adams = {
             name: torch.optim.Adam(own, lr=lr, betas=(0.5, 0.99), weight_decay=1e-5, foreach=False)
             for name, own in players.items()
         }
 
     def step(self, x: Tensor, labels: Tensor, mix: Mix, *, update_autoencoder: bool = True) -> dict[str, float]:
-        """One step of each player; all that is logged, read back. The auto-encoder may rest (`update_g_every`)."""
+        """One step of each player; returns the logged values. The auto-encoder can be left out (`update_g_every`)."""
         self.modules.train()
         for adam in self.adams.values():
             adam.zero_grad()
         h = self.f(x)
         played = self.method.autoencoder(self.f, self.g, self.D, x, h, mix)
         if update_autoencoder:
-            played.loss.backward()  # reaches D's weights as well, for gradients that are thrown away
+            played.loss.backward()  # also computes gradients of D, which are discarded
             self.adams["autoencoder"].step()
         self.adams["D"].zero_grad()
         d_loss = self.method.discriminator(self.D, x, played.x_rec.detach(), played.x_mix.detach(), mix)
         d_loss.backward()
         self.adams["D"].step()
 
-        said = log_softmax(self.probe(h.detach().flatten(1)), dim=1)
-        probe = nll_loss(said, labels)
+        log_p = log_softmax(self.probe(h.detach().flatten(1)), dim=1)
+        probe = nll_loss(log_p, labels)
         probe.backward()
         self.adams["probe"].step()
-        hits = (said.argmax(1) == labels).float().mean()
+        hits = (log_p.argmax(1) == labels).float().mean()
         log = {**played.log, "D": d_loss, "probe": probe, "accuracy": hits}
         return {name: value.item() for name, value in log.items()}
 
 
 class OneByOne(Dataset[tuple[Tensor, int]]):
-    """Images as stored, uint8 [n, height, width] or [n, height, width, channels], each transformed when asked for."""
+    """Images as stored, uint8 [n, height, width] or [n, height, width, channels], each transformed on access."""
 
     def __init__(self, images: np.ndarray, labels: np.ndarray) -> None:
         self.images, self.labels = images, labels
@@ -228,7 +228,7 @@ class OneByOne(Dataset[tuple[Tensor, int]]):
 
 
 def loader(images: np.ndarray, labels: np.ndarray, batch: int, workers: int = 4) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Batches in [-1, 1] in an order of their own each epoch, the last one smaller; the authors had four workers."""
+    """Batches in [-1, 1], shuffled every epoch, the last one smaller; the authors used four workers."""
     return DataLoader(
         OneByOne(images, labels), batch, shuffle=True, num_workers=workers, persistent_workers=workers > 0
     )

@@ -1,7 +1,7 @@
 """Which check catches which planted bug: python benchmarks/planted_bugs.py [--all] > benchmarks/results/planted_bugs.md
 
 Runs, on every mixer of tests/testing/planted*.py, the checks that must catch it; with --all every check, so that the
-table also shows what else notices. Exits with 1 when a bug is missed.
+table also shows which others catch it. Exits with 1 if a bug is missed.
 """
 
 import sys
@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def catches(bug: Planted, every: bool) -> list[str]:
-    """The checks that fail on it, of those that must or of all."""
+    """The checks that fail on it, among those that must or among all."""
     checks = [check for check in mixer_checks if every or check.name in bug.caught_by]
     effort = "normal" if any(c.least_effort == "normal" and c.name in bug.caught_by for c in checks) else "low"
     part = bug.make()

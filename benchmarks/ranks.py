@@ -1,7 +1,8 @@
-"""Two processes that share each batch against one with all of it: python benchmarks/ranks.py [--steps N]
+"""Two processes with half of each batch compared with one that has all of it: python benchmarks/ranks.py [--steps N]
 
-Both on the CPU, one thread each, gloo between them, the same global batch and draws. First how far gradients and what
-20 steps report are apart, in float64, on the cases of tests/two_processes.py; then seconds a step of both, by turns.
+On the CPU with gloo, one thread per process, and the same global batch and draws. First the differences of gradients
+and of the terms reported over 20 steps, in float64, on the cases of tests/two_processes.py; then the time per step of
+both, interleaved.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from mixzoo.training.distributed import SINGLE_PROCESS, DistributedContext
 from two_processes import CASES, all_cases, alone, in_two, twenty_steps
 
 TIMED = "the networks of amr"
-WARM = 4  # steps that are not timed
+WARM = 4  # untimed steps
 
 
 def main() -> None:
@@ -38,7 +39,7 @@ def main() -> None:
 
 
 def equality(folder: Path) -> None:
-    """The greatest gap of each case: of gradients as a part of the player's largest, of reports as a part of each."""
+    """The largest differences of each case: gradients relative to the player's largest, reports each to itself."""
     assert in_two(all_cases, folder, tuple(CASES)) == [0, 0]
     print("| case | gradients of the first step | reports of 20 steps |\n|---|---|---|")
     for name in CASES:
@@ -59,7 +60,7 @@ def apart(one: dict[str, Tensor], two: dict[str, Tensor], key: str, size: Tensor
 
 
 def pace(folder: Path, steps: int, batch_images: int, turns: int) -> None:
-    """Seconds a step of one process and of two, by turns, in float32."""
+    """Seconds per step of one process and of two, interleaved, in float32."""
     seconds: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(turns):
         seconds[1].append(a_step(SINGLE_PROCESS, steps, batch_images))
@@ -78,7 +79,7 @@ def timed(distributed: DistributedContext, file: Path, steps: int, batch_images:
 
 
 def a_step(distributed: DistributedContext, steps: int, batch_images: int) -> float:
-    """Seconds of a step, the first few left out; every other step moves D alone."""
+    """Seconds per step without the first WARM steps; every other step updates D alone."""
     clock: list[float] = []
     twenty_steps(distributed, TIMED, torch.float32, batch_images, WARM + steps, clock)
     return (clock[-1] - clock[WARM - 1]) / steps

@@ -1,10 +1,10 @@
-"""What a step costs as one thing grows: k, the batch, the code, the terms that are logged; and what each mixer costs.
+"""The cost of a step as one size grows: k, batch, code, or number of logged terms; and the cost of each mixer.
 
     python benchmarks/scaling.py [--only k batch] [--repeats 20] [--picture docs/scaling.png] [--json FILE]
 
-The default run on digits (objective `amr`, batch 64) with one thing changed, at one thread, by this process's time.
-The exponent p is that of cost ~ size^p, by least squares on logarithms, over all sizes and over the largest two. The
-sizes of a table take turns, so that a busy moment of the machine hits all of them.
+The default run on digits (objective `amr`, batch 64) with one size changed, at one thread, by CPU time. The exponent p
+is that of cost ~ size^p, by least squares on logarithms, over all sizes and over the largest two. The sizes of a table
+take turns, so that a busy moment of the machine affects all of them.
 """
 
 import argparse
@@ -33,13 +33,13 @@ from mixzoo.training.memory import keep_freed_memory
 ZOO = load_zoo()
 CPU = torch.device("cpu")
 DEPTH = 16
-EACH = 20  # draws or mixes in one turn
+EACH = 20  # draws or mixes per turn
 NESTED = {
     "one_of": "one_of:a=(dirichlet:k=3),b=(cutmix:k=3)",
     "chain": "chain:a=mixup,b=(cutmix:k=2)",
     "schedule": "schedule:a=(dirichlet:k=3),b=(bernoulli:k=3)",
 }
-OWN_TERMS = 10  # of a line of metrics of `amr`: seven terms and three mean scores
+OWN_TERMS = 10  # in a line of metrics of `amr`: seven terms and three mean scores
 SIZES: dict[str, tuple[int, ...]] = {
     "k": (2, 4, 8, 16),
     "batch": (16, 32, 64, 128, 256, 512, 1024),
@@ -50,7 +50,7 @@ MEANING = {
     "k": "sources of one mix, `dirichlet`",
     "batch": "images of one batch",
     "latent": "feature maps of the code; dh is 16 times as much",
-    "terms": "terms and mean scores of a line of metrics, one line a step",
+    "terms": "terms and mean scores in a line of metrics, one line per step",
 }
 
 
@@ -66,20 +66,20 @@ def flags_for(name: str, size: int, depth: int) -> tuple[dict[str, str], dict[st
     return {**networks, "mixer": mixer}, numbers
 
 
-class Wordy:
-    """An objective with further terms of D, constant ones: more to log, nothing more to learn."""
+class ExtraTerms:
+    """An objective with extra constant terms of D: more to log, nothing more to learn."""
 
-    def __init__(self, objective: Objective, further: int) -> None:
-        self._objective, self._further = objective, further
+    def __init__(self, objective: Objective, extra: int) -> None:
+        self._objective, self._extra = objective, extra
 
     def losses(self, batch: Batch) -> Losses:
         losses = self._objective.losses(batch)
-        further = {f"constant_{i}": batch.x.new_tensor(float(i)) for i in range(self._further)}
-        return replace(losses, discriminator=losses.discriminator | further)
+        extra = {f"constant_{i}": batch.x.new_tensor(float(i)) for i in range(self._extra)}
+        return replace(losses, discriminator=losses.discriminator | extra)
 
 
 def costs(name: str, sizes: tuple[int, ...], repeats: int, depth: int = DEPTH) -> dict[int, Spread]:
-    """Seconds of a step at each size; with `terms`, of a step and its line of metrics."""
+    """Seconds per step at each size; with `terms`, including its line of metrics."""
     with ExitStack() as stack:
         steps = {str(size): stack.enter_context(step_of(name, size, depth)) for size in sizes}
         times = interleaved(steps, CPU, repeats=repeats)
@@ -93,7 +93,7 @@ def step_of(name: str, size: int, depth: int) -> Iterator[Callable[[], object]]:
     placed = read(config, CPU)
     players = build_players(ZOO, config, placed.data, CPU)
     if name == "terms":
-        players = replace(players, objective=Wordy(players.objective, size - OWN_TERMS))
+        players = replace(players, objective=ExtraTerms(players.objective, size - OWN_TERMS))
     with stepper(ZOO, config, placed, players) as step:
         yield step.logged if name == "terms" else step
 
@@ -108,14 +108,17 @@ def exponent(cost: Mapping[int, Spread]) -> float:
 
 
 def mixer_costs(repeats: int) -> dict[str, dict[str, Spread]]:
-    """Seconds of one draw, and of one mix and the way back through it, for every mixer with the sources it has."""
+    """Seconds of one draw, and of one mix with its backward pass, for every mixer with its default k."""
     found, latent, batch = {}, (2, 4, 4), 64
     for entry in ZOO.of_kind("mixer"):
         mixer = mixer_for(ZOO.recipe("mixer", NESTED.get(entry.name, entry.name)), latent)
         case = MixerCase(mixer, CodeShape(batch, latent), dtype=torch.float32)
         h, drawn = case.h().requires_grad_(), case.draw()
-        works = {"draw": case.draw, "mix": lambda case=case, h=h, drawn=drawn: case.mix(h, drawn).h.sum().backward()}
-        times = interleaved(works, CPU, repeats=repeats, each=EACH)
+        workloads = {
+            "draw": case.draw,
+            "mix": lambda case=case, h=h, drawn=drawn: case.mix(h, drawn).h.sum().backward(),
+        }
+        times = interleaved(workloads, CPU, repeats=repeats, each=EACH)
         found[entry.name] = {work: spread(taken.clock(CPU)) for work, taken in times.items()}
     return found
 
@@ -128,14 +131,17 @@ def cost_table(name: str, cost: Mapping[int, Spread]) -> str:
             f"## {name}: {MEANING[name]}\n",
             f"| {name} | {' | '.join(map(str, sizes))} |",
             "|" + "---|" * (len(sizes) + 1),
-            f"| ms a step | {' | '.join(cells)} |",
+            f"| ms per step | {' | '.join(cells)} |",
             f"\nExponent {exponent(cost):.2f} over all, {exponent(ends):.2f} from {min(ends)} to {max(ends)}.\n",
         ]
     )
 
 
 def mixer_table(costs: dict[str, dict[str, Spread]]) -> str:
-    lines = ["## Mixers: one draw, one mix with its way back, 64 codes of 2x4x4\n", "| mixer | draw, ms | mix, ms |"]
+    lines = [
+        "## Mixers: one draw, one mix with its backward pass, 64 codes of 2x4x4\n",
+        "| mixer | draw, ms | mix, ms |",
+    ]
     lines.append("|---|---|---|")
     for name, works in costs.items():
         cells = [f"{1e3 * works[work].median:.3f}" for work in ("draw", "mix")]
@@ -154,8 +160,8 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()
-    where = machine(CPU, 1)
-    print(", ".join(f"{name} {value}" for name, value in where.items()) + ".\n")
+    machine_info = machine(CPU, 1)
+    print(", ".join(f"{name} {value}" for name, value in machine_info.items()) + ".\n")
     found: dict[str, Any] = {}
     for name in (name for name in given.only if name != "mixers"):
         sizes = tuple(size for size in SIZES[name] if size <= given.up_to)
@@ -168,7 +174,7 @@ def main() -> None:
         found["mixers"] = mixer_costs(given.repeats)
         print(mixer_table(found["mixers"]))
     if given.json:
-        given.json.write_text(json.dumps({"machine": where, "seconds": found}, indent=2) + "\n")
+        given.json.write_text(json.dumps({"machine": machine_info, "seconds": found}, indent=2) + "\n")
 
 
 def points(cost: Mapping[int, Spread]) -> list[tuple[float, float]]:

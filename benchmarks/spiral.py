@@ -2,8 +2,8 @@
 
     python benchmarks/spiral.py [--seeds 0 1 2] [--runs DIR] [--picture docs/spiral.png] > benchmarks/results/spiral.md
 
-Each run is `mixzoo train --data spiral --objective amr:lam=10,beta=B --seed S`. A run that is there already is read,
-not repeated; one that was stopped is resumed.
+Each run is `mixzoo train --data spiral --objective amr:lam=10,beta=B --seed S`. A run that exists already is read,
+not repeated; a stopped one is resumed.
 """
 
 import argparse
@@ -71,9 +71,7 @@ def main() -> None:
     blends = mean(r["blends"] for r in runs.values())
     print("Distance of decoded random mixes, and of reconstructions, to the nearest data point, mean ± standard")
     seeds = ", ".join(map(str, given.seeds))
-    print(
-        f"deviation over seeds {seeds}. Straight mixes of the points are {blends:.4f} away. Seconds are of the clock,"
-    )
+    print(f"deviation over seeds {seeds}. Linear mixes of the points are {blends:.4f} away. Seconds are wall time,")
     print(f"on a machine whose load was {os.getloadavg()[2]:.1f} when this was printed.\n")
     print("| β | mixes | reconstructions | mixes, each seed | seconds, at most |")
     print("|" + "---|" * 5)

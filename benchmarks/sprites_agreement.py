@@ -1,9 +1,9 @@
-"""How well the sprites drawn here agree with frames of the original dSprites, pixel by pixel.
+"""Compares the generated sprites with frames of the original dSprites, pixel by pixel.
 
     python benchmarks/sprites_agreement.py --frames reference_frames.npz [--all] > benchmarks/results/sprites.md
 
 The frames are an npz of imgs [n, 64, 64] of 0 and 1 and latents_classes [n, 6], as in the original; the whole original
-serves too. --all draws all 737,280 images and times it (3 GB of memory).
+file works too. --all draws all 737,280 images and times it (3 GB of memory).
 """
 
 import argparse
@@ -47,9 +47,9 @@ def main() -> None:
         pixels = sorted(set(wrong[(classes == row).all(1)].tolist()))
         print(f"- {SHAPES[row[0]]}, {values}: {', '.join(map(str, pixels))} pixels, in {count} frame(s)")
     if given.all:
-        began = perf_counter()
+        start = perf_counter()
         data = Sprites(images=TOTAL).load(0)
-        seconds = perf_counter() - began
+        seconds = perf_counter() - start
         size = sum(len(split) for split in (data.train, data.validation, data.test)) * data.train.images[0].nbytes
         print(f"\nAll {TOTAL} images, {size / 1e9:.1f} GB, drawn and hashed in {seconds:.0f} seconds.")
 

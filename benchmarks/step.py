@@ -1,20 +1,19 @@
-"""One optimisation step of mixzoo against the plain trainer's (plain.py), by turns in one process.
+"""One optimisation step of mixzoo compared with the plain trainer's (plain.py), interleaved in one process.
 
     python benchmarks/step.py --root DATA [--check] [--loop] [--memory] [--json FILE] > benchmarks/results/step.md
     python benchmarks/step.py --methods "AMR k=2" --variants ours bf16 "two passes back"
 
-The same networks, weights, objective, batch and settings of Adam; one D-step for each step of the auto-encoder. A pair
-is a step of each in the same repeat; the ratio is the median of pairs, by the clock of `mixzoo.benchmark.timing`: the
-time of this process at one thread, else wall time. Three numbers are a median and its quartiles. Variants are in
-cases.py.
+The same networks, weights, objective, batch and Adam settings; one D-step per step of the auto-encoder. The ratio is
+the median over repeats, in each of which both take a step, by the clock of `mixzoo.benchmark.timing`: CPU time at one
+thread, else wall time. Three numbers are a median and its quartiles. Variants are in cases.py.
 
---check refuses to time a step whose gradients are not the plain trainer's, in float64 (which bf16 leaves as it is).
---loop adds what surrounds a step: the plain trainer's loader, images one by one (in this process, or in --workers,
-whose time is not in this process's), and mixzoo's lines of metrics; its draws and batch are in every figure. Without
---root the images are those of `digits`. --memory runs each side in a process of its own, with the allocator that it has
-when a user runs it: `mixzoo train` keeps freed memory (mixzoo.training.memory), the plain trainer gives it back.
+--check exits before timing if a step's gradients differ from the plain trainer's, in float64 (which bf16 leaves alone).
+--loop adds what surrounds a step: the plain trainer's loader, which reads images one by one (in this process, or in
+--workers, whose CPU time is not counted), and mixzoo's lines of metrics; its draws and batch are always included.
+Without --root the data are `digits`. --memory runs each side in its own process with its usual allocator: `mixzoo
+train` keeps freed memory (mixzoo.training.memory), the plain trainer returns it.
 
-On a GPU: --device cuda --variants "eager fp32" "graph tf32" ..., beside the plain trainer with torch's own settings.
+On a GPU: --device cuda --variants "eager fp32" "graph tf32" ...; the plain trainer then has torch's own settings.
 """
 
 import argparse
@@ -38,7 +37,7 @@ from mixzoo.training.memory import keep_freed_memory
 
 
 def check_same_step(case: Case, names: list[str], data: LoadedData) -> None:
-    """SystemExit where the gradients of a variant are not those of the plain trainer."""
+    """Raises SystemExit if the gradients of a variant differ from the plain trainer's."""
     small = replace(case, batch=min(case.batch, 16))
     for name in names:
         with ours(small, name, data) as step, VARIANTS[name].around():
@@ -52,7 +51,7 @@ def check_same_step(case: Case, names: list[str], data: LoadedData) -> None:
 def times_of(
     case: Case, names: list[str], data: LoadedData, repeats: int, workers: int | None, *, each: int = 1
 ) -> dict[str, Times]:
-    """Of the plain trainer and of the variants, by turns of `each` steps."""
+    """Times of the plain trainer and of the variants, interleaved in turns of `each` steps."""
     with ExitStack() as stack:
         steppers = {name: stack.enter_context(ours(case, name, data)) for name in names}
         first = next(iter(steppers.values()))
@@ -79,7 +78,7 @@ def rows_of(case: Case, times: dict[str, Times], device: torch.device) -> list[d
 
 
 def alone(case: Case, name: str, steps: int) -> dict[str, float]:
-    """MB of this process in memory before its first step and at most, and of the tensors of one step at once."""
+    """MB of this process before its first step and at its peak, and the peak of the tensors of one step."""
     if name != PLAIN:
         keep_freed_memory()  # as `mixzoo train` does
     data = case.data()
@@ -93,15 +92,15 @@ def alone(case: Case, name: str, steps: int) -> dict[str, float]:
 
 
 def resident() -> dict[str, float]:
-    """MB of this process in memory now (VmRSS) and at most (VmHWM), as Linux has them."""
+    """MB of this process in memory now (VmRSS) and at its peak (VmHWM), from Linux."""
     lines = [line.split() for line in Path("/proc/self/status").read_text().splitlines()]
     return {line[0][:-1]: int(line[1]) * 1024 / 1e6 for line in lines if line[0] in ("VmRSS:", "VmHWM:")}
 
 
-def in_a_process_of_its_own(name: str, case: Case) -> dict[str, float]:
-    where = [] if case.root is None else ["--root", str(case.root)]
+def measured_in_a_process(name: str, case: Case) -> dict[str, float]:
+    root = [] if case.root is None else ["--root", str(case.root)]
     sizes = ["--batch", str(case.batch), "--depth", str(case.depth), "--threads", str(case.threads)]
-    command = [sys.executable, __file__, "--alone", name, "--methods", case.method, *sizes, *where]
+    command = [sys.executable, __file__, "--alone", name, "--methods", case.method, *sizes, *root]
     found: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return found
 
@@ -122,7 +121,7 @@ def three(values: list[float], digits: int) -> str:
 
 
 def memory_table(found: list[dict[str, Any]]) -> str:
-    """`above` is the peak above what the process had before its first step: mostly libraries, of either side."""
+    """`above` is the peak minus the memory before the first step, which is mostly libraries on both sides."""
     names = ("peak MB", "above MB", "tensors MB")
     lines = ["| method | batch | step | MB before |" + "".join(f" {name} | of plain |" for name in names)]
     lines.append("|" + "---|" * (4 + 2 * len(names)))
@@ -168,19 +167,19 @@ def main() -> None:
             check_same_step(case, given.variants, data)
         workers = given.workers if given.loop else None
         rows += rows_of(case, times_of(case, given.variants, data, given.repeats, workers), device)
-    where = machine(device, given.threads)
-    print(", ".join(f"{name} {value}" for name, value in where.items()) + ".\n")
+    machine_info = machine(device, given.threads)
+    print(", ".join(f"{name} {value}" for name, value in machine_info.items()) + ".\n")
     print(markdown(rows))
     memory: list[dict[str, Any]] = []
     if given.memory:
         memory = [
-            {"method": case.method, "batch": case.batch, "step": name, **in_a_process_of_its_own(name, case)}
+            {"method": case.method, "batch": case.batch, "step": name, **measured_in_a_process(name, case)}
             for case in cases
             for name in (PLAIN, *given.variants)
         ]
         print(f"\n{memory_table(memory)}")
     if given.json:
-        given.json.write_text(json.dumps({"machine": where, "rows": rows, "memory": memory}, indent=2) + "\n")
+        given.json.write_text(json.dumps({"machine": machine_info, "rows": rows, "memory": memory}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

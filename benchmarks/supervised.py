@@ -1,10 +1,10 @@
-"""Do conditioned mixes have the label that they were to have? Supervised AMR against an unconditioned Bernoulli mixer.
+"""Do conditioned mixes have the requested label? Supervised AMR compared with an unconditioned Bernoulli mixer.
 
     python benchmarks/supervised.py [--data digits:attributes=even+large+loop] [--seeds 0 1 2] [--steps 800] ...
 
-Both are trained for the same steps from the same seeds; then decoded mixes of test images are read by a classifier that
-was trained on real images alone (metric conditioned_labels), and so are codes with a label's vector added (metric
-label_arithmetic). `chance` is what any source's own label scores.
+Both are trained for the same steps from the same seeds. A classifier trained on real images alone then labels decoded
+mixes of test images (metric conditioned_labels) and decoded codes with a label's vector added (metric
+label_arithmetic). `chance` is the accuracy of the sources' own labels.
 """
 
 import argparse
@@ -34,21 +34,21 @@ COLUMNS = ("accuracy", "chance_accuracy", "reconstruction_accuracy", "classifier
 
 
 def scores(flags: dict[str, str], numbers: dict[str, object], home: Path, classifier_steps: int) -> dict[str, float]:
-    """One run, trained and scored."""
+    """The scores of one run, which is trained unless it exists already."""
     zoo = load_zoo()
-    if not (home / "results.json").exists():  # one that was kept is scored anew, not trained
+    if not (home / "results.json").exists():  # an existing run is scored again, not trained
         start(zoo, resolve(zoo, None, flags, numbers), home)
     run = open_run(zoo, home, "auto")
     finished = FinishedRun(run.players.autoencoder, run.players.mixer, run.data, int(str(numbers["seed"])), run.device)
     found = {}
     for metric in ("conditioned_labels", "label_arithmetic"):
-        own = zoo.recipe("metric", f"{metric}:steps={classifier_steps}")(finished)
-        found |= {f"{metric}.{name}": value for name, value in own.items()}
+        values = zoo.recipe("metric", f"{metric}:steps={classifier_steps}")(finished)
+        found |= {f"{metric}.{name}": value for name, value in values.items()}
     return found
 
 
 def cell(values: list[float]) -> str:
-    """Per cent, mean and deviation over the seeds."""
+    """Mean and standard deviation over the seeds, in per cent."""
     spread = f" ± {100 * stdev(values):.1f}" if len(values) > 1 else ""
     return f"{100 * mean(values):.1f}{spread}"
 
@@ -62,8 +62,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--labelled-images", type=int)
     parser.add_argument("--classifier-steps", type=int, default=400)
-    parser.add_argument("--only", nargs="+", default=list(SYSTEMS), help="systems, by the beginning of their names")
-    parser.add_argument("--keep", type=Path, help="keep the runs here, and use those that are")
+    parser.add_argument("--only", nargs="+", default=list(SYSTEMS), help="systems, by the start of their names")
+    parser.add_argument("--keep", type=Path, help="keep the runs here, and use those that exist")
     given = parser.parse_args()
     nets = {kind: getattr(given, kind) for kind in ("autoencoder", "discriminator") if getattr(given, kind)}
     print(f"## {given.data}, {given.steps} steps, seeds {' '.join(map(str, given.seeds))}, {date.today()}\n")
@@ -71,7 +71,7 @@ def main() -> None:
     extra = f", {given.labelled_images} labelled images" if given.labelled_images else ""
     print(f"mixzoo {version('mixzoo')}. Networks: {nets or 'the default ones'}{extra}. Per cent, mean ± deviation.\n")
     print(
-        "| system | mixes with the label asked for | chance | reconstructions read right | real images read right |",
+        "| system | mixes with the requested label | chance | reconstructions right | real images right |",
         end="",
     )
     print(" label vector added | before |")
@@ -88,11 +88,11 @@ def main() -> None:
                     numbers["labelled_images"] = given.labelled_images
                 home = folder / f"{flags['mixer'].replace(':', '-')}-{seed}"
                 rows.append(scores({"dataset": given.data} | nets | flags, numbers, home, given.classifier_steps))
-            shown = [cell([row[f"conditioned_labels.{column}"] for row in rows]) for column in COLUMNS]
-            shown += [
+            cells = [cell([row[f"conditioned_labels.{column}"] for row in rows]) for column in COLUMNS]
+            cells += [
                 cell([row[f"label_arithmetic.{column}"] for row in rows]) for column in ("accuracy", "before_accuracy")
             ]
-            print(f"| {name} | " + " | ".join(shown) + " |", flush=True)
+            print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
     print()
 
 

@@ -1,10 +1,10 @@
-"""Runs of a sweep against the same runs one after another: equal bit for bit, and how much sooner done.
+"""A sweep compared with the same runs one after another: bit-for-bit equality, and the time saved.
 
     python benchmarks/sweep.py [--seeds 1 2 3] [--jobs N] [--rounds 3] [--runs DIR] [-- FLAGS OF mixzoo train]
 
 Each round trains a sweep with `mixzoo train --seeds`, then each of its runs alone: once as `mixzoo train --config
-MEMBER/run.toml`, one thread like the member, and once with torch's own number of threads, as a run alone would take.
-Whole commands are timed, start-up included. Prints Markdown; exits with 1 where metrics or weights differ.
+MEMBER/run.toml`, with one thread like the member, and once with torch's default number of threads, like a single run.
+Whole commands are timed, including start-up. Prints Markdown; exits with 1 if metrics or weights differ.
 """
 
 import argparse
@@ -22,22 +22,22 @@ from statistics import median
 from time import monotonic
 
 CLOCK = ("elapsed_seconds", "images_per_second")
-SMALL = ["--steps", "200", "--evaluate-every", "100", "--log-every", "20"]  # of digits, where nothing else is asked for
+SMALL = ["--steps", "200", "--evaluate-every", "100", "--log-every", "20"]  # on digits, if no flags are given
 
 
 def seconds(*arguments: str, env: Mapping[str, str] | None = None) -> float:
-    """Of a whole command; RuntimeError with the last line that it printed if it fails."""
-    began = monotonic()
+    """Seconds of a whole command. Raises RuntimeError with the last line that it printed if it fails."""
+    start = monotonic()
     command = [sys.executable, "-m", "mixzoo", *arguments]
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=env)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [""])[-1]
         raise RuntimeError(f"mixzoo {arguments[0]} ended with {done.returncode}: {last}")
-    return monotonic() - began
+    return monotonic() - start
 
 
 def compared(one: Path, other: Path) -> str:
-    """What of two runs differs bit for bit, or ''."""
+    """Which of metrics and weights differ between two runs, or ''."""
     lines = [[json.loads(line) for line in (home / "metrics.jsonl").read_text().splitlines()] for home in (one, other)]
     metrics = [[{k: v for k, v in line.items() if k not in CLOCK} for line in found] for found in lines]
     newest = [sorted(home.glob("checkpoints/step-*"))[-1] for home in (one, other)]
@@ -49,7 +49,7 @@ def compared(one: Path, other: Path) -> str:
 
 
 def round_of(home: Path, seeds: list[int], jobs: list[str], flags: list[str]) -> tuple[list[float], list[str]]:
-    """Seconds of the sweep, of its runs alone, and of those with torch's threads; what differed."""
+    """Seconds of the sweep, of its runs alone, and of those with torch's threads; and the differences."""
     names = [f"seed={seed}" for seed in seeds]
     sweep = seconds("train", *flags, "--seeds", ",".join(map(str, seeds)), *jobs, "--out", str(home / "sweep"))
     files = {name: str(home / "sweep" / name / "run.toml") for name in names}
@@ -67,10 +67,10 @@ def round_of(home: Path, seeds: list[int], jobs: list[str], flags: list[str]) ->
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--jobs", type=int, help="runs at a time; one for each core when not given")
+    parser.add_argument("--jobs", type=int, help="runs at once; one per core if not given")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--runs", type=Path, help="where to keep the runs; nowhere when not given")
-    parser.add_argument("flags", nargs="*", help="of mixzoo train, after --")
+    parser.add_argument("--runs", type=Path, help="where to keep the runs; deleted if not given")
+    parser.add_argument("flags", nargs="*", help="flags of mixzoo train, after --")
     given = parser.parse_args()
     flags, jobs = given.flags or SMALL, ["--jobs", str(given.jobs)] if given.jobs else []
     rows, differing = [], []

@@ -1,7 +1,7 @@
-"""Encoders of timm as auto-encoders, each built and tried: python benchmarks/timm_table.py > benchmarks/results/timm.md
+"""Encoders of timm as auto-encoders, trained for a step: python benchmarks/timm_table.py > benchmarks/results/timm.md
 
-One step of the training engine (batch of 8 random images, objective amr, mixer dirichlet:k=3) is ok where every term is
-finite and every trainable tensor of the auto-encoder that has a gradient has moved.
+One step of the training engine (batch of 8 random images, objective amr, mixer dirichlet:k=3) is ok if every term is
+finite and every trainable tensor of the auto-encoder with a nonzero gradient has changed.
 """
 
 import platform
@@ -59,34 +59,38 @@ def main() -> None:
 
 
 def row(spec: str, image_shape: tuple[int, int, int]) -> tuple[list[str], bool]:
-    """The cells of one line, and whether the step was fine."""
+    """The cells of one row, and whether the step was ok."""
     players = players_for(spec, image_shape)
     net = players.autoencoder
     x = torch.rand(BATCH, *image_shape) * 2 - 1
     with eval_mode(net):
         h = net.encode(x)
         shapes = f"{list(x.shape)} -> {list(h.shape)} -> {list(net.decode(h).shape)}"
-    trouble = step(players, x)
+    problem = step(players, x)
     counts = [f"{sum(p.numel() for p in part.parameters()):,}" for part in (net.f, net.g)]
     latent = "x".join(map(str, net.latent_shape))
-    return [f"`{spec}`", "x".join(map(str, image_shape)), latent, *counts, shapes, trouble or "ok"], not trouble
+    return [f"`{spec}`", "x".join(map(str, image_shape)), latent, *counts, shapes, problem or "ok"], not problem
 
 
 def players_for(spec: str, image_shape: tuple[int, int, int]) -> Players:
-    """What a run with these parts trains."""
+    """The players of a run with these parts."""
     net = create("autoencoder", spec, image_shape=image_shape, classes=CLASSES)
     context = BuildContext(image_shape, CLASSES, tuple(net.latent_shape))
-    judge = create("discriminator", "acai:depth=4,scales=1", image_shape=image_shape, latent_shape=net.latent_shape)
+    discriminator = create(
+        "discriminator", "acai:depth=4,scales=1", image_shape=image_shape, latent_shape=net.latent_shape
+    )
     probe = build_probe(context)
-    moved = {"autoencoder": net, "discriminator": judge, "probe": probe}
-    optimisers = {name: torch.optim.Adam(trainable([part]), lr=1e-3) for name, part in moved.items()}
+    trained = {"autoencoder": net, "discriminator": discriminator, "probe": probe}
+    optimisers = {name: torch.optim.Adam(trainable([part]), lr=1e-3) for name, part in trained.items()}
     mixer, objective = create("mixer", "dirichlet:k=3"), create("objective", "amr")
-    asked = requirements_of(objective, StandInBatch(Sizes(2, image_shape, tuple(net.latent_shape), CLASSES, k=3)))
-    return Players(net, mixer, judge, probe, objective, optimisers, asked, CLASSES)
+    requirements = requirements_of(
+        objective, StandInBatch(Sizes(2, image_shape, tuple(net.latent_shape), CLASSES, k=3))
+    )
+    return Players(net, mixer, discriminator, probe, objective, optimisers, requirements, CLASSES)
 
 
 def step(players: Players, x: torch.Tensor) -> str:
-    """What is wrong with one step of training on these images, or nothing."""
+    """The problem with one training step on these images, or ''."""
     net = players.autoencoder
     before = {name: p.detach().clone() for name, p in net.named_parameters() if p.requires_grad}
     draws = players.draw(0, 0, batch=BATCH)
@@ -94,10 +98,10 @@ def step(players: Players, x: torch.Tensor) -> str:
     if bad := [name for name, value in terms.items() if not value.isfinite()]:
         return f"{bad[0]} is not finite"
     after = dict(net.named_parameters())
-    still = [
+    unmoved = [
         name for name, value in before.items() if torch.equal(value, after[name]) and (after[name].grad != 0).any()
     ]
-    return f"{still[0]} did not move" if still else ""
+    return f"{unmoved[0]} did not move" if unmoved else ""
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""The step as AMR's authors ran it, on mixzoo's networks: what initialisation and spectral norm do, at one glance.
+"""The training step of AMR's authors on mixzoo's networks: the effect of initialisation and spectral norm.
 
     python benchmarks/two_phase.py --root DATA --objective acai --init authors fan_in --seeds 1 2 [--steps 1000]
 
 Losses, phases and spectral norm are those of the plain trainer (plain.py). Settings as in mnist_2000.py: MNIST, batch
-64, one D-step per G-step, Adam 1e-4, betas (0.5, 0.99), decay 1e-5. The order of images and the mixing weights are this
-script's own. Prints a row per run: logistic regression on the codes of 10,000 train images, mean L1 of reconstructed
-test images.
+64, one D-step per G-step, Adam 1e-4, betas (0.5, 0.99), decay 1e-5. The script draws its own order of images and mixing
+weights. Prints a row per run: logistic regression on the codes of 10,000 train images, mean L1 of reconstructed test
+images.
 """
 
 import argparse
@@ -32,7 +32,7 @@ LAM = {"aegan": 5.0, "acai": 2.0}  # the reference rows' weights of reconstructi
 
 @dataclass(frozen=True)
 class Trainer:
-    """Both players, and what moves them."""
+    """Both players and their losses."""
 
     objective: Any
     autoencoder: Any
@@ -49,7 +49,7 @@ class Trainer:
 
 
 def build(objective: str, init: str, seed: int) -> Trainer:
-    """mixzoo's `amr` networks, D with the authors' spectral norm around torch's own weights."""
+    """mixzoo's `amr` networks, with the authors' spectral norm around torch's own weights in D."""
     ae = mixzoo.create("autoencoder", f"amr:init={init}", classes=10, seed=seed)
     discriminator = mixzoo.create("discriminator", "amr", classes=10, latent_shape=ae.latent_shape, seed=seed)
     torch.manual_seed(seed)
@@ -61,7 +61,7 @@ def build(objective: str, init: str, seed: int) -> Trainer:
 
 
 def train(trainer: Trainer, data: Dataset, seed: int, steps: int, evaluate_at: set[int]) -> None:
-    """Train, and print a row at each of the steps asked for."""
+    """Train, and print a row at each step of `evaluate_at`."""
     players = [trainer.autoencoder, trainer.discriminator]
     parameters = [list(player.parameters()) for player in players]
     adams = [torch.optim.Adam(p, lr=1e-4, betas=(0.5, 0.99), weight_decay=1e-5) for p in parameters]

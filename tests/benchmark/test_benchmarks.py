@@ -1,4 +1,4 @@
-"""The scripts of benchmarks/ that time a step: they run on toy sizes, refuse a wrong step, and add up right."""
+"""The scripts of benchmarks/ that time a step: they run on toy sizes, reject a wrong step, and compute correctly."""
 
 import json
 import sys
@@ -43,7 +43,7 @@ def rows(text):
     ]
 
 
-def test_dsprites_start_says_how_far_each_step_moves_the_discriminator(monkeypatch, capsys):
+def test_dsprites_start_prints_how_far_each_step_moves_the_discriminator(monkeypatch, capsys):
     out = run(dsprites_start, monkeypatch, capsys, "--steps", 2, "--seeds", 0, "--images", 80)
     found = {row[0]: [float(cell) for cell in row[1:]] for row in rows(out)[1:]}
     assert [found[name][0] for name in dsprites_start.ROWS] == pytest.approx([1.41, 0.58, 1.41], abs=0.02)
@@ -51,7 +51,7 @@ def test_dsprites_start_says_how_far_each_step_moves_the_discriminator(monkeypat
     assert 0.7 < found["mixzoo"][2] < 1.5 < found["torch's own"][2]
 
 
-def test_step_times_both_by_turns(monkeypatch, capsys, tmp_path):
+def test_step_times_both_interleaved(monkeypatch, capsys, tmp_path):
     more = ["--methods", "AE+GAN", "ACAI", "--check", "--json", tmp_path / "found.json"]
     out = run(step, monkeypatch, capsys, *TINY, *more)
     named = [(row[0], row[2]) for row in rows(out)[1:]]
@@ -67,7 +67,7 @@ def test_step_times_the_loop_around_it(monkeypatch, capsys, workers):
     assert [row[2] for row in rows(out)[1:]] == ["plain trainer", "ours"]
 
 
-def test_step_refuses_to_time_a_wrong_step(monkeypatch, capsys):
+def test_step_does_not_time_a_wrong_step(monkeypatch, capsys):
     wrong = (Method("amr", lam=9), *cases.METHODS["AMR k=2"][1:])
     monkeypatch.setitem(cases.METHODS, "AMR k=2", wrong)
     with pytest.raises(SystemExit, match="nothing is timed"):
@@ -83,7 +83,7 @@ def test_every_variant_takes_the_same_step(name):
     step.check_same_step(case, [name], case.data())
 
 
-def test_a_variant_changes_what_it_says_and_only_while_it_steps():
+def test_a_variant_is_active_only_during_its_steps():
     case = cases.Case("AMR k=2", 4, depth=4)
     data = case.data()
     found = {}
@@ -110,7 +110,7 @@ def test_precisions_are_set_for_a_variant_alone():
 
 
 @pytest.mark.slow
-def test_memory_of_each_side_is_taken_in_a_process_of_its_own(monkeypatch, capsys):
+def test_memory_of_each_side_is_measured_in_its_own_process(monkeypatch, capsys):
     if not Path("/proc/self/status").exists():
         pytest.skip("needs /proc, which Linux has")
     out = run(step, monkeypatch, capsys, *TINY, "--methods", "AE+GAN", "--memory")
@@ -134,7 +134,7 @@ def test_scaling_times_every_mixer(monkeypatch, capsys):
     assert {row[0] for row in rows(out)[1:]} == {entry.name for entry in scaling.ZOO.of_kind("mixer")}
 
 
-def test_terms_of_scaling_are_as_many_as_it_says():
+def test_scaling_logs_the_stated_number_of_terms():
     with scaling.step_of("terms", 20, 2) as take:
         assert len(take()) == 20
 
@@ -145,7 +145,7 @@ def test_the_exponent_is_that_of_a_power_law(p):
     assert isclose(scaling.exponent(cost), p, abs_tol=1e-9)
 
 
-def test_a_curve_is_drawn_where_its_points_are():
+def test_a_curve_is_drawn_through_its_points():
     picture = curves_png.log_log([curves_png.Curve("k", [(1, 1), (10, 10)])], "ms a step by")
     width, height = picture.size
     line = [x for x in range(width) if picture.getpixel((x, height // 2)) == (31, 119, 180)]
@@ -166,7 +166,7 @@ def test_table_1_on_paper_is_45_runs_of_a_hundred_million_steps():
     assert 100e6 < sum(run.steps for run in runs) < 102e6
 
 
-def test_counts_on_paper_are_those_of_the_step():
+def test_counts_on_paper_equal_those_of_a_step():
     for method, objective in {"AE+GAN": "aegan", "AMR k=2": "amr", "ACAI": "acai"}.items():
         case, apart = cases.Case(method, 64), "layers one after another"
         with cases.ours(case, apart, case.data()) as one, cases.VARIANTS[apart].around():
@@ -181,7 +181,7 @@ def test_counts_on_paper_are_those_of_the_step():
         assert weights == on_paper.WEIGHT_BYTES
 
 
-def test_cards_on_paper_share_runs_and_wait_for_the_longest():
+def test_gpus_on_paper_split_the_runs_and_wait_for_the_longest():
     assert on_paper.makespan([3.0, 1.0, 1.0, 1.0], 1) == 6
     assert on_paper.makespan([3.0, 1.0, 1.0, 1.0], 2) == 3
     assert on_paper.makespan([3.0, 1.0], 100) == 3
@@ -189,16 +189,16 @@ def test_cards_on_paper_share_runs_and_wait_for_the_longest():
 
 def test_a_step_on_paper_waits_for_launches_then_for_memory():
     amr = on_paper.COUNTED["amr"]
-    assert on_paper.step_seconds(amr, 8) == on_paper.step_seconds(amr, 64) == 703 * on_paper.CARD.kernel
+    assert on_paper.step_seconds(amr, 8) == on_paper.step_seconds(amr, 64) == 703 * on_paper.H100.kernel
     full = on_paper.filling_batch(amr.operations)
     assert isclose(on_paper.step_seconds(amr, full), on_paper.step_seconds(amr, 64))
     assert isclose(on_paper.step_seconds(amr, 4 * full), 4 * on_paper.step_seconds(amr, 64))
     slow = replace(amr, gflop=1e6)
-    assert isclose(on_paper.step_seconds(slow), 1e15 / on_paper.CARD.flops)
+    assert isclose(on_paper.step_seconds(slow), 1e15 / on_paper.H100.flops)
 
 
-def test_collectives_on_paper_are_those_of_a_step_shared_by_two_processes(monkeypatch):
-    """Stand-ins count them, and gather and add as if the other process had the same part."""
+def test_collectives_on_paper_equal_those_of_a_step_on_two_processes(monkeypatch):
+    """Stand-ins count them, and gather and add as if the other process had the same shard."""
     seen = {"all_reduce": [], "all_gather": []}
 
     def all_gather(parts, own):
@@ -219,10 +219,10 @@ def test_collectives_on_paper_are_those_of_a_step_shared_by_two_processes(monkey
     assert 2 * sum(seen["all_reduce"]) + sum(seen["all_gather"]) == on_paper.exchange_bytes(64)
 
 
-def test_an_exchange_on_paper_grows_with_cards_nodes_and_images():
-    one, two, node, far = (on_paper.exchange_seconds(cards, 512) for cards in (1, 2, 8, 512))
+def test_an_exchange_on_paper_grows_with_gpus_nodes_and_images():
+    one, two, node, far = (on_paper.exchange_seconds(gpus, 512) for gpus in (1, 2, 8, 512))
     assert one == 0
     assert 0 < two < node < far
     assert on_paper.exchange_seconds(8, 4096) > node
-    nothing_but_latency = 6 * on_paper.CARD.near
-    assert isclose(two, nothing_but_latency + on_paper.exchange_bytes(512) / 2 / on_paper.CARD.link)
+    nothing_but_latency = 6 * on_paper.H100.near
+    assert isclose(two, nothing_but_latency + on_paper.exchange_bytes(512) / 2 / on_paper.H100.link)

@@ -1,4 +1,4 @@
-"""benchmarks/gpu_day.py: its rows on a CPU, small; what fails is said and hides nothing; no time left is said too."""
+"""benchmarks/gpu_day.py: its rows on a CPU, small; failures and lack of time are reported and hide no other row."""
 
 import json
 import math
@@ -38,7 +38,7 @@ def test_the_device_row_says_what_is_installed():
     assert {"device", "torch", "python", "cores"} <= found.keys()
 
 
-def test_ways_to_run_a_step_are_compared_and_those_of_a_gpu_say_so(monkeypatch):
+def test_engines_are_compared_and_those_of_a_gpu_say_that_they_need_one(monkeypatch):
     monkeypatch.setattr(gpu_day_rows, "OBJECTIVES", {"gaia": {"discriminator": "autoencoding"}})
     monkeypatch.setattr(gpu_day_rows, "MIXERS", ["bernoulli"])
     cells = [*gpu_day_rows.objectives(DAY), *gpu_day_rows.mixers(DAY)]
@@ -75,7 +75,7 @@ def test_a_difference_fails_its_cell_alone(monkeypatch, value):
 
 
 def test_a_graph_that_differs_fails(monkeypatch):
-    """The device is simulated: no run is begun, and what the graph engine would report is planted."""
+    """The device is simulated: no run is started, and the graph engine's report is made up."""
     monkeypatch.setattr(Day, "on_gpu", True)
     monkeypatch.setattr(
         gpu_day_rows, "reports", lambda config, *given: [{"term": 1.0 + (config.train.engine == "graph")}]
@@ -84,7 +84,7 @@ def test_a_graph_that_differs_fails(monkeypatch):
     assert "graph 1.0e+00" in str(cell["failed"])
 
 
-def test_a_row_runs_in_a_process_of_its_own_and_keeps_its_cells():
+def test_a_row_runs_in_its_own_process_and_keeps_its_cells():
     outcome = gpu_day.run(BY_NAME["device"], DAY, left=60)
     assert (outcome.state, outcome.line) == (DONE, "")
     assert {"what", "value"} == outcome.cells[0].keys()
@@ -111,11 +111,11 @@ def test_cells_are_found_among_other_lines():
 
 
 def day_of(monkeypatch, capsys, tmp_path, states, *more):
-    """The command with rows that end so; what it printed, its exit code, its JSON."""
+    """Run the command with rows that end in these states; returns its output, exit code and JSON."""
 
     def run(row, day, left):
         state, cells = states.get(row.name, (DONE, [{"x": 1}]))
-        return gpu_day.judged(Outcome(row, DONE, 1.0, cells), state if state != DONE else "")
+        return gpu_day.with_state(Outcome(row, DONE, 1.0, cells), state if state != DONE else "")
 
     monkeypatch.setattr(gpu_day, "run", run)
     monkeypatch.setattr(sys, "argv", ["gpu_day.py", "--json", str(tmp_path / "day.json"), *more])
@@ -162,13 +162,13 @@ def test_only_takes_names_and_their_first_words(monkeypatch, capsys, tmp_path):
         gpu_day.chosen("nothing")
 
 
-def test_a_data_root_without_mnist_is_refused(tmp_path):
+def test_a_data_root_without_mnist_is_an_error(tmp_path):
     with pytest.raises(SystemExit, match="has no folder MNIST; leave it out to use the digits"):
         gpu_day.data_root(tmp_path, quick=False)
 
 
-def test_mps_is_started_for_its_runs_and_ends_with_them_whatever_happens(monkeypatch, tmp_path):
-    """A stand-in for NVIDIA's daemon writes down how it is called."""
+def test_mps_is_started_for_its_runs_and_stopped_after_them_even_on_an_error(monkeypatch, tmp_path):
+    """A stand-in for NVIDIA's daemon records its calls."""
     stand_in, log = tmp_path / gpu_day_runs.MPS, tmp_path / "log"
     stand_in.write_text(
         f'#!/bin/sh\nif [ "$1" = -d ]; then echo "start $CUDA_MPS_PIPE_DIRECTORY"; else cat; fi >> {log}\n'
@@ -182,7 +182,7 @@ def test_mps_is_started_for_its_runs_and_ends_with_them_whatever_happens(monkeyp
 
 
 @pytest.mark.parametrize(("given", "clients"), [("2", "0"), ("2,3", "2,3"), (None, None)])
-def test_clients_of_a_daemon_with_one_card_count_from_it(monkeypatch, tmp_path, given, clients):
+def test_clients_of_a_daemon_with_one_gpu_number_from_it(monkeypatch, tmp_path, given, clients):
     stand_in = tmp_path / gpu_day_runs.MPS
     stand_in.write_text('#!/bin/sh\n[ "$1" = -d ] || cat > /dev/null\n')
     stand_in.chmod(0o755)
@@ -193,8 +193,8 @@ def test_clients_of_a_daemon_with_one_card_count_from_it(monkeypatch, tmp_path, 
         assert env.get("CUDA_VISIBLE_DEVICES") == clients
 
 
-def test_a_sweep_is_on_one_card(monkeypatch, tmp_path):
-    """Commands are simulated: what is held is the environment that each would have."""
+def test_a_sweep_uses_one_gpu(monkeypatch, tmp_path):
+    """Commands are simulated: the environment of each is recorded."""
     monkeypatch.setenv("PATH", str(tmp_path))  # without NVIDIA's daemon
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
     seen = []

@@ -23,7 +23,7 @@ METHODS = {
 
 
 def apart(objective, method, mixer, batch=6):
-    """How far the gradients of mixzoo and of the plain trainer lie apart, by player."""
+    """The largest difference between the gradients of mixzoo and the plain trainer, by player."""
     flags = {"objective": objective, "mixer": mixer, "autoencoder": "amr:depth=4", "discriminator": "amr:depth=4"}
     torch.manual_seed(0)
     with stepper(ZOO, resolve(ZOO, None, flags, {"batch_images": batch})) as step:
@@ -31,7 +31,7 @@ def apart(objective, method, mixer, batch=6):
 
 
 @pytest.mark.parametrize("objective", METHODS)
-def test_its_gradients_are_those_of_mixzoo(objective):
+def test_its_gradients_equal_those_of_mixzoo(objective):
     method, mixer = METHODS[objective]
     found = apart(objective, method, mixer)
     assert set(found) == {"autoencoder", "discriminator", "probe"}
@@ -39,7 +39,7 @@ def test_its_gradients_are_those_of_mixzoo(objective):
 
 
 @pytest.mark.parametrize("other", [Method("amr", lam=10.1), Method("aegan", lam=10), Method("acai", lam=10)])
-def test_other_objectives_are_told_apart(other):
+def test_a_different_objective_is_noticed(other):
     assert max(apart("amr:lam=10", other, "mixup").values()) > 1e-4
 
 
@@ -53,7 +53,7 @@ def test_its_discriminator_passes_once_for_each_source_and_again_for_the_autoenc
         assert all(isinstance(value, float) for value in log.values())
 
 
-def test_it_leaves_the_autoencoder_alone_when_told():
+def test_it_can_leave_the_autoencoder_unchanged():
     trainer = Trainer(Method("amr"), depth=2)
     before = [p.clone() for p in (*trainer.f.parameters(), *trainer.D.parameters())]
     trainer.step(torch.randn(4, 1, 32, 32), torch.arange(4), draw(2, 4), update_autoencoder=False)
@@ -75,7 +75,7 @@ def test_its_weights_are_on_the_simplex_and_its_partners_permutations(k):
 
 @pytest.mark.bit_exact
 @pytest.mark.parametrize("shape", [(28, 28), (28, 28, 3)])
-def test_its_images_are_those_of_mixzoo(shape):
+def test_its_images_equal_those_of_mixzoo(shape):
     stored = np.random.default_rng(0).integers(0, 256, (2, *shape), dtype=np.uint8)
     x, label = OneByOne(stored, np.array([3, 4]))[1]
     enlarged = np.array(Image.fromarray(stored[1]).resize((32, 32), Image.Resampling.BILINEAR)).reshape(32, 32, -1)
