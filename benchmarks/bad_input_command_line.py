@@ -1,4 +1,4 @@
-"""Rows of bad_input.py: the command line itself, its numbers, seeds, grids and run files, and what it prints to."""
+"""Rows of bad_input.py: the command line itself, its numbers, seeds, grids and run files, and its output streams."""
 
 import os
 import subprocess
@@ -10,13 +10,13 @@ from bad_input import TINY, Finished, Row, mixzoo
 
 
 def typed(line: str, exit_code: int, says: str, env: Mapping[str, str] | None = None) -> Row:
-    """A command as it is typed, in an empty folder."""
+    """A command run in an empty folder."""
     settings = "".join(f"{name}={value} " for name, value in (env or {}).items())
     return Row(f"`{settings}{line}`", lambda folder: mixzoo(folder, *line.split(), env=env), exit_code, says)
 
 
 def file(situation: str, content: str | bytes, says: str, exit_code: int = 2) -> Row:
-    """A run file of that content."""
+    """A run file with this content."""
 
     def run(folder: Path) -> Finished:
         (folder / "run.toml").write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -42,7 +42,7 @@ def every_mixer(folder: Path) -> Finished:
 
 
 def written_to(output: str, *arguments: str) -> Finished:
-    """How a command ends whose standard output goes there."""
+    """The result of a command whose standard output goes to `output`."""
     with open(output, "w") as stream:
         ended = subprocess.run(
             [sys.executable, "-m", "mixzoo", *arguments],

@@ -1,4 +1,4 @@
-"""Rows of bad_input.py: data files that are missing, damaged, made to do harm, or of no use to a run."""
+"""Rows of bad_input.py: data files that are missing, damaged, malicious, or unusable for a run."""
 
 import gzip
 import os
@@ -41,14 +41,14 @@ def digits_in(folder: Path, name: str = "MNIST") -> Path:
 
 def bind(path: Path) -> None:
     home = Path.cwd()
-    os.chdir(path.parent)  # the address of a socket is short
+    os.chdir(path.parent)  # the path of a socket has to be short
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(path.name)
     os.chdir(home)
 
 
 def trained(*flags: str, prepare: Make = lambda folder: None, env: Make = lambda folder: None) -> Make:
-    """A tiny run with those flags, after the folder is prepared."""
+    """A tiny run with these flags, after the folder is prepared."""
 
     def run(folder: Path) -> Finished:
         prepare(folder)
@@ -59,7 +59,7 @@ def trained(*flags: str, prepare: Make = lambda folder: None, env: Make = lambda
 
 
 def in_folder(situation: str, name: str, make: Make, says: str) -> Row:
-    """A folder of good images and one file more."""
+    """A folder of good images and one extra file."""
     return Row(
         f"a folder with {situation}",
         trained("--data", "folder:path=f", prepare=lambda folder: make(photos(folder) / name)),
@@ -69,7 +69,7 @@ def in_folder(situation: str, name: str, make: Make, says: str) -> Row:
 
 
 def in_mnist(situation: str, file: str, make: Make, says: str) -> Row:
-    """An MNIST, one file of which is replaced."""
+    """An MNIST with one file replaced."""
 
     def prepare(folder: Path) -> None:
         raw = digits_in(folder)
@@ -84,7 +84,7 @@ def writes(content: bytes) -> Make:
 
 
 def fake_ghostscript(folder: Path) -> dict[str, str]:
-    """A `gs` on PATH that leaves a trace, and would be started for an EPS file."""
+    """Puts a `gs` on PATH that leaves a trace if it is started for an EPS file."""
     (folder / "bin").mkdir()
     program = folder / "bin" / "gs"
     program.write_text(f"#!/bin/sh\necho STARTED >&2\ntouch {folder}/started\nexit 1\n")
@@ -109,7 +109,7 @@ from mixzoo import Dataset, Split, hookimpl
 
 @dataclass(frozen=True)
 class Given:
-    """Noise of any number of channels, or points one of which is no number."""
+    """Noise of any number of channels, or points with a NaN among them."""
 
     channels: int = 4
     nan: bool = False

@@ -1,15 +1,15 @@
-"""Rows of bad_input.py: devices that a run cannot have."""
+"""Rows of bad_input.py: devices that a run cannot use."""
 
 from bad_input import TINY, Row, mixzoo
 
-DIGITS = (*TINY[: TINY.index("--device")], "--data", "digits")  # they need no files
-NO_CARD = {"CUDA_VISIBLE_DEVICES": ""}  # the same on a machine that has one
+DIGITS = (*TINY[: TINY.index("--device")], "--data", "digits")  # needs no files
+NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}  # the same result on a machine with a GPU
 
 
 def _train(device: str, says: str, *more: str) -> Row:
     return Row(
         f"--device {device} {' '.join(more)}".strip(),
-        lambda folder: mixzoo(folder, "train", *DIGITS, "--device", device, *more, env=NO_CARD),
+        lambda folder: mixzoo(folder, "train", *DIGITS, "--device", device, *more, env=NO_GPU),
         2,
         says,
     )

@@ -70,7 +70,7 @@ class Own:
 
 
 def plugin(folder: Path, kind: str, text: str) -> Path:
-    """A plugin's file that offers `own`."""
+    """The file of a plugin that registers `own`."""
     file = folder / "own.py"
     hook = f"\n@hookimpl\ndef mixzoo_{kind}s():\n    return {{'own': Own}}\n"
     file.write_text(HEAD + text + hook)
@@ -78,7 +78,7 @@ def plugin(folder: Path, kind: str, text: str) -> Path:
 
 
 def trained(kind: str, text: str, *flags: str) -> Callable[[Path], Finished]:
-    """How a run with the part ends."""
+    """The result of a run with the part."""
     flag = {"dataset": "--data"}.get(kind, f"--{kind}")
 
     def run(folder: Path) -> Finished:
@@ -88,7 +88,7 @@ def trained(kind: str, text: str, *flags: str) -> Callable[[Path], Finished]:
 
 
 def scored(arguments: str, body: str) -> Callable[[Path], Finished]:
-    """How a run with the metric ends."""
+    """The result of a run with the metric."""
 
     def run(folder: Path) -> Finished:
         file = plugin(folder, "metric", METRIC.format(arguments=arguments, body=body))

@@ -1,4 +1,4 @@
-"""Rows of bad_input.py: directories of runs, checkpoints, signals, disks and screens that are not as they should be."""
+"""Rows of bad_input.py: faulty run directories, checkpoints, signals, disks and terminals."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def newest(run: Path) -> Path:
 
 
 def edit(file: str, old: str, new: str) -> Change:
-    """Put `new` in place of what the pattern `old` finds in a file of the run; a manifest's is the newest."""
+    """Replace matches of the pattern `old` by `new` in a file of the run; for a manifest, in the newest one."""
 
     def change(run: Path) -> None:
         path = newest(run) / file if file == "manifest.json" else run / file
@@ -54,7 +54,7 @@ def pipe_for(file: str) -> Change:
 
 
 def linked(run: Path) -> None:
-    """The newest checkpoint is a link to itself somewhere else."""
+    """Move the newest checkpoint elsewhere and leave a link to it."""
     shutil.move(newest(run), run / "elsewhere")
     (run / "checkpoints" / "step-00000004").symlink_to(run / "elsewhere")
 
@@ -65,7 +65,7 @@ def all_damaged(run: Path) -> None:
 
 
 def bare(folder: Path) -> Finished:
-    """A directory with a run file and nothing else, as after a kill in its making."""
+    """A directory with only a run file, as if killed while it was created."""
     assert mixzoo(folder, "train", *TINY, "--out", "whole").exit_code == 0
     (folder / "run").mkdir()
     shutil.copy(folder / "whole" / "run.toml", folder / "run")
@@ -73,7 +73,7 @@ def bare(folder: Path) -> Finished:
 
 
 def signalled(number: int) -> Callable[[Path], Finished]:
-    """A signal once the first evaluation is printed."""
+    """Send a signal once the first evaluation is printed."""
 
     def run(folder: Path) -> Finished:
         command = [sys.executable, "-m", "mixzoo", "train", *TINY, "--steps", str(10**6), "--out", "run"]
@@ -90,7 +90,7 @@ def signalled(number: int) -> Callable[[Path], Finished]:
 
 
 def shell(line: str) -> Callable[[Path], Finished]:
-    """A line for the shell in which MIXZOO is the command."""
+    """Run a shell command in which MIXZOO stands for the mixzoo command."""
 
     def run(folder: Path) -> Finished:
         text = line.replace("MIXZOO", f"'{sys.executable}' -m mixzoo").replace("TINY", " ".join(TINY))

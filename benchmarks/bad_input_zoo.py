@@ -1,4 +1,4 @@
-"""Rows of bad_input.py: plugins that are broken, hang or offer nothing, the cache of what they offer, and doctor."""
+"""Rows of bad_input.py: plugins that are broken, hang or register nothing, the catalogue cache, and doctor."""
 
 import os
 from pathlib import Path
@@ -26,7 +26,7 @@ NOTHING = "mine.py: it registers no part: is @hookimpl missing above its hook?"
 
 
 def of_plugin(situation: str, source: str, exit_code: int, says: str, command: tuple[str, ...] = LISTED) -> Row:
-    """A row of a plugin in one file with that source."""
+    """A row of a single-file plugin with this source."""
 
     def run(folder: Path) -> Finished:
         (folder / "mine.py").write_text(source)
@@ -36,7 +36,7 @@ def of_plugin(situation: str, source: str, exit_code: int, says: str, command: t
 
 
 def cache_of(content: bytes) -> Row:
-    """A row of a cache whose every file holds that content."""
+    """A row of a cache in which every file has this content."""
 
     def run(folder: Path) -> Finished:
         env = {"XDG_CACHE_HOME": str(folder / "cache")}
@@ -48,8 +48,8 @@ def cache_of(content: bytes) -> Row:
     return Row(f"show mixer mixup, cache files hold {content[:12]!r}", run, 0, "law=uniform")
 
 
-def doctor_beside(situation: str, module: str, source: str, exit_code: int, says: str) -> Row:
-    """A row of `mixzoo doctor` with a module before the installed one of its name."""
+def doctor_with_module(situation: str, module: str, source: str, exit_code: int, says: str) -> Row:
+    """A row of `mixzoo doctor` with a module that shadows the installed one."""
 
     def run(folder: Path) -> Finished:
         (folder / "first").mkdir()
@@ -145,14 +145,14 @@ ROWS = [
         0,
         "export PYTHONUTF8=1",
     ),
-    doctor_beside(
+    doctor_with_module(
         "doctor, torchvision does not load",
         "torchvision",
         "raise RuntimeError('no such operator')",
         0,
         "no such operator; only the auto-encoder `timm` is missing; pip install --force-reinstall torch",
     ),
-    doctor_beside(
+    doctor_with_module(
         "doctor, torch does not load",
         "torch",
         "raise ImportError('libcudart.so.13: no such file')",

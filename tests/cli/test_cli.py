@@ -1,4 +1,4 @@
-"""The command line, as a user types it: what is printed, where, and with which exit code."""
+"""The command line as a user types it: its output, on which stream, and its exit code."""
 
 import json
 import os
@@ -114,7 +114,7 @@ def test_bad_input_is_one_line_with_its_exit_code_and_leaves_nothing(mixzoo, tmp
     assert code == expected
     assert message in err
     assert err.startswith("mixzoo: ")
-    assert err.count("\n") == (3 if kind == "malformed spec" else 1)  # a spec is shown with a caret under the fault
+    assert err.count("\n") == (3 if kind == "malformed spec" else 1)  # a malformed spec has a caret under the mistake
     assert (out, list(tmp_path.iterdir())) == ("", [])
 
 
@@ -358,7 +358,7 @@ def test_version_is_that_of_the_distribution(mixzoo):
 
 
 def test_progress_goes_to_a_terminal_live_and_elsewhere_as_lines(tmp_path):
-    """A pseudo-terminal sees a bar with the time left; data stay on standard output."""
+    """A pseudo-terminal shows a progress bar with the time left; scores stay on standard output."""
     import pty
 
     master, slave = pty.openpty()

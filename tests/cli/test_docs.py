@@ -1,4 +1,4 @@
-"""What the documents say is so: snippets install and run, commands parse, names exist."""
+"""The documentation is correct: snippets install and run, commands parse, names exist."""
 
 import os
 import re
@@ -36,15 +36,15 @@ def blocks(text, language):
 
 
 def commands(text):
-    """Every mixzoo command in a shell block, without what a shell would do with it."""
+    """Every mixzoo command in a shell block, without comments and shell operators."""
     lines = [line for block in blocks(text, "sh") for line in block.splitlines()]
-    found = [part.strip() for line in lines for part in line.split("#")[0].split("&&")]
-    return [shlex.split(part)[1:] for part in found if part.startswith("mixzoo ")]
+    parts = [part.strip() for line in lines for part in line.split("#")[0].split("&&")]
+    return [shlex.split(part)[1:] for part in parts if part.startswith("mixzoo ")]
 
 
 @pytest.fixture(scope="module")
 def plugin_home(tmp_path_factory):
-    """The plugin of CONTRIBUTING.md, built and installed as its text says, into a folder of its own."""
+    """The plugin of CONTRIBUTING.md, built and installed into a separate folder as the text says."""
     source, home = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("site")
     (module,) = [block for block in blocks(CONTRIBUTING, "python") if "@hookimpl" in block]
     (project,) = blocks(CONTRIBUTING, "toml")
@@ -111,7 +111,7 @@ def test_the_metrics_of_the_page_on_labels_are_metrics():
 def test_the_mixing_call_of_the_readme_works():
     (code,) = (block for block in blocks(README, "python") if "mixzoo.mix(" in block)
     names = {}
-    exec(code, names)  # the document's own text
+    exec(code, names)  # the text of the README
     mixed, soft = names["mixed"], names["soft_labels"]
     assert mixed.h.shape == names["h"].shape
     assert mixed.h.requires_grad
@@ -123,7 +123,7 @@ def test_the_example_of_manifold_mixup_is_short():
 
 
 def accuracy_of_the_example(mixer, steps):
-    """In per cent, as it prints it."""
+    """The accuracy that the example prints, in per cent."""
     if find_spec("timm") is None:
         pytest.skip("timm is not installed; pip install timm")
     done = warm.run(ROOT / "docs/examples/manifold_mixup.py", mixer, steps)
@@ -141,7 +141,7 @@ def test_the_example_of_manifold_mixup_takes_a_mixer_of_regions_and_more_sources
     assert accuracy_of_the_example("cutmix:k=3", 6) > 0  # 6 steps: a mix before each stage
 
 
-def test_the_readme_lists_every_part_on_offer():
+def test_the_readme_lists_every_part():
     table = README[README.index("`mixzoo list ...`") :]
     for entry in load_zoo().registered:
         assert f"`{entry.name}`" in table, entry.name
@@ -153,12 +153,12 @@ def test_the_readme_lists_every_exit_code():
     assert stated == defined - {1} | {0, errors.INTERRUPTED}
 
 
-def test_the_pictures_of_the_readme_are_there():
+def test_the_pictures_of_the_readme_exist():
     for path in re.findall(r"!\[.*?\]\((.*?)\)", README):
         assert (ROOT / path).read_bytes().startswith(b"\x89PNG")
 
 
-def test_links_between_documents_lead_somewhere():
+def test_links_between_documents_exist():
     for text in (README, CONTRIBUTING):
         for path in re.findall(r"\]\((?!http)(.*?)\)", text):
             assert (ROOT / path).exists()
@@ -195,7 +195,7 @@ def test_constraints_meet_the_lower_bounds_and_name_no_host():
         assert numbers[0] >= numbers[1], name
 
 
-def test_the_figures_of_the_page_on_labels_are_those_of_its_table():
+def test_the_figures_of_the_page_on_labels_equal_those_of_its_table():
     rows = (ROOT / "benchmarks/results/supervised.md").read_text().splitlines()
     for system in ("label, ", "label:sees=mix", "bernoulli"):
         (row,) = [row.split("|") for row in rows if row.startswith(f"| {system}")]

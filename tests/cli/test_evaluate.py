@@ -23,7 +23,7 @@ def runs(tmp_path):
     return tmp_path / "runs"
 
 
-def test_every_run_is_scored_once_and_read_without_torch_then(mixzoo, runs):
+def test_every_run_is_scored_once_and_then_read_without_torch(mixzoo, runs):
     code, first, err = mixzoo("evaluate", runs, "--metric", "reconstruction")
     assert code == 0, err
     assert [line.split()[0] for line in first.splitlines()] == [
@@ -40,7 +40,7 @@ def test_every_run_is_scored_once_and_read_without_torch_then(mixzoo, runs):
     assert all("reconstruction.l1" in row["numbers"] for row in json.loads(out))
 
 
-def test_a_metric_without_a_number_for_the_data_is_one_line(mixzoo, runs):
+def test_a_metric_that_cannot_score_the_data_is_one_line(mixzoo, runs):
     code, out, err = mixzoo("evaluate", runs / "0", "--metric", "disentanglement")
     assert (code, out, err.count("\n")) == (DataError.exit_code, "", 1)
     assert err.startswith(f"mixzoo: {runs / '0'}: metric 'disentanglement': ")
@@ -56,7 +56,7 @@ def test_folders_without_runs_and_unknown_metrics_are_one_line(mixzoo, runs, tmp
     assert "Did you mean 'reconstruction'" in err
 
 
-def test_metrics_of_a_new_run_replace_the_usual_ones(mixzoo, tmp_path):
+def test_metrics_of_a_new_run_replace_the_default_ones(mixzoo, tmp_path):
     code, _, err = mixzoo("train", *TRAIN, *NUMBERS, "--metric", "reconstruction", "--out", "run")
     assert code == 0, err
     assert 'metrics = [\n    "reconstruction",\n]' in (tmp_path / "run" / "run.toml").read_text()

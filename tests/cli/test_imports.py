@@ -1,4 +1,4 @@
-"""What is loaded when: the face of the package is light, and the core names no plugin."""
+"""Imports: importing mixzoo is light, and the core names no plugin."""
 
 import ast
 import subprocess
@@ -14,7 +14,7 @@ HEAVY = {"torch", "numpy", "timm", "matplotlib", "sklearn", "hypothesis", "PIL",
 
 
 def loaded_by(code):
-    """The modules that a fresh interpreter has after the code."""
+    """The modules that a fresh interpreter has loaded after running the code."""
     printed = subprocess.run(
         [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"], capture_output=True, text=True, check=True
     )
@@ -65,7 +65,7 @@ def test_importing_the_lookup_of_plugins_loads_no_plugin():
     assert not [name for name in modules if name.startswith("mixzoo_")]
 
 
-def test_every_public_name_is_there_and_documented():
+def test_every_public_name_exists_and_is_documented():
     for name in mixzoo.__all__:
         assert getattr(mixzoo, name) is not None
     assert sorted(mixzoo.__all__) == mixzoo.__all__
@@ -83,7 +83,7 @@ def test_the_core_names_no_plugin_package():
 
 
 def test_nothing_is_pickled_or_evaluated():
-    """Neither the core nor a first-party plugin calls what runs code found in a file."""
+    """Neither the core nor a first-party plugin calls a function that runs code found in a file."""
     forbidden = {"eval", "exec", "load_module", "__import__"}
     for file in [*CORE.rglob("*.py"), *(CORE.parent / "plugins").rglob("*.py")]:
         for node in ast.walk(ast.parse(file.read_text())):

@@ -1,4 +1,4 @@
-"""mixzoo new-plugin: what it writes works as it is, and a bad name leaves nothing behind."""
+"""mixzoo new-plugin: the package that it writes works unchanged, and a bad name leaves nothing behind."""
 
 import os
 import subprocess
@@ -29,7 +29,7 @@ def written(tmp_path_factory):
     return folder
 
 
-def test_the_command_writes_a_package_and_says_what_is_next(mixzoo, tmp_path):
+def test_the_command_writes_a_package_and_prints_the_next_commands(mixzoo, tmp_path):
     code, out, err = mixzoo("new-plugin", "soft_stripes")
     assert (code, err) == (0, "")
     home = tmp_path / "mixzoo-soft-stripes"
@@ -59,7 +59,7 @@ def test_the_command_writes_a_package_and_says_what_is_next(mixzoo, tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_kind_trains_as_it_is(written, tmp_path, monkeypatch, kind):
+def test_each_kind_trains_unchanged(written, tmp_path, monkeypatch, kind):
     name = f"new_{kind}"
     monkeypatch.syspath_prepend(written / f"mixzoo-new-{kind}")
     zoo = toy_zoo()
@@ -75,15 +75,15 @@ def test_each_kind_trains_as_it_is(written, tmp_path, monkeypatch, kind):
     assert result.steps == 2
 
 
-def test_what_is_written_is_clean_to_ruff(written):
+def test_the_package_passes_ruff(written):
     for command in (["ruff", "check"], ["ruff", "format", "--check"]):
         done = subprocess.run([sys.executable, "-m", *command, "--no-cache", "."], cwd=written, capture_output=True)
         assert done.returncode == 0, done.stdout.decode()
 
 
 @pytest.mark.skipif(find_spec("mixzoo.testing") is None, reason="needs mixzoo.testing")
-def test_the_tests_that_are_written_pass(written):
-    """All but the mixer's, which the page about writing one runs, and the example's."""
+def test_the_tests_of_the_package_pass(written):
+    """Those of every kind and of the example; test_write_a_mixer.py runs the mixer's."""
     homes = [written / f"mixzoo-new-{kind}" for kind in KINDS if kind != "mixer"] + [EXAMPLE]
     path = os.pathsep.join([*map(str, homes), os.environ.get("PYTHONPATH", "")])
     run = ["-m", "pytest", "-q", "-p", "no:cacheprovider", *homes]
@@ -91,9 +91,9 @@ def test_the_tests_that_are_written_pass(written):
     assert done.returncode == 0, done.stdout
 
 
-def test_the_example_is_what_the_command_writes_with_another_mixer():
-    """The same files; those that hold no mixer are equal to the letter."""
-    found = {
+def test_the_example_differs_from_a_new_package_in_its_mixer_alone():
+    """The same files; those without the mixer are identical."""
+    expected = {
         path.replace("mixzoo_voronoi", "mixzoo_example"): text.replace("mixzoo_voronoi", "mixzoo_example").replace(
             "mixzoo-voronoi", "mixzoo-example"
         )
@@ -101,14 +101,14 @@ def test_the_example_is_what_the_command_writes_with_another_mixer():
     }
     example = {str(path.relative_to(EXAMPLE)): path.read_text() for path in EXAMPLE.rglob("*.*") if path.is_file()}
     example = {path: text for path, text in example.items() if "cache" not in path and "egg-info" not in path}
-    assert example.keys() == found.keys()
-    assert {path for path in found if found[path] != example[path]} == {
+    assert example.keys() == expected.keys()
+    assert {path for path in expected if expected[path] != example[path]} == {
         "mixzoo_example/voronoi.py",
         "tests/test_voronoi.py",
     }
 
 
-REFUSED = {
+BAD_NAMES = {
     "upper case": (["Stripes"], "'Stripes' cannot name a mixer: use at most 40 letters a-z, digits and '_'"),
     "a digit first": (["2stripes"], "'2stripes' cannot name a mixer"),
     "a path": (["../stripes"], "'../stripes' cannot name a mixer"),
@@ -125,9 +125,9 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("kind", REFUSED)
+@pytest.mark.parametrize("kind", BAD_NAMES)
 def test_a_bad_name_is_one_line_and_leaves_nothing(mixzoo, tmp_path, kind):
-    arguments, expected = REFUSED[kind]
+    arguments, expected = BAD_NAMES[kind]
     code, out, err = mixzoo("new-plugin", *arguments)
     assert (code, out) == (2, "")
     assert expected in err
@@ -143,7 +143,7 @@ def test_a_folder_that_exists_is_left_alone(mixzoo, tmp_path):
     assert list((tmp_path / "mixzoo-stripes").iterdir()) == []
 
 
-def test_a_disk_that_refuses_leaves_nothing_half_written(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch):
     whole = Path.write_text
 
     def full(self, *args, **kwargs):

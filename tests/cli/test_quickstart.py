@@ -1,4 +1,4 @@
-"""The README's first command, whole: two minutes, so it is marked slow."""
+"""The README's first command in full; it takes two minutes, so it is marked slow."""
 
 import json
 import os

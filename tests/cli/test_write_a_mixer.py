@@ -1,4 +1,4 @@
-"""docs/write_a_mixer.md and docs/write_an_objective.md, followed to the letter in an environment of their own."""
+"""docs/write_a_mixer.md and docs/write_an_objective.md, followed to the letter in a fresh environment."""
 
 import os
 import re
@@ -28,7 +28,7 @@ SHELL = [text for _, _, language, text in STEPS if language == "sh"]
 
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory):
-    """Runs shell text in an empty folder, with an environment in which pip installs from what is on this machine."""
+    """Runs shell text in an empty folder, in an environment in which pip installs offline."""
     folder, home = tmp_path_factory.mktemp("empty"), tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True)
     site = home / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
@@ -52,12 +52,12 @@ def shell(tmp_path_factory):
 
 
 def without_kit(text):
-    """The commands that can run: the kit's need the kit."""
+    """The text, without the commands that need mixzoo.testing if it is not installed."""
     return text if KIT else re.sub(r"(?m)^(pytest|mixzoo check) .*$", "", text)
 
 
 def followed(steps, shell):
-    """What the commands print, each run in turn, and each file written."""
+    """Write each file and run each command in order; returns the output."""
     printed = ""
     for kind, path, language, text in steps:
         if kind == "file":
@@ -71,7 +71,7 @@ def followed(steps, shell):
     return printed
 
 
-def test_an_objective_is_written_as_its_page_says(shell):
+def test_the_page_on_objectives_works_as_written(shell):
     page = (ROOT / "docs" / "write_an_objective.md").read_text()
     printed = followed(steps_of(page), shell)
     assert "Reconstruct x with Huber's loss; make decoded mixes look real." in printed
@@ -91,7 +91,7 @@ def test_every_command_and_file_of_the_page_works_in_order(shell):
 
 
 def test_the_page_leaves_no_step_out():
-    """A newcomer makes, installs, shows, checks, trains, looks, and finds out what is wrong."""
+    """A newcomer creates, installs, shows, checks and trains a mixer, draws its mixes, and looks for errors."""
     commands = " ".join(SHELL)
     for step in ("new-plugin", "pip install -e", "show", "pytest", "check", "train", "interpolate", "plugins --errors"):
         assert step in commands
