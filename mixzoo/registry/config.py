@@ -61,46 +61,46 @@ DEFAULT_METRICS = ("logistic_regression", "reconstruction")
 class Train:
     """The numbers of a run."""
 
-    seed: Annotated[int, Ge(0), Lt(2**63), "of every random number of the run"] = 0
+    seed: Annotated[int, Ge(0), Lt(2**63), "seed of every random number of the run"] = 0
     steps: Annotated[int, Ge(1), "optimisation steps, one batch each"] = 400
     batch_images: Annotated[int, Ge(1), "images of one batch"] = 64
     labelled_images: (
-        Annotated[int, Ge(1), "train images whose labels the objective may use, chosen by the seed; all when not given"]
+        Annotated[int, Ge(1), "train images whose labels the objective may use, chosen by the seed; all if not given"]
         | None
     ) = None
     d_steps: Annotated[
         int, Ge(1), "discriminator steps for each step of the auto-encoder (the authors' published runs: 5)"
     ] = 1
-    lr: Annotated[float, Gt(0), "Adam's rate for the auto-encoder and the discriminator (the paper: 1e-4)"] = 1e-3
-    probe_lr: Annotated[float, Gt(0), "Adam's rate for the probe (the authors: 1e-4)"] = 3e-3
+    lr: Annotated[float, Gt(0), "Adam's learning rate for auto-encoder and discriminator (the paper: 1e-4)"] = 1e-3
+    probe_lr: Annotated[float, Gt(0), "Adam's learning rate for the probe (the authors: 1e-4)"] = 3e-3
     beta1: Annotated[float, Ge(0), Lt(1), "Adam's β₁ (the paper: 0.5)"] = 0.5
     beta2: Annotated[float, Ge(0), Lt(1), "Adam's β₂ (the paper: 0.99)"] = 0.99
     weight_decay: Annotated[float, Ge(0), "L2 decay added to the gradient, as in the paper"] = 1e-5
-    device: Annotated[str, "cpu, cuda, cuda:1, ..., or auto: a GPU where there is one"] = "auto"
+    device: Annotated[str, "device: cpu, cuda, cuda:1, ..., or auto: a GPU if there is one"] = "auto"
     engine: Annotated[
         Literal["auto", "eager", "compile", "graph"],
-        "how a step is run: as written, with compiled networks, or as one CUDA graph; auto: graph on a GPU, else eager",
+        "how a step is run: eager, with compiled networks, or as one CUDA graph; auto: graph on a GPU, else eager",
     ] = "auto"
     precision: Annotated[
         Literal["auto", "fp32", "tf32", "bf16"],
-        "of products: tf32 on GPUs only, bf16 for the discriminator; auto is tf32 on a GPU, fp32 else",
+        "precision of products: tf32 on GPUs only, bf16 for the discriminator; auto: tf32 on a GPU, else fp32",
     ] = "auto"
     recompute: Annotated[
-        bool, "keep nothing of f and g between their pass and its gradient, and go through them again: less memory"
+        bool, "save memory: recompute the activations of f and g in the backward pass instead of keeping them"
     ] = False
     data_on: Annotated[
         Literal["auto", "device", "host", "stream"],
-        "where train images are kept: on the device; in host memory; in their files, read as needed; auto: what fits",
+        "where train images are kept: on the device, in host memory, or in files (stream); auto: what fits",
     ] = "auto"
     workers: (
         Annotated[
-            int, Ge(0), Le(64), "processes that read a stream's images; 0: the run itself reads; 2 when not given"
+            int, Ge(0), Le(64), "processes that read streamed images; 0: the run itself reads them; 2 if not given"
         ]
         | None
     ) = None
-    threads: Annotated[int, Ge(0), Le(1024), "CPU threads; 0 leaves torch's own choice"] = 0
+    threads: Annotated[int, Ge(0), Le(1024), "CPU threads; 0: torch's default"] = 0
     deterministic: (
-        Annotated[bool, "refuse operations that differ from run to run; on for a CPU, off for a GPU"] | None
+        Annotated[bool, "fail on operations that differ from run to run; by default on for a CPU, off for a GPU"] | None
     ) = None
     log_every: Annotated[int, Ge(1), "steps between lines of metrics"] = 20
     evaluate_every: Annotated[int, Ge(1), "steps between evaluations of the probe, each with a picture"] = 50
