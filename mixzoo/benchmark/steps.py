@@ -1,7 +1,7 @@
 """The training step of a configured run as a function: what `mixzoo train` does between two evaluations."""
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -64,14 +64,15 @@ def stepper(
     placed = read(config, device) if placed is None else placed
     train = replace(config.train, steps=ENDLESS)
     check_batch_fits(placed.data.train, train.batch_images)
-    with settings(train, device), TemporaryDirectory() as folder, train_batches(placed, train, device) as images:
+    with settings(train, device), TemporaryDirectory() as folder, ExitStack() as stack:
         built = build_players(zoo, config, placed.data, device) if players is None else players
+        images = stack.enter_context(train_batches(placed, train, device, built.distributed.shard))
         notes: list[str] = []
         engine = build_engine(train, built, device, notes.append)
-        with closing(MetricsFile(Path(folder) / "metrics.jsonl")) as metrics:
-            run_dir, data = Path(folder), placed.data
-            loop = Loop(train, built, engine, data, images, metrics, run_dir, ProgressDisplay(), lambda step: None)
-            yield Stepper(loop, device, Blocks(loop.draw, device, ENDLESS), notes)
+        run_dir, data = Path(folder), placed.data
+        metrics = stack.enter_context(closing(MetricsFile(run_dir / "metrics.jsonl")))
+        loop = Loop(train, built, engine, data, images, metrics, run_dir, ProgressDisplay(), lambda step: None)
+        yield Stepper(loop, device, Blocks(loop.draw, device, ENDLESS), notes)
 
 
 def read(config: RunConfig, device: torch.device) -> LoadedData:
