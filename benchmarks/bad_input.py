@@ -57,9 +57,9 @@ def mixzoo(folder: Path, *arguments: object, env: Mapping[str, str] | None = Non
 
 def rows(names: list[str]) -> list[Row]:
     """The rows of the named files, or of all files."""
-    found = sorted(path.stem for path in HERE.glob("bad_input_*.py"))
-    chosen = [stem for stem in found if not names or stem.removeprefix("bad_input_") in names]
-    return [row for stem in chosen for row in import_module(stem).ROWS]
+    stems = sorted(path.stem for path in HERE.glob("bad_input_*.py"))
+    selected = [stem for stem in stems if not names or stem.removeprefix("bad_input_") in names]
+    return [row for stem in selected for row in import_module(stem).ROWS]
 
 
 def ended(row: Row) -> Finished:

@@ -127,9 +127,9 @@ def section(outcome: Outcome) -> str:
     return "\n".join(lines) + "\n"
 
 
-def summary(found: list[Outcome]) -> str:
+def summary(results: list[Outcome]) -> str:
     lines = ["## Summary", "", "| row | | seconds |", "|---|---|---|"]
-    for outcome in found:
+    for outcome in results:
         state = f"{outcome.state}: {outcome.line}" if outcome.line else outcome.state
         lines.append(f"| {outcome.row.name} | {state} | {outcome.seconds:.0f} |")
     return "\n".join(lines)
@@ -172,7 +172,7 @@ def main() -> None:
         for cell in row.cells(day):
             print(json.dumps(cell), flush=True)
         return
-    rows, found = chosen(given.only), list[Outcome]()
+    rows, results = chosen(given.only), list[Outcome]()
     what = (
         " A small run on a CPU, which shows that the script works: **no figure here is from a GPU.**"
         if given.device == "cpu"
@@ -181,13 +181,13 @@ def main() -> None:
     print(f"# A day with a GPU: `gpu_day.py {' '.join(flags_of(Day(given.device, given.quick)))}`, {date.today()}\n")
     print(f"Printed by `benchmarks/gpu_day.py`.{what}\n")
     for outcome in outcomes(rows, day, given.minutes):
-        found.append(outcome)
+        results.append(outcome)
         if outcome.cells or outcome.line:
             print(section(outcome), flush=True)
         if given.json:  # after each row, so that an interrupted day keeps its results
-            given.json.write_text(json.dumps([one.as_json() for one in found], indent=2) + "\n")
-    print(summary(found))
-    sys.exit(any(outcome.state == FAILED for outcome in found))
+            given.json.write_text(json.dumps([one.as_json() for one in results], indent=2) + "\n")
+    print(summary(results))
+    sys.exit(any(outcome.state == FAILED for outcome in results))
 
 
 if __name__ == "__main__":

@@ -145,7 +145,7 @@ def against_plain(day: Day, case: Case, variant: str, data: LoadedData) -> Cell:
 
 
 def kernels(day: Day) -> Iterator[Cell]:
-    """What a step launches, and how near it is to what the device could do at best."""
+    """Kernels of a step, and its time relative to the least possible on the device."""
     engines = ("eager", "graph") if day.on_gpu else ("eager",)
     for method in ["AMR k=2"] if day.quick else METHODS:
         for engine in engines:

@@ -14,13 +14,13 @@ import grimp
 def arrows() -> set[tuple[str, str]]:
     """(importing room, imported room), for modules and folders directly in mixzoo/."""
     graph = grimp.build_graph("mixzoo")
-    found = set()
+    pairs = set()
     for module in graph.modules:
         for imported in graph.find_modules_directly_imported_by(module):
             pair = tuple(name.split(".")[1] if "." in name else "mixzoo" for name in (module, imported))
             if pair[0] != pair[1] and "mixzoo" not in pair:
-                found.add(pair)
-    return found
+                pairs.add(pair)
+    return pairs
 
 
 def floors(pairs: set[tuple[str, str]]) -> list[list[str]]:
@@ -29,14 +29,14 @@ def floors(pairs: set[tuple[str, str]]) -> list[list[str]]:
     for room, imported in pairs:
         below[room].add(imported)
         below[imported] |= set()
-    found: list[list[str]] = []
+    levels: list[list[str]] = []
     while below:
         floor = sorted(room for room, needs in below.items() if not needs)
         if not floor:
             raise ValueError(f"an import cycle among {', '.join(sorted(below))}")
-        found.append(floor)
+        levels.append(floor)
         below = {room: needs - set(floor) for room, needs in below.items() if room not in floor}
-    return found
+    return levels
 
 
 def main() -> None:

@@ -52,9 +52,8 @@ def sources(zoo: Zoo, entry: RegisteredPart) -> str:
 def equation(recipe: type) -> str:
     """The second paragraph of the docstring, and the later sentences that contain a law, such as p ~ U(0, 1)."""
     paragraphs = [" ".join(p.split()) for p in (inspect.getdoc(recipe) or "").split("\n\n")]
-    found = paragraphs[1]
     laws = [s.rstrip(".;") for p in paragraphs[2:] for s in re.split(r"(?<=[.;]) ", p) if "~" in s]
-    return "; ".join([found.rstrip(".;"), *laws]).replace("|", "\\|")
+    return "; ".join([paragraphs[1].rstrip(".;"), *laws]).replace("|", "\\|")
 
 
 def row(zoo: Zoo, entry: RegisteredPart, effort: Any) -> str:

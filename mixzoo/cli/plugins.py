@@ -33,16 +33,17 @@ def plugins(
     Example: mixzoo plugins --errors
     """
     catalogue = catalogue_from(plugin, no_plugins, keep_broken_files=True)
-    found = catalogue.broken if errors else catalogue.plugins
+    listed = catalogue.broken if errors else catalogue.plugins
     if as_json:
         rows = [
-            {**asdict(p), "parts": [f"{o.kind} {o.name}" for o in catalogue.registered if o.plugin == p]} for p in found
+            {**asdict(p), "parts": [f"{o.kind} {o.name}" for o in catalogue.registered if o.plugin == p]}
+            for p in listed
         ]
         typer.echo(json.dumps(rows, indent=2))
         return
-    for each in found:
+    for each in listed:
         typer.echo(f"{each.name}  ({each.distribution} {each.version})  {_state(catalogue, each)}")
-    if errors and not found:
+    if errors and not listed:
         typer.echo(f"none of {len(catalogue.plugins)} plugins is broken", err=True)
 
 
