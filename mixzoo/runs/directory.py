@@ -205,28 +205,28 @@ def read_environment(run_dir: Path, *, needed: bool = False) -> Environment | No
     path = run_dir / "environment.json"
     if not needed and not is_there(path):
         return None
-    found = read_object(path)
+    record = read_object(path)
     return Environment(
-        data_fingerprint=found.lines("data_fingerprint", ""),
+        data_fingerprint=record.lines("data_fingerprint", ""),
         compared={
-            "processes": found.integer("processes", default=1),  # older versions had one and did not record it
-            "threads": found.integer("threads", default=0),
-            **{key: found.text(key, "") for key in ("device", "device_name", "python")},
+            "processes": record.integer("processes", default=1),  # older versions had one and did not record it
+            "threads": record.integer("threads", default=0),
+            **{key: record.text(key, "") for key in ("device", "device_name", "python")},
         },
-        packages=found.texts("packages", {}),
-        parts=recorded(found),
-        changes=recorded_changes(found),
+        packages=record.texts("packages", {}),
+        parts=recorded(record),
+        changes=recorded_changes(record),
     )
 
 
 def add_to_environment(run_dir: Path, changes: Sequence[Change] = (), seconds: float = 0.0) -> None:
     """Add changes of the config, and seconds of training, to environment.json."""
-    found = read_object(run_dir / "environment.json")
-    values = dict(found.values)
+    record = read_object(run_dir / "environment.json")
+    values = dict(record.values)
     if changes:
-        values["changes"] = [row.to_json() for row in [*recorded_changes(found), *changes]]
+        values["changes"] = [row.to_json() for row in [*recorded_changes(record), *changes]]
     if seconds:
-        before = found.number("seconds", 0) if "seconds" in found else 0.0
+        before = record.number("seconds", 0) if "seconds" in record else 0.0
         values |= {"seconds": round(before + seconds, 3)}
         values |= {"ended": datetime.now().astimezone().isoformat(timespec="seconds")}
     write_json(run_dir / "environment.json", values)
@@ -299,11 +299,11 @@ def read_status(run_dir: Path) -> Status | None:
     path = run_dir / "status.json"
     if not is_there(path):
         return None
-    found = read_object(path)
-    state = found.text("state")
+    record = read_object(path)
+    state = record.text("state")
     if state not in STATES:
         raise CheckpointError(f"{path}: damaged: 'state' is {state!r}, expected one of {', '.join(STATES)}")
-    return Status(state, found.integer("exit", most=255, default=0), found.text("reason", ""))
+    return Status(state, record.integer("exit", most=255, default=0), record.text("reason", ""))
 
 
 def last_committed(run_dir: Path) -> int | None:

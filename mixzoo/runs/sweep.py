@@ -302,7 +302,7 @@ def _write(sweep: Sweep) -> None:
 def _read(sweep_dir: Path) -> Sweep:
     """The sweep in this directory. Raises CheckpointError if sweep.json is damaged."""
     path = sweep_dir / SWEEP
-    found = read_object(path)
+    record = read_object(path)
     try:
         members = [
             Entry(
@@ -316,11 +316,11 @@ def _read(sweep_dir: Path) -> Sweep:
                 numbers=row.numbers("numbers"),
                 run=row.lines("run", ""),
             )
-            for row in found.rows("members")
+            for row in record.rows("members")
         ]
         if not all(re.fullmatch(r"[A-Za-z0-9._=,:+-]+", m.name) and m.name.strip(".") for m in members):
             raise CheckpointError(f"{path}: an invalid name of a member")
-        return Sweep(sweep_dir, members, found.text_list("command"))
+        return Sweep(sweep_dir, members, record.text_list("command"))
     except CheckpointError as err:
         raise CheckpointError(
             f"{path}: its table of members is damaged ({err}); continue each member alone with `mixzoo resume MEMBER`"
