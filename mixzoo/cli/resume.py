@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mixzoo.cli.schema import integer
+from mixzoo.cli.schema import Values, integer
 from mixzoo.cli.sweep import Jobs
 from mixzoo.cli.zoo import NoPlugins, PluginFiles, flags_of, zoo_from
 from mixzoo.core.errors import ConfigError
@@ -25,6 +25,7 @@ def resume(
     allow_change: Annotated[
         bool, typer.Option("--allow-change", help="Continue even if run.toml was edited; recorded in environment.json.")
     ] = False,
+    values: Values = None,
     jobs: Jobs = None,
     plugin: PluginFiles = None,
     no_plugins: NoPlugins = False,
@@ -47,12 +48,16 @@ def resume(
     if is_sweep(run):
         if steps is not None:
             raise ConfigError(f"--steps {steps}: {run} is a sweep; give --steps with one of its runs")
+        if values:
+            raise ConfigError(f"--set {values[0]}: {run} is a sweep; use it with one of the runs in it")
         flags = [*flags_of(plugin, no_plugins), *(["--allow-change"] if allow_change else [])]
         finish(resume_sweep(zoo, run, jobs, watch_for(), flags))
         return
     check_jobs(jobs)
     keep_freed_memory()
     with joined() as distributed:
-        result = resume_run(zoo, run, display_for, distributed, steps=steps, allow_change=allow_change)
+        result = resume_run(
+            zoo, run, display_for, distributed, steps=steps, allow_change=allow_change, values=values or ()
+        )
         if distributed.is_main:
             print_summary(result)

@@ -15,6 +15,15 @@ from mixzoo.registry.options import Option, as_text, build, options_of, readings
 
 _METAVARS = {"integer": "INTEGER", "number": "FLOAT"}
 
+Values = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Another value than the run file's: train.lr=1e-4, objective.lam=5; repeatable.",
+    ),
+]
+
 
 def with_train_flags(
     *, lists: Collection[str] = (), without: Collection[str] = ()

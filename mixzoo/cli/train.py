@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mixzoo.cli.schema import with_train_flags
+from mixzoo.cli.schema import Values, with_train_flags
 from mixzoo.cli.sweep import Jobs
 from mixzoo.cli.zoo import NoPlugins, PluginFiles, flags_of, zoo_from
 
@@ -55,6 +55,7 @@ def train(
             help="Folder of data sets; overrides root= in a run file. [default: $MIXZOO_DATA, if set]",
         ),
     ] = None,
+    values: Values = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -84,6 +85,7 @@ def train(
     Example: mixzoo train --mixer dirichlet:k=4 --objective amr:lam=10 --seed 1
     """
     from mixzoo.registry.config import resolve, under_data_root
+    from mixzoo.runs.setting import with_values
 
     parts = {
         "dataset": data,
@@ -98,6 +100,7 @@ def train(
     def configure(flags: Mapping[str, str], numbers: Mapping[str, object]) -> "RunConfig":
         root = os.environ.get("MIXZOO_DATA")
         resolved = resolve(zoo, config, flags, numbers, metric)
+        resolved = with_values(zoo, resolved, values or ())
         return under_data_root(resolved, flag=data_root, environment=root, data=flags.get("dataset"))
 
     if seeds is not None or grid:

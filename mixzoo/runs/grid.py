@@ -15,9 +15,10 @@ from itertools import product
 
 from mixzoo.core.errors import ConfigError, MixzooError, excerpt, listing, nearest, path_excerpt, truncated_repr
 from mixzoo.registry.config import DEFAULT_PARTS, FLAGS, RunConfig, Train
-from mixzoo.registry.options import build, options_of, to_table
+from mixzoo.registry.options import build, options_of
 from mixzoo.registry.spec import parse_spec
 from mixzoo.registry.zoo import Zoo
+from mixzoo.runs.setting import with_number, with_option
 
 MAX_MEMBERS = 1000  # of a sweep; more is a typing error, or a job for several sweeps
 LONGEST_NAME = 120  # characters in the name of a member's directory
@@ -128,27 +129,10 @@ def _config_at(
     config = configure({**flags, **parts}, numbers)
     for axis in axes:
         if axis.part == "train":
-            config = _with_number(config, axis, point[axis.key])
+            config = with_number(config, axis.option, point[axis.key], axis.where)
         elif axis.option:
-            config = _with_option(zoo, config, axis, point[axis.key])
+            config = with_option(zoo, config, axis.part, axis.option, point[axis.key], axis.where)
     return config
-
-
-def _with_number(config: RunConfig, axis: Axis, value: str) -> RunConfig:
-    table = to_table(config.train) | {axis.option: value}
-    return replace(config, train=build(Train, table, axis.where))
-
-
-def _with_option(zoo: Zoo, config: RunConfig, axis: Axis, value: str) -> RunConfig:
-    name, recipe = config.names[axis.part], config.parts[axis.part]
-    known = [option.name for option in options_of(type(recipe))]
-    if axis.option not in known:
-        raise ConfigError(
-            f"{axis.where}: {axis.part} {name!r} has no option {truncated_repr(axis.option)} "
-            f"(it has: {listing(known)}).{nearest(axis.option, known)}"
-        )
-    recipe = zoo.recipe_from(axis.part, name, to_table(recipe) | {axis.option: value}, axis.where)
-    return replace(config, parts={**config.parts, axis.part: recipe})
 
 
 def _axis(text: str, options_by_table: Callable[[], Mapping[str, Collection[str]]]) -> Axis:

@@ -1,6 +1,6 @@
 """Decides whether a run is resumed, and from where, by its directory, its run.toml and the steps that are asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,11 +27,13 @@ def checked_steps(steps: int) -> int:
     return build(Train, {"steps": steps}, "--steps").steps
 
 
-def plan_resume(run_dir: Path, config: RunConfig, written_steps: int, *, allow_change: bool) -> ResumePlan:
+def plan_resume(
+    run_dir: Path, config: RunConfig, written_steps: int, *, allow_change: bool, meant: Collection[str] = ()
+) -> ResumePlan:
     """Plan the resume of a run with this config, whose number of steps was `written_steps` in run.toml before --steps.
 
-    Raises CheckpointError if the config, apart from its number of steps, is not what the run was trained with, and
-    ConfigError if the run has already done more steps.
+    Raises CheckpointError if the config, apart from its number of steps and the keys in `meant`, is not what the run was
+    trained with, and ConfigError if the run has already done more steps.
     """
     status, manifest = read_status(run_dir), last_readable(run_dir / "checkpoints")
     completed = status is not None and status.state == "completed"
@@ -45,9 +47,15 @@ def plan_resume(run_dir: Path, config: RunConfig, written_steps: int, *, allow_c
             accepted = before.changes if before else []
             changes = changed(manifest.run, done, config, accepted, f"{run_dir}: its run.toml")
         if not allow_change:
+<<<<<<< HEAD
             check_unchanged([change for change in changes if change.key != STEPS], done, f"{run_dir / RUN}")
 
     # A new number of steps is a change like any other, but needs no permission.
+=======
+            check_unchanged(
+                [change for change in changes if change.key not in (STEPS, *meant)], done, f"{run_dir / RUN}"
+            )
+>>>>>>> 4731035 (--set KEY=VALUE for a new run and for one that goes on, recorded with its step)
     if completed:
         done = read_object(run_dir / "results.json").integer("steps")
     if steps != written_steps and not any(change.key == STEPS for change in changes):

@@ -1,14 +1,14 @@
 """Starts and resumes a run: builds its parts, trains them in a run directory, and scores the result."""
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 
 import torch
 
-from mixzoo.core.errors import CheckpointError, Interrupted, MixzooError, StorageError
+from mixzoo.core.errors import CheckpointError, ConfigError, Interrupted, MixzooError, StorageError
 from mixzoo.core.json_file import read_object, write_json
 from mixzoo.core.storage import storage_errors, write_text
 from mixzoo.data import placement
@@ -36,6 +36,7 @@ from mixzoo.runs.directory import (
 from mixzoo.runs.opening import open_config
 from mixzoo.runs.resuming import checked_steps, plan_resume
 from mixzoo.runs.scoring import check_scorable, metric_notes, scores
+from mixzoo.runs.setting import changeable_keys, with_values
 from mixzoo.training.build import build_players
 from mixzoo.training.checkpoint import modules_of, remove_older, restore
 from mixzoo.training.checkpoint_manifest import Progress
@@ -150,18 +151,23 @@ def resume(
     *,
     steps: int | None = None,
     allow_change: bool = False,
+    values: Sequence[str] = (),
 ) -> Result:
     """Continue a run from its newest checkpoint, bit for bit as if it had never stopped, or start a prepared run.
 
     `steps` is a new last step; run.toml records it. Raises CheckpointError if any other value in run.toml has changed
-    since the run was trained with it, unless `allow_change` is set; environment.json then records the change.
+    since the run was trained with it, unless `allow_change` is set; environment.json then records the change. Each of
+    `values`, such as "train.lr=1e-4", is such a change, made here, in run.toml too.
     """
     zoo, config, changed_parts = open_config(zoo, run_dir)
     written_steps = config.train.steps
     if steps is not None:
         config = replace(config, train=replace(config.train, steps=checked_steps(steps)))
-    plan = plan_resume(run_dir, config, written_steps, allow_change=allow_change)
+    config, meant = with_values(zoo, config, values), changeable_keys(values)
+    plan = plan_resume(run_dir, config, written_steps, allow_change=allow_change, meant=meant)
     if plan.completed:
+        if values:
+            raise ConfigError(f"--set {values[0]}: {run_dir} is completed; give --steps, to train it further with it")
         return result(run_dir)
     check_batch_divides(config.train, distributed)
     device = pick_device(config.train.device, distributed)
@@ -171,7 +177,7 @@ def resume(
         if distributed.is_main:
             stack.enter_context(storage_status(run_dir))
             stack.enter_context(lock(run_dir))
-            plan = plan_resume(run_dir, config, written_steps, allow_change=allow_change)
+            plan = plan_resume(run_dir, config, written_steps, allow_change=allow_change, meant=meant)
             if plan.completed:
                 return result(run_dir)
             remove_leftovers(run_dir)
@@ -205,7 +211,7 @@ def resume(
             if not plan.has_checkpoint:
                 write_json(run_dir / "environment.json", now)
             remove_older(run_dir / "checkpoints", progress.step, config.train.keep_checkpoints)
-            if plan.changes:
+            if plan.changes or values:  # values of how a run is computed, such as train.device, are no changes of it
                 write_text(run_dir / RUN, config.to_toml())
                 add_to_environment(run_dir, changes=plan.changes)
 

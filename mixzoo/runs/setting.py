@@ -8,6 +8,11 @@ from mixzoo.registry.config import DEFAULT_PARTS, RunConfig, Train
 from mixzoo.registry.options import build, options_of, to_table
 from mixzoo.registry.zoo import Zoo
 
+FIXED = {  # keys that a resumed run does not take from --set
+    "train.seed": "every random number of the run follows from it; start a new run with --seed",
+    "train.steps": "use --steps",
+}
+
 
 def with_values(zoo: Zoo, config: RunConfig, texts: Iterable[str]) -> RunConfig:
     """The config with the value of each "KEY=VALUE", such as "train.lr=1e-4" or "objective.lam=5".
@@ -17,7 +22,7 @@ def with_values(zoo: Zoo, config: RunConfig, texts: Iterable[str]) -> RunConfig:
     for text in texts:
         key, equals, value = text.partition("=")
         table, dot, option = key.strip().partition(".")
-        where = f"--set {excerpt(key)}"
+        where, value = f"--set {excerpt(key.strip())}", value.strip()
         if not (equals and dot and option):
             known = [field.name for field in options_of(Train)]
             meant = f" Did you mean train.{table}={value}?" if table in known else ""
@@ -32,6 +37,18 @@ def with_values(zoo: Zoo, config: RunConfig, texts: Iterable[str]) -> RunConfig:
                 f"{where}: {truncated_repr(table)} is no table of a run file ({listing(known)}).{nearest(table, known)}"
             )
     return config
+
+
+def changeable_keys(texts: Iterable[str]) -> frozenset[str]:
+    """The keys of these settings, for a run that goes on with them.
+
+    Raises ConfigError for the seed, which no run changes, and for the number of steps, which has a flag of its own.
+    """
+    keys = frozenset(text.partition("=")[0].strip() for text in texts)
+    for key, reason in FIXED.items():
+        if key in keys:
+            raise ConfigError(f"--set {key}: {reason}")
+    return keys
 
 
 def with_number(config: RunConfig, field: str, value: str, where: str) -> RunConfig:
