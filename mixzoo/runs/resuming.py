@@ -32,8 +32,8 @@ def plan_resume(
 ) -> ResumePlan:
     """Plan the resume of a run with this config, whose number of steps was `written_steps` in run.toml before --steps.
 
-    Raises CheckpointError if the config, apart from its number of steps and the keys in `meant`, is not what the run was
-    trained with, and ConfigError if the run has already done more steps.
+    Raises CheckpointError if the config, apart from its number of steps and the keys in `meant`, is not what the run
+    was trained with, and ConfigError if the run has already done more steps.
     """
     status, manifest = read_status(run_dir), last_readable(run_dir / "checkpoints")
     completed = status is not None and status.state == "completed"
@@ -47,15 +47,11 @@ def plan_resume(
             accepted = before.changes if before else []
             changes = changed(manifest.run, done, config, accepted, f"{run_dir}: its run.toml")
         if not allow_change:
-<<<<<<< HEAD
-            check_unchanged([change for change in changes if change.key != STEPS], done, f"{run_dir / RUN}")
-
-    # A new number of steps is a change like any other, but needs no permission.
-=======
             check_unchanged(
                 [change for change in changes if change.key not in (STEPS, *meant)], done, f"{run_dir / RUN}"
             )
->>>>>>> 4731035 (--set KEY=VALUE for a new run and for one that goes on, recorded with its step)
+
+    # A new number of steps is a change like any other, but needs no permission.
     if completed:
         done = read_object(run_dir / "results.json").integer("steps")
     if steps != written_steps and not any(change.key == STEPS for change in changes):
