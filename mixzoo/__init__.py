@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from mixzoo.core.strides import canonical
     from mixzoo.data.batches import to_images
     from mixzoo.data.free_memory import host_free
-    from mixzoo.data.prepare import picture_bytes, prepare_images
+    from mixzoo.data.prepare import PICTURE_FORMATS, picture_bytes, prepare_images
     from mixzoo.evaluation.codes import batches, encode, eval_mode
     from mixzoo.evaluation.mixes import random_mixes
     from mixzoo.evaluation.probe import has_labels
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "API_VERSION",
+    "PICTURE_FORMATS",
     "AutoEncoder",
     "Batch",
     "BuildContext",
@@ -216,6 +217,7 @@ _HOMES = {  # module -> the names that it gives
     ),
     "registry.session": ("register",),
     "data.prepare": (
+        "PICTURE_FORMATS",
         "picture_bytes",
         "prepare_images",
     ),

@@ -43,6 +43,12 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture
+def unchecked(monkeypatch):
+    """Without the checks of annotations that tests run under, which a user does not have."""
+    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
+
+
+@pytest.fixture
 def mixzoo(monkeypatch, tmp_path, capsys):
     """Runs a command in this process, in an empty folder, with the toy parts installed."""
     from mixzoo.cli import app as cli

@@ -4,6 +4,7 @@ grey or RGB  <-  16 bits to 8, transparency over black, colours to grey or grey 
 size         <-  the central part with the target's sides, resized bilinearly (Pillow, antialiased)
 """
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from mixzoo.core.errors import ConfigError, DataError, path_excerpt, truncated_r
 from mixzoo.core.strides import canonical
 from mixzoo.data.batches import to_images
 
+PICTURE_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # Pillow starts programs for some others
+MAX_PIXELS = 50_000_000  # of one file, by its header, before it is decoded
 ALLOWED = (
     "give a PIL image, a file, an array or tensor [height, width], [height, width, channels] or [channels, height, "
     "width] (uint8 in 0..255, or floats in [-1, 1]), a batch of them, or a list"
@@ -31,10 +34,13 @@ def prepare_images(
     """Images in [-1, 1] of `image_shape`, on the CPU: one picture or many, of any size and mode.
 
     `images` is a PIL image, the path of a file, a numpy array or tensor, one or a batch, or a list of these. Integers
-    are bytes in 0..255 (16-bit pictures are scaled); floats are in `value_range`, [-1, 1] if it is not given. Raises
-    ConfigError if something is no image, is empty, holds NaN or infinity, leaves its range, or (floats without
-    `value_range`) has no number below 0, as images in [0, 1] do; DataError if a file cannot be read.
+    are bytes in 0..255 (16-bit pictures and uint16 arrays are scaled); floats are in `value_range`, [-1, 1] if it is
+    not given. Raises ConfigError if something is no image, is empty, holds NaN or infinity, leaves its range, can be
+    read in two ways, or (floats without `value_range`) has no number below 0, as images in [0, 1] do; DataError if a
+    file cannot be read.
     """
+    _check_shape(image_shape)
+    _check_value_range(value_range)
     parts = [_prepared(one, image_shape, value_range) for one in _each(images)]
     if not parts:
         raise ConfigError(f"there are no images; {ALLOWED}")
@@ -75,6 +81,8 @@ def _prepared(given: Any, image_shape: tuple[int, int, int], value_range: tuple[
     """One picture, or a batch of an array, as [batch, channels, height, width] in [-1, 1]."""
     if isinstance(given, str | Path):
         given = _read(Path(given))
+    if isinstance(given, Image.Image) and given.mode == "F":
+        given = np.asarray(given)  # numbers of any range, which a conversion would clip
     if isinstance(given, Image.Image):
         turned = ImageOps.exif_transpose(given)
         if min(turned.size) == 0:
@@ -84,12 +92,22 @@ def _prepared(given: Any, image_shape: tuple[int, int, int], value_range: tuple[
         pixels = picture_bytes(turned, grey=channels == 1, size=(size[0], size[1]))
         return to_images(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None])
     if isinstance(given, np.ndarray):
-        given = torch.from_numpy(np.ascontiguousarray(given))
-    if not isinstance(given, Tensor):
-        raise ConfigError(f"{truncated_repr(given)} is no image; {ALLOWED}")
-    batch = _as_batch(given.detach().cpu(), image_shape[0])
-    if batch.is_floating_point() or batch.dtype == torch.bool:
+        given = _tensor_of(given)
+    if not isinstance(given, Tensor) or given.layout != torch.strided or given.is_meta or given.is_complex():
+        what = f"a {given.layout} tensor" if isinstance(given, Tensor) else truncated_repr(given)
+        raise ConfigError(f"{what} is no image; {ALLOWED}")
+    given = given.detach().cpu()
+    if given.dtype == torch.uint16:
+        given = (given.to(torch.int64).double() / 257).round().to(torch.uint8)
+    if given.dtype == torch.bool:
+        given = given.to(torch.uint8) * 255
+    batch = _as_batch(given, image_shape)
+    if batch.is_floating_point():
         return _resized(_in_range(batch.float(), value_range), image_shape)
+    if value_range is not None:
+        raise ConfigError(f"value_range is for floats, and images are {given.dtype}; leave it out, or give floats")
+    if batch.dtype in (torch.uint32, torch.uint64):
+        batch = batch.to(torch.int64)
     if int(batch.min()) < 0 or int(batch.max()) > 255:
         raise ConfigError(f"images are {given.dtype} from {int(batch.min())} to {int(batch.max())}; {ALLOWED}")
     if batch.shape[2:] == image_shape[1:] and batch.shape[1] == image_shape[0]:
@@ -110,37 +128,74 @@ def _check_channels(channels: int) -> None:
 def _read(file: Path) -> Image.Image:
     """The picture in a file, decoded."""
     try:
-        with Image.open(file) as found:
-            found.load()
-            return found
-    except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as err:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd tags and of large images, which are refused here
+            with Image.open(file, formats=PICTURE_FORMATS) as found:
+                if found.width * found.height > MAX_PIXELS:
+                    raise DataError(f"{path_excerpt(file)}: {found.width}x{found.height} pixels, at most {MAX_PIXELS}")
+                found.load()
+                return found
+    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as err:
         reason = getattr(err, "strerror", None) or "it is no picture that can be read"
         raise DataError(f"{path_excerpt(file)}: {reason}") from err
 
 
-def _as_batch(given: Tensor, channels: int) -> Tensor:
-    """[batch, channels, height, width], by where 1 or 3 channels can be, the network's own number first."""
-    found = given
+def _tensor_of(array: np.ndarray) -> Tensor:
+    """A copy of the array as a tensor, in this machine's byte order. Raises ConfigError if it does not hold numbers."""
+    if array.dtype.kind not in "uifb":
+        raise ConfigError(f"an array of {array.dtype} is no image; {ALLOWED}")
+    wide = array.dtype.kind == "f" and array.dtype.itemsize > 8
+    return torch.from_numpy(np.array(array, dtype=np.float64 if wide else array.dtype.newbyteorder("="), order="C"))
+
+
+def _check_shape(image_shape: Any) -> None:
+    """Raises ConfigError if this is no shape of an image."""
+    if not isinstance(image_shape, tuple | list) or len(image_shape) != 3 or not all(
+        type(size) is int and size > 0 for size in image_shape
+    ):  # fmt: skip
+        raise ConfigError(f"image_shape={truncated_repr(image_shape)} must be (channels, height, width)")
+
+
+def _check_value_range(value_range: Any) -> None:
+    """Raises ConfigError if this is no range of numbers."""
+    if value_range is None:
+        return
+    try:
+        low, high = map(float, value_range)
+    except (TypeError, ValueError):
+        low = high = 0.0
+    if not low < high or high - low == float("inf"):
+        raise ConfigError(f"value_range={truncated_repr(value_range)} must be two numbers, (low, high), such as (0, 1)")
+
+
+def _as_batch(given: Tensor, image_shape: tuple[int, int, int]) -> Tensor:
+    """[batch, channels, height, width]. Raises ConfigError if no reading, or more than one, makes pictures of it.
+
+    The network's own shape comes first; otherwise an axis of 1, 3 or 4 numbers, or as many as the network takes, has
+    the channels.
+    """
+    shape, known = tuple(given.shape), {image_shape[0], 1, 3, 4}
+    if not given.numel() or given.ndim not in (2, 3, 4):
+        raise ConfigError(f"images are of shape {shape}{'' if given.numel() else ', which is empty'}; {ALLOWED}")
+    if tuple(image_shape) in (shape, shape[1:]):
+        return given.reshape(-1, *image_shape)
     if given.ndim == 2:
-        found = given[None, None]
-    elif given.ndim == 3:
-        known = (channels, 1, 3, 4)
-        first = next((c for c in known if given.shape[0] == c), None)
-        last = next((c for c in known if given.shape[2] == c), None)
-        if first is None and last is None:
-            raise ConfigError(f"images are of shape {tuple(given.shape)}, which may be {ALLOWED.removeprefix('give ')}")
-        found = given[None] if first is not None else given.permute(2, 0, 1)[None]
-    elif given.ndim == 4 and given.shape[1] not in (channels, 1, 3, 4) and given.shape[3] in (channels, 1, 3, 4):
-        found = given.permute(0, 3, 1, 2)
-    elif given.ndim != 4:
-        raise ConfigError(f"images are of shape {tuple(given.shape)}; {ALLOWED}")
-    if not found.numel():
-        raise ConfigError(f"images are of shape {tuple(given.shape)}, which is empty; {ALLOWED}")
-    if found.shape[1] not in (channels, 1, 3, 4):
+        return given[None, None]
+    if given.ndim == 3 and image_shape[0] == 1 and shape[0] in (3, 4) and shape[2] not in known:
         raise ConfigError(
-            f"images are of shape {tuple(given.shape)}: {found.shape[1]} channels, not 1, 3 or {channels}"
+            f"images are of shape {shape}: {shape[0]} grey images, or one with {shape[0]} channels? Give "
+            f"[{shape[0]}, 1, {shape[1]}, {shape[2]}] or [1, {shape[0]}, {shape[1]}, {shape[2]}]"
         )
-    return found
+    first, last = shape[-3] in known, shape[-1] in known
+    if not first and not last:
+        raise ConfigError(f"images are of shape {shape}: no axis of 1, 3 or {image_shape[0]} channels; {ALLOWED}")
+    if first and last and shape[-3] != shape[-1]:
+        raise ConfigError(
+            f"images are of shape {shape}, whose channels may be the first axis of a picture or the last; give "
+            "[batch, channels, height, width] in the network's own size, or PIL images"
+        )
+    channels_first = given if first else given.movedim(-1, -3)
+    return channels_first[None] if given.ndim == 3 else channels_first
 
 
 def _in_range(batch: Tensor, value_range: tuple[float, float] | None) -> Tensor:
@@ -148,7 +203,7 @@ def _in_range(batch: Tensor, value_range: tuple[float, float] | None) -> Tensor:
     low, high = map(float, torch.aminmax(batch))
     if not (torch.isfinite(batch).all()):
         raise ConfigError("images hold NaN or infinity; floats are in [-1, 1]")
-    if value_range is None and low >= 0 and high > 0:
+    if value_range is None and low >= 0:
         raise ConfigError(
             f"float images are from {low:.3g} to {high:.3g}, with nothing below 0; say value_range=(0, 1) if 0 is "
             "black, or value_range=(-1, 1) if they are as the network takes them"
@@ -156,8 +211,8 @@ def _in_range(batch: Tensor, value_range: tuple[float, float] | None) -> Tensor:
     least, greatest = (-1.0, 1.0) if value_range is None else value_range
     if low < least - 1e-6 or high > greatest + 1e-6:
         raise ConfigError(
-            f"float images are from {low:.3g} to {high:.3g}, beyond [{least:g}, {greatest:g}]; give value_range=(low, "
-            "high), or bytes"
+            f"float images are from {low:.3g} to {high:.3g}, beyond [{least:g}, {greatest:g}]; use .clamp({least:g}, "
+            f"{greatest:g}) for what a network made, value_range=(low, high) for another scale, or bytes"
         )
     if (least, greatest) == (-1.0, 1.0):
         return batch

@@ -19,15 +19,21 @@ def register(kind: str, name: str, recipe: Any) -> None:
     register the part first. Raises ConfigError for an unknown kind, PluginError if the name or the class does not fit.
     """
     kind = kind_named(kind).name
-    try:
-        source = inspect.getsource(recipe)
-    except (OSError, TypeError):  # typed at a prompt
-        source = repr(recipe)
-    digest = sha256(source.encode()).hexdigest()
+    digest = sha256(_source_of(recipe).encode()).hexdigest()
     try:
         _PARTS[kind, name] = registered(kind, name, Plugin(NAME, NAME, digest[:12]), recipe)
     except PluginError as err:
         raise PluginError(f"register: {err}") from err
+
+
+def _source_of(recipe: Any) -> str:
+    """What the part is written as: its source or, of one typed at a prompt, the code of its methods."""
+    try:
+        return inspect.getsource(recipe)
+    except (OSError, TypeError):
+        members = vars(recipe).items() if inspect.isclass(recipe) else ()
+        codes = [(name, member.__code__) for name, member in members if inspect.isfunction(member)]
+        return repr([(name, code.co_code, code.co_consts, code.co_names) for name, code in codes])
 
 
 def registered_here() -> list[RegisteredPart]:

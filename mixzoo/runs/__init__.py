@@ -16,9 +16,10 @@ class _Runs(ModuleType):
     """`mixzoo.runs` is this package and, by the name of the command, the function that lists runs."""
 
     def __call__(self, *folders: str | Path) -> "list[RunRecord]":
+        from mixzoo.core.arguments import path_of
         from mixzoo.runs.listing import find_runs
 
-        return find_runs([Path(folder) for folder in folders or ("runs",)])
+        return find_runs([path_of(folder, "folder") for folder in folders or ("runs",)])
 
 
 sys.modules[__name__].__class__ = _Runs

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mixzoo.core.arguments import integers_of, path_of, table_of, texts_of
 from mixzoo.core.errors import ConfigError, listing, nearest, truncated_repr
 from mixzoo.registry.config import RunConfig, Train, resolve, under_data_root
 from mixzoo.registry.options import options_of
@@ -28,6 +29,10 @@ from mixzoo.training.logs import display_for
 from mixzoo.training.memory import keep_freed_memory
 
 Spec = str | Sequence[str] | None  # one part, or several for a grid
+ARGUMENTS = (
+    "data", "autoencoder", "discriminator", "mixer", "objective", "metrics", "config", "out", "seeds", "grid", "jobs",
+    "progress",
+)  # fmt: skip  # of train, beside the numbers of a run
 
 
 def train(
@@ -37,7 +42,7 @@ def train(
     discriminator: Spec = None,
     mixer: Spec = None,
     objective: Spec = None,
-    metrics: Sequence[str] | None = None,
+    metrics: str | Sequence[str] | None = None,
     config: str | Path | None = None,
     out: str | Path | None = None,
     seeds: Sequence[int] | None = None,
@@ -60,26 +65,36 @@ def train(
         "mixer": mixer,
         "objective": objective,
     }
-    known = [option.name for option in options_of(Train)]
+    known = [*ARGUMENTS, *(option.name for option in options_of(Train))]
     if unknown := [name for name in numbers if name not in known]:
         raise ConfigError(f"train has no argument {unknown[0]!r} ({listing(known)}).{nearest(unknown[0], known)}")
     zoo = load_zoo()
     flags = {kind: spec for kind, spec in specs.items() if isinstance(spec, str)}
-    several = {kind: list(spec) for kind, spec in specs.items() if spec is not None and not isinstance(spec, str)}
-    directory = None if out is None else Path(out)
+    several = {kind: texts_of(spec, kind) for kind, spec in specs.items() if spec is not None and kind not in flags}
+    gridded = {} if grid is None else table_of(grid, "grid")
+    if twice := [key for key in gridded if key in several]:
+        raise ConfigError(f"grid has {twice[0]!r}, and {twice[0]}= has a list too; give one of them")
+    directory, file = (
+        None if out is None else path_of(out, "out"),
+        None if config is None else path_of(config, "config"),
+    )
+    scored = None if metrics is None else texts_of(metrics, "metrics")
+    if jobs is not None and type(jobs) is not int:
+        raise ConfigError(f"jobs={truncated_repr(jobs)} must be an integer >= 1")
 
     def configure(flags: Mapping[str, str], numbers: Mapping[str, object]) -> RunConfig:
-        resolved = resolve(zoo, None if config is None else Path(config), flags, numbers, metrics)
+        resolved = resolve(zoo, file, flags, numbers, scored)
         return under_data_root(
             resolved, flag=None, environment=os.environ.get("MIXZOO_DATA"), data=flags.get("dataset")
         )
 
-    if seeds is None and not grid and not several:
+    if seeds is None and not gridded and not several:
         keep_freed_memory()
         result = start(zoo, configure(flags, numbers), directory, display_for if progress else None)
         return Run(result.directory, zoo=zoo)
-    axes = [f"{key}={','.join(map(_axis_value, values))}" for key, values in {**several, **(grid or {})}.items()]
-    text = None if seeds is None else ",".join(map(str, seeds))
+    values: dict[str, list[Any]] = {**several, **gridded}
+    axes = [f"{key}={','.join(_axis_value(value) for value in own)}" for key, own in values.items()]
+    text = None if seeds is None else ",".join(map(str, integers_of(seeds, "seeds")))
     members = plan(zoo, text, axes, flags, numbers, configure)
     _check_found_by_processes(zoo, [member.config for member in members])
     sweep = start_sweep(zoo, members, directory, jobs, Watch(), [])
@@ -87,12 +102,16 @@ def train(
     return _runs_of(zoo, sweep)
 
 
-def compare(*runs: "str | Path | Run | RunRecord | Iterable[Any]", scores: Sequence[str] | None = None) -> Comparison:
+def compare(
+    *runs: "str | Path | Run | RunRecord | Iterable[Any]", scores: str | Sequence[str] | None = None
+) -> Comparison:
     """The table of these runs: what differs between them by scores, mean and standard deviation over seeds.
 
     Runs are directories, folders of them, `Run`s, records, or lists of these. `str(...)` is a Markdown table.
     """
-    return compare_records([record for run in runs for record in _records(run)], scores)
+    return compare_records(
+        [record for run in runs for record in _records(run)], None if scores is None else texts_of(scores, "scores")
+    )
 
 
 def _records(run: Any) -> list[RunRecord]:
@@ -102,7 +121,7 @@ def _records(run: Any) -> list[RunRecord]:
         return find_runs([run.path])
     if isinstance(run, str | Path):
         return find_runs([Path(run)])
-    if isinstance(run, Iterable):
+    if isinstance(run, Iterable) and not isinstance(run, bytes):
         return [record for one in run for record in _records(one)]
     raise ConfigError(f"{truncated_repr(run)} is no run; give a directory, a Run, or a list of them")
 

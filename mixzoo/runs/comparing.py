@@ -15,12 +15,14 @@ from mixzoo.runs.listing import RunRecord
 
 SAME_RUN = ("train.seed", "train.device", "train.threads", "train.workers", "train.data_on")  # they are no variant
 LOWER_IS_BETTER = (
-    "l1", "l2", "mse", "fid", "kid", "distance", "smoothness", "energy", "foreign", "error", "loss",
-    "best_step",
-)  # fmt: skip  # words in the name of a score of which less is better
+    "l1", "l2", "mse", "fid", "kid", "distance", "smoothness", "energy", "foreign", "error", "loss", "copies",
+)  # fmt: skip  # words in the name of a score, less of which is better
 BASELINES = {"_pixels": "raw pixels", "_untrained": "untrained network"}  # end of a score's name -> row
 DETAILS = ("probe.best_step", "probe.last_validation_accuracy", "probe.last_test_accuracy")  # columns if asked for
-NEUTRAL = ("best_step", "seconds", "chance", "classifier_accuracy", "_untrained", "_pixels")  # neither is better
+NEUTRAL = (
+    "best_step", "seconds", "chance", "classifier_accuracy", "_untrained", "_pixels", "floor", ".real", "blends",
+    "blend_copies", "before_accuracy", "relaxed",
+)  # fmt: skip  # parts of the names of references, of which neither more nor less is better
 
 
 @dataclass(frozen=True)
@@ -88,20 +90,25 @@ class Comparison:
             best = _best(score, values)
             for i, own in values.items():
                 spread = stdev(own.values()) if len(own) > 1 else None
-                p = None if best is None or i == best else paired_p(own, values[best])
-                found[i, score] = Cell(mean(own.values()), spread, len(own), i == best, p)
+                p = None if not best or i in best else paired_p(own, values[best[0]])
+                found[i, score] = Cell(mean(own.values()), spread, len(own), i in best, p)
         return found
 
 
 def compare(records: Sequence[RunRecord], scores: Sequence[str] | None = None) -> Comparison:
     """The comparison of these runs by these scores, all that any of them has if none are named.
 
-    Raises ConfigError if there are no runs, or a named score is one that none of them has.
+    Of two runs with the same config and seed the newer one counts, and `left_out` names the other. Raises ConfigError
+    if there are no runs, or a named score is one that none of them has.
     """
     if not records:
         raise ConfigError("there are no runs to compare; give run directories, sweeps, or folders of them")
+    records, twice = _newest(records)
     having = [record for record in records if record.numbers]
-    left_out = tuple(f"{record.path}: {record.state}, it has no scores" for record in records if not record.numbers)
+    left_out = tuple(
+        f"{record.path}: {record.problem or record.stale or f'{record.state}, it has no scores'}"
+        for record in records if not record.numbers
+    )  # fmt: skip
     known = list(dict.fromkeys(name for record in having for name in record.numbers))
     chosen = (
         [name for name in known if name not in DETAILS]
@@ -115,30 +122,37 @@ def compare(records: Sequence[RunRecord], scores: Sequence[str] | None = None) -
     groups: dict[tuple[str, ...], list[RunRecord]] = {}
     for record, table in zip(having, tables):
         groups.setdefault(tuple(table.get(key, "") for key in differing), []).append(record)
-    for runs in groups.values():
-        seeds = [run.seed for run in runs]
-        if len(set(seeds)) < len(seeds):
-            twice = next(seed for seed in seeds if seeds.count(seed) > 1)
-            same = [str(run.path) for run in runs if run.seed == twice]
-            raise ConfigError(f"{same[0]} and {same[1]} are the same config and seed; leave one of them out")
     settings = _settings([_flat(runs[0].table) for runs in groups.values()], differing)
     variants = tuple(Variant(own, tuple(runs)) for own, runs in zip(settings, groups.values()))
-    return Comparison(variants, tuple(chosen), left_out)
+    return Comparison(variants, tuple(dict.fromkeys(chosen)), (*twice, *left_out))
+
+
+def _newest(records: Sequence[RunRecord]) -> tuple[list[RunRecord], list[str]]:
+    """The runs without those of which a newer one has the same config and seed, and a line for each of these."""
+    newest: dict[tuple[object, ...], RunRecord] = {}
+    older = []
+    for record in sorted(records, key=lambda record: (bool(record.numbers), record.modified)):
+        table = tuple((key, value) for key, value in _flat(record.table).items() if key not in SAME_RUN)
+        key = (record.seed, *table) if record.table else (record.path,)
+        if (former := newest.get(key)) is not None and former.path != record.path:
+            older.append(f"{former.path}: the same config and seed as {record.path}, which is newer")
+        newest[key] = record
+    kept = {record.path for record in newest.values()}
+    once = {record.path: record for record in records}.values()
+    return [record for record in once if record.path in kept], older
 
 
 def paired_p(a: Mapping[int, float], b: Mapping[int, float]) -> float | None:
-    """p of a paired t-test of the two over the seeds that both have; None with fewer than two, or no difference.
+    """p of a paired t-test over the seeds that both have; None with fewer than two, or if all differences are equal.
 
     t = mean(d) / (std(d) / sqrt(n)) of the n differences d (Student 1908), two-sided.
     """
     common = sorted(a.keys() & b.keys())
     differences = [a[seed] - b[seed] for seed in common]
-    if len(common) < 2 or not any(differences):
-        return None
+    if len(common) < 2 or stdev(differences) <= 1e-9 * max(map(abs, differences)):
+        return None  # equal differences, as of coarse accuracies, would make t infinite: no seed says how sure it is
     from scipy.stats import ttest_rel
 
-    if len(set(differences)) == 1:  # the same difference for every seed: t is infinite
-        return 0.0
     p = float(ttest_rel([a[seed] for seed in common], [b[seed] for seed in common]).pvalue)
     return None if math.isnan(p) else p
 
@@ -151,12 +165,14 @@ def direction(score: str) -> int:
     return -1 if any(word in words for word in LOWER_IS_BETTER) else 1
 
 
-def _best(score: str, values: Mapping[int, Mapping[int, float]]) -> int | None:
-    """The variant with the best mean; None if there is one variant only, or nothing is better."""
+def _best(score: str, values: Mapping[int, Mapping[int, float]]) -> list[int]:
+    """The variants with the best mean over the seeds that all of them have; none of one variant, or of a reference."""
     sign = direction(score)
-    if len(values) < 2 or not sign:
-        return None
-    return max(values, key=lambda i: sign * mean(values[i].values()))
+    common = set.intersection(*(set(own) for own in values.values())) if values else set()
+    if len(values) < 2 or not sign or not common:
+        return []
+    means = {i: sign * mean(own[seed] for seed in sorted(common)) for i, own in values.items()}
+    return [i for i in means if means[i] == max(means.values())]
 
 
 def _named(wanted: str, known: Sequence[str]) -> list[str]:

@@ -27,7 +27,10 @@ def evaluate(
     All metrics are checked before the first is computed: raises ConfigError for a spec that is not allowed, DataError,
     naming the metric, if one has no number for the run's data, NonFiniteError if the codes or a score are not finite.
     """
-    kept = {} if again else kept_scores(run_dir, metrics, last_committed(run_dir))
+    plugins = {spec: zoo.find("metric", parse_spec(spec).name).plugin for spec in metrics}
+    versions = {str(parse_spec(spec)): plugin.version for spec, plugin in plugins.items()}
+    step = last_committed(run_dir)
+    kept = {} if again else kept_scores(run_dir, metrics, step, lambda score: versions.get(score.metric, ""))
     recipes: dict[str, Any] = {
         spec: zoo.recipe("metric", zoo.spec("metric", spec)) for spec in metrics if spec not in kept
     }
@@ -49,7 +52,7 @@ def _scored(zoo: Zoo, run: Opened, spec: str, metric: Any) -> Score:
     finished = finished_run(run.config, run.data, run.players, torch.device(run.device))
     started = perf_counter()
     numbers = score_of(spec, metric, finished)
-    data = run.data
+    data, plugin = run.data, zoo.find("metric", parse_spec(spec).name).plugin
     return Score(
         metric=str(parse_spec(spec)),
         step=run.step,
@@ -58,5 +61,7 @@ def _scored(zoo: Zoo, run: Opened, spec: str, metric: Any) -> Score:
         definition=(type(metric).__doc__ or "").strip().partition("\n")[0],
         samples={"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},
         versions={name: version(name) for name in PACKAGES},
+        plugin=plugin.distribution,
+        plugin_version=plugin.version,
         seconds=round(perf_counter() - started, 3),
     )

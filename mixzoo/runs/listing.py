@@ -11,10 +11,11 @@ from pathlib import Path
 from time import time
 from typing import Any
 
-from mixzoo.core.errors import CheckpointError, ConfigError, listing, nearest, path_excerpt
+from mixzoo.core.errors import ConfigError, MixzooError, listing, nearest, one_line, path_excerpt, truncated_repr
 from mixzoo.core.json_file import read_object
-from mixzoo.runs.stored_scores import read_scores
+from mixzoo.runs.stored_scores import FOLDER, read_scores
 
+STATES = ("waiting", "running", "completed", "interrupted", "failed")
 RUN_FILE, SWEEP_FILE = "run.toml", "sweep.json"
 PARTS = ("dataset", "autoencoder", "discriminator", "mixer", "objective")
 DEEPEST = 3  # folders below the one given in which runs are looked for
@@ -34,19 +35,26 @@ class RunRecord:
     sweep: Path | None = None
     problem: str = ""  # why it is damaged
 
+    stale: str = ""  # why its results are not among its numbers, if it has older ones
+
     @property
     def seed(self) -> int:
-        return int(self.value("train.seed") or 0)
+        return self._number("seed")
 
     @property
     def steps(self) -> int:
         """The steps that it is to take."""
-        return int(self.value("train.steps") or 0)
+        return self._number("steps")
+
+    def _number(self, name: str) -> int:
+        """A number of [train]; 0 if it is missing."""
+        value = self.value(f"train.{name}")
+        return value if type(value) is int else 0
 
     def value(self, key: str) -> Any:
         """The value at "mixer" (the part's name), "mixer.k", "train.lr", "state", "step", or a score by its name."""
         if key in ("state", "step", "steps", "seed"):
-            return getattr(self, key) if key != "seed" and key != "steps" else self._train(key)
+            return getattr(self, key)
         if key in self.numbers:
             return self.numbers[key]
         if key == "score":
@@ -56,10 +64,6 @@ class RunRecord:
         if not isinstance(found, Mapping):
             return None
         return found.get(option or "name")
-
-    def _train(self, key: str) -> Any:
-        train = self.table.get("train")
-        return train.get(key) if isinstance(train, Mapping) else None
 
     def part(self, kind: str) -> str:
         """The part's name, with its k if it takes several sources."""
@@ -75,9 +79,11 @@ def find_runs(folders: Iterable[Path]) -> list[RunRecord]:
     found: dict[Path, RunRecord] = {}
     for folder in folders:
         if not folder.is_dir():
-            raise ConfigError(f"{path_excerpt(folder)}: no such folder; give a run, a sweep, or a folder of them")
+            what = "it is a file" if folder.exists() else "no such folder"
+            raise ConfigError(f"{path_excerpt(folder)}: {what}; give a run, a sweep, or a folder of them")
         for path, sweep in _runs_in(folder, DEEPEST, folder if (folder / SWEEP_FILE).is_file() else None):
-            found.setdefault(path, _record(path, sweep))
+            if not any(path.samefile(other) for other in found if other.name == path.name):
+                found[path] = _record(path, sweep)
     return [found[path] for path in sorted(found)]
 
 
@@ -99,22 +105,40 @@ def _runs_in(folder: Path, depth: int, sweep: Path | None) -> Iterator[tuple[Pat
 
 
 def _record(path: Path, sweep: Path | None) -> RunRecord:
-    """What the files say; a file that cannot be read makes the run damaged, and loses no other run."""
+    """What the files say; a file that cannot be read makes the run damaged, and hides no other run."""
+    reading = path / RUN_FILE
     try:
-        table = tomllib.loads((path / RUN_FILE).read_text(encoding="utf-8"))
-        status = read_object(path / "status.json") if (path / "status.json").is_file() else None
-        numbers: dict[str, float] = {}
-        if (path / "results.json").is_file():
-            numbers |= read_object(path / "results.json").numbers("numbers")
+        table = tomllib.loads(reading.read_text(encoding="utf-8"))
+        train = table.get("train")
+        for name in ("seed", "steps"):
+            if isinstance(train, dict) and name in train and type(train[name]) is not int:
+                raise ValueError(f"its {name} is {truncated_repr(train[name])}, which is not an integer")
+        reading = path / "status.json"
+        status = read_object(reading) if reading.is_file() else None
         state = status.text("state") if status else "waiting"
+        if state not in STATES:
+            raise ValueError(f"its state is {truncated_repr(state)}, expected one of {listing(STATES)}")
         step = status.integer_or_none("last_committed", 0, 10**18) if status else None
+
+        # Results of an earlier end of the run are not those of the steps that it has now.
+        numbers, stale = dict[str, float](), ""
+        reading = path / "results.json"
+        if reading.is_file():
+            results = read_object(reading)
+            if step is None or results.integer("steps") == step:
+                numbers |= results.numbers("numbers")
+            else:
+                stale = f"{state}, its scores are of step {results.integer('steps')}"
+        reading = path / FOLDER
         for score in read_scores(path):
             if score.step == step:
                 numbers |= {f"{score.metric}.{name}": value for name, value in score.numbers.items()}
         modified = max((path / name).stat().st_mtime for name in (RUN_FILE, "status.json") if (path / name).exists())
-        return RunRecord(path, state, step or 0, table, numbers, modified, sweep)
-    except (CheckpointError, OSError, ValueError) as err:
-        return RunRecord(path, "damaged", 0, {}, {}, path.stat().st_mtime, sweep, str(err))
+        return RunRecord(path, state, step or 0, table, numbers, modified, sweep, stale=stale)
+    except (MixzooError, OSError, ValueError, RecursionError) as err:
+        reason = one_line(err) or type(err).__name__
+        where = "" if str(path) in reason else f"{reading}: "
+        return RunRecord(path, "damaged", 0, {}, {}, path.stat().st_mtime, sweep, f"{where}{reason}")
 
 
 def matching(records: Sequence[RunRecord], conditions: Iterable[str]) -> list[RunRecord]:
@@ -128,7 +152,7 @@ def matching(records: Sequence[RunRecord], conditions: Iterable[str]) -> list[Ru
         if not equals or not key:
             raise ConfigError(f"--where {condition}: write KEY=VALUE, such as objective=amr or train.seed=1")
         check_key(records, key, "--where")
-        kept = [record for record in kept if _text(record.value(key)) == value]
+        kept = [record for record in kept if _is(record, key, value)]
     return kept
 
 
@@ -178,8 +202,14 @@ def age(record: RunRecord) -> str:
     return f"{seconds:.0f} s"
 
 
-def _text(value: object) -> str:
-    """The value as a person types it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
+def _is(record: RunRecord, key: str, text: str) -> bool:
+    """Whether the run's value is what a person typed: 1e-3 for 0.001, True for true, dirichlet:k=3 for a part."""
+    value = record.value(key)
+    if isinstance(value, bool) or value is None:
+        return str(value).lower() == text.lower()
+    if isinstance(value, int | float):
+        try:
+            return float(text) == value
+        except ValueError:
+            return False
+    return text in (str(value), record.part(key))

@@ -6,8 +6,9 @@ Reading them imports no torch.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from mixzoo.core.errors import CheckpointError
@@ -28,6 +29,8 @@ class Score:
     definition: str = ""  # the first line of the metric's docstring
     samples: Mapping[str, int] = field(default_factory=dict)  # split -> images
     versions: Mapping[str, str] = field(default_factory=dict)
+    plugin: str = ""  # the distribution that the metric comes from, and its version
+    plugin_version: str = ""
     seconds: float = 0.0
 
 
@@ -49,10 +52,30 @@ def read_scores(run_dir: Path) -> list[Score]:
     return [_read(path) for path in sorted((run_dir / FOLDER).glob("*.json"))]
 
 
-def kept_scores(run_dir: Path, metrics: Iterable[str], step: int | None) -> dict[str, Score]:
-    """The scores of these metrics that the run has at this step of its newest checkpoint, by spec as given."""
+def kept_scores(
+    run_dir: Path,
+    metrics: Iterable[str],
+    step: int | None,
+    version_of: Callable[[Score], str] = lambda score: installed_version(score.plugin),
+) -> dict[str, Score]:
+    """The scores of these metrics that need not be computed again, by spec as given.
+
+    They are of this step, that of the newest checkpoint, and of the version of the metric's plugin that there is now.
+    """
     found = {spec: read_score(run_dir, spec) for spec in metrics}
-    return {spec: score for spec, score in found.items() if score is not None and score.step == step}
+    return {
+        spec: score
+        for spec, score in found.items()
+        if score is not None and score.step == step and score.plugin_version == version_of(score)
+    }
+
+
+def installed_version(distribution: str) -> str:
+    """The version of an installed distribution; '' if there is none of that name, as of a part from a file."""
+    try:
+        return version(distribution)
+    except (PackageNotFoundError, ValueError):
+        return ""
 
 
 def write_score(run_dir: Path, score: Score) -> None:
@@ -75,5 +98,7 @@ def _read(path: Path) -> Score:
         definition=found.text("definition", ""),
         samples={name: samples.integer(name) for name in samples.names()},
         versions=found.texts("versions", {}),
+        plugin=found.text("plugin", ""),
+        plugin_version=found.text("plugin_version", ""),
         seconds=found.number("seconds", 0),
     )

@@ -11,8 +11,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from mixzoo.core.arguments import path_of, texts_of
 from mixzoo.core.data import Dataset
-from mixzoo.core.errors import CheckpointError, ConfigError, NonFiniteError, truncated_repr
+from mixzoo.core.errors import CheckpointError, ConfigError, NonFiniteError, path_excerpt, truncated_repr
 from mixzoo.core.json_file import read_object
 from mixzoo.core.mixing import needs_map
 from mixzoo.core.parts import AutoEncoder, CodeShape, Mixed, Mixer
@@ -46,7 +47,10 @@ class MixedImages:
     def save(self, path: str | Path) -> Path:
         """A PNG with a row of mixes under a row for each source. Raises StorageError if it cannot be written."""
         rows = [Row(f"source {i + 1}", self.given[row]) for i, row in enumerate(self.sources)]
-        return save_png(sheet([*rows, Row("mix", self.images)]), Path(path))
+        file = path_of(path, "path")
+        if file.suffix.lower() != ".png":
+            raise ConfigError(f"{path_excerpt(file)}: the picture is a PNG; name a file that ends in .png")
+        return save_png(sheet([*rows, Row("mix", self.images)]), file)
 
 
 class Run:
@@ -80,9 +84,15 @@ class Run:
 
     @property
     def results(self) -> dict[str, float]:
-        """The scores of the completed run, by name, those of its probe included; empty before its end."""
+        """The scores of the completed run, by name, those of its probe included.
+
+        Empty before its end, and while it goes on for more steps than those of its scores.
+        """
         file = self.path / "results.json"
-        return read_object(file).numbers("numbers") if file.exists() else {}
+        if not file.exists():
+            return {}
+        found = read_object(file)
+        return found.numbers("numbers") if found.integer("steps") == self.step else {}
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
@@ -106,7 +116,7 @@ class Run:
 
     @property
     def data(self) -> Dataset:
-        """The run's data, loaded anew."""
+        """The run's data, loaded at first use."""
         return self._opened.data
 
     @property
@@ -155,12 +165,16 @@ class Run:
     def decode(self, h: Any) -> Float[Tensor, "batch channels height width"]:
         """x = g(h), on the CPU, in evaluation mode, of codes [batch, *latent_shape].
 
-        Raises ConfigError if h is no batch of this run's codes.
+        Raises ConfigError if h is no batch of this run's codes, NonFiniteError if it holds NaN or infinity.
         """
-        if not isinstance(h, Tensor) or tuple(h.shape[1:]) != self.latent_shape or not h.is_floating_point():
-            found = f"{h.dtype} {tuple(h.shape)}" if isinstance(h, Tensor) else truncated_repr(h)
+        fits = isinstance(h, Tensor) and tuple(h.shape[1:]) == self.latent_shape and len(h) > 0
+        if not fits or not h.is_floating_point() or h.layout != torch.strided or h.is_meta:
+            found = f"{h.dtype} {tuple(h.shape)}" if isinstance(h, Tensor) else f"a {type(h).__name__}"
             expected = ", ".join(map(str, self.latent_shape))
             raise ConfigError(f"codes are {found}; this run's are floats [batch, {expected}], as encode gives them")
+        if not h.isfinite().all():
+            raise NonFiniteError("codes hold NaN or infinity")
+        h = h.detach().float()
         with eval_mode(self.autoencoder):
             return torch.cat([self.autoencoder.decode(part.to(self.device)).cpu() for part in _split(canonical(h))])
 
@@ -187,6 +201,8 @@ class Run:
         run has not trained.
         """
         x = self.prepare(images, value_range=value_range)
+        if at is None and len(x) < 2:
+            raise ConfigError("one image would be mixed with itself; give two or more, or at= with k of them")
         h, by = self.encode(x, value_range=(-1, 1)), self._mixer(mixer)
         with eval_mode(by) if isinstance(by, nn.Module) else torch.no_grad():
             if at is None:
@@ -197,12 +213,16 @@ class Run:
 
     def _mix_at(self, h: Tensor, mixer: Mixer, at: Sequence[float], labels: Tensor | None) -> Mixed:
         """One mix of k codes at a point of the simplex."""
-        if len(at) != mixer.k or len(h) != mixer.k or min(at) < 0 or abs(sum(at) - 1) > 1e-6:
+        try:
+            point = [float(weight) for weight in at]
+        except (TypeError, ValueError):
+            point = []
+        if not (len(point) == len(h) == mixer.k and min(point) >= 0 and abs(sum(point) - 1) <= 1e-6):
             raise ConfigError(
-                f"at={list(at)} with {len(h)} images: the mixer takes {mixer.k} sources, so give {mixer.k} images and "
-                f"{mixer.k} weights >= 0 that sum to 1"
+                f"at={truncated_repr(at)} with {len(h)} images: the mixer takes {mixer.k} sources, so give {mixer.k} "
+                f"images and {mixer.k} weights >= 0 that sum to 1"
             )
-        draw = to_device(mixer.at(torch.tensor(at), CodeShape(1, tuple(h.shape[1:]))), torch.device(self.device))
+        draw = to_device(mixer.at(torch.tensor(point), CodeShape(1, tuple(h.shape[1:]))), torch.device(self.device))
         return mixer(h[:, None].to(self.device), draw, None if labels is None else labels[:, None].to(self.device))
 
     def _mixer(self, mixer: str | Mixer | None) -> Mixer:
@@ -229,7 +249,7 @@ class Run:
         `again` computes them anew. Raises ConfigError for a metric that there is none of, DataError if one has no
         number for the run's data.
         """
-        wanted = [metrics] if isinstance(metrics, str) else list(metrics)
+        wanted = texts_of(metrics, "metrics")
         found = evaluate(self._zoo, self.path, wanted, device=self._device, again=again)
         return {spec: dict(score.numbers) for spec, score in found.items()}
 
@@ -241,6 +261,8 @@ def load(run: "str | Path | Run | RunRecord", *, device: str = "auto") -> Run:
     """
     if isinstance(run, Run):
         return run
+    if not isinstance(run, str | Path | RunRecord):
+        raise ConfigError(f"{truncated_repr(run)} is no run; give its directory")
     return Run(run.path if isinstance(run, RunRecord) else run, device=device)
 
 

@@ -36,8 +36,8 @@ class DatasetCase:
         assert isinstance(data, Dataset), f"load returns a {type(data).__name__}, expected a mixzoo.Dataset"
         return data
 
-    def splits(self) -> list[tuple[str, Split]]:
-        """The splits of `data`, by name."""
+    def splits(self) -> list[tuple[str, Any]]:
+        """The splits of `data`, by name, whatever the data set has given as such."""
         return [(name, getattr(self.data, name)) for name in SPLITS]
 
 

@@ -15,10 +15,9 @@ from jaxtyping import Int, UInt8
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from mixzoo import DataError, Dataset, Interrupted, Split, escaped
+from mixzoo import PICTURE_FORMATS, DataError, Dataset, Interrupted, Split, escaped
 from mixzoo_datasets.reading import open_regular, reason
 
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # Pillow starts other programs for some formats
 MAX_PIXELS = 50_000_000  # of one file, according to its header, before it is decoded
 NAMED = 5  # unreadable files that one message names
 FINGERPRINTED = 4096  # bytes at each end of a file that its fingerprint covers
@@ -105,7 +104,8 @@ def read_each(files: list[Path], root: Path, read: Callable[[Path], T]) -> Itera
         try:
             yield read(file)
         except UnidentifiedImageError:  # whose message repeats the path
-            bad.append(f"{_named(file, root)} (not an image in {', '.join(FORMATS[:-1])} or {FORMATS[-1]} format)")
+            formats = f"{', '.join(PICTURE_FORMATS[:-1])} or {PICTURE_FORMATS[-1]}"
+            bad.append(f"{_named(file, root)} (not an image in {formats} format)")
         except (MemoryError, Interrupted):  # not the file's fault: out of memory, or a signal stops the run
             raise
         except Exception as err:  # Pillow raises almost anything for damaged bytes: struct.error, IndexError, ...
@@ -124,7 +124,7 @@ def open_image(file: Path) -> Iterator[Image.Image]:
     """The image, with its header read but nothing decoded. Raises ValueError if it has too many pixels."""
     with open_regular(file) as stream, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns about odd tags and large images; we read an image or raise
-        with Image.open(stream, formats=FORMATS) as image:
+        with Image.open(stream, formats=PICTURE_FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{image.width}x{image.height} pixels, more than the {MAX_PIXELS} allowed")
             yield image

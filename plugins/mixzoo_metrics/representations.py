@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from mixzoo import AutoEncoder, FinishedRun, Split, batches, encode, rng_for
+from mixzoo import AutoEncoder, ConfigError, FinishedRun, Split, batches, encode, rng_for
 
 PIXEL_SIDE = 32  # larger images are averaged down to it, so that the baseline takes bounded time and memory
 
@@ -40,8 +40,8 @@ def representations(run: FinishedRun, baselines: bool) -> Iterator[tuple[str, Re
     """
     yield "", partial(_codes, run, run.autoencoder)
     if baselines:
-        if run.untrained is not None:
-            yield "_untrained", partial(_codes, run, run.untrained())
+        if (network := _untrained(run)) is not None:
+            yield "_untrained", partial(_codes, run, network)
         yield "_pixels", partial(_pixels, run)
 
 
@@ -91,3 +91,11 @@ def _pixels(run: FinishedRun, split: Split, index: Int[Tensor, " some"] | None) 
     sides = (min(height, PIXEL_SIDE), min(width, PIXEL_SIDE))
     small = [adaptive_avg_pool2d(x, sides).flatten(1) for x in batches(split.images, "cpu", index)]
     return torch.cat(small).double().numpy()
+
+
+def _untrained(run: FinishedRun) -> AutoEncoder | None:
+    """The network before its first step; None if it cannot be built, as where a file of initial weights is gone."""
+    try:
+        return None if run.untrained is None else run.untrained()
+    except ConfigError:
+        return None

@@ -29,8 +29,9 @@ def test_files_are_prepared_as_the_folder_data_set_prepares_them(tmp_path):
 def test_one_picture_is_the_same_however_it_is_given(tmp_path, shape):
     image = Image.fromarray(PHOTO)
     image.save(tmp_path / "photo.png")
-    given = [image, tmp_path / "photo.png", str(tmp_path / "photo.png"), PHOTO, PHOTO.transpose(2, 0, 1),
-             torch.from_numpy(PHOTO), torch.from_numpy(PHOTO)[None], PHOTO.astype(np.int64)]  # fmt: skip
+    given = [image, tmp_path / "photo.png", str(tmp_path / "photo.png"), PHOTO, PHOTO.transpose(2, 0, 1)[None],
+             torch.from_numpy(PHOTO), torch.from_numpy(PHOTO)[None], PHOTO.astype(np.int64), np.asarray(image),
+             PHOTO.astype(np.uint16) * 257, PHOTO.astype(">u2") * 257]  # fmt: skip
     first = prepare_images(image, shape)
     assert first.shape == (1, *shape)
     assert first.dtype == torch.float32
@@ -84,7 +85,14 @@ def test_transparency_16_bits_and_rotation_are_read_as_a_viewer_shows_them():
         (np.full((8, 8), 256), "images are torch.int64 from 256 to 256"),
         (torch.zeros(5), r"images are of shape \(5,\)"),
         (torch.zeros(9, 9, 9), r"images are of shape \(9, 9, 9\)"),
-        (torch.zeros(2, 9, 8, 9), "9 channels, not 1, 3 or 1"),
+        (torch.zeros(2, 9, 8, 9), "no axis of 1, 3 or 1 channels"),
+        (torch.zeros(3, 28, 28, dtype=torch.uint8), "3 grey images, or one with 3 channels"),
+        (torch.zeros(10, 3, 40, 4, dtype=torch.uint8), "whose channels may be the first axis of a picture or the last"),
+        (torch.zeros(32, 32), r"float images are from 0 to 0, with nothing below 0"),
+        (Image.fromarray(np.full((8, 8), 0.5, dtype=np.float32)), "float images are from 0.5 to 0.5"),
+        (np.array(["a"]), "an array of <U1 is no image"),
+        (torch.zeros(1, 1, 32, 32).to_sparse(), "a torch.sparse_coo tensor is no image"),
+        (torch.zeros(1, 1, 32, 32, dtype=torch.complex64), "is no image"),
     ],
 )  # fmt: skip
 def test_what_is_no_image_is_refused_in_one_line(images, line):
@@ -99,3 +107,17 @@ def test_a_file_that_is_no_picture_is_named(tmp_path):
         prepare_images(tmp_path / "a.png", GREY)
     with pytest.raises(DataError, match=r"b\.png: No such file"):
         prepare_images(tmp_path / "b.png", GREY)
+
+
+@pytest.mark.parametrize("value_range", [(0, 0), (float("nan"), 1), 5, ("a", "b"), (0,), (0, float("inf"))])
+def test_a_range_that_is_none_is_refused(unchecked, value_range):
+    with pytest.raises(ConfigError, match=r"value_range=.* must be two numbers, \(low, high\)"):
+        prepare_images(torch.zeros(1, 1, 32, 32), GREY, value_range=value_range)
+    with pytest.raises(ConfigError, match=r"value_range is for floats, and images are torch\.uint8"):
+        prepare_images(torch.zeros(1, 1, 32, 32, dtype=torch.uint8), GREY, value_range=(0, 1))
+
+
+@pytest.mark.parametrize("shape", [(1, 32), (1, 0, 32), None, (1.0, 2, 3)])
+def test_a_shape_that_is_none_is_refused(unchecked, shape):
+    with pytest.raises(ConfigError, match=r"image_shape=.* must be \(channels, height, width\)"):
+        prepare_images(PHOTO, shape)

@@ -19,7 +19,7 @@ SMALL = {"data": TOY_FLAGS["dataset"], **PARTS, **TOY_NUMBERS, "steps": 4, "log_
 
 
 @pytest.fixture(autouse=True)
-def toys(monkeypatch):
+def toys(monkeypatch, unchecked):
     monkeypatch.setattr("mixzoo.runs.api.load_zoo", toy_zoo)
     monkeypatch.setattr("mixzoo.runs.api.keep_freed_memory", lambda: False)  # it would last as long as the process
 
@@ -42,6 +42,15 @@ def test_a_run_trained_from_python_is_the_run_of_the_command(tmp_path):
         ({"steps": 0}, "steps"),
         ({"metrics": ["nothing"]}, "unknown metric 'nothing'"),
         ({"mixer": ["mixup", "mixup"]}, "twice|same"),
+        ({"metric": ["knn"]}, "train has no argument 'metric'.* Did you mean 'metrics'"),
+        ({"mixer": 5}, "mixer=5 must be a text or a list of texts"),
+        ({"metrics": [5]}, r"metrics=\[5\] must be a text or a list of texts"),
+        ({"seeds": 5}, r"seeds=5 must be a list of integers >= 0, such as \[0, 1, 2\]"),
+        ({"seeds": "0,1"}, "seeds='0,1' must be a list of integers"),
+        ({"grid": {"mixer": "mixup"}}, "grid=.* must map keys to lists"),
+        ({"mixer": ["mixup"], "grid": {"mixer": ["slerp"]}}, "grid has 'mixer', and mixer= has a list too"),
+        ({"config": 5}, "config=5 must be a path"),
+        ({"jobs": 1.5, "seeds": [0]}, "jobs=1.5 must be an integer >= 1"),
     ],
 )
 def test_what_is_not_allowed_is_refused_before_anything_is_made(tmp_path, given, line):
@@ -108,5 +117,9 @@ def test_two_mixers_are_trained_listed_and_compared(tmp_path, monkeypatch):
 def test_what_is_no_run_cannot_be_compared(tmp_path):
     with pytest.raises(ConfigError, match="3 is no run; give a directory, a Run, or a list of them"):
         mixzoo.compare([3])
+    with pytest.raises(ConfigError, match=r"folder=5 must be a path"):
+        mixzoo.runs(5)
+    with pytest.raises(ConfigError, match="None is no run; give its directory"):
+        mixzoo.load(None)
     with pytest.raises(ConfigError, match="there are no runs to compare"):
         mixzoo.compare(tmp_path)

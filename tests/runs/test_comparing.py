@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 from statistics import stdev
 
 import pytest
@@ -60,7 +61,8 @@ def test_the_lead_is_tested_on_the_seeds_that_both_have(folder):
     )
     assert paired_p({0: 1.0}, {0: 2.0}) is None
     assert paired_p({0: 1.0, 1: 2.0}, {0: 1.0, 1: 2.0}) is None
-    assert paired_p({0: 2.0, 1: 3.0}, {0: 1.0, 1: 2.0}) == 0.0
+    assert paired_p({0: 2.0, 1: 3.0}, {0: 1.0, 1: 2.0}) is None
+    assert paired_p({0: 260 / 360, 1: 220 / 360}, {0: 258 / 360, 1: 218 / 360}) is None  # equal but for rounding
 
 
 def test_baselines_are_rows_and_no_columns(folder):
@@ -96,16 +98,47 @@ def test_options_of_the_same_part_are_compared_and_numbers_of_the_run(tmp_path):
     ]
 
 
-def test_runs_without_scores_are_named_and_the_same_run_twice_is_refused(mixzoo, folder):
-    made(folder / "stopped", state="interrupted", step=10)
+def test_runs_without_scores_and_older_twins_are_named_and_left_out(mixzoo, folder):
+    made(folder / "stopped", state="interrupted", step=10, lam=3.0)
     code, out, err = mixzoo("compare", folder)
     assert code == 0
     assert err == f"mixzoo: {folder}/stopped: interrupted, it has no scores\n"
     assert "94.00 ± 1.73" in out
     made(folder / "twice", seed=1, knn__accuracy=0.1)
-    code, _, err = mixzoo("compare", folder)
-    assert (code, err.count("\n")) == (2, 1)
-    assert "are the same config and seed; leave one of them out" in err
+    for name in ("run.toml", "status.json"):
+        os.utime(folder / "twice" / name, (0, 0))
+    code, again, err = mixzoo("compare", folder)
+    assert (code, again) == (0, out)
+    assert f"mixzoo: {folder}/twice: the same config and seed as {folder}/mixup-1, which is newer\n" in err
+
+
+def test_scores_of_an_earlier_end_are_not_those_of_a_run_that_goes_on(folder):
+    status = folder / "mixup-2" / "status.json"
+    status.write_text(status.read_text().replace('"completed"', '"interrupted"').replace("400", "460"))
+    table = compare(find_runs([folder]))
+    assert table.left_out == (f"{folder}/mixup-2: interrupted, its scores are of step 400",)
+    assert table.cells[1, "knn.accuracy"].count == 2
+
+
+def test_the_best_is_chosen_over_the_seeds_that_all_have_and_ties_share_it(tmp_path):
+    for mixer, values in (("mixup", {0: 0.9}), ("cutmix", {0: 0.9, 1: 0.1}), ("bernoulli", {0: 0.8, 1: 0.7})):
+        for seed, value in values.items():
+            made(tmp_path / f"{mixer}-{seed}", mixer=mixer, seed=seed, knn__accuracy=value)
+    table = compare(find_runs([tmp_path]))
+    best = {v.name: table.cells[i, "knn.accuracy"].best for i, v in enumerate(table.variants)}
+    assert best == {"mixer=mixup": True, "mixer=cutmix": True, "mixer=bernoulli": False}
+
+
+@pytest.mark.parametrize(
+    ("score", "sign"),
+    [
+        ("mix_copies.copies", -1), ("mix_copies.blend_copies", 0), ("foreign_class.mixes", -1),
+        ("foreign_class.real", 0),
+        ("mix_distance.blends", 0), ("fidelity.classifier_fid_floor", 0), ("label_arithmetic.before_accuracy", 0),
+    ],
+)  # fmt: skip
+def test_references_are_no_better_or_worse(score, sign):
+    assert direction(score) == sign
 
 
 @pytest.mark.parametrize(

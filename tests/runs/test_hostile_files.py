@@ -448,7 +448,8 @@ def test_no_file_is_opened_by_pillow_without_its_formats():
     code = [path for folder in ("mixzoo", "plugins") for path in (root / folder).rglob("*.py")]
     calls = {path.name: re.findall(r"Image\.open\([^)]*\)", path.read_text()) for path in code}
     assert {name: found for name, found in calls.items() if found} == {
-        "files.py": ["Image.open(stream, formats=FORMATS)"]
+        "files.py": ["Image.open(stream, formats=PICTURE_FORMATS)"],
+        "prepare.py": ["Image.open(file, formats=PICTURE_FORMATS)"],
     }
 
 

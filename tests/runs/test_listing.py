@@ -57,7 +57,8 @@ def names(records):
 
 
 def test_runs_are_found_wherever_they_are_and_a_member_knows_its_sweep(folder):
-    records = find_runs([folder, folder / "a"])
+    (folder / "deep" / "a").symlink_to(folder / "a")
+    records = find_runs([folder, folder / "a", folder / "deep" / "a"])
     assert names(records) == ["a", "b", "c", "seed=3"]
     assert [record.sweep for record in records] == [None, None, None, folder / "sweep"]
     assert [record.seed for record in records] == [0, 1, 0, 3]
@@ -68,11 +69,23 @@ def test_runs_are_found_wherever_they_are_and_a_member_knows_its_sweep(folder):
 
 
 def test_a_damaged_run_is_listed_with_the_reason_and_hides_no_other(folder):
-    (folder / "a" / "status.json").write_text("[")
-    (folder / "b" / "run.toml").write_text("= 3")
-    records = find_runs([folder])
-    assert [record.state for record in records] == ["damaged", "damaged", "failed", "completed"]
-    assert "status.json" in records[0].problem
+    damages = {
+        "run.toml": [b"= 3", b"\xff", b"[train]\nseed = 'abc'", b"[train]\nsteps = inf", b"a = " + b"[" * 5000],
+        "status.json": [b"[", b'{"state": "flying"}'],
+        "results.json": [b"{}"],
+        "scores/knn-0.json": [b'{"metric": "kn n:("}'],
+    }
+    (folder / "a" / "scores").mkdir()
+    for name, contents in damages.items():
+        file = folder / "a" / name
+        before = file.read_bytes() if file.exists() else None
+        for content in contents:
+            file.write_bytes(content)
+            records = find_runs([folder])
+            assert [record.state for record in records] == ["damaged", "completed", "failed", "completed"], content
+            assert str(folder / "a") in records[0].problem, content
+            assert "\n" not in records[0].problem
+        file.write_bytes(before) if before is not None else file.unlink()
 
 
 @pytest.mark.parametrize(
@@ -85,6 +98,9 @@ def test_a_damaged_run_is_listed_with_the_reason_and_hides_no_other(folder):
         (["seed=1"], ["b"]),
         (["train.deterministic=true", "state=failed"], ["c"]),
         (["mixer=nothing"], []),
+        (["mixer=dirichlet:k=3"], ["b"]),
+        (["objective.lam=2.5e0"], ["c"]),
+        (["train.deterministic=True", "seed=3"], ["seed=3"]),
     ],
 )
 def test_conditions_choose_runs(folder, conditions, expected):
@@ -110,10 +126,12 @@ def test_runs_are_ordered_by_any_key_and_those_without_it_come_last(folder):
         (["--where", "mixter=a"], "--where mixter: no run has it"),
         (["--json", "--csv"], "--json and --csv cannot be combined; give one of them"),
         (["nothing"], "nothing: no such folder; give a run, a sweep, or a folder of them"),
+        (["afile"], "afile: it is a file; give a run, a sweep, or a folder of them"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_listed_is_one_line(mixzoo, folder, arguments, line):
-    code, out, err = mixzoo("runs", *([folder] if arguments != ["nothing"] else []), *arguments)
+    (folder / "afile").write_text("")
+    code, out, err = mixzoo("runs", *([folder] if arguments[0].startswith("-") else []), *arguments)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert line in err
 

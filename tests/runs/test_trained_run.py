@@ -10,6 +10,7 @@ from PIL import Image
 import mixzoo
 from mixzoo import CheckpointError, ConfigError, NonFiniteError, Run
 from mixzoo.evaluation.codes import encode
+from mixzoo.registry import session
 from mixzoo.runs.opening import open_run
 from mixzoo.runs.run import start
 from mixzoo.training.logs import read_metrics
@@ -90,14 +91,34 @@ def test_images_are_the_sources_of_one_mix_at_a_point(run, tmp_path):
         ("dirichlet:k=3", [0.5, 0.5], "takes 3 sources, so give 3 images and 3 weights >= 0 that sum to 1"),
         ("dirichlet:k=3", [0.5, 0.5, 0.5], "sum to 1"),
         ("dirichlet:k=3", [-1.0, 1.0, 1.0], "weights >= 0"),
+        ("dirichlet:k=3", [float("nan")] * 3, "weights >= 0"),
+        ("dirichlet:k=3", 5, "at=5 with 3 images"),
         ("mixup", [0.5, 0.5], "with 3 images: the mixer takes 2 sources"),
         ("dirichle", None, "unknown mixer 'dirichle'"),
         ("network:k=3", None, "mixer 'network:k=3' learns, and this run has trained no such mixer"),
     ],
 )
-def test_a_mix_that_cannot_be_made_is_refused_in_one_line(run, mixer, at, line):
+def test_a_mix_that_cannot_be_made_is_refused_in_one_line(unchecked, run, mixer, at, line):
     with pytest.raises(ConfigError, match=line):
         run.mix(PHOTOS, mixer, at=at)
+
+
+def test_codes_of_any_float_are_decoded_and_those_that_are_not_finite_are_not(run):
+    h = run.encode(PHOTOS)
+    assert torch.equal(run.decode(h.double()), run.decode(h))
+    with pytest.raises(NonFiniteError, match="codes hold NaN or infinity"):
+        run.decode(h * float("nan"))
+
+
+def test_one_image_alone_is_not_mixed_with_itself(run):
+    with pytest.raises(ConfigError, match="one image would be mixed with itself; give two or more, or at="):
+        run.mix(PHOTOS[0])
+
+
+def test_a_picture_of_mixes_is_a_png(run, tmp_path):
+    for path in ("a.jpg", "a", ""):
+        with pytest.raises(ConfigError, match=r"ends in \.png|must be a path"):
+            run.mix(PHOTOS).save(path and tmp_path / path)
 
 
 def test_what_is_no_run_or_has_no_checkpoint_is_refused(tmp_path, path):
@@ -131,6 +152,26 @@ def test_a_metric_is_computed_once_and_kept_with_what_it_is_of(run, monkeypatch)
     assert set(first["reconstruction"]) == {"l1", "l2"}
     with pytest.raises(pytest.fail.Exception, match="opened again"):
         run.evaluate("reconstruction", again=True)
+
+
+def test_a_metric_that_has_changed_is_computed_again(run, monkeypatch):
+    monkeypatch.setattr(session, "_PARTS", {})
+    for factor in (1, 100):
+        exec(CONSTANT.format(factor=factor), namespace := {})
+        session.register("metric", "constant", namespace["Constant"])
+        again = Run(run.path, zoo=toy_zoo())
+        assert again.evaluate("constant") == {"constant": {"value": factor}}
+
+
+CONSTANT = """
+from dataclasses import dataclass
+
+@dataclass(frozen=True)
+class Constant:
+    \"\"\"{factor} for any run.\"\"\"
+    def __call__(self, run):
+        return {{"value": {factor}.0}}
+"""
 
 
 def test_a_metric_that_has_no_number_for_the_data_stops_before_any_is_computed(path, tmp_path):

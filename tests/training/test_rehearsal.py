@@ -148,10 +148,7 @@ BROKEN = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def unchecked(monkeypatch):
-    """Without the checks of annotated shapes that tests run under, which a user does not have."""
-    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
+pytestmark = pytest.mark.usefixtures("unchecked")
 
 
 def run_of(kind, recipe, directory, **more):
