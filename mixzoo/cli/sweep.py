@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
     from rich.table import Table
 
-    from mixzoo.runs.processes import Watch
+    from mixzoo.runs.launcher import Watch
     from mixzoo.runs.sweep import Average, Entry, Sweep
 
 Jobs = Annotated[

@@ -4,7 +4,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from mixzoo.core.errors import printable
-from mixzoo.runs.processes import Watch
+from mixzoo.runs.launcher import Watch
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -19,8 +19,8 @@ from mixzoo.registry.zoo import Zoo, load_zoo
 from mixzoo.runs.comparing import Comparison
 from mixzoo.runs.comparing import compare as compare_records
 from mixzoo.runs.grid import plan
+from mixzoo.runs.launcher import Watch
 from mixzoo.runs.listing import RunRecord, find_runs
-from mixzoo.runs.processes import Watch
 from mixzoo.runs.run import start
 from mixzoo.runs.sweep import Sweep, check_none_failed
 from mixzoo.runs.sweep import start as start_sweep

@@ -36,8 +36,8 @@ from mixzoo.runs.directory import (
     write_status,
 )
 from mixzoo.runs.grid import Member, slug
+from mixzoo.runs.launcher import Watch, run_all
 from mixzoo.runs.opening import open_config
-from mixzoo.runs.processes import Watch, run_all
 from mixzoo.runs.run import check_startable, prepare, result
 from mixzoo.training.devices import pick_device
 

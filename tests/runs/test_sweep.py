@@ -19,7 +19,7 @@ from mixzoo.core.errors import CheckpointError, LockedError, SweepError
 from mixzoo.evaluation.probe import ProbeRecord
 from mixzoo.runs import sweep as sweeps
 from mixzoo.runs.directory import lock, write_status
-from mixzoo.runs.processes import Watch
+from mixzoo.runs.launcher import Watch
 from mixzoo.runs.sweep import Entry, Sweep, check_none_failed
 from mixzoo.training.checkpoint import saved
 from mixzoo.training.checkpoint_manifest import Progress, manifest_files

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from mixzoo.core.errors import StorageError
-from mixzoo.runs.processes import Watch, run_all
+from mixzoo.runs.launcher import Watch, run_all
 
 POLITE = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(75)); print('ready', file=sys.stderr, flush=True); time.sleep(60)"  # noqa: E501
 
