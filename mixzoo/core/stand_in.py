@@ -1,8 +1,8 @@
-"""A made-up batch that notes what an objective asks for.
+"""A made-up batch that records what an objective asks for.
 
-An objective is called on it once before a run, which says what the run has to provide (`requirements_of`), and many
-times by the conformance kit. Codes, mixes and images are fixed smooth functions of each example, and each is a leaf of
-its own: what a term depends on is known.
+An objective is called on it once before a run, to find out what the run has to provide (`requirements_of`), and many
+times by the conformance kit. Codes, mixes and images are fixed smooth functions of each example, and each is a separate
+leaf, so that it is known what a term depends on.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -12,44 +12,17 @@ from typing import Any, Literal, no_type_check
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from mixzoo.core.errors import PluginError
 from mixzoo.core.labels import label_vectors
 from mixzoo.core.objective import Batch, DiscriminatorOutput, LabelTargets, Losses, MixedCodes
-from mixzoo.core.parts import Mixer, Scores
+from mixzoo.core.parts import Mixer
 from mixzoo.core.random import DrawRequest, cached_tensor, draw_request, rng_for
+from mixzoo.core.requirements import Requirements
+from mixzoo.core.stand_in_discriminator import StandInDiscriminator
 
 Role = Literal["h", "mean", "log_variance", "h_mix", "h_rec", "h_mix_rec", "x_rec", "x_mix"]
-
-
-@dataclass(frozen=True)
-class Requirements:
-    """What an objective asks of a run, noted by one call on a stand-in batch."""
-
-    draws: Mapping[str, DrawRequest] = field(default_factory=dict)  # at every step, by what they are for
-    discriminator: bool = False
-    discriminator_passes: int = 0  # calls of `discriminate`
-    label_logits: bool = False  # it reads D's label logits
-    reconstruction: bool = False  # it reads what D makes of its input, as an auto-encoder
-    posterior: bool = False
-    labels: bool = False  # it reads labels, or whether they are known
-    whole_batch: bool = False  # a term is no mean over examples
-
-    @property
-    def mixes(self) -> bool:
-        """Whether it mixes with the run's own mixer."""
-        return any(request.kind == "mix" and request.mixer is None for request in self.draws.values())
-
-    @property
-    def other_mixers(self) -> tuple[Mixer, ...]:
-        """The mixers that the objective brings along."""
-        return tuple(request.mixer for request in self.draws.values() if request.mixer is not None)
-
-    @property
-    def one_backward_pass(self) -> bool:
-        """Whether both players' terms depend on D through one logit per example of a single pass."""
-        return self.discriminator_passes == 1 and not (self.label_logits or self.reconstruction)
 
 
 @dataclass(frozen=True)
@@ -71,24 +44,24 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Variation:
-    """How a stand-in batch differs from the one of its seed; the defaults change nothing."""
+    """Changes to the stand-in batch of a seed; the defaults change nothing."""
 
     dtype: torch.dtype = torch.float64
     order: Callable[[Tensor], Tensor] = lambda tensor: tensor  # of the examples, along the first axis
     moved: Mapping[str, Tensor] = field(default_factory=dict)  # added to leaves, by name
-    changed: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)  # another y, labels or y_mix
-    offset: float = 0.0  # added to all that D says
+    changed: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)  # other y, labels or y_mix
+    offset: float = 0.0  # added to all of D's outputs
     level: float | None = None  # every logit, as a leaf of its own
-    detached_output: bool = False  # what D says has no graph
+    detached_output: bool = False  # D's outputs have no graph
     leaves: bool = True  # whether codes, images and D's weights require a gradient
-    frozen: bool = False  # codes and images do not, as in a step of D alone
-    share_of: Literal["example", "map", "position"] = "example"  # what one number of a share is for
+    frozen: bool = False  # codes and images require none, as in a step of D alone
+    share_of: Literal["example", "map", "position"] = "example"  # what one number of a share applies to
     all_labelled: bool = True
 
 
 @no_type_check  # by a checker that tests turn on: it would take most of the time of the many calls
 class StandInBatch(Batch):
-    """A `Batch` of made-up tensors, a function of (sizes, seed), which notes every call and what is read."""
+    """A `Batch` of made-up tensors, a function of (sizes, seed), which records every call and all that is read."""
 
     def __init__(
         self,
@@ -223,7 +196,7 @@ class StandInBatch(Batch):
     # What was noted
 
     def requirements(self, losses: Losses) -> Requirements:
-        """What the objective that returned `losses` asks of a run."""
+        """What the objective that returned `losses` needs of a run."""
         passes = self.calls.count("discriminate")
         return Requirements(
             draws=self.draws,
@@ -240,7 +213,7 @@ class StandInBatch(Batch):
         """The leaves of a role: "x_rec", "x_mix", "h", ..."""
         return [name for name, its in self.roles.items() if its == role]
 
-    # How it is made up
+    # How its tensors are made
 
     def _network(self, call: str, role: str, given: Tensor, shape: tuple[int, ...]) -> Tensor:
         """A fixed smooth function of each example, plus a leaf of zeros, through which its own part is told apart."""
@@ -389,7 +362,7 @@ def fixed_numbers(seed: int, name: str, shape: tuple[int, ...]) -> Tensor:
 
 
 class Noted(Mapping[str, Tensor]):
-    """A mapping that tells when a value is read."""
+    """A mapping that calls `note` when a value is read."""
 
     def __init__(self, values: Mapping[str, Tensor], note: Callable[[], object]) -> None:
         self._values, self._note = values, note
@@ -403,23 +376,6 @@ class Noted(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return len(self._values)
-
-
-class StandInDiscriminator(nn.Module):
-    """A small smooth D of inputs of any size, for a penalty that goes through D itself."""
-
-    def __init__(self, num_labels: int, seed: int) -> None:
-        super().__init__()
-        draw = rng_for(seed, "stand-in/discriminator")
-        self.frequencies = nn.Parameter(torch.randn(8, generator=draw))
-        self.head = nn.Parameter(torch.randn(8, 1 + num_labels, generator=draw))
-
-    def forward(self, x: Tensor) -> Scores:
-        flat = x.flatten(1)
-        wave = torch.linspace(0, 3, flat.shape[1], device=x.device, dtype=x.dtype)
-        features = torch.tanh(flat @ torch.sin(wave[:, None] * self.frequencies.to(x)) / flat.shape[1] ** 0.5)
-        said = features @ self.head.to(x)
-        return Scores(said[:, 0], said[:, 1:], x * said[:, 0].reshape(-1, *[1] * (x.ndim - 1)))
 
 
 def requirements_of(objective: Any, batch: StandInBatch) -> Requirements:

@@ -15,7 +15,8 @@ from torch import Tensor
 from mixzoo.core.objective import DiscriminatorOutput, Losses, Terms
 from mixzoo.core.parts import BuildContext
 from mixzoo.core.random import rng_for
-from mixzoo.core.stand_in import Requirements, Sizes, StandInBatch, Variation
+from mixzoo.core.requirements import Requirements
+from mixzoo.core.stand_in import Sizes, StandInBatch, Variation
 from mixzoo.registry.recipes import example_networks
 from mixzoo.testing.hypotheses import strategies
 from mixzoo.testing.networks import rejection_of, supported_contexts

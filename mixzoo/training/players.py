@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 from mixzoo.core.objective import Objective
 from mixzoo.core.parts import AutoEncoder, Discriminator, Mixer
 from mixzoo.core.random import StepDraws, draw_step
-from mixzoo.core.stand_in import Requirements
+from mixzoo.core.requirements import Requirements
 from mixzoo.training.distributed import SINGLE_PROCESS, DistributedContext
 
 

@@ -9,7 +9,8 @@ from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
 from mixzoo import BuildContext
 from mixzoo.core.errors import ConfigError
 from mixzoo.core.random import DrawRequest
-from mixzoo.core.stand_in import Requirements, Sizes, StandInBatch, requirements_of
+from mixzoo.core.requirements import Requirements
+from mixzoo.core.stand_in import Sizes, StandInBatch, requirements_of
 from mixzoo.registry.zoo import load_zoo
 from mixzoo.runs.run import start
 from mixzoo.testing import FixedBatch
