@@ -75,10 +75,15 @@ def flush_entries(directory: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a small file whole or not at all, power cuts included; raises StorageError if the disk refuses."""
+    write_whole(path, text.encode())
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, power cuts included; raises StorageError if the disk refuses."""
     temporary = path.with_name(f".tmp-{path.name}")
     try:
         with storage_errors(path):
-            write_flushed(temporary, text.encode())
+            write_flushed(temporary, content)
             os.replace(temporary, path)
             flush_entries(path.parent)
     except StorageError:

@@ -47,12 +47,15 @@ def prepare_images(
     return canonical(torch.cat(parts))
 
 
-def central_part(image: Image.Image, height: int, width: int) -> Image.Image:
-    """The largest central part whose sides are as height to width. (Pillow's fit() lets outside pixels bleed in.)"""
-    across = max(1, min(image.width, image.height * width // height))
-    down = max(1, min(image.height, image.width * height // width))
-    left, top = (image.width - across) // 2, (image.height - down) // 2
-    return image.crop((left, top, left + across, top + down))
+def central_part(width: int, height: int, target: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the largest central part whose sides are as those of `target`, (height, width).
+
+    (Pillow's own fit() lets pixels from outside it bleed in.)
+    """
+    across = max(1, min(width, height * target[1] // target[0]))
+    down = max(1, min(height, width * target[0] // target[1]))
+    left, top = (width - across) // 2, (height - down) // 2
+    return left, top, left + across, top + down
 
 
 def picture_bytes(image: Image.Image, *, grey: bool, size: tuple[int, int] | None = None) -> np.ndarray:
@@ -63,7 +66,7 @@ def picture_bytes(image: Image.Image, *, grey: bool, size: tuple[int, int] | Non
         image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image.convert("RGBA"))
     image = image.convert("L" if grey else "RGB")
     if size is not None and image.size != size[::-1]:
-        image = central_part(image, *size).resize(size[::-1], Image.Resampling.BILINEAR)
+        image = image.crop(central_part(*image.size, size)).resize(size[::-1], Image.Resampling.BILINEAR)
     array = np.asarray(image)
     return array[:, :, None] if array.ndim == 2 else array
 
@@ -232,8 +235,6 @@ def _resized(batch: Tensor, image_shape: tuple[int, int, int]) -> Tensor:
         raise ConfigError(f"images have {batch.shape[1]} channels, and the network takes {channels}")
     if batch.shape[2:] == (height, width):
         return batch
-    across = max(1, min(batch.shape[3], batch.shape[2] * width // height))
-    down = max(1, min(batch.shape[2], batch.shape[3] * height // width))
-    left, top = (batch.shape[3] - across) // 2, (batch.shape[2] - down) // 2
-    part = batch[:, :, top : top + down, left : left + across]
+    left, top, right, bottom = central_part(batch.shape[3], batch.shape[2], (height, width))
+    part = batch[:, :, top:bottom, left:right]
     return interpolate(part, size=(height, width), mode="bilinear", antialias=True)

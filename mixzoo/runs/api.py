@@ -55,8 +55,8 @@ def train(
 
     Parts are specs, such as "dirichlet:k=4"; `numbers` are those of a run file's [train]: steps, lr, seed, device, ...
     `grid` maps keys of the run file to values: {"objective.lam": [5, 10]}. A sweep's runs are processes of their own,
-    so its parts come from installed plugins, not from `mixzoo.register`. Raises ConfigError for what is not allowed,
-    and what training itself raises.
+    so its parts come from installed plugins, not from `mixzoo.register`, and `progress`, the display of a single run,
+    has no effect. Raises ConfigError for what is not allowed, and what training itself raises.
     """
     specs = {
         "dataset": data,

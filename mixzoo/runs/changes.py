@@ -9,6 +9,7 @@ from mixzoo.core.errors import CheckpointError, truncated_repr
 from mixzoo.core.json_file import Fields
 from mixzoo.registry.config import RunConfig, Train
 from mixzoo.registry.options import options_of
+from mixzoo.runs.listing import dotted
 
 # Keys that may change before a resume: where and how the run is computed and what is reported, not what is trained.
 FREE = {
@@ -82,12 +83,6 @@ def check_unchanged(changes: Sequence[Change], step: int, where: str) -> None:
         )
 
 
-def _flat(table: Mapping[str, object], prefix: str = "") -> dict[str, str]:
+def _flat(table: Mapping[str, object]) -> dict[str, str]:
     """Dotted key -> value as a JSON text."""
-    flat: dict[str, str] = {}
-    for key, value in table.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = json.dumps(value, default=str)
-    return flat
+    return {key: json.dumps(value, default=str) for key, value in dotted(table).items()}

@@ -11,7 +11,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from mixzoo.core.errors import ConfigError, listing, nearest
-from mixzoo.runs.listing import RunRecord
+from mixzoo.runs.listing import RunRecord, dotted
 
 SAME_RUN = ("train.seed", "train.device", "train.threads", "train.workers", "train.data_on")  # they are no variant
 LOWER_IS_BETTER = (
@@ -183,17 +183,10 @@ def _named(wanted: str, known: Sequence[str]) -> list[str]:
     return found
 
 
-def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """A run file as key -> text; the metrics are no part of what was trained."""
-    flat: dict[str, str] = {}
-    for key, value in table.items():
-        if key == "metrics" and not prefix:
-            continue
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}".removesuffix(".name")] = str(value).lower() if isinstance(value, bool) else f"{value}"
-    return flat
+def _flat(table: Mapping[str, Any]) -> dict[str, str]:
+    """A run file as key -> text, parts by their kind; the metrics are no part of what was trained."""
+    values = {key.removesuffix(".name"): value for key, value in dotted(table).items() if key != "metrics"}
+    return {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in values.items()}
 
 
 def _settings(tables: Sequence[Mapping[str, str]], differing: Sequence[str]) -> list[dict[str, str]]:

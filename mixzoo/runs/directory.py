@@ -36,12 +36,11 @@ from mixzoo.core.storage import flush_entries, open_for_appending, storage_error
 from mixzoo.registry.config import RunConfig
 from mixzoo.registry.zoo import Zoo
 from mixzoo.runs.changes import Change, recorded_changes
-from mixzoo.runs.listing import STATES
+from mixzoo.runs.listing import RUN, STATES, SWEEP
 from mixzoo.runs.provenance import Origin, origins, recorded, source_revision
 from mixzoo.training.checkpoint import last_readable
 
 ROOT = Path("runs")
-RUN, SWEEP = "run.toml", "sweep.json"  # the file that marks a directory as a run, or as a sweep of runs
 OLD_SWEEP = "fleet.json"  # the name of sweep.json in older versions
 NEW_PREFIX = ".tmp-new-"  # of the temporary name of a directory, until it has its first files
 ABANDONED_SECONDS = 3600

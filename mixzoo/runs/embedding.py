@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mixzoo.core.errors import ConfigError, StorageError, listing, path_excerpt
-from mixzoo.core.storage import write_flushed
+from mixzoo.core.errors import ConfigError, listing, path_excerpt
+from mixzoo.core.storage import storage_errors, write_whole
 from mixzoo.evaluation.codes import encode
 from mixzoo.runs.trained_run import Run
 
@@ -72,10 +72,6 @@ def _write(out: Path, arrays: dict[str, Tensor], files: list[str]) -> None:
         content = buffer.getvalue()
     else:
         content = save({name: tensor.contiguous() for name, tensor in arrays.items()})
-    temporary = out.with_name(f".tmp-{out.name}")
-    try:
+    with storage_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_flushed(temporary, content)
-        os.replace(temporary, out)
-    except OSError as err:
-        raise StorageError(f"{path_excerpt(out)}: cannot be written: {err.strerror or err}") from err
+    write_whole(out, content)

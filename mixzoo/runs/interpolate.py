@@ -3,7 +3,6 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from zlib import crc32
 
 from torch import nn
@@ -14,11 +13,11 @@ from mixzoo.evaluation.pictures import views
 from mixzoo.evaluation.pictures.conditioned import aims_at_labels, conditioned_strips, pairs_with_different_labels
 from mixzoo.evaluation.pictures.grid import save_png
 from mixzoo.evaluation.pictures.mixer_sheet import CORNERS
-from mixzoo.registry.building import build_part, check_takes_codes
+from mixzoo.registry.building import check_takes_codes
 from mixzoo.registry.options import Part
 from mixzoo.registry.spec import Spec
 from mixzoo.registry.zoo import RegisteredPart, Zoo
-from mixzoo.runs.opening import Opened, open_run
+from mixzoo.runs.opening import Opened, build_mixer, open_run, other_mixer
 from mixzoo.training.step import trainable
 
 CATALOGUE_STEPS = 5  # mixes between two images in the sheet of every mixer
@@ -56,7 +55,7 @@ def draw_interpolations(
     run = open_run(zoo, run_dir, device)
     mixer, spec = run.players.mixer, run.config.names["mixer"]
     if mixer_spec is not None:
-        mixer, spec = _other_mixer(zoo, run, mixer_spec), mixer_spec
+        mixer, spec = other_mixer(zoo, run, mixer_spec), mixer_spec
     warnings = tuple(f"warning: {line}" for line in run.changed)
     if line := views.note(run.data.test):
         warnings = (*warnings, line)
@@ -132,27 +131,9 @@ def _build_registered(zoo: Zoo, run: Opened, entry: RegisteredPart) -> tuple[str
         except ConfigError:
             if not options:
                 raise
-    mixer = _build_mixer(run, recipe, entry.full_name)
+    mixer = build_mixer(run, recipe, entry.full_name)
     check_takes_codes(zoo, entry.name, mixer, tuple(run.players.autoencoder.latent_shape), recipe)
     return str(Spec(entry.name, options)), mixer
-
-
-def _build_mixer(run: Opened, recipe: Any, name: str) -> Mixer:
-    """The mixer of this recipe, for this run's codes."""
-    context = run.data.build_context(tuple(run.players.autoencoder.latent_shape))
-    mixer: Mixer = build_part(recipe, "mixer", name, context, run.config.train.seed)
-    return mixer
-
-
-def _other_mixer(zoo: Zoo, run: Opened, text: str) -> Mixer:
-    """The mixer of this spec, for this run's codes. Raises ConfigError if the mixer needs training."""
-    spec, where = zoo.spec("mixer", text, "--mixer"), f"--mixer {excerpt(text)}"
-    recipe = zoo.recipe("mixer", spec, where)
-    mixer = _build_mixer(run, recipe, spec.name)
-    if trainable([mixer]):
-        raise ConfigError(f"{where}: it is a learned mixer, and in this run only its own mixer was trained")
-    check_takes_codes(zoo, spec.name, mixer, tuple(run.players.autoencoder.latent_shape), recipe)
-    return mixer
 
 
 def _slug(spec: str) -> str:

@@ -16,7 +16,7 @@ from mixzoo.core.json_file import read_object
 from mixzoo.runs.stored_scores import FOLDER, read_scores
 
 STATES = ("waiting", "running", "completed", "interrupted", "failed")
-RUN_FILE, SWEEP_FILE = "run.toml", "sweep.json"
+RUN, SWEEP = "run.toml", "sweep.json"  # the file that marks a directory as a run, or as a sweep of runs
 PARTS = ("dataset", "autoencoder", "discriminator", "mixer", "objective")
 DEEPEST = 3  # folders below the one given in which runs are looked for
 HEADLINE = "probe.test_accuracy_at_best_validation"
@@ -34,7 +34,6 @@ class RunRecord:
     modified: float = 0.0  # seconds since 1970
     sweep: Path | None = None
     problem: str = ""  # why it is damaged
-
     stale: str = ""  # why its results are not among its numbers, if it has older ones
 
     @property
@@ -76,25 +75,26 @@ def find_runs(folders: Iterable[Path]) -> list[RunRecord]:
 
     Raises ConfigError if a folder is not there.
     """
-    found: dict[Path, RunRecord] = {}
+    found: dict[tuple[int, int], RunRecord] = {}  # by device and inode: a link leads to the same run
     for folder in folders:
         if not folder.is_dir():
             what = "it is a file" if folder.exists() else "no such folder"
             raise ConfigError(f"{path_excerpt(folder)}: {what}; give a run, a sweep, or a folder of them")
-        for path, sweep in _runs_in(folder, DEEPEST, folder if (folder / SWEEP_FILE).is_file() else None):
-            if not any(path.samefile(other) for other in found if other.name == path.name):
-                found[path] = _record(path, sweep)
-    return [found[path] for path in sorted(found)]
+        for path, sweep in _runs_in(folder, DEEPEST, folder if (folder / SWEEP).is_file() else None):
+            status = path.stat()
+            if (status.st_dev, status.st_ino) not in found:
+                found[status.st_dev, status.st_ino] = _record(path, sweep)
+    return sorted(found.values(), key=lambda record: record.path)
 
 
 def _runs_in(folder: Path, depth: int, sweep: Path | None) -> Iterator[tuple[Path, Path | None]]:
     """Directories of runs at or below a folder, each with the sweep that it belongs to."""
-    if (folder / RUN_FILE).is_file():
+    if (folder / RUN).is_file():
         yield folder, sweep
         return
     if not depth:
         return
-    inside = folder if (folder / SWEEP_FILE).is_file() else sweep
+    inside = folder if (folder / SWEEP).is_file() else sweep
     try:
         entries = sorted(entry.path for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False))
     except OSError:
@@ -106,7 +106,7 @@ def _runs_in(folder: Path, depth: int, sweep: Path | None) -> Iterator[tuple[Pat
 
 def _record(path: Path, sweep: Path | None) -> RunRecord:
     """What the files say; a file that cannot be read makes the run damaged, and hides no other run."""
-    reading = path / RUN_FILE
+    reading = path / RUN
     try:
         table = tomllib.loads(reading.read_text(encoding="utf-8"))
         train = table.get("train")
@@ -133,7 +133,7 @@ def _record(path: Path, sweep: Path | None) -> RunRecord:
         for score in read_scores(path):
             if score.step == step:
                 numbers |= {f"{score.metric}.{name}": value for name, value in score.numbers.items()}
-        modified = max((path / name).stat().st_mtime for name in (RUN_FILE, "status.json") if (path / name).exists())
+        modified = max((path / name).stat().st_mtime for name in (RUN, "status.json") if (path / name).exists())
         return RunRecord(path, state, step or 0, table, numbers, modified, sweep, stale=stale)
     except (MixzooError, OSError, ValueError, RecursionError) as err:
         reason = one_line(err) or type(err).__name__
@@ -191,6 +191,14 @@ def known_keys(records: Sequence[RunRecord]) -> list[str]:
                 keys |= dict.fromkeys(f"{name}.{option}" for option in value)
         keys |= dict.fromkeys(record.numbers)
     return list(keys)
+
+
+def dotted(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A run file's values by dotted key, such as "mixer.k"."""
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        found |= dotted(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found
 
 
 def age(record: RunRecord) -> str:

@@ -2,18 +2,23 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mixzoo.core.data import Dataset
-from mixzoo.core.errors import CheckpointError, printable
+from mixzoo.core.errors import CheckpointError, ConfigError, excerpt, printable
+from mixzoo.core.parts import Mixer
 from mixzoo.data import placement
+from mixzoo.registry.building import build_part, check_takes_codes
 from mixzoo.registry.config import RunConfig, resolve
 from mixzoo.registry.zoo import Zoo
-from mixzoo.runs.directory import OLD_SWEEP, RUN, SWEEP, is_there, read_environment
+from mixzoo.runs.directory import OLD_SWEEP, is_there, read_environment
+from mixzoo.runs.listing import RUN, SWEEP
 from mixzoo.runs.provenance import changes, same_parts
 from mixzoo.training.build import build_players
 from mixzoo.training.checkpoint import check_modules, load_modules, modules_of, newest, saved
 from mixzoo.training.devices import pick_device
 from mixzoo.training.players import Players
+from mixzoo.training.step import trainable
 from mixzoo.training.trouble import out_of_memory_errors
 
 
@@ -72,3 +77,24 @@ def open_config(zoo: Zoo, run_dir: Path) -> tuple[Zoo, RunConfig, list[str]]:
     parts = before.parts if before else []
     zoo = same_parts(zoo, parts, str(run_dir))
     return zoo, resolve(zoo, run_dir / RUN, {}, {}), changes(zoo, parts)
+
+
+def build_mixer(run: Opened, recipe: Any, name: str) -> Mixer:
+    """The mixer of this recipe, for this run's codes."""
+    context = run.data.build_context(tuple(run.players.autoencoder.latent_shape))
+    mixer: Mixer = build_part(recipe, "mixer", name, context, run.config.train.seed)
+    return mixer
+
+
+def other_mixer(zoo: Zoo, run: Opened, text: str, argument: str = "--mixer") -> Mixer:
+    """The mixer of this spec, for this run's codes.
+
+    Raises ConfigError, which begins with the `argument`, if the mixer does not take these codes or needs training.
+    """
+    spec, where = zoo.spec("mixer", text, argument), f"{argument} {excerpt(text)}"
+    recipe = zoo.recipe("mixer", spec, where)
+    mixer = build_mixer(run, recipe, spec.name)
+    if trainable([mixer]):
+        raise ConfigError(f"{where}: it is a learned mixer, and in this run only its own mixer was trained")
+    check_takes_codes(zoo, spec.name, mixer, tuple(run.players.autoencoder.latent_shape), recipe)
+    return mixer

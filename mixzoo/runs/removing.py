@@ -1,14 +1,13 @@
 """Removing runs: what is no run, or is being written to, is kept."""
 
-import fcntl
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from mixzoo.core.errors import ConfigError, LockedError, StorageError, path_excerpt
-from mixzoo.runs.listing import RUN_FILE, SWEEP_FILE, find_runs
+from mixzoo.core.errors import ConfigError, StorageError, path_excerpt
+from mixzoo.runs.directory import lock
+from mixzoo.runs.listing import RUN, SWEEP, find_runs
 
 
 def check_removable(directory: Path) -> int | None:
@@ -16,8 +15,8 @@ def check_removable(directory: Path) -> int | None:
 
     Raises ConfigError if it is neither, LockedError if a process is writing to it.
     """
-    is_sweep = (directory / SWEEP_FILE).is_file()
-    if directory.is_symlink() or not (is_sweep or (directory / RUN_FILE).is_file()):
+    is_sweep = (directory / SWEEP).is_file()
+    if directory.is_symlink() or not (is_sweep or (directory / RUN).is_file()):
         raise ConfigError(f"{path_excerpt(directory)}: it is no run and no sweep, so it is not removed")
     with _locked(directory):
         return len(find_runs([directory])) if is_sweep else None
@@ -40,13 +39,5 @@ def _locked(directory: Path) -> Iterator[None]:
     """Hold the locks of the directory and of every run in it. Raises LockedError if a process holds one of them."""
     with ExitStack() as stack:
         for path in dict.fromkeys((directory, *(record.path for record in find_runs([directory])))):
-            file = path / ".lock"
-            if not file.is_file():
-                continue
-            handle = os.open(file, os.O_RDWR)
-            stack.callback(os.close, handle)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as err:
-                raise LockedError(f"{path_excerpt(path)}: a process is writing to it; stop it first") from err
+            stack.enter_context(lock(path))
         yield

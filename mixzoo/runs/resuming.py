@@ -9,7 +9,8 @@ from mixzoo.core.json_file import read_object
 from mixzoo.registry.config import RunConfig, Train
 from mixzoo.registry.options import build
 from mixzoo.runs.changes import STEPS, Change, changed, check_unchanged
-from mixzoo.runs.directory import RUN, read_environment, read_status
+from mixzoo.runs.directory import read_environment, read_status
+from mixzoo.runs.listing import RUN
 from mixzoo.training.checkpoint import last_readable, saved
 
 

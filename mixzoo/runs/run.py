@@ -20,7 +20,6 @@ from mixzoo.registry.options import to_table
 from mixzoo.registry.zoo import Zoo
 from mixzoo.runs.changes import STEPS
 from mixzoo.runs.directory import (
-    RUN,
     add_to_environment,
     check_directory_is_new,
     differences,
@@ -33,6 +32,7 @@ from mixzoo.runs.directory import (
     try_status,
     write_status,
 )
+from mixzoo.runs.listing import RUN
 from mixzoo.runs.opening import open_config
 from mixzoo.runs.resuming import checked_steps, plan_resume
 from mixzoo.runs.scoring import check_scorable, metric_notes, scores

@@ -24,8 +24,6 @@ from mixzoo.core.storage import read_regular, storage_errors, write_text
 from mixzoo.registry.config import RunConfig
 from mixzoo.registry.zoo import Zoo
 from mixzoo.runs.directory import (
-    RUN,
-    SWEEP,
     Status,
     check_directory_is_new,
     is_there,
@@ -37,6 +35,7 @@ from mixzoo.runs.directory import (
 )
 from mixzoo.runs.grid import Member, slug
 from mixzoo.runs.launcher import Watch, run_all
+from mixzoo.runs.listing import RUN, SWEEP
 from mixzoo.runs.opening import open_config
 from mixzoo.runs.run import check_startable, prepare, result
 from mixzoo.training.devices import pick_device

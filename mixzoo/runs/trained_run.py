@@ -15,23 +15,20 @@ from mixzoo.core.arguments import path_of, texts_of
 from mixzoo.core.data import Dataset
 from mixzoo.core.errors import CheckpointError, ConfigError, NonFiniteError, path_excerpt, truncated_repr
 from mixzoo.core.json_file import read_object
-from mixzoo.core.mixing import needs_map
 from mixzoo.core.parts import AutoEncoder, CodeShape, Mixed, Mixer
 from mixzoo.core.random import to_device
 from mixzoo.core.strides import canonical
 from mixzoo.data.prepare import prepare_images
-from mixzoo.evaluation.codes import EVALUATION_BATCH, eval_mode
+from mixzoo.evaluation.codes import EVALUATION_BATCH, encode, eval_mode
 from mixzoo.evaluation.pictures.grid import Row, save_png, sheet
-from mixzoo.registry.building import build_part, check_takes_codes
 from mixzoo.registry.config import RunConfig
 from mixzoo.registry.functional import mix
 from mixzoo.registry.zoo import Zoo, load_zoo
 from mixzoo.runs.directory import last_committed, read_status
 from mixzoo.runs.evaluating import evaluate
 from mixzoo.runs.listing import RunRecord
-from mixzoo.runs.opening import Opened, open_config, open_run
+from mixzoo.runs.opening import Opened, open_config, open_run, other_mixer
 from mixzoo.training.logs import read_metrics
-from mixzoo.training.step import trainable
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ class Run:
     def __init__(self, path: str | Path, *, device: str = "auto", zoo: Zoo | None = None) -> None:
         self.path = Path(path)
         self._device = device
-        self._zoo, self.config, self._changed = open_config(load_zoo() if zoo is None else zoo, self.path)
+        self._zoo, self.config, self.warnings = open_config(load_zoo() if zoo is None else zoo, self.path)
 
     def __repr__(self) -> str:
         return f"<mixzoo run {self.path}: {self.state}, {self.step} steps>"
@@ -70,6 +67,7 @@ class Run:
     # --- what is recorded
 
     config: RunConfig
+    warnings: list[str]  # a line for each part whose plugin has changed since the run was trained
 
     @property
     def state(self) -> str:
@@ -155,12 +153,7 @@ class Run:
 
         Raises NonFiniteError if a code has NaN or infinity.
         """
-        x = self.prepare(images, value_range=value_range)
-        with eval_mode(self.autoencoder):
-            h = torch.cat([self.autoencoder.encode(part.to(self.device)).cpu() for part in _split(x)])
-        if not h.isfinite().all():
-            raise NonFiniteError(f"{self.path}: the code of an image is not finite: training has diverged")
-        return h
+        return encode(self.autoencoder, self.prepare(images, value_range=value_range), self.device)
 
     def decode(self, h: Any) -> Float[Tensor, "batch channels height width"]:
         """x = g(h), on the CPU, in evaluation mode, of codes [batch, *latent_shape].
@@ -176,7 +169,9 @@ class Run:
             raise NonFiniteError("codes hold NaN or infinity")
         h = h.detach().float()
         with eval_mode(self.autoencoder):
-            return torch.cat([self.autoencoder.decode(part.to(self.device)).cpu() for part in _split(canonical(h))])
+            return torch.cat(
+                [self.autoencoder.decode(part.to(self.device)).cpu() for part in canonical(h).split(EVALUATION_BATCH)]
+            )
 
     def __call__(self, images: Any) -> Float[Tensor, "batch channels height width"]:
         """g(f(x)): the reconstructions of the images."""
@@ -226,20 +221,12 @@ class Run:
         return mixer(h[:, None].to(self.device), draw, None if labels is None else labels[:, None].to(self.device))
 
     def _mixer(self, mixer: str | Mixer | None) -> Mixer:
-        if mixer is None:
-            return self.mixer
         if not isinstance(mixer, str):
-            return mixer
-        parsed, context = self._zoo.spec("mixer", mixer), self.data.build_context(self.latent_shape)
-        recipe = self._zoo.recipe("mixer", parsed)
-        made: Mixer = build_part(recipe, "mixer", parsed.name, context, self.config.train.seed)
-        if trainable([made]):
-            raise ConfigError(
-                f"mixer {mixer!r} learns, and this run has trained no such mixer; leave mixer= out for its own"
-            )
-        if needs_map(made):
-            check_takes_codes(self._zoo, parsed.name, made, context.latent_shape, recipe)
-        return made.to(self.device) if isinstance(made, nn.Module) else made
+            return self.mixer if mixer is None else mixer
+        made = other_mixer(self._zoo, self._opened, mixer, "mixer")
+        if isinstance(made, nn.Module):
+            made.to(self.device)
+        return made
 
     # --- scores
 
@@ -264,8 +251,3 @@ def load(run: "str | Path | Run | RunRecord", *, device: str = "auto") -> Run:
     if not isinstance(run, str | Path | RunRecord):
         raise ConfigError(f"{truncated_repr(run)} is no run; give its directory")
     return Run(run.path if isinstance(run, RunRecord) else run, device=device)
-
-
-def _split(tensor: Tensor) -> tuple[Tensor, ...]:
-    parts: tuple[Tensor, ...] = tensor.split(EVALUATION_BATCH)
-    return parts

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from time import perf_counter
@@ -182,7 +183,7 @@ def test_a_run_is_removed_after_a_question_and_one_in_use_is_kept(mixzoo, folder
     with lock(folder / "a"):
         code, _, err = mixzoo("rm", folder / "a", "--yes")
     assert code == LockedError.exit_code
-    assert "a: a process is writing to it; stop it first" in err
+    assert re.search(r"a: process \d+ on .* is writing to it; wait for it to end, or stop it", err)
     assert mixzoo("rm", folder / "a", folder / "sweep", "--yes")[0] == 0
     assert names(find_runs([folder])) == ["b", "c"]
     assert not list(folder.glob(".tmp*"))
