@@ -2,12 +2,15 @@
 
 import sys
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
     from mixzoo.runs.comparing import Comparison
+
+HEAD_WIDTH = 24  # characters of a line in the head of a column
 
 
 def compare(
@@ -32,33 +35,41 @@ def compare(
     The best of each column is bold; p is that of a paired t-test against it, over the seeds that both rows have.
     Example: mixzoo compare runs --where objective=amr --score probe
     """
-    from mixzoo.core.errors import printable
     from mixzoo.runs.comparing import compare as compare_runs
     from mixzoo.runs.comparison_text import render
     from mixzoo.runs.listing import find_runs, matching
 
     comparison = compare_runs(matching(find_runs(runs), where or []), score)
-    for line in comparison.left_out:
-        print(f"mixzoo: {printable(line)}", file=sys.stderr)
     if form is None:
         print_comparison(comparison)
     else:
+        print_left_out(comparison)
         typer.echo(render(comparison, form), nl=False)
 
 
+def print_left_out(comparison: "Comparison") -> None:
+    """A line on standard error for each run that is not in the table."""
+    from mixzoo.core.errors import printable
+
+    for line in comparison.left_out:
+        print(f"mixzoo: {printable(line)}", file=sys.stderr)
+
+
 def print_comparison(comparison: "Comparison") -> None:
-    """Print the comparison as a table, with a note below it that explains p."""
+    """Print the comparison as a table, with a note below it that explains p, and what is left out before it."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from mixzoo.runs.comparison_text import cell_text, head, note, rows
 
+    print_left_out(comparison)
     table = Table()
     table.add_column("", no_wrap=True)
     table.add_column("runs", justify="right")
     for score in comparison.scores:
-        table.add_column(Text(head(score)), justify="right")
+        name = fill(head(score).replace(", %", ",\xa0%"), HEAD_WIDTH).replace("\xa0", " ")  # "%" is no line of its own
+        table.add_column(Text(name), justify="right", no_wrap=True)
     for name, count, cells in rows(comparison):
         texts = []
         for score in comparison.scores:

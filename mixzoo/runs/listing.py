@@ -4,9 +4,11 @@ A directory is a run if it has run.toml, and a sweep if it has sweep.json; a swe
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from time import time
 from typing import Any
@@ -71,7 +73,7 @@ class RunRecord:
 
 
 def find_runs(folders: Iterable[Path]) -> list[RunRecord]:
-    """The runs in these folders, or that these are, sweeps' members among them, by path.
+    """The runs in these folders, or that these are, sweeps' members among them, by path (numbers in it by size).
 
     Raises ConfigError if a folder is not there.
     """
@@ -84,7 +86,13 @@ def find_runs(folders: Iterable[Path]) -> list[RunRecord]:
             status = path.stat()
             if (status.st_dev, status.st_ino) not in found:
                 found[status.st_dev, status.st_ino] = _record(path, sweep)
-    return sorted(found.values(), key=lambda record: record.path)
+    return sorted(found.values(), key=lambda record: _by_number(record.path))
+
+
+def _by_number(path: Path) -> list[tuple[str, int]]:
+    """A key that sorts lam=5 before lam=10: the path's text and whole numbers in turn."""
+    pieces = re.split("([0-9]+)", str(path))
+    return [(text, int(number or 0)) for text, number in zip_longest(pieces[::2], pieces[1::2])]
 
 
 def _runs_in(folder: Path, depth: int, sweep: Path | None) -> Iterator[tuple[Path, Path | None]]:
