@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         truncated_repr,
     )
     from mixzoo.core.labels import label_vectors, mixed_labels
-    from mixzoo.core.metric import FinishedRun
+    from mixzoo.core.metric import Better, FinishedRun
     from mixzoo.core.mixing import LinearMixer, MaskMixer, dirichlet, draw_for, needs_map
     from mixzoo.core.objective import Batch, DiscriminatorOutput, Losses, MixedCodes, Objective, Terms
     from mixzoo.core.parts import (
@@ -60,6 +60,7 @@ __all__ = [
     "PICTURE_FORMATS",
     "AutoEncoder",
     "Batch",
+    "Better",
     "BuildContext",
     "CheckpointError",
     "CodeShape",
@@ -152,7 +153,10 @@ _HOMES = {  # module -> the names that it gives
         "label_vectors",
         "mixed_labels",
     ),
-    "core.metric": ("FinishedRun",),
+    "core.metric": (
+        "Better",
+        "FinishedRun",
+    ),
     "core.mixing": (
         "LinearMixer",
         "MaskMixer",

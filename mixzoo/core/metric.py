@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from mixzoo.core.data import Dataset
 from mixzoo.core.parts import AutoEncoder, Mixer
+
+Better: TypeAlias = Literal["less", "more", ""]  # of a score; "" if neither is better, as of a reference
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,10 @@ class FinishedRun:
 
 @runtime_checkable
 class Metric(Protocol):
-    """Named numbers about a finished run. A metric that needs certain data has `check_data` too (`HasCheckData`)."""
+    """Named numbers about a finished run.
+
+    It may say whether less or more of them is better (`HasBetter`), and which data it needs (`HasCheckData`).
+    """
 
     def __call__(self, run: FinishedRun) -> Mapping[str, float]: ...
 
@@ -40,4 +45,14 @@ class HasCheckData(Protocol):
 
     def check_data(self, data: Dataset) -> None:
         """Raises DataError if it has no numbers for these data. It is called before training begins."""
+        ...
+
+
+@runtime_checkable
+class HasBetter(Protocol):
+    """A metric that says which value of a score is better; without it, `mixzoo compare` marks no value as the best."""
+
+    @property
+    def better(self) -> Better | Mapping[str, Better]:
+        """What is better of all of its scores, or by the name of a score; a name left out is a reference."""
         ...

@@ -1,19 +1,26 @@
 """Checks of metrics and of what they return."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from numbers import Real
+from typing import get_args
 
 from torch import Tensor
 
-from mixzoo.core.metric import FinishedRun, Metric
+from mixzoo.core.errors import truncated_repr
+from mixzoo.core.metric import Better, FinishedRun, HasBetter, Metric
 from mixzoo.registry.contract import Contract
 
 
 def check_metric_signature(contract: Contract, metric: Metric) -> None:
-    """Raises PluginError if the metric cannot be called with just a finished run; called before training."""
+    """Raises PluginError if the metric cannot be called with just a finished run, or its `better` is of another form.
+
+    Called before training.
+    """
     if not callable(metric):
         raise contract.broken("__call__", "it is not callable")
+    if wrong := wrong_better(metric):
+        raise contract.broken("better", wrong)
     try:
         signature = inspect.signature(metric)
     except ValueError:  # as for functions written in C
@@ -37,6 +44,25 @@ def compute_scores(contract: Contract, metric: Metric, run: FinishedRun) -> dict
                 "__call__", f"its {name} is {_described(value)}, not a float; use .item() on a tensor"
             )
     return {name: float(value) for name, value in scores.items()}
+
+
+def wrong_better(metric: object) -> str:
+    """What is wrong with the form of the metric's `better`; '' if nothing is, or it has none."""
+    if not isinstance(metric, HasBetter):
+        return ""
+    better: object = metric.better
+    values = list(better.values()) if isinstance(better, Mapping) else [better]
+    wrong = [value for value in values if value not in get_args(Better)]
+    return f"`better` is {truncated_repr(wrong[0])}" if wrong else ""
+
+
+def better_of(metric: object, names: Iterable[str]) -> dict[str, str]:
+    """ "less" or "more", as is better, of each of these scores of which the metric says it."""
+    if not isinstance(metric, HasBetter):
+        return {}
+    better = metric.better
+    found = {name: better.get(name, "") if isinstance(better, Mapping) else better for name in names}
+    return {name: value for name, value in found.items() if value}
 
 
 def _described(value: object) -> str:

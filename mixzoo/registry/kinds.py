@@ -130,6 +130,7 @@ _ROWS = (
         suite_path="mixzoo.testing.metrics:metric_checks",
         signatures={
             "__call__": "__call__(run) -> {name: float}",
+            "better": 'better: "less", "more" or "", or a mapping of names of scores to these',
             "check_data": "check_data(data), which may raise DataError",
         },
     ),

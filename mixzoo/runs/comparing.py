@@ -5,7 +5,7 @@ mean ± sample standard deviation over seeds;  a difference is tested on the see
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import mean, stdev
 from typing import Any
@@ -14,15 +14,9 @@ from mixzoo.core.errors import ConfigError, listing, nearest
 from mixzoo.runs.listing import RunRecord, dotted
 
 SAME_RUN = ("train.seed", "train.device", "train.threads", "train.workers", "train.data_on")  # they are no variant
-LOWER_IS_BETTER = (
-    "l1", "l2", "mse", "fid", "kid", "distance", "smoothness", "energy", "foreign", "error", "loss", "copies",
-)  # fmt: skip  # words in the name of a score, less of which is better
 BASELINES = {"_pixels": "raw pixels", "_untrained": "untrained network"}  # end of a score's name -> row
 DETAILS = ("probe.best_step", "probe.last_validation_accuracy", "probe.last_test_accuracy")  # columns if asked for
-NEUTRAL = (
-    "best_step", "seconds", "chance", "classifier_accuracy", "_untrained", "_pixels", "floor", ".real", "blends",
-    "blend_copies", "before_accuracy", "relaxed",
-)  # fmt: skip  # parts of the names of references, of which neither more nor less is better
+SIGNS = {"less": -1, "more": 1}  # what a metric says is better of a score; of others no value is the best
 
 
 @dataclass(frozen=True)
@@ -60,6 +54,7 @@ class Comparison:
     variants: tuple[Variant, ...]
     scores: tuple[str, ...]
     left_out: tuple[str, ...] = ()  # runs without a score, and why
+    better: Mapping[str, str] = field(default_factory=dict)  # "less" or "more" of each score of which the runs say it
 
     @cached_property
     def baselines(self) -> dict[tuple[str, str], Cell]:
@@ -87,7 +82,7 @@ class Comparison:
         for score in self.scores:
             values = {i: variant.by_seed(score) for i, variant in enumerate(self.variants)}
             values = {i: own for i, own in values.items() if own}
-            best = _best(score, values)
+            best = _best(SIGNS.get(self.better.get(score, ""), 0), values)
             for i, own in values.items():
                 spread = stdev(own.values()) if len(own) > 1 else None
                 p = None if not best or i in best else paired_p(own, values[best[0]])
@@ -124,7 +119,8 @@ def compare(records: Sequence[RunRecord], scores: Sequence[str] | None = None) -
         groups.setdefault(tuple(table.get(key, "") for key in differing), []).append(record)
     settings = _settings([_flat(runs[0].table) for runs in groups.values()], differing)
     variants = tuple(Variant(own, tuple(runs)) for own, runs in zip(settings, groups.values()))
-    return Comparison(variants, tuple(dict.fromkeys(chosen)), (*twice, *left_out))
+    better = {name: value for record in having for name, value in record.better.items()}
+    return Comparison(variants, tuple(dict.fromkeys(chosen)), (*twice, *left_out), better)
 
 
 def _newest(records: Sequence[RunRecord]) -> tuple[list[RunRecord], list[str]]:
@@ -157,17 +153,8 @@ def paired_p(a: Mapping[int, float], b: Mapping[int, float]) -> float | None:
     return None if math.isnan(p) else p
 
 
-def direction(score: str) -> int:
-    """1 if more is better, -1 if less is, 0 if neither."""
-    if any(word in score for word in NEUTRAL):
-        return 0
-    words = score.lower().replace(".", "_").replace(":", "_").split("_")
-    return -1 if any(word in words for word in LOWER_IS_BETTER) else 1
-
-
-def _best(score: str, values: Mapping[int, Mapping[int, float]]) -> list[int]:
-    """The variants with the best mean over the seeds that all of them have; none of one variant, or of a reference."""
-    sign = direction(score)
+def _best(sign: int, values: Mapping[int, Mapping[int, float]]) -> list[int]:
+    """The variants with the best mean over the seeds that all of them have; none of one variant, or with sign 0."""
     common = set.intersection(*(set(own) for own in values.values())) if values else set()
     if len(values) < 2 or not sign or not common:
         return []

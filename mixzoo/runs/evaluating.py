@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from mixzoo.core.errors import DataError
+from mixzoo.evaluation.scores import better_of
 from mixzoo.registry.spec import parse_spec
 from mixzoo.registry.zoo import Zoo
 from mixzoo.runs.directory import last_committed
@@ -57,6 +58,7 @@ def _scored(zoo: Zoo, run: Opened, spec: str, metric: Any) -> Score:
         metric=str(parse_spec(spec)),
         step=run.step,
         numbers=numbers,
+        better=better_of(metric, numbers),
         settings=zoo.canonical("metric", spec),
         definition=(type(metric).__doc__ or "").strip().partition("\n")[0],
         samples={"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},

@@ -33,6 +33,7 @@ class RunRecord:
     step: int  # of the newest checkpoint
     table: Mapping[str, Any]  # run.toml as a table; empty if it cannot be read
     numbers: Mapping[str, float] = field(default_factory=dict)  # results.json and scores/ together
+    better: Mapping[str, str] = field(default_factory=dict)  # "less" or "more" of each number of which a metric says it
     modified: float = 0.0  # seconds since 1970
     sweep: Path | None = None
     problem: str = ""  # why it is damaged
@@ -129,24 +130,26 @@ def _record(path: Path, sweep: Path | None) -> RunRecord:
         step = status.integer_or_none("last_committed", 0, 10**18) if status else None
 
         # Results of an earlier end of the run are not those of the steps that it has now.
-        numbers, stale = dict[str, float](), ""
+        numbers, better, stale = dict[str, float](), dict[str, str](), ""
         reading = path / "results.json"
         if reading.is_file():
             results = read_object(reading)
             if step is None or results.integer("steps") == step:
                 numbers |= results.numbers("numbers")
+                better |= results.texts("better", {})
             else:
                 stale = f"{state}, its scores are of step {results.integer('steps')}"
         reading = path / FOLDER
         for score in read_scores(path):
             if score.step == step:
                 numbers |= {f"{score.metric}.{name}": value for name, value in score.numbers.items()}
+                better |= {f"{score.metric}.{name}": value for name, value in score.better.items()}
         modified = max((path / name).stat().st_mtime for name in (RUN, "status.json") if (path / name).exists())
-        return RunRecord(path, state, step or 0, table, numbers, modified, sweep, stale=stale)
+        return RunRecord(path, state, step or 0, table, numbers, better, modified, sweep, stale=stale)
     except (MixzooError, OSError, ValueError, RecursionError) as err:
         reason = one_line(err) or type(err).__name__
         where = "" if str(path) in reason else f"{reading}: "
-        return RunRecord(path, "damaged", 0, {}, {}, path.stat().st_mtime, sweep, f"{where}{reason}")
+        return RunRecord(path, "damaged", 0, {}, {}, {}, path.stat().st_mtime, sweep, f"{where}{reason}")
 
 
 def matching(records: Sequence[RunRecord], conditions: Iterable[str]) -> list[RunRecord]:

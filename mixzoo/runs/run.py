@@ -281,12 +281,11 @@ def _train(
             display.close()
 
             # results.json comes before the status, so that a run called completed has its results.
-            numbers = scores(config, data, players, progress, device) if distributed.is_main else {}
+            numbers, better = scores(config, data, players, progress, device) if distributed.is_main else ({}, {})
             picture = Path("pictures") / f"step-{progress.step:08d}.png"
             if distributed.is_main:
-                write_json(
-                    run_dir / "results.json", {"steps": progress.step, "numbers": numbers, "picture": str(picture)}
-                )
+                results = {"steps": progress.step, "numbers": numbers, "better": better, "picture": str(picture)}
+                write_json(run_dir / "results.json", results)
             record_seconds()
             set_status("completed")
     except MixzooError as err:

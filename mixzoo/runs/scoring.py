@@ -10,7 +10,7 @@ from mixzoo.core.errors import DataError, NonFiniteError, PluginError
 from mixzoo.core.metric import FinishedRun, HasCheckData, Metric
 from mixzoo.core.parts import AutoEncoder
 from mixzoo.evaluation.probe import ProbeRecord
-from mixzoo.evaluation.scores import check_metric_signature, compute_scores
+from mixzoo.evaluation.scores import better_of, check_metric_signature, compute_scores
 from mixzoo.registry.building import build_part
 from mixzoo.registry.config import DEFAULT_METRICS, RunConfig
 from mixzoo.registry.contract import Contract
@@ -21,19 +21,25 @@ from mixzoo.training.players import Players
 
 def scores(
     config: RunConfig, data: Dataset, players: Players, progress: Progress, device: torch.device
-) -> dict[str, float]:
-    """Every score by name, such as "reconstruction.l1". Raises NonFiniteError if one is not finite."""
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Every score by name, such as "reconstruction.l1", and whether "less" or "more" of it is better, if that is known.
+
+    Raises NonFiniteError if one is not finite.
+    """
     numbers = _probe_numbers(progress.probe) if players.probe is not None else {}
+    better = {name: "more" for name in numbers if name.endswith(("accuracy", "at_best_validation"))}
     finished = finished_run(config, data, players, device)
     skipped = unscorable_defaults(config, data)
     scored = [(spec, metric) for spec, metric in config.metrics if spec not in skipped]
     names = [parse_spec(spec).name for spec, _ in scored]
     for (spec, metric), name in zip(scored, names):
         label = name if names.count(name) == 1 else spec  # the same metric with other options
-        numbers |= {f"{label}.{score}": value for score, value in _of_metric(label, metric, finished).items()}
+        found = _of_metric(label, metric, finished)
+        numbers |= {f"{label}.{score}": value for score, value in found.items()}
+        better |= {f"{label}.{score}": value for score, value in better_of(metric, found).items()}
     if bad := [name for name, value in numbers.items() if not math.isfinite(value)]:
         raise NonFiniteError(f"{', '.join(bad)} is not finite: training has diverged; try a lower --lr")
-    return numbers
+    return numbers, better
 
 
 def finished_run(config: RunConfig, data: Dataset, players: Players, device: torch.device) -> FinishedRun:

@@ -25,6 +25,7 @@ class Score:
     metric: str  # the spec as it was asked for, in canonical order
     step: int  # of the checkpoint
     numbers: Mapping[str, float]
+    better: Mapping[str, str] = field(default_factory=dict)  # "less" or "more" of each number that has a better end
     settings: str = ""  # the spec with every option written out
     definition: str = ""  # the first line of the metric's docstring
     samples: Mapping[str, int] = field(default_factory=dict)  # split -> images
@@ -94,6 +95,7 @@ def _read(path: Path) -> Score:
         metric=found.text("metric"),
         step=found.integer("step"),
         numbers=found.numbers("numbers"),
+        better=found.texts("better", {}),
         settings=found.text("settings", ""),
         definition=found.text("definition", ""),
         samples={name: samples.integer(name) for name in samples.names()},

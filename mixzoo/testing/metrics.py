@@ -19,10 +19,11 @@ from torch import Tensor, nn
 
 from mixzoo.core.data import Dataset, Split
 from mixzoo.core.errors import MixzooError
-from mixzoo.core.metric import FinishedRun, Metric
+from mixzoo.core.metric import FinishedRun, HasBetter, Metric
 from mixzoo.core.mixing import LinearMixer
 from mixzoo.core.parts import CodeShape
 from mixzoo.core.random import rng_for
+from mixzoo.evaluation.scores import wrong_better
 from mixzoo.registry.contract import reason, signatures
 from mixzoo.testing.hypotheses import strategies
 from mixzoo.testing.report import Check, check_from
@@ -173,6 +174,16 @@ def check_numbers_are_named_and_finite(case: MetricCase) -> None:
         json.dumps({name: value})
 
 
+def check_better_names_its_scores(case: MetricCase) -> None:
+    """`better`, if there is one, is "less", "more" or "", for all scores or by the name of each."""
+    if wrong := wrong_better(case.metric):
+        raise AssertionError(f"{wrong}; expected {signatures('metric', ['better'])}")
+    if isinstance(case.metric, HasBetter) and isinstance(case.metric.better, Mapping):
+        scores = case.scores()
+        for name in case.metric.better:
+            assert name in scores, f"`better` names {name!r}, which is none of the scores {', '.join(scores)}"
+
+
 def check_scores_repeat(case: MetricCase) -> None:
     """Two calls on one run return the same numbers and use no global random generator."""
     try:
@@ -300,6 +311,7 @@ metric_checks: tuple[Check, ...] = (
         _check,
         (
             check_numbers_are_named_and_finite,
+            check_better_names_its_scores,
             check_scores_repeat,
             check_leaves_the_process_as_it_was,
             check_the_mode_does_not_matter,

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from mixzoo import DataError, Dataset, FinishedRun, encode, eval_mode
+from mixzoo import Better, DataError, Dataset, FinishedRun, encode, eval_mode
 from mixzoo_metrics.classifier import ClassifierSteps, check_has_labels, label_matrix, train_classifier
 from mixzoo_metrics.source_mixes import decoded
 
@@ -27,6 +27,8 @@ class LabelArithmetic:
     images then predicts the new label, averaged over labels and directions; `before_accuracy` is the same for g(f(x)),
     which should not have that label.
     """
+
+    better: ClassVar[Mapping[str, Better]] = {"accuracy": "more"}
 
     steps: ClassifierSteps = 400
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from annotated_types import Ge
 from jaxtyping import Float, Int
 
-from mixzoo import Dataset, FinishedRun
+from mixzoo import Better, Dataset, FinishedRun
 from mixzoo_metrics.factors import FactorPool, check_has_factors, factor_pool, numpy_seed
 
 
@@ -25,6 +25,8 @@ class BetaVAE:
     Numbers of the code are divided by their deviation first, so that their scale does not matter. Half as many votes as
     are fitted are scored; the settings of the comparison by Locatello et al. 2019 are votes=10000, pairs=64.
     """
+
+    better: ClassVar[Better] = "more"
 
     votes: Annotated[int, Ge(10), "values of z_diff to fit the classifier; half as many are scored"] = 2000
     pairs: Annotated[int, Ge(1), "L, pairs of images of one vote"] = 64

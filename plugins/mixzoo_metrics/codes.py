@@ -5,14 +5,14 @@ Each is reported for two baselines, too (`mixzoo_metrics.representations`): a co
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
 from annotated_types import Ge
 from jaxtyping import Float, Int
 
-from mixzoo import DataError, Dataset, FinishedRun, rng_for, seed_for
+from mixzoo import Better, DataError, Dataset, FinishedRun, rng_for, seed_for
 from mixzoo_metrics.classifier import check_has_labels
 from mixzoo_metrics.representations import Baselines, Classifier, TrainImages, label_accuracies, representations
 
@@ -25,6 +25,8 @@ class LogisticRegression:
     is the mean over all of them, each with its own classifier. `test_accuracy_untrained` is the accuracy on codes of
     the network before its first step, `test_accuracy_pixels` that on the images, averaged to at most 32x32 pixels.
     """
+
+    better: ClassVar[Better] = "more"
 
     images: TrainImages = 10000
     iterations: Annotated[int, Ge(1), "of L-BFGS, at most"] = 1000
@@ -59,6 +61,8 @@ class NearestNeighbours:
     For attributes, the score is the mean over all of them. `test_accuracy_untrained` is the accuracy on codes of the
     network before its first step, `test_accuracy_pixels` that on the images, averaged to at most 32x32 pixels.
     """
+
+    better: ClassVar[Better] = "more"
 
     k: Annotated[int, Ge(1), "neighbours that vote"] = 5
     distance: Annotated[Literal["cosine", "euclidean"], "between codes"] = "cosine"
@@ -99,6 +103,8 @@ class MLPProbe:
     network before its first step, `test_accuracy_pixels` that on the images, averaged to at most 32x32 pixels.
     """
 
+    better: ClassVar[Better] = "more"
+
     width: Annotated[int, Ge(1), "units of a hidden layer"] = 256
     layers: Annotated[int, Ge(1), "hidden layers"] = 1
     epochs: Annotated[int, Ge(1), "passes over the train images"] = 30
@@ -130,6 +136,8 @@ class EffectiveRank:
     `rank_untrained` is that of codes of the network before its first step, and `rank_pixels` that of the images,
     averaged to at most 32x32 pixels. It needs no labels.
     """
+
+    better: ClassVar[Better] = "more"
 
     images: Annotated[int, Ge(2), "train images to encode, chosen by the run's seed; all if there are fewer"] = 5000
     centred: Annotated[bool, "subtract the mean code first"] = False

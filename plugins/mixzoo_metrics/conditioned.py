@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Ge
@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mixzoo import (
+    Better,
     CodeShape,
     DataError,
     Dataset,
@@ -39,6 +40,8 @@ class ConditionedLabels:
     `reconstruction_accuracy` and `classifier_accuracy` are those of the classifier on all labels of reconstructed and
     of real test images, as upper limits.
     """
+
+    better: ClassVar[Mapping[str, Better]] = {"accuracy": "more", "reconstruction_accuracy": "more"}
 
     mixes: Annotated[int, Ge(1), "decoded mixes to score"] = 1000
     steps: ClassifierSteps = 400

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Ge
 from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
-from mixzoo import Dataset, FinishedRun, HasPosterior, batches, eval_mode, rng_for
+from mixzoo import Better, Dataset, FinishedRun, HasPosterior, batches, eval_mode, rng_for
 from mixzoo_metrics.factors import check_has_factors, choose_images, codes_and_factors, numbered
 
 COUNTED = 4  # of the five factors that the authors vote on, those that their sum covers
@@ -34,6 +34,8 @@ class Disentanglement:
     the count of its most common d*, summed and divided by the number of all votes. The fifth factor's votes are not
     counted, so five factors give at most 0.80, and a number of the code that serves two factors is not penalised.
     """
+
+    better: ClassVar[Better] = "more"
 
     votes: Annotated[int, Ge(10), "to fit the classifier, and as many to score it; 800 in the authors' code"] = 800
     images: Annotated[int, Ge(2), "images of one vote; 800 in the authors' code"] = 200

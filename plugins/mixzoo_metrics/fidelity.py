@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 import torch
 from annotated_types import Ge
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from mixzoo import (
+    Better,
     ConfigError,
     DataError,
     Dataset,
@@ -36,6 +37,7 @@ Features: TypeAlias = Float[Tensor, "n feature"]
 FEATURES = 4 * WIDTH  # of the classifier
 BATCH = 256
 SUBSET, SUBSETS = 1000, 100  # of torchmetrics' KID: images of a subset, subsets
+MANIFOLD_SCORES = ("precision", "recall", "density", "coverage")
 NEIGHBOURS = 5  # of the manifolds: Naeem et al. 2020 use 5
 TIMM_SIDE = 64  # pixels, to which smaller images are enlarged for a timm model
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and deviation that timm's models expect
@@ -64,6 +66,20 @@ class Fidelity:
     images: Annotated[int, Ge(20), "test images and mixes, at most"] = 5000
     fid: Annotated[bool, "compute FID too, which needs more images than φ has features"] = True
     classifier_steps: ClassifierSteps = 400
+
+    @property
+    def better(self) -> Mapping[str, Better]:
+        """Distances less, the rest more; the floor and the accuracy are references."""
+        found: dict[str, Better] = {}
+        for what in ("reconstructions", "mixes"):
+            found |= dict.fromkeys((f"{self._prefix}_{name}_{what}" for name in ("kid", "fid")[: 1 + self.fid]), "less")
+            found |= dict.fromkeys((f"{self._prefix}_{name}_{what}" for name in MANIFOLD_SCORES), "more")
+        return found
+
+    @property
+    def _prefix(self) -> str:
+        """How the names of scores begin."""
+        return "classifier" if self.features == "classifier" else self.model
 
     def check_data(self, data: Dataset) -> None:
         """Raises ConfigError if torchmetrics or a model is missing, DataError if labels are or images are few."""
@@ -97,7 +113,7 @@ class Fidelity:
             scores["classifier_accuracy"] = accuracy
         else:
             extract = _timm_features(_timm_model(self.model, self.weights), run.device)
-        name = "classifier" if self.features == "classifier" else self.model
+        name = self._prefix
 
         # The images are drawn from the splits, which may be in the order of their classes.
         index, others = (
@@ -135,6 +151,8 @@ class Similarity:
 
     PSNR = 10 log₁₀(2² / mean (x_rec - x)²) of images in [-1, 1]; SSIM is that of Wang et al. 2004.
     """
+
+    better: ClassVar[Better] = "more"
 
     images: Annotated[int, Ge(1), "test images, at most"] = 5000
 

@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
+from typing import ClassVar
 
-from mixzoo import FinishedRun, batches, eval_mode
+from mixzoo import Better, FinishedRun, batches, eval_mode
 
 
 @dataclass(frozen=True)
 class Reconstruction:
     """Mean absolute (l1) and mean squared (l2) error of reconstructed test images, in [-1, 1] units."""
+
+    better: ClassVar[Better] = "less"
 
     def __call__(self, run: FinishedRun) -> Mapping[str, float]:
         absolute = squared = 0.0

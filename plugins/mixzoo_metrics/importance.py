@@ -3,13 +3,13 @@
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from annotated_types import Ge
 from jaxtyping import Float
 
-from mixzoo import Dataset, FinishedRun
+from mixzoo import Better, Dataset, FinishedRun
 from mixzoo_metrics.factors import FactorPool, check_has_factors, factor_pool, numpy_seed
 
 FITTED = 2 / 3  # of the images; the others are scored
@@ -29,6 +29,8 @@ class DCI:
     need trees for each value. All three are 1 for a perfect code and 0 for a constant one; a code of one number is
     complete. The time grows with D: about 10 s for each factor with 512 numbers.
     """
+
+    better: ClassVar[Better] = "more"
 
     images: Annotated[int, Ge(6), "images of all splits, chosen by the run's seed; a third of them is scored"] = 1500
     trees: Annotated[int, Ge(1), "of gradient boosting, for each factor"] = 100
@@ -94,6 +96,8 @@ class SAP:
     squared correlation, as in the paper for ordered factors: 1 for a perfect code that is linear in them. A code of one
     number has S_(2)j = 0.
     """
+
+    better: ClassVar[Better] = "more"
 
     images: Annotated[int, Ge(6), "images of all splits, chosen by the run's seed"] = 3000
 

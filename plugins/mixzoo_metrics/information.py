@@ -3,13 +3,13 @@
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from annotated_types import Ge
 from jaxtyping import Float, Int
 
-from mixzoo import Dataset, FinishedRun
+from mixzoo import Better, Dataset, FinishedRun
 from mixzoo_metrics.factors import FactorPool, check_has_factors, factor_pool, numpy_seed
 from mixzoo_metrics.representations import Features
 
@@ -28,6 +28,8 @@ class MIG:
     Information is that of histograms, in `bins` parts of equal width of each number's range (Locatello et al. 2019).
     A code of one number has I(h_(2); v) = 0.
     """
+
+    better: ClassVar[Better] = "more"
 
     images: Annotated[int, Ge(2), "images of all splits, chosen by the run's seed"] = 10_000
     bins: Annotated[int, Ge(2), "parts of the range of a number of the code"] = 20
@@ -76,6 +78,8 @@ class InfoMEC:
     of the widest count for modularity and compactness. All three are 1 for a perfect code; a code that is constant gets
     0. A number of the code, or a factor, without any information counts as spread evenly; one number is compact.
     """
+
+    better: ClassVar[Better] = "more"
 
     images: Annotated[int, Ge(50), "images of all splits, chosen by the run's seed"] = 2000
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import pi
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Ge
@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from mixzoo import DataError, Dataset, FinishedRun, batches, encode, eval_mode, rng_for
+from mixzoo import Better, DataError, Dataset, FinishedRun, batches, encode, eval_mode, rng_for
 
 BATCH = 500  # images decoded or compared at a time
 
@@ -29,6 +29,8 @@ class LineInterpolation:
     interpolation is linear and between two codes, whatever the run's mixer. Pairs with θ_1 = θ_N have no smoothness
     and are left out (the authors' code includes them in the number it divides by); if no pair is left, so is the score.
     """
+
+    better: ClassVar[Better] = "less"
 
     pairs: Annotated[int, Ge(1), "of test images, chosen by the run's seed"] = 500
     steps: Annotated[int, Ge(2), "N, images of an interpolation with both ends; 16 in the authors' code"] = 16

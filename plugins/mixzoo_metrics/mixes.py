@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Ge
 from jaxtyping import Float
 from torch import Tensor
 
-from mixzoo import FinishedRun, batches, eval_mode, random_mixes, rng_for
+from mixzoo import Better, FinishedRun, batches, eval_mode, random_mixes, rng_for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +21,8 @@ class MixDistance:
     Mixes are of test images and drawn as in training. For comparison: `reconstructions` is the same distance for
     g(f(x)), and `blends` for α x₁ + (1 - α) x₂ with α ~ U(0, 1), which mixes the data themselves.
     """
+
+    better: ClassVar[Mapping[str, Better]] = {"mean": "less", "reconstructions": "less"}
 
     mixes: Annotated[int, Ge(1), "random mixes, and as many blends"] = 2000
 

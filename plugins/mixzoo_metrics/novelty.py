@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from mixzoo import DataError, Dataset, FinishedRun, batches, eval_mode
+from mixzoo import Better, DataError, Dataset, FinishedRun, batches, eval_mode
 from mixzoo_metrics.classifier import ClassifierSteps, check_has_labels, label_matrix, train_classifier
 from mixzoo_metrics.source_mixes import Mixes, OtherMixer, decoded, mixer_of, source_mixes
 
@@ -24,6 +25,8 @@ class ForeignClass:
     what it amounts to: `blends` is the rate of Σ αᵢ xᵢ, the same images mixed as images in the same proportions,
     `reconstructions` that of g(f(x)) and `real` that of x, both against the image's own label: the classifier's errors.
     """
+
+    better: ClassVar[Mapping[str, Better]] = {"mixes": "less", "reconstructions": "less"}
 
     mixes: Mixes = 2000
     mixer: OtherMixer = None
@@ -80,6 +83,8 @@ class MixCopies:
     fraction below 0.1: what a linear decoder would give. Mixes whose sources are all decoded alike have r = 0 if all
     mixes are such, and are left out otherwise.
     """
+
+    better: ClassVar[Mapping[str, Better]] = {"nearest_source": "more", "copies": "less"}
 
     mixes: Mixes = 2000
     mixer: OtherMixer = None

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Ge
 from jaxtyping import Float
 from torch import Tensor
 
-from mixzoo import AutoEncoder, Dataset, FinishedRun, encode, eval_mode, rng_for
+from mixzoo import AutoEncoder, Better, Dataset, FinishedRun, encode, eval_mode, rng_for
 from mixzoo_metrics.novelty import check_can_mix
 from mixzoo_metrics.source_mixes import Mixes, OtherMixer, check_finite, decoded, mixer_of, source_mixes
 
@@ -33,6 +33,8 @@ class PathSmoothness:
 
     The codes h are those of the mixes' sources. 0 is consistent, and 1 is what the mean code in place of f(g(h)) gives.
     """
+
+    better: ClassVar[Better] = "less"
 
     pairs: Annotated[int, Ge(1), "paths between test images, chosen by the run's seed"] = 200
     steps: Annotated[int, Ge(2), "N, images of a path with both ends"] = 16

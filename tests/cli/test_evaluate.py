@@ -36,6 +36,7 @@ def test_every_run_is_scored_once_and_then_read_without_torch(mixzoo, runs):
     assert (done.returncode, done.stdout) == (0, first), done.stderr
     _, out, _ = mixzoo("evaluate", runs, "--metric", "reconstruction", "--json")
     assert [row["samples"]["test"] for row in json.loads(out)] == [48, 48]
+    assert [row["better"] for row in json.loads(out)] == [{"l1": "less", "l2": "less"}] * 2
     _, out, _ = mixzoo("runs", runs, "--json")
     assert all("reconstruction.l1" in row["numbers"] for row in json.loads(out))
 

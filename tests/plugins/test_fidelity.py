@@ -85,6 +85,8 @@ def test_perfect_reconstructions_score_as_real_images_and_noise_does_not():
     assert perfect["classifier_precision_reconstructions"] == perfect["classifier_recall_reconstructions"] == 1
     assert perfect["classifier_fid_floor"] > 0
     assert perfect["classifier_accuracy"] > 0.5
+    assert perfect.keys() - Fidelity().better.keys() == {"classifier_fid_floor", "classifier_accuracy"}
+    assert Fidelity().better.keys() <= perfect.keys()
     noise = Fidelity(classifier_steps=60)(finished(lambda x: torch.rand_like(x) * 2 - 1))
     assert noise["classifier_kid_reconstructions"] > 10 * abs(perfect["classifier_kid_mixes"])
     assert noise["classifier_coverage_mixes"] < 0.1

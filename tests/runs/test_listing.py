@@ -29,14 +29,15 @@ deterministic = true
 """
 
 
-def made(path, *, mixer="mixup", k=2, lam=10.0, seed=0, state="completed", step=400, **numbers):
+def made(path, *, mixer="mixup", k=2, lam=10.0, seed=0, state="completed", step=400, better=None, **numbers):
     """The files of a run, without its training."""
     path.mkdir(parents=True)
     (path / "run.toml").write_text(RUN_FILE.format(mixer=mixer, k=k, lam=lam, seed=seed))
     (path / "status.json").write_text(json.dumps({"state": state, "exit": 0, "last_committed": step, "reason": ""}))
     if numbers:
         kept = {name.replace("__", "."): value for name, value in numbers.items()}
-        (path / "results.json").write_text(json.dumps({"steps": step, "numbers": kept, "picture": "pictures/a.png"}))
+        results = {"steps": step, "numbers": kept, "better": better or {}, "picture": "pictures/a.png"}
+        (path / "results.json").write_text(json.dumps(results))
     return path
 
 

@@ -1,5 +1,6 @@
 """A run as an object: what it recorded, and its networks applied to images."""
 
+import json
 import shutil
 from importlib import import_module
 
@@ -41,6 +42,9 @@ def test_what_a_run_recorded_is_at_hand_and_reading_it_changes_nothing(path, run
     before = files(path)
     assert (run.state, run.step, run.path) == ("completed", run.config.train.steps, path)
     assert run.results["probe.best_step"] >= 1
+    better = json.loads((path / "results.json").read_text())["better"]
+    assert (better["reconstruction.l1"], better["probe.last_test_accuracy"]) == ("less", "more")
+    assert "probe.best_step" not in better
     assert run.metrics == read_metrics(path / "metrics.jsonl")
     assert run.pictures == sorted((path / "pictures").glob("*.png"))
     assert run.config.names["mixer"] == "bernoulli"

@@ -49,6 +49,14 @@ class NamesInSentences(Spread):
         return {"Spread of the codes": super().__call__(run)["spread"]}
 
 
+class SaysLower(Spread):
+    better = "lower"
+
+
+class MisspellsAScore(Spread):
+    better = {"spred": "less"}  # noqa: RUF012
+
+
 class DrawsNoise(Spread):
     def __call__(self, run):
         return {"spread": super().__call__(run)["spread"] + float(torch.rand(()))}
@@ -177,6 +185,8 @@ PLANTED_METRICS = [
     ("a tensor", GivesATensor, "numbers_are_named_and_finite", "is a Tensor, expected a float"),
     ("a NaN", GivesNaN, "numbers_are_named_and_finite", "spread is nan"),
     ("a sentence for a name", NamesInSentences, "numbers_are_named_and_finite", "is not a valid name; use up to 40"),
+    ("another word for less", SaysLower, "better_names_its_scores", '`better` is \'lower\'; expected .*"less", "more"'),
+    ("a score that it lacks", MisspellsAScore, "better_names_its_scores", "names 'spred', which is none of .* spread"),
     ("torch's global generator", DrawsNoise, "scores_repeat", "the global generator of torch"),
     ("Python's global generator", DrawsFromPython, "scores_repeat", "two calls on one run differ"),
     ("training mode", ScoresInTraining, "the_mode_does_not_matter", "in evaluation mode; .*`with mixzoo.eval_mode"),

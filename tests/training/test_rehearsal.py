@@ -247,6 +247,10 @@ def test_a_metric_that_breaks_its_contract_leaves_the_training_and_says_how_to_g
     ("metric", "words"),
     [
         (part(__call__=lambda self, run, data: {}), r"cannot be called with a run alone: missing a required argument"),
+        (
+            part(__call__=lambda self, run: {}, better={"l1": "low"}),
+            r"`better` is 'low'; expected .*\"less\", \"more\" or",
+        ),
         (part(__call__=lambda self: {}), r"cannot be called with a run alone: too many positional"),
         (part(), "it is not callable; expected __call__"),
         (
