@@ -1,5 +1,7 @@
 """Every cell of Tables 1 to 4 of AMR as a complete run file, in two readings: folders paper and authors of zoo_configs.
 
+The cells are also written to mixzoo/runs/paper_cells.json, from which `mixzoo compare --paper` takes them.
+
     python benchmarks/paper_presets.py            write the files anew
     python benchmarks/paper_presets.py --table    print the table of cells for zoo_configs/README.md
 
@@ -8,14 +10,21 @@ epochs of `authors` from the scripts.
 """
 
 import argparse
+import json
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mode
+from typing import Any
 
 from mixzoo.registry.config import RunConfig, resolve
 from mixzoo.registry.zoo import Zoo, load_zoo
+from mixzoo.runs.changes import FREE
+from mixzoo.runs.listing import SAME_RUN, dotted
 
 HOME = Path(__file__).parents[1] / "zoo_configs"
+CELLS_FILE = HOME.parent / "mixzoo" / "runs" / "paper_cells.json"
 READINGS = ("paper", "authors")
 BATCH = 64
 METRICS = ["logistic_regression:baselines=true,images=10000,iterations=1000", "reconstruction"]
@@ -270,13 +279,46 @@ def header(cell: Cell, reading: str) -> str:
     )
 
 
+def settings_of(cell: Cell, config: RunConfig) -> dict[str, Any]:
+    """The keys of a run file that say what is trained, without the parts that the method does not use."""
+    unused = {"aegan": ("mixer",), "vae": ("mixer", "discriminator")}.get(cell.method, ())
+    values = dotted(tomllib.loads(config.to_toml()))
+    skipped = {*FREE, *SAME_RUN, "dataset.download", "metrics"}
+    return {key: v for key, v in values.items() if key not in skipped and key.partition(".")[0] not in unused}
+
+
+def cells_file(settings: dict[str, dict[str, dict[str, Any]]]) -> str:
+    """The text of paper_cells.json, from reading -> cell -> settings; those that most cells have stand once.
+
+    A cell that lacks one of these has null in its place.
+    """
+    shared = {}
+    for reading, of_cells in settings.items():
+        keys = dict.fromkeys(key for own in of_cells.values() for key in own)
+        values = {key: [own.get(key) for own in of_cells.values()] for key in keys}
+        shared[reading] = {key: common for key, found in values.items() if (common := mode(found)) is not None}
+    rows = []
+    for cell in CELLS:
+        mean, std = (round(float(number) / 100, 6) for number in cell.number.split(" ± "))
+        score = "probe.best_validation_accuracy" if cell.table < 4 else "disentanglement.authors"
+        row: dict[str, Any] = {"name": cell.name, "table": cell.table, "score": score, "mean": mean, "std": std}
+        for reading, of_cells in settings.items():
+            own, common = of_cells[cell.name], shared[reading]
+            row[reading] = {k: own.get(k) for k in {**common, **own} if own.get(k) != common.get(k)}
+        rows.append(json.dumps(row))
+    return f'{{"shared": {json.dumps(shared)},\n"cells": [\n' + ",\n".join(rows) + "\n]}\n"
+
+
 def files() -> Iterator[tuple[Path, str]]:
     """Every file and its text."""
-    zoo = load_zoo()
+    zoo, settings = load_zoo(), dict[str, dict[str, dict[str, Any]]]()
     for reading in READINGS:
+        settings[reading] = {}
         for cell in CELLS:
-            text = header(cell, reading) + config_of(zoo, cell, reading).to_toml()
-            yield HOME / reading / f"{cell.name}.toml", text
+            config = config_of(zoo, cell, reading)
+            settings[reading][cell.name] = settings_of(cell, config)
+            yield HOME / reading / f"{cell.name}.toml", header(cell, reading) + config.to_toml()
+    yield CELLS_FILE, cells_file(settings)
 
 
 def table() -> Iterator[str]:

@@ -29,6 +29,9 @@ def compare(
         str | None,
         typer.Option("--format", metavar="md|latex|csv|json", help="Print the table in this format."),
     ] = None,
+    paper: Annotated[
+        bool, typer.Option("--paper", help="Add the paper's number of each row that is a cell of its tables.")
+    ] = False,
 ) -> None:
     """Compare runs: a row per combination of settings that differ, a column per score, mean ± std over seeds.
 
@@ -39,7 +42,7 @@ def compare(
     from mixzoo.runs.comparison_text import render
     from mixzoo.runs.listing import find_runs, matching
 
-    comparison = compare_runs(matching(find_runs(runs), where or []), score)
+    comparison = compare_runs(matching(find_runs(runs), where or []), score, paper=paper)
     if form is None:
         print_comparison(comparison)
     else:
@@ -56,28 +59,28 @@ def print_left_out(comparison: "Comparison") -> None:
 
 
 def print_comparison(comparison: "Comparison") -> None:
-    """Print the comparison as a table, with a note below it that explains p, and what is left out before it."""
+    """Print the comparison as a table, with notes below it, and what is left out before it."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from mixzoo.runs.comparison_text import cell_text, head, note, rows
+    from mixzoo.runs.comparison_text import cell_text, head, notes, rows
 
     print_left_out(comparison)
     table = Table()
     table.add_column("", no_wrap=True)
     table.add_column("runs", justify="right")
-    for score in comparison.scores:
+    for score in comparison.columns:
         name = fill(head(score).replace(", %", ",\xa0%"), HEAD_WIDTH).replace("\xa0", " ")  # "%" is no line of its own
         table.add_column(Text(name), justify="right", no_wrap=True)
     for name, count, cells in rows(comparison):
         texts = []
-        for score in comparison.scores:
+        for score in comparison.columns:
             cell = cells.get(score)
             texts.append(Text(cell_text(score, cell), style="bold" if cell is not None and cell.best else ""))
         table.add_row(Text(name), str(count or ""), *texts)
     console = Console(highlight=False, soft_wrap=True)
     console.width = max(console.width, console.measure(table, options=console.options.update(width=10_000)).maximum)
     console.print(table)
-    if text := note(comparison):
+    for text in notes(comparison):
         console.print(text, markup=False)

@@ -103,15 +103,17 @@ def train(
 
 
 def compare(
-    *runs: "str | Path | Run | RunRecord | Iterable[Any]", scores: str | Sequence[str] | None = None
+    *runs: "str | Path | Run | RunRecord | Iterable[Any]",
+    scores: str | Sequence[str] | None = None,
+    paper: bool = False,
 ) -> Comparison:
     """The table of these runs: what differs between them by scores, mean and standard deviation over seeds.
 
-    Runs are directories, folders of them, `Run`s, records, or lists of these. `str(...)` is a Markdown table.
+    Runs are directories, folders of them, `Run`s, records, or lists of these. `paper` adds the paper's number of each
+    row that is a cell of its tables. `str(...)` is a Markdown table.
     """
-    return compare_records(
-        [record for run in runs for record in _records(run)], None if scores is None else texts_of(scores, "scores")
-    )
+    named = None if scores is None else texts_of(scores, "scores")
+    return compare_records([record for run in runs for record in _records(run)], named, paper=paper)
 
 
 def _records(run: Any) -> list[RunRecord]:

@@ -8,15 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import mean, stdev
-from typing import Any
 
 from mixzoo.core.errors import ConfigError, listing, nearest
-from mixzoo.runs.listing import RunRecord, dotted
+from mixzoo.runs.listing import SAME_RUN, RunRecord, flat
+from mixzoo.runs.paper import PAPER, PaperMatch, match
 
-SAME_RUN = ("train.seed", "train.device", "train.threads", "train.workers", "train.data_on")  # they are no variant
 BASELINES = {"_pixels": "raw pixels", "_untrained": "untrained network"}  # end of a score's name -> row
 DETAILS = ("probe.best_step", "probe.last_validation_accuracy", "probe.last_test_accuracy")  # columns if asked for
 SIGNS = {"less": -1, "more": 1}  # what a metric says is better of a score; of others no value is the best
+PAPER_RUNS = 3  # of a number in its tables
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,15 @@ class Comparison:
     scores: tuple[str, ...]
     left_out: tuple[str, ...] = ()  # runs without a score, and why
     better: Mapping[str, str] = field(default_factory=dict)  # "less" or "more" of each score of which the runs say it
+    paper: Mapping[int, PaperMatch] | None = None  # number of a variant -> its cell in the paper; None if not wanted
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The scores, each followed by the paper's numbers of it, if there are any."""
+        columns = list(self.scores)
+        for score in sorted({found.cell.score for found in (self.paper or {}).values()}):
+            columns.insert(columns.index(score) + 1 if score in columns else len(columns), PAPER + score)
+        return tuple(columns)
 
     @cached_property
     def baselines(self) -> dict[tuple[str, str], Cell]:
@@ -77,7 +86,7 @@ class Comparison:
 
     @cached_property
     def cells(self) -> dict[tuple[int, str], Cell]:
-        """The cell of a variant, by its number, and a score; those without a value are left out."""
+        """The cell of a variant, by its number, and a column; those without a value are left out."""
         found: dict[tuple[int, str], Cell] = {}
         for score in self.scores:
             values = {i: variant.by_seed(score) for i, variant in enumerate(self.variants)}
@@ -87,14 +96,17 @@ class Comparison:
                 spread = stdev(own.values()) if len(own) > 1 else None
                 p = None if not best or i in best else paired_p(own, values[best[0]])
                 found[i, score] = Cell(mean(own.values()), spread, len(own), i in best, p)
+        for i, known in (self.paper or {}).items():
+            found[i, PAPER + known.cell.score] = Cell(known.cell.mean, known.cell.std, PAPER_RUNS)
         return found
 
 
-def compare(records: Sequence[RunRecord], scores: Sequence[str] | None = None) -> Comparison:
+def compare(records: Sequence[RunRecord], scores: Sequence[str] | None = None, *, paper: bool = False) -> Comparison:
     """The comparison of these runs by these scores, all that any of them has if none are named.
 
-    Of two runs with the same config and seed the newer one counts, and `left_out` names the other. Raises ConfigError
-    if there are no runs, or a named score is one that none of them has.
+    `paper` adds the paper's number of each variant that is a cell of its tables. Of two runs with the same config and
+    seed the newer one counts, and `left_out` names the other. Raises ConfigError if there are no runs, or a named score
+    is one that none of them has.
     """
     if not records:
         raise ConfigError("there are no runs to compare; give run directories, sweeps, or folders of them")
@@ -111,16 +123,19 @@ def compare(records: Sequence[RunRecord], scores: Sequence[str] | None = None) -
         else [name for wanted in scores for name in _named(wanted, known)]
     )
     chosen = [name for name in chosen if not name.endswith(tuple(BASELINES))]
-    tables = [_flat(record.table) for record in having]
+    tables = [flat(record.table) for record in having]
     keys = [key for key in dict.fromkeys(k for table in tables for k in table) if key not in SAME_RUN]
     differing = [key for key in keys if len({table.get(key, "") for table in tables}) > 1]
     groups: dict[tuple[str, ...], list[RunRecord]] = {}
     for record, table in zip(having, tables):
         groups.setdefault(tuple(table.get(key, "") for key in differing), []).append(record)
-    settings = _settings([_flat(runs[0].table) for runs in groups.values()], differing)
+    settings = _settings([flat(runs[0].table) for runs in groups.values()], differing)
     variants = tuple(Variant(own, tuple(runs)) for own, runs in zip(settings, groups.values()))
     better = {name: value for record in having for name, value in record.better.items()}
-    return Comparison(variants, tuple(dict.fromkeys(chosen)), (*twice, *left_out), better)
+    cells = None
+    if paper:
+        cells = {i: cell for i, variant in enumerate(variants) if (cell := match(flat(variant.runs[0].table)))}
+    return Comparison(variants, tuple(dict.fromkeys(chosen)), (*twice, *left_out), better, cells)
 
 
 def _newest(records: Sequence[RunRecord]) -> tuple[list[RunRecord], list[str]]:
@@ -128,7 +143,7 @@ def _newest(records: Sequence[RunRecord]) -> tuple[list[RunRecord], list[str]]:
     newest: dict[tuple[object, ...], RunRecord] = {}
     older = []
     for record in sorted(records, key=lambda record: (bool(record.numbers), record.modified)):
-        table = tuple((key, value) for key, value in _flat(record.table).items() if key not in SAME_RUN)
+        table = tuple((key, value) for key, value in flat(record.table).items() if key not in SAME_RUN)
         key = (record.seed, *table) if record.table else (record.path,)
         if (former := newest.get(key)) is not None and former.path != record.path:
             older.append(f"{former.path}: the same config and seed as {record.path}, which is newer")
@@ -168,12 +183,6 @@ def _named(wanted: str, known: Sequence[str]) -> list[str]:
     if not found:
         raise ConfigError(f"--score {wanted}: no run has it ({listing(known)}).{nearest(wanted, known)}")
     return found
-
-
-def _flat(table: Mapping[str, Any]) -> dict[str, str]:
-    """A run file as key -> text, parts by their kind; the metrics are no part of what was trained."""
-    values = {key.removesuffix(".name"): value for key, value in dotted(table).items() if key != "metrics"}
-    return {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in values.items()}
 
 
 def _settings(tables: Sequence[Mapping[str, str]], differing: Sequence[str]) -> list[dict[str, str]]:

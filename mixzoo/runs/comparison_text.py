@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from mixzoo.core.errors import ConfigError
 from mixzoo.runs.comparing import Cell, Comparison
+from mixzoo.runs.paper import notes as paper_notes
 
 P_NOTE = (
     "p: paired t-test against the best of the column, over the seeds that both have; "
@@ -45,21 +46,22 @@ def head(score: str) -> str:
 def rows(comparison: Comparison) -> Iterator[tuple[str, int, dict[str, Cell]]]:
     """Name, number of runs and cells by score: the variants, then the baselines."""
     for i, variant in enumerate(comparison.variants):
-        cells = {score: comparison.cells[i, score] for score in comparison.scores if (i, score) in comparison.cells}
+        cells = {score: comparison.cells[i, score] for score in comparison.columns if (i, score) in comparison.cells}
         yield variant.name, len(variant.runs), cells
     baselines = comparison.baselines
     for name in dict.fromkeys(row for row, _ in baselines):
-        yield name, 0, {score: baselines[name, score] for score in comparison.scores if (name, score) in baselines}
+        yield name, 0, {score: baselines[name, score] for score in comparison.columns if (name, score) in baselines}
 
 
 def markdown(comparison: Comparison) -> str:
-    """A Markdown table, with what p is below it."""
-    lines = ["| | runs | " + " | ".join(map(head, comparison.scores)) + " |"]
-    lines.append("|---|---:|" + "---:|" * len(comparison.scores))
+    """A Markdown table, with notes below it."""
+    lines = ["| | runs | " + " | ".join(map(head, comparison.columns)) + " |"]
+    lines.append("|---|---:|" + "---:|" * len(comparison.columns))
     for name, runs, cells in rows(comparison):
-        texts = [_bold(cell_text(s, cells.get(s)), cells.get(s), "**", "**") for s in comparison.scores]
+        texts = [_bold(cell_text(s, cells.get(s)), cells.get(s), "**", "**") for s in comparison.columns]
         lines.append(f"| {_escaped(name)} | {runs or ''} | " + " | ".join(texts) + " |")
-    return "\n".join([*lines, *(["", found] if (found := note(comparison)) else [])]) + "\n"
+    below = [text for found in notes(comparison) for text in ("", found)]
+    return "\n".join([*lines, *below]) + "\n"
 
 
 def latex(comparison: Comparison) -> str:
@@ -69,13 +71,13 @@ def latex(comparison: Comparison) -> str:
     def safe(text: str) -> str:
         return "".join(special.get(character, character) for character in text)
 
-    lines = [r"\begin{tabular}{l" + "r" * len(comparison.scores) + "}", r"\hline"]
-    lines.append(" & ".join(["", *(safe(head(score)) for score in comparison.scores)]) + r" \\ \hline")
+    lines = [r"\begin{tabular}{l" + "r" * len(comparison.columns) + "}", r"\hline"]
+    lines.append(" & ".join(["", *(safe(head(score)) for score in comparison.columns)]) + r" \\ \hline")
     for name, _, cells in rows(comparison):
-        texts = [_bold(safe(cell_text(s, cells.get(s))), cells.get(s), r"\textbf{", "}") for s in comparison.scores]
+        texts = [_bold(safe(cell_text(s, cells.get(s))), cells.get(s), r"\textbf{", "}") for s in comparison.columns]
         lines.append(" & ".join([safe(name), *texts]) + r" \\")
     lines += [r"\hline", r"\end{tabular}"]
-    return "\n".join([*lines, *([f"% {found}"] if (found := note(comparison)) else [])]) + "\n"
+    return "\n".join([*lines, *(f"% {found}" for found in notes(comparison))]) + "\n"
 
 
 def comma_separated(comparison: Comparison) -> str:
@@ -83,10 +85,10 @@ def comma_separated(comparison: Comparison) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     ends = ("mean", "std", "runs", "p")
-    writer.writerow(["variant", *(f"{score} {end}" for score in comparison.scores for end in ends)])
+    writer.writerow(["variant", *(f"{score} {end}" for score in comparison.columns for end in ends)])
     for name, _, cells in rows(comparison):
         values: list[object] = [name]
-        for score in comparison.scores:
+        for score in comparison.columns:
             cell = cells.get(score)
             values += (
                 ["", "", "", ""] if cell is None else [cell.mean, _or_empty(cell.std), cell.count, _or_empty(cell.p)]
@@ -122,9 +124,12 @@ def render(comparison: Comparison, form: str) -> str:
     return FORMATS[form](comparison)
 
 
-def note(comparison: Comparison) -> str:
-    """What p in the cells is; '' if there is none."""
-    return P_NOTE if any(cell.p is not None for cell in comparison.cells.values()) else ""
+def notes(comparison: Comparison) -> list[str]:
+    """Lines that explain p in the cells, if there is one, and the paper's numbers, if they were asked for."""
+    lines = [P_NOTE] if any(cell.p is not None for cell in comparison.cells.values()) else []
+    if comparison.paper is not None:
+        lines += paper_notes([(comparison.variants[i].name, found) for i, found in comparison.paper.items()])
+    return lines
 
 
 def _bold(text: str, cell: Cell | None, before: str, after: str) -> str:

@@ -20,6 +20,7 @@ from mixzoo.runs.stored_scores import FOLDER, read_scores
 STATES = ("waiting", "running", "completed", "interrupted", "failed")
 RUN, SWEEP = "run.toml", "sweep.json"  # the file that marks a directory as a run, or as a sweep of runs
 PARTS = ("dataset", "autoencoder", "discriminator", "mixer", "objective")
+SAME_RUN = ("train.seed", "train.device", "train.threads", "train.workers", "train.data_on")  # they are no variant
 DEEPEST = 3  # folders below the one given in which runs are looked for
 HEADLINE = "probe.test_accuracy_at_best_validation"
 
@@ -210,6 +211,12 @@ def dotted(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in table.items():
         found |= dotted(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return found
+
+
+def flat(table: Mapping[str, Any]) -> dict[str, str]:
+    """A run file as key -> text, parts by their kind; the metrics are no part of what was trained."""
+    values = {key.removesuffix(".name"): value for key, value in dotted(table).items() if key != "metrics"}
+    return {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in values.items()}
 
 
 def age(record: RunRecord) -> str:
