@@ -256,7 +256,7 @@ def expectations() -> Iterator[Expected]:
     yield exactly("mix_copies", "nearest_source", "mixes linear, copies", 0)
     yield exactly("mix_copies", "copies", "mixes linear, copies", 1)
     yield exactly("mix_copies", "copies", "mixes one image", 1)
-    for score, value in (("energy", 1), ("length", 1), ("mix_error", 0), ("code_error", 0)):
+    for score, value in (("energy", 1), ("length", 1), ("relaxation", 1), ("mix_error", 0), ("code_error", 0)):
         yield exactly("path_smoothness", score, "mixes linear", value)
     yield Expected("path_smoothness", "length", "mixes place", 1.1, 2)
     yield exactly("path_smoothness", "energy", "mixes one image", 1)

@@ -27,6 +27,11 @@ class PathSmoothness:
     `length` is the same of lengths, Σ_n ‖x̂_{n+1} - x̂_n‖: 1 for straight paths, however uneven. A fade from one image to
     the other has 1 too, so read them along with a score of realism. Both are 1 if the ends of no path differ.
 
+    `relaxation` compares with the best path in codes, not in pixels: the energy of straight paths between codes over
+    their energy when the codes between the ends have been moved so as to make it least (a discrete geodesic of the
+    decoder: Shao et al. 2018; Laine 2018). 1 if straight paths are the best ones; more if the decoder bends them. It is
+    left out if `relaxed=0` or `steps=2`.
+
     `mix_error` is the error of re-encoding mixes (AMR section 7.3), and `code_error` the same for codes of images:
 
         mix_error = mean ‖f(g(h_mix)) - h_mix‖² / mean ‖h - mean h‖²
@@ -38,6 +43,8 @@ class PathSmoothness:
 
     pairs: Annotated[int, Ge(1), "paths between test images, chosen by the run's seed"] = 200
     steps: Annotated[int, Ge(2), "N, images of a path with both ends"] = 16
+    relaxed: Annotated[int, Ge(0), "paths of these to relax, the slow part; 0 for none"] = 20
+    relax_steps: Annotated[int, Ge(1), "steps of L-BFGS, each of which may decode all these paths several times"] = 20
     mixes: Mixes = 1000
     mixer: OtherMixer = None
 
@@ -51,24 +58,41 @@ class PathSmoothness:
             return self._paths(run) | self._errors(run)
 
     def _paths(self, run: FinishedRun) -> dict[str, float]:
+        """`energy`, `length` and `relaxation`."""
         test = run.data.test
         first = torch.randint(len(test), (self.pairs,), generator=rng_for(run.seed, "path_smoothness/first"))
         ahead = torch.randint(1, len(test), (self.pairs,), generator=rng_for(run.seed, "path_smoothness/second"))
         ends = torch.stack([first, (first + ahead) % len(test)])  # two different images
         h = encode(run.autoencoder, test.images, run.device, ends.flatten()).unflatten(0, ends.shape)
         t = torch.linspace(0, 1, self.steps)
+        paths = torch.lerp(h[0][:, None], h[1][:, None], t.reshape(1, -1, *[1] * (h.ndim - 2)))
         each = max(1, BATCH // self.steps)  # paths at a time
-        moved = []
-        for start in range(0, self.pairs, each):
-            a, b = h[:, start : start + each]
-            codes = torch.lerp(a[:, None], b[:, None], t.reshape(1, -1, *[1] * (a.ndim - 1)))
-            images = decoded(run.autoencoder, codes.flatten(0, 1).to(run.device)).cpu()
-            moved.append(path_lengths(images.unflatten(0, (len(a), self.steps))))
+        moved = [path_lengths(images_of(run, codes)) for codes in paths.split(each)]
         steps, straight = torch.cat([m[0] for m in moved]), torch.cat([m[1] for m in moved])
+        relaxation = {"relaxation": self._relaxation(run, paths[: self.relaxed])} if self.relaxed and self.steps > 2 else {}
         if not straight.any():
-            return {"energy": 1.0, "length": 1.0}
+            return {"energy": 1.0, "length": 1.0} | relaxation
         energy = (self.steps - 1) * steps.square().sum() / straight.square().sum()
-        return {"energy": energy.item(), "length": (steps.sum() / straight.sum()).item()}
+        return {"energy": energy.item(), "length": (steps.sum() / straight.sum()).item()} | relaxation
+
+    def _relaxation(self, run: FinishedRun, paths: Float[Tensor, "paths steps *latent"]) -> float:
+        """The energy of the paths over what is left of it when all their codes but the ends are free to move."""
+        between = paths[:, 1:-1].to(run.device).clone().requires_grad_()
+        ends = paths[:, :1].to(run.device), paths[:, -1:].to(run.device)
+        search = torch.optim.LBFGS([between], max_iter=self.relax_steps, line_search_fn="strong_wolfe")
+
+        def energy() -> Tensor:
+            images = images_of(run, torch.cat([ends[0], between, ends[1]], 1))
+            total = images.double().diff(dim=1).square().sum()
+            between.grad = torch.zeros_like(between)
+            if total.requires_grad:  # as it does not if a decoder rounds its codes
+                total.backward(inputs=[between])  # type: ignore[no-untyped-call]
+            return total
+
+        with torch.enable_grad():  # of the codes alone: the network's weights get none
+            straight = search.step(energy).item()
+            relaxed = energy().item()
+        return straight / relaxed if relaxed else 1.0
 
     def _errors(self, run: FinishedRun) -> dict[str, float]:
         mixer = mixer_of(run, self.mixer, "path_smoothness")
@@ -81,6 +105,14 @@ class PathSmoothness:
         every = torch.cat(sources)
         spread = (every - every.mean(0)).square().sum(1).mean().item()
         return {"mix_error": _relative(mixes, spread), "code_error": _relative(codes, spread)}
+
+
+def images_of(
+    run: FinishedRun, codes: Float[Tensor, "paths steps *latent"]
+) -> Float[Tensor, "paths steps channels height width"]:
+    """The decoded images of paths. Raises NonFiniteError if they are not finite."""
+    images = decoded(run.autoencoder, codes.flatten(0, 1).to(run.device))
+    return images.unflatten(0, codes.shape[:2])
 
 
 def path_lengths(

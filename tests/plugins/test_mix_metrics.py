@@ -1,5 +1,6 @@
 """foreign_class, mix_copies and path_smoothness of mixes whose scores are known."""
 
+import math
 from dataclasses import dataclass, replace
 
 import pytest
@@ -149,6 +150,7 @@ def test_paths_of_a_linear_decoder_are_straight_and_even_and_its_mixes_consisten
     assert scores == {
         "energy": pytest.approx(1, abs=1e-4),
         "length": pytest.approx(1, abs=1e-4),
+        "relaxation": pytest.approx(1, abs=1e-4),
         "mix_error": pytest.approx(0, abs=1e-9),
         "code_error": pytest.approx(0, abs=1e-9),
     }
@@ -164,6 +166,32 @@ def test_a_path_through_other_images_is_longer():
     """From the first class to the last by way of the second: one image more, as far from both as they are apart."""
     scores = scored("path_smoothness:steps=9", Coder(thirds, drawn))
     assert 1.1 < scores["length"] < 2
+
+
+def quarter(h):
+    """A point of a circle, at the angle that the code is: a quarter turn is a path of 16 steps of 2 sin(π / 64)."""
+    image = h.new_zeros(len(h), 1, 8, 8)
+    image[:, 0, 0, 0], image[:, 0, 0, 1] = (h[:, 0] * h[:, 1].cos(), h[:, 0] * h[:, 1].sin())
+    return image
+
+
+def test_the_chord_of_an_arc_is_the_relaxed_path():
+    """The code is (radius 1, angle 0 or π/2): a straight path in codes is an arc, and the best one is its chord."""
+
+    def polar(x):
+        return torch.cat([torch.ones(len(x), 1), (thirds(x) == 0).float() * torch.pi / 2], 1)
+
+    scores = scored("path_smoothness:steps=17,relax_steps=60", Coder(polar, quarter))
+    arc = 16 * 16 * (2 * math.sin(math.pi / 64)) ** 2  # the energy of the arc, and 2 that of its chord
+    assert scores["energy"] == pytest.approx(arc / 2, rel=1e-5)
+    assert scores["relaxation"] == pytest.approx(arc / 2, rel=1e-3)
+
+
+def test_a_path_that_no_code_improves_is_relaxed_already():
+    scores = scored("path_smoothness:steps=9,relaxed=4", Coder(thirds, drawn))  # rounds codes: without a gradient
+    assert scores["relaxation"] == 1.0
+    assert "relaxation" not in scored("path_smoothness:relaxed=0,mixes=20,pairs=4")
+    assert "relaxation" not in scored("path_smoothness:steps=2,mixes=20,pairs=4")
 
 
 def test_lengths_are_those_worked_out_by_hand():
@@ -196,7 +224,7 @@ def test_the_mixes_are_those_of_random_mixes():
     torch.testing.assert_close(torch.cat([batch.blend(batch.x) for batch in found]), expected)
 
 
-QUICK = ("foreign_class:steps=2,mixes=20", "mix_copies:mixes=20", "path_smoothness:mixes=20,pairs=4")
+QUICK = ("foreign_class:steps=2,mixes=20", "mix_copies:mixes=20", "path_smoothness:mixes=20,pairs=4,relaxed=2")
 
 
 @pytest.mark.parametrize("spec", QUICK)
