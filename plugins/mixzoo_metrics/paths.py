@@ -69,7 +69,8 @@ class PathSmoothness:
         each = max(1, BATCH // self.steps)  # paths at a time
         moved = [path_lengths(images_of(run, codes)) for codes in paths.split(each)]
         steps, straight = torch.cat([m[0] for m in moved]), torch.cat([m[1] for m in moved])
-        relaxation = {"relaxation": self._relaxation(run, paths[: self.relaxed])} if self.relaxed and self.steps > 2 else {}
+        relaxes = self.relaxed > 0 and self.steps > 2
+        relaxation = {"relaxation": self._relaxation(run, paths[: self.relaxed])} if relaxes else {}
         if not straight.any():
             return {"energy": 1.0, "length": 1.0} | relaxation
         energy = (self.steps - 1) * steps.square().sum() / straight.square().sum()
@@ -86,7 +87,7 @@ class PathSmoothness:
             total = images.double().diff(dim=1).square().sum()
             between.grad = torch.zeros_like(between)
             if total.requires_grad:  # as it does not if a decoder rounds its codes
-                total.backward(inputs=[between])  # type: ignore[no-untyped-call]
+                total.backward(inputs=[between])
             return total
 
         with torch.enable_grad():  # of the codes alone: the network's weights get none
@@ -111,8 +112,8 @@ def images_of(
     run: FinishedRun, codes: Float[Tensor, "paths steps *latent"]
 ) -> Float[Tensor, "paths steps channels height width"]:
     """The decoded images of paths. Raises NonFiniteError if they are not finite."""
-    images = decoded(run.autoencoder, codes.flatten(0, 1).to(run.device))
-    return images.unflatten(0, codes.shape[:2])
+    images: Tensor = decoded(run.autoencoder, codes.flatten(0, 1).to(run.device))
+    return images.reshape(*codes.shape[:2], *images.shape[1:])
 
 
 def path_lengths(
