@@ -1,5 +1,6 @@
 """The command line. Each command is one file that parses, calls and prints; heavy modules are imported inside it."""
 
+import os
 import sys
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from typer._click.exceptions import (  # as mixzoo/cli/usage.py has them
 from mixzoo.cli.bench import bench
 from mixzoo.cli.check import check
 from mixzoo.cli.compare import compare
+from mixzoo.cli.completion import prepare_shell
 from mixzoo.cli.doctor import doctor
 from mixzoo.cli.embed import embed
 from mixzoo.cli.evaluate import evaluate
@@ -90,7 +92,10 @@ def main() -> None:
 def _run() -> int:
     """Run the command in sys.argv, print its error if it has one, and return its exit code."""
     try:
-        code = app(standalone_mode=False)
+        command = typer.main.get_command(app)
+        if "_MIXZOO_COMPLETE" in os.environ or {"--install-completion", "--show-completion"} & set(sys.argv):
+            prepare_shell()  # after typer has registered the shells that it knows
+        code = command(prog_name="mixzoo", standalone_mode=False)
         sys.stdout.flush()
         if code == INTERRUPTED:  # what typer returns on KeyboardInterrupt
             print("mixzoo: interrupted", file=sys.stderr)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mixzoo.cli.schema import integer, with_train_flags
+from mixzoo.cli.schema import integer, part_option, with_train_flags
 from mixzoo.cli.zoo import NoPlugins, PluginFiles, zoo_from
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from mixzoo.registry.config import RunConfig
     from mixzoo.registry.zoo import Zoo
 
-_SPEC = "NAME[:KEY=VALUE,...]"
 WIDTH = 156  # characters in a line of the table
 HEADS = (
     *("batch", "engine", "ms", "quartiles", "CPU ms", "images/s", "ops", "GFLOP", "GFLOP/s", "floor ms", "of floor"),
@@ -40,19 +39,23 @@ def bench(
     *,
     data: Annotated[
         str | None,
-        typer.Option("--data", metavar=_SPEC, help="Data set. [default: digits]"),
+        part_option("dataset", "Data set. [default: digits]"),
     ] = None,
     autoencoder: Annotated[
-        list[str] | None, typer.Option("--autoencoder", metavar=_SPEC, help=f"Encoder and decoder{_SEVERAL}.")
+        list[str] | None,
+        part_option("autoencoder", f"Encoder and decoder{_SEVERAL}."),
     ] = None,
     discriminator: Annotated[
-        list[str] | None, typer.Option("--discriminator", metavar=_SPEC, help=f"Discriminator{_SEVERAL}.")
+        list[str] | None,
+        part_option("discriminator", f"Discriminator{_SEVERAL}."),
     ] = None,
     mixer: Annotated[
-        list[str] | None, typer.Option("--mixer", metavar=_SPEC, help=f"Mixing function{_SEVERAL}.")
+        list[str] | None,
+        part_option("mixer", f"Mixing function{_SEVERAL}."),
     ] = None,
     objective: Annotated[
-        list[str] | None, typer.Option("--objective", metavar=_SPEC, help=f"The losses of both players{_SEVERAL}.")
+        list[str] | None,
+        part_option("objective", f"The losses of both players{_SEVERAL}."),
     ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", metavar="FILE", help="A run file (TOML); flags override it.")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mixzoo.cli import completion
 from mixzoo.cli.zoo import NoPlugins, PluginFiles, zoo_from
 from mixzoo.core.errors import ConfigError, PluginError, truncated_repr
 from mixzoo.registry.kinds import KINDS, kind_named
@@ -17,14 +18,27 @@ if TYPE_CHECKING:
 def check(
     target: Annotated[
         str,
-        typer.Argument(metavar="SPEC|DIST", help="A part, NAME[:KEY=VALUE,...], or a distribution, for all its parts."),
+        typer.Argument(
+            metavar="SPEC|DIST",
+            autocompletion=completion.part_or_distribution,
+            help="A part, NAME[:KEY=VALUE,...], or a distribution, for all its parts.",
+        ),
     ],
     kind: Annotated[
         str | None,
-        typer.Option("--kind", help=f"{', '.join(KINDS)}; needed if several kinds have a part of that name."),
+        typer.Option(
+            "--kind",
+            autocompletion=completion.one_of(*KINDS),
+            help=f"{', '.join(KINDS)}; needed if several kinds have a part of that name.",
+        ),
     ] = None,
     effort: Annotated[
-        str, typer.Option("--effort", help="low, normal or high: how many cases a check tries.")
+        str,
+        typer.Option(
+            "--effort",
+            autocompletion=completion.one_of("low", "normal", "high"),
+            help="low, normal or high: how many cases a check tries.",
+        ),
     ] = "normal",
     skip: Annotated[
         list[str] | None, typer.Option("--skip", metavar="NAME=REASON", help="A check to skip, and why; repeatable.")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mixzoo.cli import completion
+
 if TYPE_CHECKING:
     from mixzoo.runs.comparing import Comparison
 
@@ -14,7 +16,10 @@ HEAD_WIDTH = 24  # characters of a line in the head of a column
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Runs, sweeps, or folders of them.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", autocompletion=completion.run, help="Runs, sweeps, or folders of them."),
+    ],
     score: Annotated[
         list[str] | None,
         typer.Option("--score", metavar="NAME", help="A column: a score, or a metric for all its scores; repeatable."),
@@ -27,7 +32,12 @@ def compare(
     ] = None,
     form: Annotated[
         str | None,
-        typer.Option("--format", metavar="md|latex|csv|json", help="Print the table in this format."),
+        typer.Option(
+            "--format",
+            autocompletion=completion.one_of("md", "latex", "csv", "json"),
+            metavar="md|latex|csv|json",
+            help="Print the table in this format.",
+        ),
     ] = None,
     paper: Annotated[
         bool, typer.Option("--paper", help="Add the paper's number of each row that is a cell of its tables.")

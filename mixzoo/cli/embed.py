@@ -5,15 +5,21 @@ from typing import Annotated
 
 import typer
 
+from mixzoo.cli import completion
 from mixzoo.cli.evaluate import Device
 from mixzoo.cli.zoo import NoPlugins, PluginFiles, zoo_from
 
 
 def embed(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's directory.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", autocompletion=completion.run, help="The run's directory.")],
     images: Annotated[
         str,
-        typer.Option("--images", metavar="FOLDER|SPLIT", help="A folder of pictures, or train, validation or test."),
+        typer.Option(
+            "--images",
+            autocompletion=completion.one_of("train", "validation", "test"),
+            metavar="FOLDER|SPLIT",
+            help="A folder of pictures, or train, validation or test.",
+        ),
     ],
     out: Annotated[
         Path,

@@ -6,19 +6,32 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mixzoo.cli import completion
+from mixzoo.cli.schema import part_option
 from mixzoo.cli.zoo import NoPlugins, PluginFiles, zoo_from
 
 if TYPE_CHECKING:
     from mixzoo.runs.stored_scores import Score
 
-Device = Annotated[str, typer.Option("--device", metavar="NAME", help="cpu, cuda, cuda:1, ..., or auto.")]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        autocompletion=completion.one_of(*completion.DEVICES),
+        metavar="NAME",
+        help="cpu, cuda, cuda:1, ..., or auto.",
+    ),
+]
 
 
 def evaluate(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Runs, sweeps, or folders of them.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", autocompletion=completion.run, help="Runs, sweeps, or folders of them."),
+    ],
     metric: Annotated[
         list[str],
-        typer.Option("--metric", metavar="NAME[:KEY=VALUE,...]", help="See `mixzoo list metrics`; repeatable."),
+        part_option("metric", "See `mixzoo list metrics`; repeatable."),
     ],
     again: Annotated[bool, typer.Option("--again", help="Recompute scores that the run already has.")] = False,
     device: Device = "auto",

@@ -6,14 +6,17 @@ from typing import Annotated
 
 import typer
 
-from mixzoo.cli.schema import integer
+from mixzoo.cli import completion
+from mixzoo.cli.evaluate import Device
+from mixzoo.cli.schema import integer, part_option
 from mixzoo.cli.zoo import NoPlugins, PluginFiles, zoo_from
 
 
 def interpolate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's directory.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", autocompletion=completion.run, help="The run's directory.")],
     mixer: Annotated[
-        str | None, typer.Option("--mixer", metavar="NAME[:KEY=VALUE,...]", help="A mixer other than the run's own.")
+        str | None,
+        part_option("mixer", "A mixer other than the run's own."),
     ] = None,
     pairs: Annotated[
         int,
@@ -42,7 +45,7 @@ def interpolate(
     every_mixer: Annotated[
         bool, typer.Option("--every-mixer", help="Also draw a sheet of all mixers along one path between three images.")
     ] = False,
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda, or auto.")] = "auto",
+    device: Device = "auto",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON: an object, what each picture shows -> its file.")
     ] = False,

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mixzoo.cli import completion
 from mixzoo.cli.zoo import NoPlugins, PluginFiles, catalogue_from
 from mixzoo.registry.kinds import KINDS, kind_named
 
@@ -12,7 +13,11 @@ from mixzoo.registry.kinds import KINDS, kind_named
 def list_parts(
     kind: Annotated[
         str,
-        typer.Argument(metavar="KIND", help=", ".join(kind.plural for kind in KINDS.values()) + "."),
+        typer.Argument(
+            metavar="KIND",
+            autocompletion=completion.one_of(*(kind.plural for kind in KINDS.values())),
+            help=", ".join(kind.plural for kind in KINDS.values()) + ".",
+        ),
     ],
     as_json: Annotated[
         bool,
@@ -28,7 +33,7 @@ def list_parts(
     kind_name = kind_named(kind).name
     catalogue = catalogue_from(plugin, no_plugins)
     entries = catalogue.of_kind(kind_name)
-    names = [o.full_name if catalogue.name_conflicts(o) else o.name for o in entries]  # as a user has to write them
+    names = list(map(catalogue.name_to_write, entries))
     if as_json:
         rows = [
             {

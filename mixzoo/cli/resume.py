@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mixzoo.cli import completion
 from mixzoo.cli.schema import Values, integer
 from mixzoo.cli.sweep import Jobs
 from mixzoo.cli.zoo import NoPlugins, PluginFiles, flags_of, zoo_from
@@ -12,7 +13,9 @@ from mixzoo.core.errors import ConfigError
 
 
 def resume(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's directory, or the sweep's.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", autocompletion=completion.run, help="The run's directory, or the sweep's.")
+    ],
     steps: Annotated[
         int | None,
         typer.Option(

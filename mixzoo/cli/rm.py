@@ -5,9 +5,14 @@ from typing import Annotated
 
 import typer
 
+from mixzoo.cli import completion
+
 
 def rm(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Directories of runs or sweeps.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", autocompletion=completion.run, help="Directories of runs or sweeps."),
+    ],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Remove runs or sweeps and everything in them, after asking. Fails if a process is writing to one of them.

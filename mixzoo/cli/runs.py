@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mixzoo.cli import completion
+
 if TYPE_CHECKING:
     from mixzoo.runs.listing import RunRecord
 
@@ -15,7 +17,11 @@ if TYPE_CHECKING:
 def runs(
     folders: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[FOLDER...]", help="Runs, sweeps, or folders of them. [default: runs]"),
+        typer.Argument(
+            metavar="[FOLDER...]",
+            autocompletion=completion.run,
+            help="Runs, sweeps, or folders of them. [default: runs]",
+        ),
     ] = None,
     where: Annotated[
         list[str] | None,

@@ -9,10 +9,13 @@ from typing import Annotated, Any, Optional
 import typer
 from annotated_types import Ge, Le
 
+from mixzoo.cli import completion
 from mixzoo.core.errors import ConfigError, excerpt, truncated_repr
 from mixzoo.registry.config import Train
-from mixzoo.registry.options import Option, as_text, build, options_of, readings
+from mixzoo.registry.kinds import KINDS
+from mixzoo.registry.options import Option, as_text, build, choices_of, options_of, readings
 
+SPEC = "NAME[:KEY=VALUE,...]"
 _METAVARS = {"integer": "INTEGER", "number": "FLOAT"}
 
 Values = Annotated[
@@ -23,6 +26,13 @@ Values = Annotated[
         help="Another value than the run file's: train.lr=1e-4, objective.lam=5; repeatable.",
     ),
 ]
+
+
+def part_option(kind: str, help_text: str) -> Any:
+    """The flag of a command that takes a part of this kind, as NAME[:KEY=VALUE,...]."""
+    return typer.Option(
+        KINDS[kind].flag or f"--{kind}", metavar=SPEC, autocompletion=completion.part(kind), help=help_text
+    )
 
 
 def with_train_flags(
@@ -69,9 +79,11 @@ def _flag(option: Option, *, several: bool) -> inspect.Parameter:
     default = "" if option.default is None else f" [default: {as_text(option.default)}]"
     more = "; several values separated by commas" if several else ""
     metavar = None if kind is bool else _METAVARS.get(option.type.split()[0], "TEXT")
+    values = completion.DEVICES if option.name == "device" else () if kind is bool else choices_of(option.type)
     declared = typer.Option(
-        declaration, metavar=metavar, help=f"{option.help[0].upper()}{option.help[1:]}{more}.{default}"
-    )
+        declaration, metavar=metavar, autocompletion=completion.one_of(*values) if values else None,
+        help=f"{option.help[0].upper()}{option.help[1:]}{more}.{default}",
+    )  # fmt: skip
     hint = Annotated[Optional[kind], declared]  # type: ignore[valid-type]  # noqa: UP045
     return inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=hint)
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mixzoo.cli import completion
 from mixzoo.cli.zoo import NoPlugins, PluginFiles, catalogue_from
 from mixzoo.registry.kinds import KINDS, kind_named
 
@@ -13,8 +14,17 @@ if TYPE_CHECKING:
 
 
 def show(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help=", ".join(KINDS) + ".")],
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The part's name, as `mixzoo list` gives it.")],
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", autocompletion=completion.one_of(*KINDS), help=", ".join(KINDS) + ".")
+    ],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            autocompletion=completion.part_of_given_kind,
+            help="The part's name, as `mixzoo list` gives it.",
+        ),
+    ],
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON: one object, with its options in a list.")
     ] = False,

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mixzoo.cli.schema import Values, with_train_flags
+from mixzoo.cli.schema import Values, part_option, with_train_flags
 from mixzoo.cli.sweep import Jobs
 from mixzoo.cli.zoo import NoPlugins, PluginFiles, flags_of, zoo_from
 
 if TYPE_CHECKING:
     from mixzoo.registry.config import RunConfig
-
-_SPEC = "NAME[:KEY=VALUE,...]"
 
 
 @with_train_flags()
@@ -22,27 +20,27 @@ def train(
     *,
     data: Annotated[
         str | None,
-        typer.Option("--data", metavar=_SPEC, help="Data set; see `mixzoo list datasets`. [default: digits]"),
+        part_option("dataset", "Data set; see `mixzoo list datasets`. [default: digits]"),
     ] = None,
     autoencoder: Annotated[
         str | None,
-        typer.Option("--autoencoder", metavar=_SPEC, help="Encoder and decoder. [default: amr, or the data set's own]"),
+        part_option("autoencoder", "Encoder and decoder. [default: amr, or the data set's own]"),
     ] = None,
     discriminator: Annotated[
         str | None,
-        typer.Option("--discriminator", metavar=_SPEC, help="Discriminator. [default: amr, or the data set's own]"),
+        part_option("discriminator", "Discriminator. [default: amr, or the data set's own]"),
     ] = None,
     mixer: Annotated[
-        str | None, typer.Option("--mixer", metavar=_SPEC, help="Mixing function. [default: mixup]")
+        str | None,
+        part_option("mixer", "Mixing function. [default: mixup]"),
     ] = None,
     objective: Annotated[
-        str | None, typer.Option("--objective", metavar=_SPEC, help="The losses of both players. [default: amr]")
+        str | None,
+        part_option("objective", "The losses of both players. [default: amr]"),
     ] = None,
     metric: Annotated[
         list[str] | None,
-        typer.Option(
-            "--metric", metavar=_SPEC, help="A metric of the finished run, instead of the default ones; repeatable."
-        ),
+        part_option("metric", "A metric of the finished run, instead of the default ones; repeatable."),
     ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", metavar="FILE", help="A run file (TOML); flags override it.")

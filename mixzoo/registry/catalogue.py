@@ -29,6 +29,20 @@ def load_catalogue(found: Iterable[EntryPoint] | None = None) -> Catalogue:
     return catalogue
 
 
+def cached_catalogue(found: Iterable[EntryPoint] | None = None) -> Catalogue:
+    """What the cache says of these plugins, or of all that are installed, even if it is out of date; loads no plugin.
+
+    A plugin that is not in the cache has no parts here.
+    """
+    catalogue = Catalogue()
+    for point in entry_points(group=GROUP) if found is None else found:
+        plugin = plugin_at(point)
+        cached = PluginCache(point, plugin).read(even_if_changed=True)
+        parts = cached.parts if cached else ()
+        catalogue.add(plugin, [Description(part.kind, part.name, plugin, part.text) for part in parts])
+    return catalogue
+
+
 def catalogue_of(zoo: Zoo) -> Catalogue:
     """The descriptions of all parts of a zoo."""
     return Catalogue(list(zoo.plugins), [describe(entry) for entry in zoo.registered])

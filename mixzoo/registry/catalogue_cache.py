@@ -82,7 +82,7 @@ class PluginCache:
             return ""
         return sha256("\n".join([self.identity, *_sites(), *lines]).encode(errors="surrogateescape")).hexdigest()
 
-    def read(self) -> CachedPlugin | None:
+    def read(self, *, even_if_changed: bool = False) -> CachedPlugin | None:
         """The cached contents, if nothing that they depend on has changed."""
         folder = _folder()
         if folder is None:
@@ -99,7 +99,7 @@ class PluginCache:
             )
         except CheckpointError:  # the file is missing or damaged
             return None
-        return cached if cached.fingerprint == self.fingerprint(dependencies) else None
+        return cached if even_if_changed or cached.fingerprint == self.fingerprint(dependencies) else None
 
     def write(
         self, changed: Iterable[str], entries: Iterable[RegisteredPart], described: Iterable[Description]

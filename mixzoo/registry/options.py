@@ -225,8 +225,12 @@ def _hint(option: Option, value: object) -> str:
         return ""
     if numeric and (meant := _number_meant(value)):
         return f" Did you mean {meant}?"
-    choices = ["true", "false"] if option.type == "true|false" else re.findall(r"'([^']*)'", option.type)
-    return nearest(value, choices)
+    return nearest(value, choices_of(option.type))
+
+
+def choices_of(type_: str) -> list[str]:
+    """The values that an option may have, by its type; none for a number or a text."""
+    return ["true", "false"] if type_ == "true|false" else re.findall(r"'([^']*)'", type_)
 
 
 def _number_meant(text: str) -> str:

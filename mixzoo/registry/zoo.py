@@ -59,6 +59,10 @@ class Lookup(Generic[E]):
         """Other plugins' parts of the same kind and name; all of them need their full name."""
         return [o for o in self.of_kind(entry.kind) if o.name == entry.name and o != entry]
 
+    def name_to_write(self, entry: E) -> str:
+        """The name that a user has to write: the full one if another plugin has a part of the same name."""
+        return entry.full_name if self.name_conflicts(entry) else entry.name
+
     def qualified_default(self, kind: str, name: str) -> str:
         """The name of mixzoo's own part, in full if a plugin uses that name too, so that defaults keep working."""
         claimants = [o for o in self.of_kind(kind) if o.name == name]
