@@ -25,6 +25,7 @@ from mixzoo.cli.plugins import plugins
 from mixzoo.cli.resume import resume
 from mixzoo.cli.rm import rm
 from mixzoo.cli.runs import runs
+from mixzoo.cli.sections import SectionedCommand
 from mixzoo.cli.show import show
 from mixzoo.cli.streams import safe_streams
 from mixzoo.cli.train import train
@@ -58,7 +59,7 @@ def options(
     pass
 
 
-app.command("train")(train)
+app.command("train", cls=SectionedCommand)(train)
 app.command("resume")(resume)
 app.command("runs")(runs)
 app.command("evaluate")(evaluate)
@@ -71,7 +72,7 @@ app.command("list")(list_parts)
 app.command("show")(show)
 app.command("plugins")(plugins)
 app.command("check")(check)
-app.command("bench")(bench)
+app.command("bench", cls=SectionedCommand)(bench)
 app.command("doctor")(doctor)
 app.command("new-plugin")(new_plugin)
 

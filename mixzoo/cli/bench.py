@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mixzoo.cli import sections
 from mixzoo.cli.schema import integer, part_option, with_train_flags
 from mixzoo.cli.zoo import NoPlugins, PluginFiles, zoo_from
 
@@ -58,11 +59,19 @@ def bench(
         part_option("objective", f"The losses of both players{_SEVERAL}."),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE", help="A run file (TOML); flags override it.")
+        Path | None,
+        typer.Option(
+            "--config", rich_help_panel=sections.FILE, metavar="FILE", help="A run file (TOML); flags override it."
+        ),
     ] = None,
     data_root: Annotated[
         str | None,
-        typer.Option("--data-root", metavar="DIR", help="Folder of data sets. [default: $MIXZOO_DATA]"),
+        typer.Option(
+            "--data-root",
+            rich_help_panel=sections.PARTS,
+            metavar="DIR",
+            help="Folder of data sets. [default: $MIXZOO_DATA]",
+        ),
     ] = None,
     repeats: Annotated[
         int,

@@ -9,13 +9,20 @@ from typing import Annotated, Any, Optional
 import typer
 from annotated_types import Ge, Le
 
-from mixzoo.cli import completion
+from mixzoo.cli import completion, sections
 from mixzoo.core.errors import ConfigError, excerpt, truncated_repr
 from mixzoo.registry.config import Train
 from mixzoo.registry.kinds import KINDS
 from mixzoo.registry.options import Option, as_text, build, choices_of, options_of, readings
 
 SPEC = "NAME[:KEY=VALUE,...]"
+SECTIONS = {  # of the help, in which a number of the run is listed; the others are under "Training"
+    **dict.fromkeys(
+        ("device", "engine", "precision", "recompute", "data_on", "workers", "threads", "deterministic"),
+        sections.HARDWARE,
+    ),
+    **dict.fromkeys(("log_every", "evaluate_every", "checkpoint_every", "keep_checkpoints"), sections.OUTPUT),
+}
 _METAVARS = {"integer": "INTEGER", "number": "FLOAT"}
 
 Values = Annotated[
@@ -23,6 +30,7 @@ Values = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
+        rich_help_panel=sections.FILE,
         help="Another value than the run file's: train.lr=1e-4, objective.lam=5; repeatable.",
     ),
 ]
@@ -31,8 +39,9 @@ Values = Annotated[
 def part_option(kind: str, help_text: str) -> Any:
     """The flag of a command that takes a part of this kind, as NAME[:KEY=VALUE,...]."""
     return typer.Option(
-        KINDS[kind].flag or f"--{kind}", metavar=SPEC, autocompletion=completion.part(kind), help=help_text
-    )
+        KINDS[kind].flag or f"--{kind}", metavar=SPEC, autocompletion=completion.part(kind), help=help_text,
+        rich_help_panel=sections.PARTS,
+    )  # fmt: skip
 
 
 def with_train_flags(
@@ -78,11 +87,13 @@ def _flag(option: Option, *, several: bool) -> inspect.Parameter:
     declaration = f"{name}/--no-{name[2:]}" if kind is bool else name
     default = "" if option.default is None else f" [default: {as_text(option.default)}]"
     more = "; several values separated by commas" if several else ""
-    metavar = None if kind is bool else _METAVARS.get(option.type.split()[0], "TEXT")
+    choices = "|".join(choices_of(option.type))
+    metavar = None if kind is bool else _METAVARS.get(option.type.split()[0], choices or "TEXT")
     values = completion.DEVICES if option.name == "device" else () if kind is bool else choices_of(option.type)
     declared = typer.Option(
         declaration, metavar=metavar, autocompletion=completion.one_of(*values) if values else None,
         help=f"{option.help[0].upper()}{option.help[1:]}{more}.{default}",
+        rich_help_panel=SECTIONS.get(option.name, sections.TRAINING),
     )  # fmt: skip
     hint = Annotated[Optional[kind], declared]  # type: ignore[valid-type]  # noqa: UP045
     return inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=hint)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mixzoo.cli import sections
 from mixzoo.cli.schema import integer
 from mixzoo.cli.summary import after_a_run
 from mixzoo.core.errors import ConfigError, printable
@@ -18,6 +19,7 @@ Jobs = Annotated[
     int | None,
     typer.Option(
         "--jobs",
+        rich_help_panel=sections.SWEEP,
         parser=integer("jobs", 1, 1000),
         metavar="INTEGER",
         help="Runs of a sweep to train at once. [default: one per core, 4 per GPU]",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mixzoo.cli import sections
 from mixzoo.cli.schema import Values, part_option, with_train_flags
 from mixzoo.cli.sweep import Jobs
 from mixzoo.cli.zoo import NoPlugins, PluginFiles, flags_of, zoo_from
@@ -43,12 +44,16 @@ def train(
         part_option("metric", "A metric of the finished run, instead of the default ones; repeatable."),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE", help="A run file (TOML); flags override it.")
+        Path | None,
+        typer.Option(
+            "--config", rich_help_panel=sections.FILE, metavar="FILE", help="A run file (TOML); flags override it."
+        ),
     ] = None,
     data_root: Annotated[
         str | None,
         typer.Option(
             "--data-root",
+            rich_help_panel=sections.PARTS,
             metavar="DIR",
             help="Folder of data sets; overrides root= in a run file. [default: $MIXZOO_DATA, if set]",
         ),
@@ -57,16 +62,23 @@ def train(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="DIR", help="The run's directory, which must not exist. [default: runs/<date>-<parts>]"
+            "--out",
+            rich_help_panel=sections.OUTPUT,
+            metavar="DIR",
+            help="The run's directory, which must not exist. [default: runs/<date>-<parts>]",
         ),
     ] = None,
     seeds: Annotated[
-        str | None, typer.Option("--seeds", metavar="N,N,...", help="Train a sweep: one run for each seed.")
+        str | None,
+        typer.Option(
+            "--seeds", rich_help_panel=sections.SWEEP, metavar="N,N,...", help="Train a sweep: one run for each seed."
+        ),
     ] = None,
     grid: Annotated[
         list[str] | None,
         typer.Option(
             "--grid",
+            rich_help_panel=sections.SWEEP,
             metavar="KEY=VALUE,VALUE,...",
             help="Train a sweep: one run for each value of a part (mixer), an option (objective.lam) or a number "
             "(train.lr); repeatable. Grids and seeds are combined.",

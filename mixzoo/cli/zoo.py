@@ -6,16 +6,28 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mixzoo.cli import sections
+
 if TYPE_CHECKING:
     from mixzoo.registry.catalogue import Catalogue
     from mixzoo.registry.zoo import Plugin, Zoo
 
 PluginFiles = Annotated[
     list[Path] | None,
-    typer.Option("--plugin", metavar="FILE.py", help="A single-file plugin for this command; its code is run."),
+    typer.Option(
+        "--plugin",
+        metavar="FILE.py",
+        rich_help_panel=sections.PARTS,
+        help="A single-file plugin for this command; its code is run.",
+    ),
 ]
 NoPlugins = Annotated[
-    bool, typer.Option("--no-plugins", help="Ignore installed plugins: only mixzoo's own parts and those of --plugin.")
+    bool,
+    typer.Option(
+        "--no-plugins",
+        rich_help_panel=sections.PARTS,
+        help="Ignore installed plugins: only mixzoo's own parts and those of --plugin.",
+    ),
 ]
 
 

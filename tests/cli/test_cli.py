@@ -2,8 +2,9 @@
 
 import json
 import os
+import re
 import signal
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Annotated
@@ -14,7 +15,10 @@ from annotated_types import Ge, Le
 
 import warm
 from mixzoo import LinearMixer, Mixer, Part
+from mixzoo.cli.schema import SECTIONS
+from mixzoo.cli.sections import TITLES
 from mixzoo.registry.catalogue import catalogue_of
+from mixzoo.registry.config import Train
 from mixzoo.registry.zoo import RegisteredPart, load_zoo
 from toys import SMALL, TOY_PLUGIN, TOYS, toy_zoo
 
@@ -349,6 +353,17 @@ def test_every_command_shows_an_example_in_its_help(mixzoo):
         code, out, _ = mixzoo(command, "--help")
         assert code == 0
         assert "Example: mixzoo" in " ".join(out.split()), command
+
+
+def test_the_help_of_train_has_sections_in_which_every_option_stands_once(mixzoo):
+    code, out, _ = mixzoo("train", "--help")
+    titles = [line[:-1] for line in out.splitlines() if line.endswith(":") and line[:1].isalpha()]
+    assert (code, titles) == (0, [*TITLES, "Options"])
+    found = {text.split(":\n")[0]: re.findall(r"^  (--[a-z0-9-]+)", text, re.M) for text in out.split("\n\n")}
+    assert found["Options"] == ["--help"]
+    assert found["Hardware"][:2] == ["--device", "--engine"]
+    assert found["Output"][:2] == ["--out", "--log-every"]
+    assert SECTIONS.keys() <= {field.name for field in fields(Train)}
 
 
 def test_version_is_that_of_the_distribution(mixzoo):
