@@ -25,6 +25,9 @@ def embed(
         Path,
         typer.Option("--out", metavar="FILE", help="A file ending in .npz or .safetensors; overwritten if it exists."),
     ],
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out pictures that cannot be read, with a line for each.")
+    ] = False,
     device: Device = "auto",
     plugin: PluginFiles = None,
     no_plugins: NoPlugins = False,
@@ -36,5 +39,9 @@ def embed(
     from mixzoo.runs.embedding import embed as write_codes
     from mixzoo.runs.trained_run import Run
 
-    count = write_codes(Run(run, device=device, zoo=zoo_from(plugin, no_plugins)), images, out)
+    def note(line: str) -> None:
+        typer.echo(f"mixzoo: {line}", err=True)
+
+    opened = Run(run, device=device, zoo=zoo_from(plugin, no_plugins))
+    count = write_codes(opened, images, out, skip_bad=skip_bad, note=note)
     typer.echo(f"{count} codes in {out}", err=True)

@@ -20,8 +20,9 @@ def rm(
     Example: mixzoo rm runs/20260101-120000-digits-amr-mixup
     """
     from mixzoo.core.errors import printable
-    from mixzoo.runs.removing import check_removable, remove
+    from mixzoo.runs.removing import check_removable, distinct, remove
 
+    runs = distinct(runs)
     for run in runs:  # check all of them before removing the first
         count = check_removable(run)
         what = "the run" if count is None else f"the sweep of {count} runs"

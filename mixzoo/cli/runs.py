@@ -41,17 +41,23 @@ def runs(
 
     Example: mixzoo runs --where objective=amr --sort -score
     """
-    from mixzoo.core.errors import ConfigError
-    from mixzoo.runs.listing import find_runs, matching, ordered
+    from mixzoo.core.errors import ConfigError, path_excerpt, printable
+    from mixzoo.runs.listing import find_runs, matching, none_matches, ordered
 
     if as_json and as_csv:
         raise ConfigError("--json and --csv cannot be combined; give one of them")
-    records = ordered(matching(find_runs(folders or [Path("runs")]), where or []), sort)
+    default = Path("runs")  # which is not there before the first run
+    found = find_runs(folders or ([default] if default.exists() else []))
+    records = ordered(matching(found, where or []), sort)
+    if not records:
+        places = ", ".join(map(path_excerpt, folders or [default]))
+        none = f"no runs in {places}; `mixzoo train` makes one in runs/, and `mixzoo runs FOLDER` lists another folder"
+        typer.echo(f"mixzoo: {printable(none_matches(found, where or []) if found else none)}", err=True)
     if as_json:
         typer.echo(json.dumps([_row(record) for record in records], indent=2))
     elif as_csv:
         _print_csv(records)
-    else:
+    elif records:
         _print_table(records)
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from mixzoo.core.errors import StorageError, one_line
-from mixzoo.runs.comparison_text import is_accuracy
+from mixzoo.runs.comparison_text import is_accuracy, number
 
 if TYPE_CHECKING:
     from mixzoo.runs.run import Result
@@ -47,7 +47,5 @@ def _print_summary(result: "Result") -> None:
 
 
 def formatted(name: str, value: float) -> str:
-    """Accuracies in per cent, whole numbers without decimals, other values with four decimals."""
-    if is_accuracy(name):
-        return f"{100 * value:.2f} %"
-    return f"{value:.0f}" if value == int(value) else f"{value:.4f}"
+    """The number as `mixzoo compare` writes it, with the sign of a per cent."""
+    return f"{number(name, value)} %" if is_accuracy(name) else number(name, value)

@@ -4,7 +4,7 @@ import inspect
 from hashlib import sha256
 from typing import Any
 
-from mixzoo.core.errors import PluginError
+from mixzoo.core.errors import ConfigError, PluginError
 from mixzoo.registry.kinds import kind_named
 from mixzoo.registry.registered import Entry, Plugin, RegisteredPart, registered
 
@@ -16,9 +16,18 @@ def register(kind: str, name: str, recipe: Any) -> None:
     """Make a part, the dataclass of its options, known by this name to everything in this process.
 
     A part registered again replaces the former one. A run records the SHA-256 of its source; to resume such a run,
-    register the part first. Raises ConfigError for an unknown kind, PluginError if the name or the class does not fit.
+    register the part first. Raises ConfigError for an unknown kind or the name of an installed part, PluginError if the
+    name or the class does not fit.
     """
+    from mixzoo.registry.catalogue import load_catalogue  # which imports this module
+
     kind = kind_named(kind).name
+    for entry in load_catalogue().of_kind(kind):
+        if entry.name == name:
+            raise ConfigError(
+                f"register: {kind} {name!r} is a part of {entry.plugin.distribution} already; choose another name, "
+                f"such as 'my_{name}'"
+            )
     digest = sha256(_source_of(recipe).encode()).hexdigest()
     try:
         _PARTS[kind, name] = registered(kind, name, Plugin(NAME, NAME, digest[:12]), recipe)

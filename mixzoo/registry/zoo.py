@@ -28,7 +28,8 @@ from mixzoo.registry.isolation import isolated
 from mixzoo.registry.kinds import KINDS
 from mixzoo.registry.options import Option, Part, build, options_of, spec_of
 from mixzoo.registry.registered import Entry, Plugin, RegisteredPart, collect_parts, name_of_older_api, older_api
-from mixzoo.registry.session import registered_here
+from mixzoo.registry.session import NAME as SESSION
+from mixzoo.registry.session import is_registered_here, registered_here
 from mixzoo.registry.single_file import SingleFile, read_single_file
 from mixzoo.registry.spec import DISTRIBUTION, MAX_DEPTH, Spec, parse_spec
 from mixzoo.registry.spec_repairs import path_advice
@@ -186,6 +187,19 @@ def load_zoo(found: Iterable[EntryPoint] | None = None) -> Zoo:
     for part in registered_here():
         zoo.add(part.plugin, [part])
     return zoo
+
+
+def with_registered_since(zoo: Zoo) -> Zoo:
+    """The zoo with what `mixzoo.register` has added or replaced since it was loaded; a name that is taken stays so."""
+    fresh = Zoo(
+        [plugin for plugin in zoo.plugins if plugin.distribution != SESSION],
+        [entry for entry in zoo.registered if not is_registered_here(entry)],
+    )
+    taken = {(entry.kind, entry.name) for entry in fresh.registered}
+    for part in registered_here():
+        if (part.kind, part.name) not in taken:
+            fresh.add(part.plugin, [part])
+    return fresh
 
 
 def first_party() -> list[EntryPoint]:

@@ -105,8 +105,8 @@ def compare(records: Sequence[RunRecord], scores: Sequence[str] | None = None, *
     """The comparison of these runs by these scores, all that any of them has if none are named.
 
     `paper` adds the paper's number of each variant that is a cell of its tables. Of two runs with the same config and
-    seed the newer one counts, and `left_out` names the other. Raises ConfigError if there are no runs, or a named score
-    is one that none of them has.
+    seed the newer one counts, and `left_out` names the other. Raises ConfigError if there are no runs, if none has
+    scores, or a named score is one that none of them has.
     """
     if not records:
         raise ConfigError("there are no runs to compare; give run directories, sweeps, or folders of them")
@@ -116,6 +116,12 @@ def compare(records: Sequence[RunRecord], scores: Sequence[str] | None = None, *
         f"{record.path}: {record.problem or record.stale or f'{record.state}, it has no scores'}"
         for record in records if not record.numbers
     )  # fmt: skip
+    if not having:
+        more = f", and {len(left_out) - 1} more" if len(left_out) > 1 else ""
+        raise ConfigError(
+            f"no run has scores ({left_out[0]}{more}); a run gets them at its end, or by `mixzoo evaluate RUN --metric "
+            "NAME`"
+        )
     known = list(dict.fromkeys(name for record in having for name in record.numbers))
     chosen = (
         [name for name in known if name not in DETAILS]

@@ -14,13 +14,19 @@ P_NOTE = (
     "not corrected for the number of tests"
 )
 DIGITS = 4  # of a number that is no accuracy
+LARGEST_COUNT = 1e6  # below it a whole number is written whole, as a step is
+LATEX = {character: f"\\{character}" for character in "_%&#{}$"} | {
+    "±": r"$\pm$", "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
+}  # fmt: skip
 
 
 def number(score: str, value: float) -> str:
-    """An accuracy in per cent, a count whole, the rest to four digits."""
+    """An accuracy in per cent, a count whole, the rest to four significant digits, such as 1.235e+08."""
     if is_accuracy(score):
         return f"{100 * value:.2f}"
-    return f"{value:.0f}" if value == int(value) and abs(value) >= 1 else f"{value:.{DIGITS}g}"
+    whole = abs(value) < LARGEST_COUNT and value == int(value)
+    return f"{value:.0f}" if whole else f"{value:.{DIGITS}g}"
 
 
 def is_accuracy(score: str) -> bool:
@@ -66,10 +72,9 @@ def markdown(comparison: Comparison) -> str:
 
 def latex(comparison: Comparison) -> str:
     """A LaTeX tabular."""
-    special = {"_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "±": r"$\pm$", "{": r"\{", "}": r"\}", "$": r"\$"}
 
     def safe(text: str) -> str:
-        return "".join(special.get(character, character) for character in text)
+        return "".join(LATEX.get(character, character) for character in text)
 
     lines = [r"\begin{tabular}{l" + "r" * len(comparison.columns) + "}", r"\hline"]
     lines.append(" & ".join(["", *(safe(head(score)) for score in comparison.columns)]) + r" \\ \hline")

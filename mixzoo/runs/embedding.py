@@ -1,6 +1,7 @@
 """Codes of many images in one file, for other programs: npz or safetensors."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,24 +9,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mixzoo.core.errors import ConfigError, listing, path_excerpt
+from mixzoo.core.errors import ConfigError, DataError, listing, path_excerpt
 from mixzoo.core.storage import storage_errors, write_whole
 from mixzoo.evaluation.codes import encode
 from mixzoo.runs.trained_run import Run
 
 SPLITS = ("train", "validation", "test")
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+MOST_NAMED = 10  # unreadable files in an error
 BATCH = 500  # files decoded at a time
 FORMATS = (".npz", ".safetensors")
 
 
-def embed(run: Run, images: str, out: Path) -> int:
+def embed(run: Run, images: str, out: Path, *, skip_bad: bool = False, note: Callable[[str], None] = print) -> int:
     """Write the codes of images to a file; returns how many.
 
     `images` is "train", "validation" or "test" of the run's own data ("dataset:test" too), or a folder of pictures,
     read in the order of their names. The file has `codes` [images, *latent] in float32 and, for a split, `labels` in
-    int64; an npz of a folder has the `files`. Raises ConfigError if the file's name ends otherwise or if there are no
-    such images, DataError if one cannot be read, StorageError if the file cannot be written.
+    int64; an npz of a folder has the `files`. With `skip_bad`, pictures that cannot be read are left out, and `note` is
+    called with a line for each. Raises ConfigError if the file's name ends otherwise or if there are no such images,
+    DataError, naming all of them, if some cannot be read, StorageError if the file cannot be written.
     """
     if out.suffix not in FORMATS:
         raise ConfigError(f"--out {path_excerpt(out)}: name a file that ends in {' or '.join(FORMATS)}")
@@ -36,11 +39,36 @@ def embed(run: Run, images: str, out: Path) -> int:
         codes = encode(run.autoencoder, data.images, run.device)
         arrays: dict[str, Tensor] = {"codes": codes, "labels": data.labels}
     else:
-        files = _pictures(images)
-        parts = [run.encode(files[i : i + BATCH]) for i in range(0, len(files), BATCH)]
-        arrays = {"codes": torch.cat(parts)}
+        files, codes = _codes_of(run, _pictures(images), note if skip_bad else None)
+        arrays = {"codes": codes}
     _write(out, arrays, files)
     return len(arrays["codes"])
+
+
+def _codes_of(run: Run, files: list[str], skip: Callable[[str], None] | None) -> tuple[list[str], Tensor]:
+    """The files that can be read, and their codes. Raises DataError if some cannot and there is no `skip` for them."""
+    good: list[str] = []
+    bad: list[str] = []
+    parts: list[Tensor] = []
+    for start in range(0, len(files), BATCH):
+        read: list[Tensor] = []
+        for file in files[start : start + BATCH]:
+            try:
+                read.append(run.prepare(file))
+                good.append(file)
+            except DataError as err:
+                bad.append(str(err))
+                if skip is not None:
+                    skip(f"left out: {err}")
+        if read and (skip is not None or not bad):  # the first bad one means an error, and the rest is read to find all
+            parts.append(run.encode(torch.cat(read), value_range=(-1, 1)))
+    if bad and (skip is None or not good):
+        more = f"; and {len(bad) - MOST_NAMED} more" if len(bad) > MOST_NAMED else ""
+        raise DataError(
+            f"{len(bad)} of {len(files)} pictures cannot be read: {'; '.join(bad[:MOST_NAMED])}{more}"
+            + ("" if skip else ". Remove them, or leave them out with --skip-bad")
+        )
+    return good, torch.cat(parts)
 
 
 def _pictures(folder: str) -> list[str]:

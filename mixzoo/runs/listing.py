@@ -168,6 +168,11 @@ def matching(records: Sequence[RunRecord], conditions: Iterable[str]) -> list[Ru
     return kept
 
 
+def none_matches(records: Sequence[RunRecord], conditions: Iterable[str]) -> str:
+    """The line for runs of which none fulfils all the conditions."""
+    return f"none of the {len(records)} runs has {' and '.join(conditions)}; `mixzoo runs` lists what they have"
+
+
 def ordered(records: Sequence[RunRecord], key: str) -> list[RunRecord]:
     """The runs by the value of a key, smallest first; -KEY is largest first. Runs without a value come last."""
     descending, key = key.startswith("-"), key.removeprefix("-")

@@ -1,7 +1,7 @@
 """Removing runs: what is no run, or is being written to, is kept."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -32,6 +32,12 @@ def remove(directory: Path) -> None:
             shutil.rmtree(aside)
         except OSError as err:
             raise StorageError(f"{path_excerpt(directory)}: cannot be removed: {err.strerror or err}") from err
+
+
+def distinct(directories: Iterable[Path]) -> list[Path]:
+    """The directories without those that are named twice, or are in another of them."""
+    places = {directory.parent.resolve() / directory.name: directory for directory in reversed(list(directories))}
+    return [places[place] for place in reversed(places) if not places.keys() & set(place.parents)]
 
 
 @contextmanager

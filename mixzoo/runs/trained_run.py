@@ -23,7 +23,7 @@ from mixzoo.evaluation.codes import EVALUATION_BATCH, encode, eval_mode
 from mixzoo.evaluation.pictures.grid import Row, save_png, sheet
 from mixzoo.registry.config import RunConfig
 from mixzoo.registry.functional import mix
-from mixzoo.registry.zoo import Zoo, load_zoo
+from mixzoo.registry.zoo import Zoo, load_zoo, with_registered_since
 from mixzoo.runs.directory import last_committed, read_status
 from mixzoo.runs.evaluating import evaluate
 from mixzoo.runs.listing import RunRecord
@@ -223,7 +223,7 @@ class Run:
     def _mixer(self, mixer: str | Mixer | None) -> Mixer:
         if not isinstance(mixer, str):
             return self.mixer if mixer is None else mixer
-        made = other_mixer(self._zoo, self._opened, mixer, "mixer")
+        made = other_mixer(with_registered_since(self._zoo), self._opened, mixer, "mixer")
         if isinstance(made, nn.Module):
             made.to(self.device)
         return made
@@ -237,7 +237,7 @@ class Run:
         number for the run's data.
         """
         wanted = texts_of(metrics, "metrics")
-        found = evaluate(self._zoo, self.path, wanted, device=self._device, again=again)
+        found = evaluate(with_registered_since(self._zoo), self.path, wanted, device=self._device, again=again)
         return {spec: dict(score.numbers) for spec, score in found.items()}
 
 

@@ -92,6 +92,10 @@ class ProgressDisplay:
     def train(self, line: Mapping[str, Any]) -> None:
         pass
 
+    def train_then_evaluate(self, line: Mapping[str, Any]) -> None:
+        """The losses of a step that is evaluated next, for a display that shows both at once."""
+        self.train(line)
+
     def evaluate(self, line: Mapping[str, Any]) -> None:
         pass
 
@@ -119,6 +123,9 @@ class PlainLines(ProgressDisplay):
         if monotonic() - self._printed >= LINE_SECONDS:
             self._printed = monotonic()
             self.note(f"step {line['step']}/{self._steps}  {numbers(line)}")
+
+    def train_then_evaluate(self, line: Mapping[str, Any]) -> None:
+        self._latest = line  # its numbers stand on the line of the evaluation
 
     def evaluate(self, line: Mapping[str, Any]) -> None:
         self._printed = monotonic()

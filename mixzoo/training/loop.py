@@ -59,10 +59,8 @@ class Loop:
                 # Reading a report waits for the GPU, so few steps do it: those that are logged or evaluated, the first,
                 # and one in ten seconds, so that a person soon sees whether the run is on its way.
                 evaluated = done % self.train.evaluate_every == 0 or last
-                if logged:
-                    self.log(done, report, clock)
-                elif evaluated or step == started or self._display_is_due(clock):
-                    self.display.train(self.line(done, report, clock))
+                if logged or evaluated or step == started or self._display_is_due(clock):
+                    self.log(done, report, clock, evaluated=evaluated)
                 if evaluated:
                     progress = self._evaluate(done, progress)
 
@@ -102,11 +100,15 @@ class Loop:
             labelled=self.images.order.labelled(step),
         )
 
-    def log(self, done: int, report: dict[str, Tensor], clock: "Clock") -> None:
-        """Write the log line of a step's report; raises NonFiniteError if a value is not finite."""
+    def log(self, done: int, report: dict[str, Tensor], clock: "Clock", *, evaluated: bool = False) -> None:
+        """Show the log line of a step's report, and write it if one is due; NonFiniteError if a value is not finite."""
         line = self.line(done, report, clock)
-        self.metrics.write(line)
-        self.display.train(line)
+        if done % self.train.log_every == 0:
+            self.metrics.write(line)
+        if evaluated:
+            self.display.train_then_evaluate(line)
+        else:
+            self.display.train(line)
 
     def line(self, done: int, report: dict[str, Tensor], clock: "Clock") -> dict[str, Any]:
         """The log line of a step's report, read from the device; raises NonFiniteError if a value is not finite."""

@@ -88,6 +88,7 @@ def test_a_part_registered_in_a_notebook_is_known_and_a_sweep_refuses_it(tmp_pat
         ("mixers", "Halves", Halves, PluginError, "register: 'Halves' cannot name a mixer"),
         ("mixer", "halves", Halves(), PluginError, "must be a dataclass of options"),
         ("mixter", "halves", Halves, ConfigError, "mixter"),
+        ("mixer", "mixup", Halves, ConfigError, "^register: mixer 'mixup' is a part of mixzoo already; choose another"),
     ],
 )
 def test_what_cannot_be_registered_is_refused(monkeypatch, kind, name, part, error, line):

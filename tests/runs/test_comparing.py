@@ -12,7 +12,7 @@ from test_listing import made
 
 from mixzoo.core.errors import ConfigError
 from mixzoo.runs.comparing import compare, paired_p
-from mixzoo.runs.comparison_text import FORMATS, P_NOTE, render
+from mixzoo.runs.comparison_text import FORMATS, P_NOTE, number, render
 from mixzoo.runs.listing import find_runs
 from mixzoo.runs.stored_scores import Score, write_score
 
@@ -143,10 +143,38 @@ def test_the_best_is_chosen_over_the_seeds_that_all_have_and_ties_share_it(tmp_p
     [
         (["--score", "knn.acuracy"], "--score knn.acuracy: no run has it (knn.accuracy, "),
         (["--format", "html"], f"--format html: give one of {', '.join(FORMATS)}"),
-        (["--where", "seed=9"], "there are no runs to compare"),
+        (["--where", "seed=9"], "none of the 6 runs has seed=9; `mixzoo runs` lists what they have"),
     ],
 )
 def test_what_cannot_be_compared_is_one_line(mixzoo, folder, arguments, line):
     code, out, err = mixzoo("compare", folder, *arguments)
     assert (code, out, err.count("\n")) == (ConfigError.exit_code, "", 1)
     assert line in err
+
+
+def test_runs_without_any_score_are_one_line_that_says_how_to_get_some(mixzoo, tmp_path):
+    made(tmp_path / "a", state="interrupted", step=10)
+    made(tmp_path / "b", state="running", step=10, seed=1)
+    code, out, err = mixzoo("compare", tmp_path)
+    assert (code, out, err.count("\n")) == (ConfigError.exit_code, "", 1)
+    assert f"no run has scores ({tmp_path}/a: interrupted, it has no scores, and 1 more); a run gets them" in err
+
+
+@pytest.mark.parametrize(
+    ("score", "value", "text"),
+    [
+        ("fid", 123456789.0, "1.235e+08"), ("fid", 98765.4321, "9.877e+04"), ("l1", 0.0000123456, "1.235e-05"),
+        ("l1", 0.123456, "0.1235"), ("best_step", 20000.0, "20000"), ("l1", 0.0, "0"), ("accuracy", 0.98765, "98.77"),
+    ],
+)  # fmt: skip
+def test_numbers_are_short(score, value, text):
+    assert number(score, value) == text
+
+
+def test_latex_takes_any_name(tmp_path):
+    for mixer in ("a\\b~^<>|", "&%$#_{}"):
+        made(tmp_path / str(len(mixer)), mixer=mixer.replace("\\", "\\\\"), knn__accuracy=0.5)
+    text = render(compare(find_runs([tmp_path])), "latex")
+    assert r"mixer=\&\%\$\#\_\{\} & " in text
+    special = ("backslash{}b", "asciitilde{}", "asciicircum{}", "less{}", "greater{}", "bar{}")
+    assert "mixer=a" + "".join(rf"\text{name}" for name in special) + " & " in text

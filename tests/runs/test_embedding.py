@@ -1,5 +1,7 @@
 """Codes of images in a file: the same as from Python."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -42,6 +44,29 @@ def test_codes_of_a_folder_are_those_of_python_in_the_order_of_the_names(mixzoo,
         files = [str(run / "photos" / name) for name in ("a.jpg", "b.png", "deep/c.png")]
         assert found["files"].tolist() == files
         assert np.array_equal(found["codes"], Run(run / "run", zoo=toy_zoo()).encode(files).numpy())
+
+
+def test_broken_pictures_are_all_named_and_left_out_on_request(mixzoo, run, tmp_path):
+    photos = shutil.copytree(run / "photos", tmp_path / "photos")
+    for name in ("aa.png", "z.png"):
+        (photos / name).write_bytes(b"no picture")
+    command = ["embed", run / "run", "--images", photos, "--out", tmp_path / "codes.npz"]
+    code, _, err = mixzoo(*command)
+    assert (code, err.count("\n"), (tmp_path / "codes.npz").exists()) == (3, 1, False)
+    reason = "it is no picture that can be read"
+    assert (
+        f"2 of 5 pictures cannot be read: {photos}/aa.png: {reason}; {photos}/z.png: {reason}. Remove them, or" in err
+    )
+    code, _, err = mixzoo(*command, "--skip-bad")
+    assert code == 0
+    assert err.splitlines()[0] == f"mixzoo: left out: {photos}/aa.png: {reason}"
+    with np.load(tmp_path / "codes.npz") as found:
+        assert [file.rpartition("/")[2] for file in found["files"]] == ["a.jpg", "b.png", "c.png"]
+        assert np.array_equal(found["codes"], Run(run / "run", zoo=toy_zoo()).encode(found["files"].tolist()).numpy())
+    for file in ("a.jpg", "b.png", "deep/c.png"):
+        (photos / file).write_bytes(b"")
+    code, _, err = mixzoo(*command, "--skip-bad")
+    assert (code, "5 of 5 pictures cannot be read" in err) == (3, True)
 
 
 @pytest.mark.parametrize(

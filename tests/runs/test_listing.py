@@ -146,6 +146,14 @@ def test_scores_that_were_computed_later_are_listed_if_they_are_of_the_newest_ch
     assert b.value("knn:k=5.accuracy") is None
 
 
+def test_a_list_without_runs_says_what_to_do(mixzoo, folder, tmp_path):
+    assert mixzoo("runs")[::2] == (0, "mixzoo: no runs in runs; `mixzoo train` makes one in runs/, and `mixzoo runs "
+                                   "FOLDER` lists another folder\n")  # fmt: skip
+    code, out, err = mixzoo("runs", folder, "--where", "mixer=dirichlet", "--where", "seed=0", "--json")
+    assert (code, out) == (0, "[]\n")
+    assert err == "mixzoo: none of the 4 runs has mixer=dirichlet and seed=0; `mixzoo runs` lists what they have\n"
+
+
 @pytest.mark.parametrize("command", ["runs", "ls"])
 def test_the_list_is_a_table_or_json_or_csv(mixzoo, folder, command):
     code, out, _ = mixzoo(command, folder)
@@ -188,6 +196,12 @@ def test_a_run_is_removed_after_a_question_and_one_in_use_is_kept(mixzoo, folder
     assert mixzoo("rm", folder / "a", folder / "sweep", "--yes")[0] == 0
     assert names(find_runs([folder])) == ["b", "c"]
     assert not list(folder.glob(".tmp*"))
+
+
+def test_a_run_that_is_named_twice_or_is_in_a_sweep_that_is_named_is_removed_once(mixzoo, folder):
+    sweep = folder / "sweep"
+    code, _, err = mixzoo("rm", folder / "a", sweep / "seed=3", sweep, folder / "deep" / ".." / "a", sweep, "--yes")
+    assert (code, err) == (0, f"removed {folder / 'a'}\nremoved {sweep}\n")
 
 
 def test_a_sweep_with_a_member_in_use_is_kept(mixzoo, folder):

@@ -169,6 +169,15 @@ def test_a_metric_that_has_changed_is_computed_again(run, monkeypatch, tmp_path)
         assert again.evaluate("constant") == {"constant": {"value": factor}}
 
 
+def test_a_part_registered_after_the_run_was_loaded_is_known_to_it(run, monkeypatch, tmp_path):
+    monkeypatch.setattr(session, "_PARTS", {})
+    for factor in (2, 200):  # and again, as a cell that is run twice
+        (tmp_path / f"later{factor}.py").write_text(CONSTANT.replace("FACTOR", str(factor)))
+        monkeypatch.syspath_prepend(tmp_path)
+        session.register("metric", "later", import_module(f"later{factor}").Constant)
+        assert run.evaluate("later") == {"later": {"value": factor}}
+
+
 CONSTANT = """
 from dataclasses import dataclass
 

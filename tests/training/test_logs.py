@@ -35,6 +35,7 @@ def test_a_line_of_losses_comes_at_least_every_ten_seconds(tmp_path, capsys, mon
     assert losses[0] == 1
     assert len(losses) >= 4
     assert evaluations == [6, 12]
+    assert not {*losses} & {*evaluations}  # the line of an evaluation has the losses too
 
 
 def test_lines_for_a_person_are_not_in_the_metrics(tmp_path, capsys):
