@@ -32,6 +32,7 @@ WITHOUT = (
     "evaluate_every",
     "checkpoint_every",
     "keep_checkpoints",
+    "select",
 )  # they do not change the step
 
 

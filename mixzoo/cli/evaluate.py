@@ -39,7 +39,7 @@ def evaluate(
     plugin: PluginFiles = None,
     no_plugins: NoPlugins = False,
 ) -> None:
-    """Score runs by more metrics. Each is computed once, from the newest checkpoint, and kept in the run's directory.
+    """Score runs by more metrics. Each is computed once and kept in the run's directory.
 
     Example: mixzoo evaluate runs --metric knn --metric reconstruction
     """
@@ -55,7 +55,7 @@ def evaluate(
     rows: list[tuple[Path, Score]] = []
     zoo = None
     for record in records:
-        scores = {} if again else kept_scores(record.path, metric, record.step)
+        scores = {} if again else kept_scores(record.path, metric, record.scored_step)
         if len(scores) < len(metric):  # torch and the plugins are loaded only if a score has to be computed
             zoo = zoo_from(plugin, no_plugins) if zoo is None else zoo
             from mixzoo.runs.evaluating import evaluate as compute

@@ -21,7 +21,7 @@ SECTIONS = {  # of the help, in which a number of the run is listed; the others 
         ("device", "engine", "precision", "recompute", "data_on", "workers", "threads", "deterministic"),
         sections.HARDWARE,
     ),
-    **dict.fromkeys(("log_every", "evaluate_every", "checkpoint_every", "keep_checkpoints"), sections.OUTPUT),
+    **dict.fromkeys(("log_every", "evaluate_every", "checkpoint_every", "keep_checkpoints", "select"), sections.OUTPUT),
 }
 _METAVARS = {"integer": "INTEGER", "number": "FLOAT"}
 

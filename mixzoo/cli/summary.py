@@ -34,7 +34,11 @@ def _print_summary(result: "Result") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"after {result.steps} steps", title_justify="left", show_header=False)
+    steps, scored = result.steps, result.scored_step
+    title = (
+        f"after {steps} steps" if scored == steps else f"scores of step {scored}, the best validation of {steps} steps"
+    )
+    table = Table(title=title, title_justify="left", show_header=False)
     table.add_column("score")
     table.add_column("value", justify="right")
     for name, value in result.numbers.items():

@@ -106,6 +106,10 @@ class Train:
     evaluate_every: Annotated[int, Ge(1), "steps between evaluations of the probe, each with a picture"] = 50
     checkpoint_every: Annotated[int, Ge(1), "steps between checkpoints"] = 100
     keep_checkpoints: Annotated[int, Ge(1), "newest checkpoints kept"] = 2
+    select: Annotated[
+        Literal["last", "best"],
+        "weights that the run ends with: of the last step, or of the probe's best validation accuracy",
+    ] = "last"
 
 
 @dataclass(frozen=True)

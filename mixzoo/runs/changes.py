@@ -15,6 +15,7 @@ from mixzoo.runs.listing import dotted
 FREE = {
     *("train.device", "train.engine", "train.data_on", "train.workers", "train.threads", "train.deterministic"),
     *("train.log_every", "train.evaluate_every", "train.checkpoint_every", "train.keep_checkpoints"),
+    "train.select",
     *("dataset.root", "dataset.path", "metrics"),  # data may have moved: their fingerprint is compared
 }
 STEPS = "train.steps"

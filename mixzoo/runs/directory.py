@@ -309,3 +309,15 @@ def last_committed(run_dir: Path) -> int | None:
     """The step of the run's newest checkpoint; None if there is none yet."""
     last = last_readable(run_dir / "checkpoints")
     return last.progress.step if last else None
+
+
+def scored_step(run_dir: Path) -> int | None:
+    """The step whose weights a run is opened with: of its newest checkpoint, or those that a completed run ended with.
+
+    None if there is no checkpoint. Raises CheckpointError if results.json or status.json is damaged.
+    """
+    newest, status, results = last_committed(run_dir), read_status(run_dir), run_dir / "results.json"
+    if newest is None or status is None or status.state != "completed" or not results.is_file():
+        return newest
+    found = read_object(results)
+    return found.integer("scored_step", default=newest) if found.integer("steps") == newest else newest

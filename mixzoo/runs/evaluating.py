@@ -1,4 +1,4 @@
-"""Metrics of a run that has been trained: each computed once from its newest checkpoint, and kept in the run."""
+"""Metrics of a run that has been trained: each computed once, and kept in the run."""
 
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -12,7 +12,7 @@ from mixzoo.core.errors import DataError
 from mixzoo.evaluation.scores import better_of
 from mixzoo.registry.spec import parse_spec
 from mixzoo.registry.zoo import Zoo
-from mixzoo.runs.directory import last_committed
+from mixzoo.runs.directory import scored_step
 from mixzoo.runs.opening import Opened, open_run
 from mixzoo.runs.scoring import check_metric, finished_run, score_of
 from mixzoo.runs.stored_scores import Score, kept_scores, write_score
@@ -23,14 +23,14 @@ PACKAGES = ("mixzoo", "torch", "numpy", "scikit-learn")
 def evaluate(
     zoo: Zoo, run_dir: Path, metrics: Sequence[str], *, device: str = "auto", again: bool = False
 ) -> dict[str, Score]:
-    """The scores of the run's newest checkpoint by metric; those that the run has are read, unless `again`.
+    """The scores by metric of the weights that `open_run` loads; those that the run has are read, unless `again`.
 
     All metrics are checked before the first is computed: raises ConfigError for a spec that is not allowed, DataError,
     naming the metric, if one has no number for the run's data, NonFiniteError if the codes or a score are not finite.
     """
     plugins = {spec: zoo.find("metric", parse_spec(spec).name).plugin for spec in metrics}
     versions = {str(parse_spec(spec)): plugin.version for spec, plugin in plugins.items()}
-    step = last_committed(run_dir)
+    step = scored_step(run_dir)
     kept = {} if again else kept_scores(run_dir, metrics, step, lambda score: versions.get(score.metric, ""))
     recipes: dict[str, Any] = {
         spec: zoo.recipe("metric", zoo.spec("metric", spec)) for spec in metrics if spec not in kept

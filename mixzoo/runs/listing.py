@@ -38,6 +38,7 @@ class RunRecord:
     modified: float = 0.0  # seconds since 1970
     sweep: Path | None = None
     problem: str = ""  # why it is damaged
+    scored_step: int = 0  # whose weights are scored: of the newest checkpoint, or those that a completed run ended with
     stale: str = ""  # why its results are not among its numbers, if it has older ones
 
     @property
@@ -131,22 +132,26 @@ def _record(path: Path, sweep: Path | None) -> RunRecord:
         step = status.integer_or_none("last_committed", 0, 10**18) if status else None
 
         # Results of an earlier end of the run are not those of the steps that it has now.
-        numbers, better, stale = dict[str, float](), dict[str, str](), ""
+        numbers, better, stale, scored = dict[str, float](), dict[str, str](), "", step
         reading = path / "results.json"
         if reading.is_file():
             results = read_object(reading)
             if step is None or results.integer("steps") == step:
                 numbers |= results.numbers("numbers")
                 better |= results.texts("better", {})
+                if state == "completed" and step is not None:
+                    scored = results.integer("scored_step", default=step)
             else:
                 stale = f"{state}, its scores are of step {results.integer('steps')}"
         reading = path / FOLDER
         for score in read_scores(path):
-            if score.step == step:
+            if score.step == scored:
                 numbers |= {f"{score.metric}.{name}": value for name, value in score.numbers.items()}
                 better |= {f"{score.metric}.{name}": value for name, value in score.better.items()}
         modified = max((path / name).stat().st_mtime for name in (RUN, "status.json") if (path / name).exists())
-        return RunRecord(path, state, step or 0, table, numbers, better, modified, sweep, stale=stale)
+        return RunRecord(
+            path, state, step or 0, table, numbers, better, modified, sweep, scored_step=scored or 0, stale=stale
+        )
     except (MixzooError, OSError, ValueError, RecursionError) as err:
         reason = one_line(err) or type(err).__name__
         where = "" if str(path) in reason else f"{reading}: "

@@ -1,4 +1,4 @@
-"""Opens an existing run: its config, and its networks and data from the newest checkpoint."""
+"""Opens an existing run: its config, its data, and its networks from a checkpoint."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +11,11 @@ from mixzoo.data import placement
 from mixzoo.registry.building import build_part, check_takes_codes
 from mixzoo.registry.config import RunConfig, resolve
 from mixzoo.registry.zoo import Zoo
-from mixzoo.runs.directory import OLD_SWEEP, is_there, read_environment
+from mixzoo.runs.directory import OLD_SWEEP, is_there, last_committed, read_environment, scored_step
 from mixzoo.runs.listing import RUN, SWEEP
 from mixzoo.runs.provenance import changes, same_parts
 from mixzoo.training.build import build_players
-from mixzoo.training.checkpoint import check_modules, load_modules, modules_of, newest, saved
+from mixzoo.training.checkpoint import check_modules, load_modules, load_step, modules_of, newest, saved
 from mixzoo.training.devices import pick_device
 from mixzoo.training.players import Players
 from mixzoo.training.step import trainable
@@ -24,7 +24,7 @@ from mixzoo.training.trouble import out_of_memory_errors
 
 @dataclass(frozen=True)
 class Opened:
-    """The config, data and networks of a run, as of its newest checkpoint."""
+    """The config, data and networks of a run, as of one of its checkpoints."""
 
     config: RunConfig
     data: Dataset
@@ -35,9 +35,10 @@ class Opened:
 
 
 def open_run(zoo: Zoo, run_dir: Path, device: str = "auto") -> Opened:
-    """Loads the data of a run and its networks from the newest checkpoint, for pictures and scores.
+    """Loads the data of a run and its networks, for pictures and scores.
 
-    Raises CheckpointError if the directory is not a run, or has no readable checkpoint.
+    They are those of the newest checkpoint or, if a completed run ended with its best weights, those. Raises
+    CheckpointError if the directory is not a run, or has no readable checkpoint.
     """
     zoo, config, changed_parts = open_config(zoo, run_dir)
     picked = pick_device(device)
@@ -46,7 +47,10 @@ def open_run(zoo: Zoo, run_dir: Path, device: str = "auto") -> Opened:
     with out_of_memory_errors(config.train):
         data = placement.load_data(config.parts["dataset"], config.names["dataset"], config.train, picked).data
         players = build_players(zoo, config, data, picked, restored=True)
-        modules = modules_of(players)
+        modules, step = modules_of(players), scored_step(run_dir)
+        if step is not None and step != last_committed(run_dir):
+            load_step(run_dir / "checkpoints", step, modules)
+            return Opened(config, data, players, str(picked), step, changed_parts)
         checkpoint, state, manifest, damaged = newest(
             run_dir / "checkpoints", lambda state, manifest, where: check_modules(state, modules, where)
         )

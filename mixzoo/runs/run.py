@@ -36,6 +36,7 @@ from mixzoo.runs.listing import RUN
 from mixzoo.runs.opening import open_config
 from mixzoo.runs.resuming import checked_steps, plan_resume
 from mixzoo.runs.scoring import check_scorable, metric_notes, scores
+from mixzoo.runs.selecting import check_best_is_kept, check_selectable, load_selected
 from mixzoo.runs.setting import changeable_keys, with_values
 from mixzoo.training.build import build_players
 from mixzoo.training.checkpoint import modules_of, remove_older, restore
@@ -62,6 +63,7 @@ class Result:
     steps: int
     numbers: dict[str, float]
     picture: Path
+    scored_step: int  # whose weights the numbers and the picture are of: the last, or the best
 
 
 def start(
@@ -140,7 +142,9 @@ def result(run_dir: Path) -> Result:
     picture = Path(done.text("picture"))
     if picture.is_absolute() or ".." in picture.parts:
         raise CheckpointError(f"{run_dir}/results.json: damaged: its picture {str(picture)!r} is not in the run")
-    return Result(run_dir, done.integer("steps"), done.numbers("numbers"), run_dir / picture)
+    steps = done.integer("steps")
+    scored = done.integer("scored_step", default=steps)
+    return Result(run_dir, steps, done.numbers("numbers"), run_dir / picture, scored)
 
 
 def resume(
@@ -188,6 +192,7 @@ def resume(
         threads = before.compared["threads"] if before else 0
         stack.enter_context(settings(config.train, device, threads if isinstance(threads, int) else 0))
         loaded = _load(config, device, distributed)
+        check_selectable(config, loaded.data)
         now = environment(zoo, config, loaded.data, device, distributed.process_devices(device))
         warnings = [*changed_parts, *differences(before, now, run_dir)] if before else []
         players = build_players(zoo, config, loaded.data, device, restored=plan.has_checkpoint, distributed=distributed)
@@ -198,6 +203,7 @@ def resume(
         if plan.has_checkpoint:
             metrics = run_dir / "metrics.jsonl" if distributed.is_main else None
             progress, damaged = restore(run_dir / "checkpoints", players, metrics, config.train.steps)
+            check_best_is_kept(run_dir, config, progress)
         rehearsed = [] if plan.has_checkpoint else rehearse(zoo, config, players, loaded.data, device)
         if any(change.key == STEPS for change in plan.changes) and follows_progress(players, config):
             warnings.append(
@@ -210,7 +216,8 @@ def resume(
         if distributed.is_main:
             if not plan.has_checkpoint:
                 write_json(run_dir / "environment.json", now)
-            remove_older(run_dir / "checkpoints", progress.step, config.train.keep_checkpoints)
+            keep, keep_best = config.train.keep_checkpoints, config.train.select == "best"
+            remove_older(run_dir / "checkpoints", progress.step, keep, keep_best=keep_best)
             if plan.changes or values:  # values of how a run is computed, such as train.device, are no changes of it
                 write_text(run_dir / RUN, config.to_toml())
                 add_to_environment(run_dir, changes=plan.changes)
@@ -280,11 +287,14 @@ def _train(
                 progress = loop.run(progress)
             display.close()
 
-            # results.json comes before the status, so that a run called completed has its results.
+            # The best step was evaluated, so it has its picture. results.json comes before the status, so that a run
+            # called completed has its results.
+            scored = load_selected(run_dir, config, players, progress) if distributed.is_main else progress.step
             numbers, better = scores(config, data, players, progress, device) if distributed.is_main else ({}, {})
-            picture = Path("pictures") / f"step-{progress.step:08d}.png"
+            picture = Path("pictures") / f"step-{scored:08d}.png"
             if distributed.is_main:
-                results = {"steps": progress.step, "numbers": numbers, "better": better, "picture": str(picture)}
+                results = {"steps": progress.step, "scored_step": scored, "numbers": numbers, "better": better,
+                           "picture": str(picture)}  # fmt: skip
                 write_json(run_dir / "results.json", results)
             record_seconds()
             set_status("completed")
@@ -304,7 +314,7 @@ def _train(
     finally:
         display.close()
         metrics.close()
-    return Result(run_dir, progress.step, numbers, run_dir / picture)
+    return Result(run_dir, progress.step, numbers, run_dir / picture, scored)
 
 
 def _load_and_check(
@@ -325,6 +335,7 @@ def _load_and_check(
     check_batch_fits(loaded.data.train, config.train.batch_images)
     labelled_images(config.train, len(loaded.data.train))
     check_scorable(config, loaded.data)
+    check_selectable(config, loaded.data)
     return loaded, device
 
 

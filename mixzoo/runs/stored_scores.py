@@ -61,7 +61,8 @@ def kept_scores(
 ) -> dict[str, Score]:
     """The scores of these metrics that need not be computed again, by spec as given.
 
-    They are of this step, that of the newest checkpoint, and of the version of the metric's plugin that there is now.
+    They are of this step, that of the weights that the run is opened with, and of the version of the metric's plugin
+    that there is now.
     """
     found = {spec: read_score(run_dir, spec) for spec in metrics}
     return {

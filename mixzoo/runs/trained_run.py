@@ -51,9 +51,10 @@ class MixedImages:
 
 
 class Run:
-    """The run in a directory: `config`, `results` and `metrics` as recorded, its networks from its newest checkpoint.
+    """The run in a directory: `config`, `results` and `metrics` as recorded, its networks from a checkpoint.
 
-    Networks and data are loaded when they are first needed, on `device`; they are those of the newest checkpoint then.
+    Networks and data are loaded when they are first needed, on `device`. The weights are those of the newest checkpoint
+    then or, of a completed run with train.select = "best", those of its best step.
     """
 
     def __init__(self, path: str | Path, *, device: str = "auto", zoo: Zoo | None = None) -> None:
@@ -124,7 +125,7 @@ class Run:
 
     @property
     def autoencoder(self) -> AutoEncoder:
-        """The auto-encoder, with the weights of the newest checkpoint."""
+        """The auto-encoder, with its trained weights."""
         return self._opened.players.autoencoder
 
     @property
@@ -231,7 +232,7 @@ class Run:
     # --- scores
 
     def evaluate(self, metrics: str | Sequence[str], *, again: bool = False) -> dict[str, dict[str, float]]:
-        """The scores of the newest checkpoint by each metric's spec; each is computed once and kept in the run.
+        """The scores of the run's weights by each metric's spec; each is computed once and kept in the run.
 
         `again` computes them anew. Raises ConfigError for a metric that there is none of, DataError if one has no
         number for the run's data.

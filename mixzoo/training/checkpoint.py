@@ -28,14 +28,16 @@ LARGEST_FILE = 2**40  # bytes of a file whose manifest does not state its size
 _NAME = re.compile(r"step-([0-9]{8,18})")
 
 
-def commit(directory: Path, players: Players, progress: Progress, *, keep: int, run: str = "") -> Path:
-    """Write the checkpoint of this step and keep the newest `keep`; returns its directory.
+def commit(
+    directory: Path, players: Players, progress: Progress, *, keep: int, keep_best: bool = False, run: str = ""
+) -> Path:
+    """Write the checkpoint of this step and keep those that `remove_older` keeps; returns its directory.
 
     `run` is the text of the run file used for these steps. Raises StorageError if it cannot be written.
     """
     from safetensors.torch import save
 
-    target = directory / f"step-{progress.step:08d}"
+    target = path_of(directory, progress.step)
     temporary = directory / f".tmp-{target.name}"
     try:
         # Written under a temporary name, which no reader takes for a checkpoint.
@@ -55,19 +57,23 @@ def commit(directory: Path, players: Players, progress: Progress, *, keep: int, 
         shutil.rmtree(temporary, ignore_errors=True)
         reason = f"{err.strerror or err}{_room(directory, err)}"
         raise StorageError(f"{printable(str(target))}: the checkpoint could not be written: {reason}") from err
-    remove_older(directory, progress.step, keep)
+    remove_older(directory, progress.step, keep, keep_best=keep_best)
     return target
 
 
-def remove_older(directory: Path, step: int, keep: int) -> None:
+def remove_older(directory: Path, step: int, keep: int, *, keep_best: bool = False) -> None:
     """Remove checkpoints up to this step but for the newest `keep`, and what a killed process left behind.
 
-    Call it under the lock of the run. Checkpoints of later steps are left alone.
+    With `keep_best` those of the best validation accuracy stay too. Call it under the lock of the run. Checkpoints of
+    later steps are left alone.
     """
     older = [checkpoint for checkpoint in saved(directory) if step_of(checkpoint) <= step]
+    # Each of the newest has its own best: a run goes on from an older one if the newest is damaged.
+    best = {found for checkpoint in older[-keep:] for found in _best_steps(checkpoint)} if keep_best else set()
     for checkpoint in older[:-keep]:
-        with suppress(OSError):
-            _discard(checkpoint)
+        if step_of(checkpoint) not in best:
+            with suppress(OSError):
+                _discard(checkpoint)
     for leftover in directory.glob(".tmp-*"):
         shutil.rmtree(leftover, ignore_errors=True)
 
@@ -75,6 +81,20 @@ def remove_older(directory: Path, step: int, keep: int) -> None:
 def saved(directory: Path) -> list[Path]:
     """The checkpoints in the directory, oldest first; anything with another name is left alone."""
     return [found for found in _named(directory) if found.is_dir() and not found.is_symlink()]
+
+
+def _best_steps(checkpoint: Path) -> set[int]:
+    """The step of the best validation accuracy up to a checkpoint, also as a longer run has it."""
+    try:
+        own = read_manifest(checkpoint).progress
+    except CheckpointError:
+        return set()
+    return {progress.probe.best_step for progress in (own, own.longer) if progress is not None}
+
+
+def path_of(directory: Path, step: int) -> Path:
+    """Where the checkpoint of this step is."""
+    return directory / f"step-{step:08d}"
 
 
 def step_of(checkpoint: Path) -> int:
@@ -137,6 +157,16 @@ def newest(
         return checkpoint, state, manifest, damaged
     detail = f" ({'; '.join(damaged)})" if damaged else ""
     raise CheckpointError(f"{printable(str(directory))}: no usable checkpoint{detail}; start again with `mixzoo train`")
+
+
+def load_step(directory: Path, step: int, modules: Mapping[str, nn.Module]) -> None:
+    """Load the modules' tensors of the checkpoint of this step. Raises CheckpointError if it is gone or damaged."""
+    checkpoint = path_of(directory, step)
+    if not checkpoint.exists():
+        raise CheckpointError(f"{printable(str(checkpoint))}: the checkpoint of the best step is gone")
+    _, state = read_whole(checkpoint)
+    check_modules(state, modules, checkpoint)
+    load_modules(state, modules, checkpoint)
 
 
 def read(checkpoint: Path) -> tuple[State, Progress]:

@@ -64,11 +64,13 @@ class Loop:
                 if evaluated:
                     progress = self._evaluate(done, progress)
 
-                # The last step commits too, and so does the step after which a signal stops the run.
+                # The last step commits too, and so does the step after which a signal stops the run, and one whose
+                # weights may be those that the run ends with.
                 progress = replace(progress, step=done)
+                best = evaluated and self._is_best(progress)
                 # Read once: a signal that arrives during the commit takes effect after the next step.
                 signalled = shared_stop(stop())
-                if signalled or done % self.train.checkpoint_every == 0 or done == self.train.steps:
+                if signalled or best or done % self.train.checkpoint_every == 0 or done == self.train.steps:
                     progress = self._commit(progress)
                 if signalled and done < self.train.steps:
                     run_dir = self.checkpoints.parent
@@ -147,6 +149,13 @@ class Loop:
         self.picture(done)
         return Progress(done, progress.metrics_bytes, record, longer)
 
+    def _is_best(self, progress: Progress) -> bool:
+        """Whether the run is to end with its best weights, and these are the best so far."""
+        if self.train.select != "best":
+            return False
+        # Only process 0 evaluates; the others learn it.
+        return self.players.distributed.all_reduce_max([progress.probe.best_step == progress.step])[0] > 0
+
     def _commit(self, progress: Progress) -> Progress:
         if bad := non_finite(self.players):
             raise NonFiniteError(
@@ -157,7 +166,8 @@ class Loop:
         distributed.check_in_sync(modules_of(self.players))
         if distributed.is_main:
             progress = replace(progress, metrics_bytes=self.metrics.fsync())
-            commit(self.checkpoints, self.players, progress, keep=self.train.keep_checkpoints, run=self.run_file)
+            keep, keep_best = self.train.keep_checkpoints, self.train.select == "best"
+            commit(self.checkpoints, self.players, progress, keep=keep, keep_best=keep_best, run=self.run_file)
             self.committed()
         distributed.barrier()  # no process goes on before the checkpoint is committed
         return progress
