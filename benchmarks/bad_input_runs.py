@@ -144,8 +144,8 @@ ROWS = [
     Row("metrics.jsonl deleted", after(lambda run: (run / "metrics.jsonl").unlink()), 4, "metrics.jsonl has 0 bytes"),
     Row("run.toml: lr edited", after(edit("run.toml", r"\nlr = .*", "\nlr = 0.5")), 4, "train.lr was 0.001 and is 0.5"),
     Row(
-        "run.toml: lr edited, --allow-change",
-        after(edit("run.toml", r"\nlr = .*", "\nlr = 0.5"), "resume", "run", "--allow-change"),
+        "run.toml: lr edited, --allow-change train.lr",
+        after(edit("run.toml", r"\nlr = .*", "\nlr = 0.5"), "resume", "run", "--allow-change", "train.lr"),
         0,
         "train.lr was 0.001 and is 0.5",
     ),

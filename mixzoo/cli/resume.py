@@ -26,8 +26,14 @@ def resume(
         ),
     ] = None,
     allow_change: Annotated[
-        bool, typer.Option("--allow-change", help="Continue even if run.toml was edited; recorded in environment.json.")
-    ] = False,
+        list[str] | None,
+        typer.Option(
+            "--allow-change",
+            metavar="KEY",
+            help="Continue although this key of run.toml was edited, such as train.lr, or mixer for another mixer; "
+            "recorded in environment.json; repeatable.",
+        ),
+    ] = None,
     values: Values = None,
     jobs: Jobs = None,
     plugin: PluginFiles = None,
@@ -53,14 +59,17 @@ def resume(
             raise ConfigError(f"--steps {steps}: {run} is a sweep; give --steps with one of its runs")
         if values:
             raise ConfigError(f"--set {values[0]}: {run} is a sweep; use it with one of the runs in it")
-        flags = [*flags_of(plugin, no_plugins), *(["--allow-change"] if allow_change else [])]
+        flags = [
+            *flags_of(plugin, no_plugins),
+            *(text for key in allow_change or () for text in ("--allow-change", key)),
+        ]
         finish(resume_sweep(zoo, run, jobs, watch_for(), flags))
         return
     check_jobs(jobs)
     keep_freed_memory()
     with joined() as distributed:
         result = resume_run(
-            zoo, run, display_for, distributed, steps=steps, allow_change=allow_change, values=values or ()
+            zoo, run, display_for, distributed, steps=steps, allow_change=allow_change or (), values=values or ()
         )
         if distributed.is_main:
             print_summary(result)

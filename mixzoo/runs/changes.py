@@ -2,7 +2,7 @@
 
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from mixzoo.core.errors import CheckpointError, truncated_repr
@@ -73,15 +73,30 @@ def changed(run: str, step: int, config: RunConfig, accepted: Sequence[Change], 
     return differences
 
 
-def check_unchanged(changes: Sequence[Change], step: int, where: str) -> None:
-    """Raises CheckpointError, with the differences, if there is any change."""
-    if changes:
-        more = f" and {len(changes) - MAX_LISTED} more" if len(changes) > MAX_LISTED else ""
-        listed = "; ".join(map(str, changes[:MAX_LISTED]))
+def check_allowed(changes: Sequence[Change], allowed: Collection[str], step: int, where: str) -> None:
+    """Raises CheckpointError, with the differences and the flags that allow them, if any change is not allowed."""
+    refused = [change for change in changes if not any(covers(key, change.key) for key in allowed)]
+    if refused:
+        more = f" and {len(refused) - MAX_LISTED} more" if len(refused) > MAX_LISTED else ""
+        listed = "; ".join(map(str, refused[:MAX_LISTED]))
+        flags = " ".join(f"--allow-change {key}" for key in _keys_for(refused))
+        this, it = ("this change", "it") if len(refused) == 1 else ("these changes", "them")
         raise CheckpointError(
-            f"{where}: not what the run was trained with up to step {step}: {listed}{more}. Undo the change, or add "
-            "--allow-change to continue with it; environment.json then records it"
+            f"{where}: not what the run was trained with up to step {step}: {listed}{more}. Undo {this}, or add "
+            f"{flags} to continue with {it}; environment.json then records {it}"
         )
+
+
+def covers(key: str, changed_key: str) -> bool:
+    """Whether --allow-change KEY allows the change of a key: "mixer" allows another mixer with options of its own."""
+    return changed_key == key or changed_key.startswith(f"{key}.")
+
+
+def _keys_for(changes: Sequence[Change]) -> list[str]:
+    """The keys that allow these changes: a part, if it is another one, stands for all of its options."""
+    parts = {change.key.removesuffix(".name") for change in changes if change.key.endswith(".name")}
+    kinds = [change.key.partition(".")[0] for change in changes]
+    return list(dict.fromkeys(k if k in parts else change.key for k, change in zip(kinds, changes)))
 
 
 def _flat(table: Mapping[str, object]) -> dict[str, str]:

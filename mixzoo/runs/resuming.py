@@ -1,16 +1,17 @@
 """Decides whether a run is resumed, and from where, by its directory, its run.toml and the steps that are asked for."""
 
+import tomllib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mixzoo.core.errors import CheckpointError, ConfigError
+from mixzoo.core.errors import CheckpointError, ConfigError, excerpt, nearest
 from mixzoo.core.json_file import read_object
-from mixzoo.registry.config import RunConfig, Train
+from mixzoo.registry.config import DEFAULT_PARTS, RunConfig, Train
 from mixzoo.registry.options import build
-from mixzoo.runs.changes import STEPS, Change, changed, check_unchanged
+from mixzoo.runs.changes import FREE, STEPS, Change, changed, check_allowed, covers
 from mixzoo.runs.directory import read_environment, read_status
-from mixzoo.runs.listing import RUN
+from mixzoo.runs.listing import RUN, dotted
 from mixzoo.training.checkpoint import last_readable, saved
 
 
@@ -21,6 +22,7 @@ class ResumePlan:
     completed: bool  # there is nothing to do
     has_checkpoint: bool = False  # continue from a checkpoint; if False, start at step 0
     changes: list[Change] = field(default_factory=list)  # of run.toml, all of them allowed
+    notes: list[str] = field(default_factory=list)  # a line for each key of --allow-change that had no effect
 
 
 def checked_steps(steps: int) -> int:
@@ -29,12 +31,12 @@ def checked_steps(steps: int) -> int:
 
 
 def plan_resume(
-    run_dir: Path, config: RunConfig, written_steps: int, *, allow_change: bool, meant: Collection[str] = ()
+    run_dir: Path, config: RunConfig, written_steps: int, *, allowed: Collection[str] = (), meant: Collection[str] = ()
 ) -> ResumePlan:
     """Plan the resume of a run with this config, whose number of steps was `written_steps` in run.toml before --steps.
 
-    Raises CheckpointError if the config, apart from its number of steps and the keys in `meant`, is not what the run
-    was trained with, and ConfigError if the run has already done more steps.
+    Raises CheckpointError if the config, apart from its number of steps and the keys in `meant` and `allowed`, is not
+    what the run was trained with, and ConfigError if the run has already done more steps.
     """
     status, manifest = read_status(run_dir), last_readable(run_dir / "checkpoints")
     completed = status is not None and status.state == "completed"
@@ -47,10 +49,10 @@ def plan_resume(
         if manifest.run:
             accepted = before.changes if before else []
             changes = changed(manifest.run, done, config, accepted, f"{run_dir}: its run.toml")
-        if not allow_change:
-            check_unchanged(
-                [change for change in changes if change.key not in (STEPS, *meant)], done, f"{run_dir / RUN}"
-            )
+        unforeseen = [change for change in changes if change.key not in (STEPS, *meant)]
+        check_allowed(unforeseen, allowed, done, f"{run_dir / RUN}")
+    without_effect = [key for key in allowed if not any(covers(key, change.key) for change in changes)]
+    notes = [f"--allow-change {excerpt(key)}: {_no_effect(key, config)}" for key in without_effect]
 
     # A new number of steps is a change like any other, but needs no permission.
     if completed:
@@ -60,7 +62,17 @@ def plan_resume(
     _check_enough(run_dir, steps, written_steps, done, changes, completed=completed)
     if completed and steps > done and not has_checkpoint:
         raise CheckpointError(f"{run_dir}: it has no checkpoint left to continue from; start again with `mixzoo train`")
-    return ResumePlan(completed and steps <= done, has_checkpoint, changes)
+    return ResumePlan(completed and steps <= done, has_checkpoint, changes, notes)
+
+
+def _no_effect(key: str, config: RunConfig) -> str:
+    """Why a key of --allow-change allows nothing."""
+    known = [*DEFAULT_PARTS, "train", *dotted(tomllib.loads(config.to_toml()))]
+    if key in FREE:
+        return "it may change without this flag"
+    if key in known:
+        return "it has not changed, or the change is recorded already"
+    return f"run.toml has no such key; give one like train.lr, or a part like mixer.{nearest(key, known)}"
 
 
 def _check_enough(

@@ -8,6 +8,7 @@ from time import monotonic
 
 import torch
 
+from mixzoo.core.arguments import texts_of
 from mixzoo.core.errors import CheckpointError, ConfigError, Interrupted, MixzooError, StorageError
 from mixzoo.core.json_file import read_object, write_json
 from mixzoo.core.storage import storage_errors, write_text
@@ -154,24 +155,31 @@ def resume(
     distributed: DistributedContext = SINGLE_PROCESS,
     *,
     steps: int | None = None,
-    allow_change: bool = False,
+    allow_change: Sequence[str] = (),
     values: Sequence[str] = (),
 ) -> Result:
     """Continue a run from its newest checkpoint, bit for bit as if it had never stopped, or start a prepared run.
 
     `steps` is a new last step; run.toml records it. Raises CheckpointError if any other value in run.toml has changed
-    since the run was trained with it, unless `allow_change` is set; environment.json then records the change. Each of
-    `values`, such as "train.lr=1e-4", is such a change, made here, in run.toml too.
+    since the run was trained with it, unless `allow_change` has its key, such as "train.lr", or its part, such as
+    "mixer"; environment.json then records the change. Each of `values`, such as "train.lr=1e-4", is such a change, made
+    here, in run.toml too.
     """
     zoo, config, changed_parts = open_config(zoo, run_dir)
     written_steps = config.train.steps
     if steps is not None:
         config = replace(config, train=replace(config.train, steps=checked_steps(steps)))
     config, meant = with_values(zoo, config, values), changeable_keys(values)
-    plan = plan_resume(run_dir, config, written_steps, allow_change=allow_change, meant=meant)
+    allowed = texts_of(allow_change, "allow_change")
+    plan = plan_resume(run_dir, config, written_steps, allowed=allowed, meant=meant)
     if plan.completed:
         if values:
             raise ConfigError(f"--set {values[0]}: {run_dir} is completed; give --steps, to train it further with it")
+        if plan.notes and display_for and distributed.is_main:
+            display = display_for(config.train.steps, config.train.steps)
+            for line in plan.notes:
+                display.note(line)
+            display.close()
         return result(run_dir)
     check_batch_divides(config.train, distributed)
     device = pick_device(config.train.device, distributed)
@@ -181,7 +189,7 @@ def resume(
         if distributed.is_main:
             stack.enter_context(storage_status(run_dir))
             stack.enter_context(lock(run_dir))
-            plan = plan_resume(run_dir, config, written_steps, allow_change=allow_change, meant=meant)
+            plan = plan_resume(run_dir, config, written_steps, allowed=allowed, meant=meant)
             if plan.completed:
                 return result(run_dir)
             remove_leftovers(run_dir)
@@ -227,6 +235,8 @@ def resume(
         )
         for line in (*damaged, *warnings, *map(str, plan.changes)):
             display.note(f"warning: {line}")
+        for line in plan.notes:
+            display.note(line)
         return _train(run_dir, config, loaded, players, progress, display, device, rehearsed)
 
 

@@ -89,7 +89,8 @@ def test_an_edited_run_file_is_refused_with_the_old_and_new_values(run, name):
     with pytest.raises(CheckpointError, match="not what the run was trained with up to step 10: ") as refused:
         resume(toy_zoo(), run)
     assert reason in str(refused.value)
-    assert "Undo the change, or add --allow-change" in str(refused.value)
+    key = "mixer" if name == "mixer" else reason.split()[0]
+    assert f"--allow-change {key} to continue with" in str(refused.value)
     assert {path: path.read_bytes() for path in before} == before
     edit(run, *reversed(edited))
     resume(toy_zoo(), run)
@@ -99,7 +100,7 @@ def test_an_allowed_change_is_recorded_and_needs_the_flag_only_once(run):
     edit(run, *EDITS["lr"][:2])
     display = Notes(12)
     with pytest.raises(KeyboardInterrupt):
-        resume(toy_zoo(), run, lambda *_: display, allow_change=True)
+        resume(toy_zoo(), run, lambda *_: display, allow_change=["train.lr"])
     assert "warning: train.lr was 0.001 and is 0.1" in display.notes
     resume(toy_zoo(), run)
     recorded = json.loads((run / "environment.json").read_text())["changes"]
@@ -110,9 +111,38 @@ def test_an_allowed_change_takes_effect_from_the_next_step(run, killed, tmp_path
     plain = shutil.copytree(killed, tmp_path / "plain")
     resume(toy_zoo(), plain)
     edit(run, *EDITS["lr"][:2])
-    resume(toy_zoo(), run, allow_change=True)
+    resume(toy_zoo(), run, allow_change=["train.lr"])
     assert metrics(run)[:12] == metrics(plain)[:12]
     assert weights(run) != weights(plain)
+
+
+def test_only_the_named_keys_may_change(run):
+    edit(run, *EDITS["lr"][:2])
+    edit(run, *EDITS["mixer"][:2])
+    with pytest.raises(
+        CheckpointError, match=r"up to step 10: mixer\.name was .*add --allow-change mixer to "
+    ) as refused:
+        resume(toy_zoo(), run, allow_change=["train.lr"])
+    assert "train.lr" not in str(refused.value)
+    with pytest.raises(
+        CheckpointError, match=r"these changes, or add --allow-change mixer --allow-change train\.lr to "
+    ):
+        resume(toy_zoo(), run, allow_change="train.beta1")
+    resume(toy_zoo(), run, allow_change=["train.lr", "mixer"])
+    recorded = json.loads((run / "environment.json").read_text())["changes"]
+    assert [change["key"] for change in recorded] == ["mixer.name", "mixer.alpha", "train.lr", "mixer.p_per"]
+
+
+def test_a_key_that_has_no_effect_is_told(run):
+    told = {
+        "train.beta1": "it has not changed, or the change is recorded already",
+        "train.device": "it may change without this flag",
+        "train.lrr": "run.toml has no such key; give one like train.lr, or a part like mixer. Did you mean 'train.lr'?",
+    }
+    for _ in range(2):  # to its end, and after it
+        display = Notes()
+        resume(toy_zoo(), run, lambda *_, display=display: display, allow_change=list(told))
+        assert [n for n in display.notes if "--allow" in n] == [f"--allow-change {key}: {t}" for key, t in told.items()]
 
 
 @pytest.mark.parametrize(
@@ -243,8 +273,8 @@ def test_the_resume_command_takes_steps_and_allow_change(mixzoo, tmp_path):
     code, _, err = mixzoo("resume", "run", "--steps", "8")
     assert (code, err.count("\n")) == (4, 1)
     assert "train.lr was 0.001 and is 0.1" in err
-    code, out, err = mixzoo("resume", "run", "--steps", "8", "--allow-change")
+    code, out, err = mixzoo("resume", "run", "--steps", "8", "--allow-change", "train.lr")
     assert (code, "after 8 steps" in out) == (0, True)
     assert "warning: train.lr was 0.001 and is 0.1" in err
-    code, _, err = mixzoo("resume", "run", "--steps", "6", "--allow-change")
+    code, _, err = mixzoo("resume", "run", "--steps", "6", "--allow-change", "train.lr")
     assert (code, err) == (2, "mixzoo: run: --steps 6: the run has done 8 steps; give more than that\n")

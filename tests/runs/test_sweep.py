@@ -348,6 +348,14 @@ def stand_in(monkeypatch, tmp_path, script):
     monkeypatch.setattr(sys, "executable", str(file))
 
 
+def test_the_keys_that_may_change_are_passed_to_the_members(mixzoo, tmp_path, monkeypatch):
+    planned_sweep(tmp_path, "a")
+    stand_in(monkeypatch, tmp_path, 'echo "$@" >&2; exit 3')
+    code, _, err = mixzoo("resume", "sweep", "--allow-change", "train.lr", "--allow-change", "mixer")
+    assert code == 10
+    assert "sweep/a --allow-change train.lr --allow-change mixer" in err
+
+
 def with_gpus(monkeypatch, names):
     """As if this process had these GPUs."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", names)
