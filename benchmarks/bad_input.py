@@ -1,15 +1,18 @@
-"""What mixzoo prints for bad input, and its exit code: python benchmarks/bad_input.py [NAME...] > results/bad_input.md
+"""What mixzoo prints for bad input, and its exit code: python benchmarks/bad_input.py [AREA...] > results/bad_input.md
 
-One row for each situation in the files bad_input_*.py of this folder. NAME selects files (`data`, `runs`, ...). Every
-row is a real process in an empty folder. Exits with 1 if a row ends with a wrong exit code, lacks its message, or shows
-a traceback.
+One row for each situation in the files bad_input_*.py of this folder. AREA selects files (`data`, `runs`, ...). Every
+row is a real process in an empty folder; --jobs rows run at a time. Exits with 1 if a row ends with a wrong exit code,
+lacks its message, or shows a traceback.
 """
 
+import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -19,6 +22,11 @@ TINY = (  # a run of a few seconds on one core
     "--autoencoder", "acai:depth=4", "--discriminator", "acai:depth=4", "--batch-images", "8",
     "--evaluate-every", "2", "--steps", "2", "--threads", "1", "--device", "cpu",
 )  # fmt: skip
+
+HEADER = """# What bad input prints
+
+Printed by `python benchmarks/bad_input.py`: the exit code and the last line of what mixzoo prints. FOLDER is the row's
+folder. The last column is empty if both are as expected."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +63,10 @@ def mixzoo(folder: Path, *arguments: object, env: Mapping[str, str] | None = Non
     return Finished(ended.returncode, (ended.stdout + ended.stderr).decode(errors="replace"))
 
 
-def rows(names: list[str]) -> list[Row]:
-    """The rows of the named files, or of all files."""
+def areas() -> dict[str, list[Row]]:
+    """The rows of each file, by the end of its name."""
     stems = sorted(path.stem for path in HERE.glob("bad_input_*.py"))
-    selected = [stem for stem in stems if not names or stem.removeprefix("bad_input_") in names]
-    return [row for stem in selected for row in import_module(stem).ROWS]
+    return {stem.removeprefix("bad_input_"): import_module(stem).ROWS for stem in stems}
 
 
 def ended(row: Row) -> Finished:
@@ -70,19 +77,28 @@ def ended(row: Row) -> Finished:
 
 
 def last_line(text: str) -> str:
-    """The last line that is not empty: the message, for a command that failed."""
+    """The last line that is not empty: the message, for a command that failed. Speeds, which vary, become `N`."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return (lines[-1] if lines else "").replace("|", "\\|")[:300]
+    return re.sub(r"\d+ images/s", "N images/s", lines[-1] if lines else "").replace("|", "\\|")[:300]
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description="What mixzoo prints for bad input, as a table for each area.")
+    parser.add_argument("areas", nargs="*", metavar="AREA", help=f"of {', '.join(areas())}; all if none is given")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="rows at a time; one for each core")
+    options = parser.parse_args()
+    if unknown := sorted(set(options.areas) - areas().keys()):
+        parser.error(f"unknown area {unknown[0]!r} (available: {', '.join(areas())})")
+
     wrong, total = 0, 0
-    print("| situation | exit code | what is printed | |\n|---|---|---|---|")
-    for row in rows(sys.argv[1:]):
-        finished = ended(row)
-        problem = row.problem(finished)
-        wrong, total = wrong + bool(problem), total + 1
-        print(f"| {row.situation} | {finished.exit_code} | {last_line(finished.text)} | {problem} |", flush=True)
+    print(HEADER)
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for area in options.areas or areas():
+            print(f"\n## {area}\n\n| situation | exit code | what is printed | |\n|---|---|---|---|")
+            for row, finished in zip(areas()[area], pool.map(ended, areas()[area])):
+                problem, line = row.problem(finished), last_line(finished.text)
+                wrong, total = wrong + bool(problem), total + 1
+                print(f"| {row.situation} | {finished.exit_code} | {line} | {problem} |", flush=True)
     print(f"\n{total - wrong} of {total} as expected.")
     sys.exit(wrong > 0)
 

@@ -156,7 +156,7 @@ ROWS = [
     ),
     in_folder("a link to itself", "z.png", loop, "a/z.png (Too many levels of symbolic links)"),
     in_folder("a link to nowhere", "z.png", lambda p: p.symlink_to("gone"), "a/z.png (No such file or directory)"),
-    in_folder("control characters in a name", "z\x1b[31m\n.png", writes(b"x"), "a/z\\x1b[31m\\n.png (no image"),
+    in_folder("control characters in a name", "z\x1b[31m\n.png", writes(b"x"), "a/z\\x1b[31m\\n.png (not an image"),
     in_folder(
         "a folder named z.png with a bad image",
         "z.png/y.png",
@@ -261,7 +261,7 @@ ROWS = [
             ],
         ),
         3,
-        "no batch file of CIFAR-10",
+        "not a batch file of CIFAR-10",
     ),
     Row("celeba: no lists", trained("--data", "celeba:root=."), 3, "missing celeba/list_attr_celeba.txt"),
     Row(
@@ -270,7 +270,7 @@ ROWS = [
         0,
         "they show only the first three (as red, green and blue) of the 4 channels",
     ),
-    Row("two channels", with_plugin("--data", "given:channels=2"), 0, "they show the first as grey"),
+    Row("two channels", with_plugin("--data", "given:channels=2"), 0, "the first (as grey)"),
     Row(
         "a NaN in a test image",
         with_plugin("--data", "given:nan=true", "--autoencoder", "mlp", "--discriminator", "mlp"),

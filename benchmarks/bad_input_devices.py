@@ -24,9 +24,9 @@ ROWS = [
     _train("vulkan", "cannot be used here (Could not run 'aten::empty.memory_format' with arguments from the 'Vulkan' "
                      "backend); use auto or cpu"),
     _train("hpu", "cannot be used here (No module named 'torch.hpu'); use auto or cpu"),
-    _train("meta", "tensors on it hold no numbers"),
+    _train("meta", "its tensors have no values"),
     _train("cpu:3", "a machine has one CPU device, whatever its cores"),
     _train("gpu", "use cuda", "--seeds", "1,2"),
-    _train("cpu", "--engine graph captures CUDA graphs, and the run is on cpu; use eager or auto", "--engine", "graph"),
-    _train("cpu", "--precision tf32 is a way of GPUs", "--precision", "tf32"),
+    _train("cpu", "--engine graph captures CUDA graphs, but the run is on cpu; use eager or auto", "--engine", "graph"),
+    _train("cpu", "--precision tf32 needs a GPU", "--precision", "tf32"),
 ]  # fmt: skip

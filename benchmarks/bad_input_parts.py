@@ -11,7 +11,7 @@ def rejected(flag: str, spec: str, says: str) -> Row:
 ROWS = [
     rejected("--mixer", "mixpu", "Did you mean 'mixup'?"),
     rejected("--mixer", "Dirichlet:K=3", "names are lower case. Did you mean 'dirichlet:k=3'?"),
-    rejected("--mixer", "cut-mix:k=3", "names have '_' and no '-'. Did you mean 'cutmix:k=3'?"),
+    rejected("--mixer", "cut-mix:k=3", "names use '_', not '-'. Did you mean 'cutmix:k=3'?"),
     rejected("--mixer", "dirichlet(k=3)", "options follow a colon. Did you mean 'dirichlet:k=3'?"),
     rejected("--mixer", "dirichlet:k=3;alpha=2", "Did you mean 'dirichlet:alpha=2,k=3'?"),
     rejected("--mixer", "dirichlet:k=３", "write it with plain characters. Did you mean 'dirichlet:k=3'?"),
@@ -22,7 +22,7 @@ ROWS = [
     rejected("--mixer", "mixup:k=3", "It is an option of bernoulli, channel, cutmix, dirichlet"),
     rejected("--mixer", "mixup:law=Gaia!", "Did you mean 'gaia'?"),
     rejected("--mixer", "./stripes.py", "load a plugin that is one file with --plugin ./stripes.py"),
-    rejected("--mixer", "--seed", "a value is missing, --seed is a flag"),
+    rejected("--mixer", "--seed", "a value is missing; --seed is a flag"),
     rejected("--objective", "AMR:Lam=5", "Did you mean 'amr:lam=5'?"),
     rejected("--objective", "amr:lam=1e400", "It is not a finite number."),
     rejected("--data", "/data/MNIST", "Did you mean 'mnist:root=/data/MNIST' or 'folder:path=/data/MNIST'?"),

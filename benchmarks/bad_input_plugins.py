@@ -164,7 +164,7 @@ ROWS = [
         "depends on a weight",
     ),
     Row("a metric that returns nothing", scored("run", "pass"), 9, "expected __call__(run) -> {name: float}"),
-    Row("a metric of two arguments", scored("run, data", "return {}"), 9, "cannot be called with a run alone"),
+    Row("a metric of two arguments", scored("run, data", "return {}"), 9, "cannot be called with only a run"),
     Row(
         "data that load as a tuple",
         trained("dataset", data(result="(split, split, split)")),

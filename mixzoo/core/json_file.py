@@ -132,7 +132,7 @@ def parse_object(content: bytes, where: str) -> Fields:
     except (ValueError, RecursionError) as err:
         raise CheckpointError(f"{where}: cannot be read: {printable(str(err))}") from err
     if not isinstance(found, dict):
-        raise CheckpointError(f"{where}: cannot be read: it holds {truncated_repr(found)}, expected an object")
+        raise CheckpointError(f"{where}: cannot be read: it contains {truncated_repr(found)}, expected an object")
     return Fields(found, where)
 
 
@@ -153,7 +153,7 @@ def _each_key_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found: dict[str, object] = {}
     for key, value in pairs:
         if key in found:
-            raise ValueError(f"{truncated_repr(key)} stands twice in an object")
+            raise ValueError(f"{truncated_repr(key)} occurs twice in an object")
         found[key] = value
     return found
 

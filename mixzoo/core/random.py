@@ -1,6 +1,6 @@
 """Randomness as data: every random number of a run is a function of (seed, purpose, step).
 
-Nothing depends on how many numbers were drawn before, so a run resumes bit for bit with no generator state to save, and
+Nothing depends on how many numbers were drawn before, so a run resumes bit for bit without a saved generator state, and
 a mix can be drawn again at any time. Draws are made on the CPU, whatever the device of the run.
 """
 
@@ -19,12 +19,12 @@ from mixzoo.core.parts import CodeShape, Draw, Mixer
 
 _P = ParamSpec("_P")
 
-BLOCK = 64  # steps drawn ahead for a GPU
-BLOCK_BYTES = 64 << 20  # at most, of more than one step's: noise on large images is large
+BLOCK = 64  # steps that are drawn ahead for a GPU, at most
+BLOCK_BYTES = 64 << 20  # upper limit of a block of several steps, because noise for large images is large
 
 
 def seed_for(seed: int, purpose: str, step: int = 0) -> int:
-    """A 63-bit seed for one purpose at one step; hashed, so that neighbouring triples share nothing."""
+    """A 63-bit seed for one purpose at one step, hashed so that neighbouring triples give unrelated seeds."""
     digest = hashlib.blake2b(f"{seed}/{purpose}/{step}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
@@ -35,15 +35,15 @@ def rng_for(seed: int, purpose: str, step: int = 0) -> Generator:
 
 
 def seed_modules(seed: int, device: torch.device) -> None:
-    """Seed the generators from which a module on `device` draws numbers of its own, as dropout does.
+    """Seed the global generators that modules on `device` draw from, as dropout does.
 
-    torch.manual_seed does that for every device there is and takes a hundred times as long. Nothing waits for a GPU:
-    its generator is on the host, and a recorded step reads it at each replay, so that seeds reach that too.
+    torch.manual_seed would seed every device, which takes a hundred times as long. This does not wait for a GPU: its
+    generator is on the host. A captured CUDA graph reads it at each replay, so a replayed step uses the new seed too.
     """
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
-        card = torch.cuda.current_device() if device.index is None else device.index
-        torch.cuda.default_generators[card].manual_seed(seed)
+        index = torch.cuda.current_device() if device.index is None else device.index
+        torch.cuda.default_generators[index].manual_seed(seed)
     elif device.type != "cpu":
         torch.manual_seed(seed)
 
@@ -54,11 +54,11 @@ class DrawRequest:
 
     kind: Literal["mix", "normal", "uniform", "keep"]
     shape: tuple[int, ...]  # of one example; of one code for a mix
-    p: float = 0.0  # keep: chance of a number to be left out
-    mixer: "Mixer | None" = None  # mix: the objective's own mixer; None for the run's
+    p: float = 0.0  # keep: the chance that an element is dropped, in [0, 1]
+    mixer: "Mixer | None" = None  # mix: the objective's own mixer; None for the run's mixer
 
     def key(self, name: str) -> str:
-        """What the draw is called among those of a step, and its purpose for the seed."""
+        """The name of the draw in `StepDraws.named`: "mix", "mix/NAME" or "noise/NAME"."""
         if self.kind == "mix":
             return f"mix/{name}" if name else "mix"
         return f"noise/{name}"
@@ -69,30 +69,30 @@ class StepDraws:
     """All the randomness of one optimisation step."""
 
     named: Mapping[str, Any] = field(default_factory=dict)  # by `DrawRequest.key`; (partners, draw) for a mix
-    labelled: Bool[Tensor, " batch"] | None = None  # whose labels the objective may use; None for all
+    labelled: Bool[Tensor, " batch"] | None = None  # images whose labels the objective may use; None for all
 
     def mix(self, name: str = "") -> tuple[Int[Tensor, "others batch"], Draw]:
-        """For each of the k-1 other sources, which example of the batch; and the mixer's draw."""
+        """The partners of each example, as indices into the batch, and the mixer's draw."""
         partners_and_draw: tuple[Tensor, Draw] = self.named[f"mix/{name}" if name else "mix"]
         return partners_and_draw
 
     def map(self, function: "Callable[[Tensor], Tensor]") -> "StepDraws":
-        """The same draws with `function` of every tensor."""
+        """The same draws with `function` applied to every tensor."""
         return StepDraws(*mapped(function, (self.named, self.labelled)))
 
 
 def cached_tensor(maxsize: int) -> Callable[[Callable[_P, Tensor]], Callable[_P, Tensor]]:
-    """`lru_cache` for a function that makes a tensor. A fake tensor, made where a device is simulated, is not kept."""
+    """`lru_cache` for a function that returns a tensor. Fake tensors (FakeTensorMode) are not cached."""
 
     def decorate(function: Callable[_P, Tensor]) -> Callable[_P, Tensor]:
         cached = lru_cache(maxsize)(function)
 
         @wraps(function)
         def call(*args: _P.args, **kwargs: _P.kwargs) -> Tensor:
-            made: Tensor = cached(*args, **kwargs)  # type: ignore[arg-type]
-            if type(made) is not Tensor:
+            tensor: Tensor = cached(*args, **kwargs)  # type: ignore[arg-type]
+            if type(tensor) is not Tensor:
                 cached.cache_clear()
-            return made
+            return tensor
 
         return call
 
@@ -100,9 +100,9 @@ def cached_tensor(maxsize: int) -> Callable[[Callable[_P, Tensor]], Callable[_P,
 
 
 def order(seed: int, images: int, start: int, count: int) -> Int[Tensor, " count"]:
-    """Positions start .. start+count of the endless sequence made of one permutation of the data set after another.
+    """Elements start .. start+count-1 of an endless sequence: a new permutation of 0 .. images-1 for each epoch.
 
-    Every image is seen once per epoch, and a batch may straddle two epochs, so batches are all of one size.
+    Every image is seen once per epoch. A batch may straddle two epochs, so all batches have the same size.
     """
     end = start + count
     epochs = range(start // images, (end - 1) // images + 1)
@@ -114,7 +114,7 @@ def order(seed: int, images: int, start: int, count: int) -> Int[Tensor, " count
 
 
 def batch_index(seed: int, images: int, batch_images: int, step: int) -> Int[Tensor, " batch"]:
-    """Which of the train images step number `step` (from 0) takes: the next `batch_images` of the sequence `order`."""
+    """Indices of the train images of step `step` (from 0): the next `batch_images` elements of `order`."""
     return order(seed, images, step * batch_images, batch_images)
 
 
@@ -126,18 +126,21 @@ def _permutation(seed: int, images: int, epoch: int) -> Int[Tensor, " images"]:
 def partners(
     k: int, batch: int, rng: Generator, labelled: Bool[Tensor, " batch"] | None = None
 ) -> Int[Tensor, "others batch"]:
-    """k-1 permutations of the batch: which examples each example is mixed with (AMR's pairing inside the batch).
+    """k-1 permutations of the batch: the examples that each example is mixed with (AMR pairs within the batch).
 
-    As in the authors' code the permutations are independent, so an example may meet itself. Where only some are
-    `labelled`, those meet one another, and so do the others: of few labels, chance would leave hardly a pair.
+    The permutations are independent, as in the authors' code, so an example may be its own partner. With `labelled`,
+    labelled examples are mixed only with labelled ones, and unlabelled with unlabelled: if few examples have labels,
+    random pairs would hardly ever have two.
     """
     rows = torch.stack([torch.randperm(batch, generator=rng) for _ in range(k - 1)])
     if labelled is None:
         return rows
-    apart = torch.empty_like(rows)
-    for kind in (labelled, ~labelled):
-        apart[:, kind] = torch.stack([row[kind[row]] for row in rows])
-    return apart
+
+    # A permutation restricted to a group, in the order in which it occurs, is a uniform permutation of the group.
+    grouped = torch.empty_like(rows)
+    for group in (labelled, ~labelled):
+        grouped[:, group] = torch.stack([row[group[row]] for row in rows])
+    return grouped
 
 
 def draw_step(
@@ -151,10 +154,10 @@ def draw_step(
     labelled: Bool[Tensor, " batch"] | None = None,
     by_label: bool = False,
 ) -> StepDraws:
-    """The draws of step number `step` (from 0), for a batch of `batch` images; `progress` in [0, 1] is the run's.
+    """All draws of step `step` (from 0) for a batch of `batch` images, at the run's `progress` in [0, 1].
 
-    `labelled` marks the images of the batch whose labels the objective may use; None means all of them. With `by_label`
-    labelled images are paired only with labelled ones.
+    `labelled` marks the images of the batch whose labels the objective may use; None means all of them. With
+    `by_label`, the run's mixer mixes labelled images only with labelled ones (`partners`).
     """
     pairing = labelled if by_label else None
     named = {
@@ -174,40 +177,42 @@ def draw_request(
     progress: float = 1.0,
     labelled: Bool[Tensor, " batch"] | None = None,
 ) -> Tensor | tuple[Tensor, Draw]:
-    """One named draw for a whole batch: a function of (seed, name, step) alone, whatever else is drawn.
+    """One named draw for a whole batch: a function of (seed, name, step) only, whatever else is drawn.
 
-    (partners, draw) for a mix by `mixer`, the run's, unless the request has its own; pairs are made within `labelled`
-    for the run's alone. Otherwise a tensor [batch, *request.shape].
+    For a mix, returns (partners, draw) by the request's own mixer or, if it has none, by the run's `mixer`; only
+    partners for the run's mixer are grouped by `labelled`. Otherwise returns a tensor [batch, *request.shape].
     """
     if request.kind == "mix":
         suffix = f"/{name}" if name else ""
-        by = mixer if request.mixer is None else request.mixer
-        assert by is not None
-        pairing = labelled if request.mixer is None else None
-        others = partners(by.k, batch, rng_for(seed, f"partners{suffix}", step), pairing)
-        return others, draw_for(by, CodeShape(batch, request.shape), rng_for(seed, f"mix{suffix}", step), progress)
+        chosen = mixer if request.mixer is None else request.mixer
+        assert chosen is not None
+        # Supervised terms use mixes by the run's mixer, so only its partners need to have labels in common.
+        groups = labelled if request.mixer is None else None
+        others = partners(chosen.k, batch, rng_for(seed, f"partners{suffix}", step), groups)
+        return others, draw_for(chosen, CodeShape(batch, request.shape), rng_for(seed, f"mix{suffix}", step), progress)
+
     shape, rng = (batch, *request.shape), rng_for(seed, f"noise/{name}", step)
     if request.kind == "normal":
         return torch.randn(shape, generator=rng)
-    made = torch.rand(shape, generator=rng)
-    return made >= request.p if request.kind == "keep" else made
+    uniform = torch.rand(shape, generator=rng)
+    return uniform >= request.p if request.kind == "keep" else uniform
 
 
 def mapped(function: Callable[[Tensor], Tensor], draw: Any) -> Any:
-    """`function` of every tensor of a draw, in a fixed order."""
+    """The draw with `function` applied to each of its tensors, in a fixed order."""
     if isinstance(draw, Tensor):
         return function(draw)
     if isinstance(draw, Mapping):
-        return {name: mapped(function, part) for name, part in draw.items()}
+        return {name: mapped(function, value) for name, value in draw.items()}
     if isinstance(draw, tuple):
-        return tuple(mapped(function, part) for part in draw)
+        return tuple(mapped(function, value) for value in draw)
     return draw
 
 
 def to_device(draw: Draw, device: torch.device) -> Draw:
     """The same draw on `device`."""
-    there: Draw = mapped(lambda tensor: tensor.to(device, non_blocking=True), draw)
-    return there
+    moved: Draw = mapped(lambda tensor: tensor.to(device, non_blocking=True), draw)
+    return moved
 
 
 def draws_to_device(draws: StepDraws, device: torch.device) -> StepDraws:
@@ -216,47 +221,53 @@ def draws_to_device(draws: StepDraws, device: torch.device) -> StepDraws:
 
 
 class Blocks:
-    """The draws of the steps before `end`, made a block of steps at a time on the CPU and sent to a GPU together."""
+    """The draws of each step before `end`. For a GPU, many steps are drawn at once and copied in a few transfers."""
 
     def __init__(self, draw: Callable[[int], StepDraws], device: torch.device, end: int) -> None:
         self._draw, self._device, self._end = draw, device, end
-        self._steps = BLOCK if device.type == "cuda" else 1  # beside the data there is nothing to send
+        self._steps = BLOCK if device.type == "cuda" else 1  # without a transfer, drawing ahead gains nothing
         self._ready: dict[int, StepDraws] = {}
 
     def at(self, step: int) -> StepDraws:
+        """The draws of step `step` (from 0), on the device."""
         if step not in self._ready:
-            made = [self._draw(step)]
-            steps = min(self._steps, max(1, BLOCK_BYTES // max(1, sum(t.nbytes for t in draw_tensors(made[0])))))
-            made += [self._draw(number) for number in range(step + 1, min(step + steps, self._end))]
-            self._ready = {step + i: draws for i, draws in enumerate(stacked_on_device(made, self._device))}
+            block = [self._draw(step)]
+            step_bytes = max(1, sum(tensor.nbytes for tensor in draw_tensors(block[0])))
+            steps = min(self._steps, max(1, BLOCK_BYTES // step_bytes))
+            block += [self._draw(later) for later in range(step + 1, min(step + steps, self._end))]
+            self._ready = {step + i: draws for i, draws in enumerate(stacked_on_device(block, self._device))}
         return self._ready[step]
 
 
 def stacked_on_device(draws: list[StepDraws], device: torch.device) -> list[StepDraws]:
-    """The draws on `device`, by one transfer for each of their tensors; one by one where their shapes differ."""
+    """The draws of several steps on `device`, with one transfer per tensor of a step for all steps together.
+
+    If shapes differ between steps, every tensor is copied on its own.
+    """
     shapes = [[tensor.shape for tensor in draw_tensors(one)] for one in draws]
     if len(draws) == 1 or any(other != shapes[0] for other in shapes):
         return [draws_to_device(one, device) for one in draws]
 
+    # Only copies from pinned memory are asynchronous.
     stacked = [torch.stack(tensors) for tensors in zip(*(draw_tensors(one) for one in draws))]
     pinned = [block.pin_memory() for block in stacked] if device.type == "cuda" else stacked
-    there = [block.to(device, non_blocking=True) for block in pinned]
-    return [_filled(one, [block[i] for block in there]) for i, one in enumerate(draws)]
+    on_device = [block.to(device, non_blocking=True) for block in pinned]
+    return [_with_tensors(one, [block[i] for block in on_device]) for i, one in enumerate(draws)]
 
 
-def _filled(draws: StepDraws, tensors: list[Tensor]) -> StepDraws:
-    """The draws with these tensors in place of their own, in the order of draw_tensors."""
-    rest = iter(tensors)
-    return draws.map(lambda _: next(rest))
+def _with_tensors(draws: StepDraws, tensors: list[Tensor]) -> StepDraws:
+    """The draws with their tensors replaced by these, in the order of draw_tensors."""
+    replacements = iter(tensors)
+    return draws.map(lambda _: next(replacements))
 
 
 def draw_tensors(draws: StepDraws) -> list[Tensor]:
     """Every tensor of the draws, in a fixed order."""
-    found: list[Tensor] = []
+    tensors: list[Tensor] = []
 
-    def noted(tensor: Tensor) -> Tensor:
-        found.append(tensor)
+    def collect(tensor: Tensor) -> Tensor:
+        tensors.append(tensor)
         return tensor
 
-    draws.map(noted)
-    return found
+    draws.map(collect)
+    return tensors

@@ -1,11 +1,11 @@
-"""A made-up batch that records what an objective asks for.
+"""A synthetic batch that records what an objective uses.
 
 An objective is called on it once before a run, to find out what the run has to provide (`requirements_of`), and many
-times by the conformance kit. Codes, mixes and images are fixed smooth functions of each example, and each is a separate
-leaf, so that it is known what a term depends on.
+times by the conformance kit. Codes, mixes and images are fixed smooth functions of each example. A leaf of zeros is
+added to each of them, so that autograd tells what a term depends on.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, no_type_check
@@ -20,7 +20,7 @@ from mixzoo.core.objective import Batch, DiscriminatorOutput, LabelTargets, Loss
 from mixzoo.core.parts import Mixer
 from mixzoo.core.random import DrawRequest, cached_tensor, draw_request, rng_for
 from mixzoo.core.requirements import Requirements
-from mixzoo.core.stand_in_discriminator import StandInDiscriminator
+from mixzoo.core.stand_in_discriminator import RecordingMapping, StandInDiscriminator
 
 Role = Literal["h", "mean", "log_variance", "h_mix", "h_rec", "h_mix_rec", "x_rec", "x_mix"]
 
@@ -30,15 +30,15 @@ class Sizes:
     """The sizes of a stand-in batch."""
 
     examples: int
-    image_shape: tuple[int, int, int]
+    image_shape: tuple[int, int, int]  # channels, height, width
     latent_shape: tuple[int, ...]
     classes: int = 0
     attributes: int = 0
-    k: int = 2  # sources of one mix by the run's mixer
+    k: int = 2  # sources of a mix by the run's mixer
 
     @property
     def num_labels(self) -> int:
-        """Numbers of one label as a vector; 1 if the data have no labels, so that reading them can be noted."""
+        """The length of a label vector; 1 if the data have no labels, so that an attempt to read them is recorded."""
         return self.attributes or self.classes or 1
 
 
@@ -47,21 +47,24 @@ class Variation:
     """Changes to the stand-in batch of a seed; the defaults change nothing."""
 
     dtype: torch.dtype = torch.float64
-    order: Callable[[Tensor], Tensor] = lambda tensor: tensor  # of the examples, along the first axis
-    moved: Mapping[str, Tensor] = field(default_factory=dict)  # added to leaves, by name
-    changed: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)  # other y, labels or y_mix
+    order: Callable[[Tensor], Tensor] = lambda tensor: tensor  # reorders the examples, along the first axis
+    moved: Mapping[str, Tensor] = field(default_factory=dict)  # tensors added to leaves, by the leaf's name
+    changed: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)  # applied to y, labels, y_mix, ...
     offset: float = 0.0  # added to all of D's outputs
-    level: float | None = None  # every logit, as a leaf of its own
-    detached_output: bool = False  # D's outputs have no graph
-    leaves: bool = True  # whether codes, images and D's weights require a gradient
-    frozen: bool = False  # codes and images require none, as in a step of D alone
-    share_of: Literal["example", "map", "position"] = "example"  # what one number of a share applies to
-    all_labelled: bool = True
+    level: float | None = None  # replaces every logit, as a separate leaf
+    detached_output: bool = False  # D's outputs are detached
+    leaves: bool = True  # codes, images and D's weights require a gradient
+    frozen: bool = False  # codes and images require no gradient, as in a step that updates only D
+    share_of: Literal["example", "map", "position"] = "example"  # shares vary per example, feature map or position
+    all_labelled: bool = True  # False: one example has no label
 
 
-@no_type_check  # by a checker that tests turn on: it would take most of the time of the many calls
+@no_type_check  # the tests' runtime type checker would take most of the time of the kit's many calls
 class StandInBatch(Batch):
-    """A `Batch` of made-up tensors, a function of (sizes, seed), which records every call and all that is read."""
+    """A `Batch` of synthetic tensors, a function of (sizes, seed), that records every call and everything read.
+
+    Its methods raise ValueError if an argument has a wrong shape, or if a name is used for two different things.
+    """
 
     def __init__(
         self,
@@ -76,20 +79,22 @@ class StandInBatch(Batch):
         self.sizes, self._seed, self._device = sizes, seed, torch.device(device)
         self.variation = variation or Variation()
         self._autoencoder, self._discriminator = autoencoder, discriminator
-        self.leaves: dict[str, Tensor] = {}  # zeros added to what a network makes, and D's weights, by role and number
-        self.made: dict[str, Tensor] = {}  # what the networks made, under the names of the leaves
-        self.used: set[str] = set()  # the leaves that another network was given
-        self.handed_out: dict[str, tuple[Tensor, Tensor, int]] = {}  # all that the objective got: it, a copy, version
-        self.roles: dict[str, str] = {}  # of each leaf
-        self.inputs: dict[str, Tensor] = {}  # of `discriminate`, by name
-        self.output = DiscriminatorOutput({})  # all that D said
+        # Leaves are zeros added to a network's outputs, and D's weights. Names are role and number: "x_rec", "x_rec2".
+        self.leaves: dict[str, Tensor] = {}
+        self.roles: dict[str, str] = {}  # leaf -> role
+        self.made: dict[str, Tensor] = {}  # the networks' outputs, under the names of their leaves
+        self.used: set[str] = set()  # names of outputs that were passed to another network
+        self.handed_out: dict[str, tuple[Tensor, Tensor, int]] = {}  # every tensor given away, a copy, its _version
+        # A record of what the objective does.
+        self.calls: list[str] = []  # methods, and networks used directly
+        self.draws: dict[str, DrawRequest] = {}  # by `DrawRequest.key`
         self.read: set[str] = set()  # "labels", "y", "mixed.y", "label_logits", ...
-        self.calls: list[str] = []
-        self.draws: dict[str, DrawRequest] = {}
-        self.constants: dict[str, Tensor] = {}  # what no network makes, by the name that an objective reads it under
+        self.inputs: dict[str, Tensor] = {}  # of `discriminate`, by name
+        self.output = DiscriminatorOutput({})  # of all calls of `discriminate`
+        self.constants: dict[str, Tensor] = {}  # tensors that no network makes: "x", "y", "labels", "share", ...
         self._x = self._constant("x", self._uniform("x", sizes.image_shape))
 
-    # What the data give
+    # Data
 
     @property
     def x(self) -> Tensor:
@@ -111,7 +116,7 @@ class StandInBatch(Batch):
         self.read.add("labelled")
         return self._constant("labelled", self._labelled())
 
-    # The networks
+    # Networks
 
     @property
     def autoencoder(self) -> Any:
@@ -155,9 +160,11 @@ class StandInBatch(Batch):
 
     def discriminate(self, **inputs: Tensor) -> DiscriminatorOutput:
         self.calls.append("discriminate")
-        twice = sorted(inputs.keys() & self.inputs.keys())
-        if twice:
-            raise ValueError(f"batch.discriminate has the name {twice[0]!r} twice in one step; each needs its own")
+        repeated = sorted(inputs.keys() & self.inputs.keys())
+        if repeated:
+            raise ValueError(
+                f"batch.discriminate got the name {repeated[0]!r} twice in one step; give each input its own name"
+            )
         shapes = {tuple(one.shape[1:]) if isinstance(one, Tensor) else type(one).__name__ for one in inputs.values()}
         if len(shapes) != 1 or not isinstance(next(iter(shapes)), tuple):
             raise ValueError(
@@ -166,21 +173,23 @@ class StandInBatch(Batch):
         self.inputs |= inputs
         for one in inputs.values():
             self.used |= self._origins(one)
-        said = {name: self._say(one) for name, one in inputs.items()}
-        found = DiscriminatorOutput(*({name: parts[i] for name, parts in said.items()} for i in range(3)))
-        for kind, tensors in (("D", found.logits), ("D.label_logits", found.label_logits)):
+
+        scores = {name: self._scores(one) for name, one in inputs.items()}
+        output = DiscriminatorOutput(*({name: parts[i] for name, parts in scores.items()} for i in range(3)))
+        for kind, tensors in (("D", output.logits), ("D.label_logits", output.label_logits)):
             for name, tensor in tensors.items():
                 self.hand_out(f"{kind}[{name!r}]", tensor)
         self.output = DiscriminatorOutput(
-            {**self.output.logits, **found.logits},
-            {**self.output.label_logits, **found.label_logits},
-            {**self.output.reconstruction, **found.reconstruction},
+            {**self.output.logits, **output.logits},
+            {**self.output.label_logits, **output.label_logits},
+            {**self.output.reconstruction, **output.reconstruction},
         )
-        # Set past the constructor: a checker of types there would read the values, which is what is to be noted.
-        for what in ("label_logits", "reconstruction"):  # getattr: the name is noted too
-            noted = Noted(getattr(found, what), partial(self.read.add, what))
-            object.__setattr__(found, what, noted)
-        return found
+
+        # What D needs is known from what is read. The constructor would read it itself if types are checked at runtime.
+        for name in ("label_logits", "reconstruction"):
+            recording = RecordingMapping(getattr(output, name), partial(self.read.add, name))
+            object.__setattr__(output, name, recording)
+        return output
 
     # Randomness
 
@@ -193,10 +202,10 @@ class StandInBatch(Batch):
     def keep(self, name: str, p: float, like: Tensor) -> Tensor:
         return self._drawn("keep", name, like, p)
 
-    # What was noted
+    # The record
 
     def requirements(self, losses: Losses) -> Requirements:
-        """What the objective that returned `losses` needs of a run."""
+        """What the objective that returned `losses` needs from a run."""
         passes = self.calls.count("discriminate")
         return Requirements(
             draws=self.draws,
@@ -210,37 +219,44 @@ class StandInBatch(Batch):
         )
 
     def named(self, role: str) -> list[str]:
-        """The leaves of a role: "x_rec", "x_mix", "h", ..."""
-        return [name for name, its in self.roles.items() if its == role]
+        """The names of the leaves with this role: "x_rec", "x_mix", "h", ..."""
+        return [name for name, leaf_role in self.roles.items() if leaf_role == role]
 
-    # How its tensors are made
+    # Tensors
 
     def _network(self, call: str, role: str, given: Tensor, shape: tuple[int, ...]) -> Tensor:
-        """A fixed smooth function of each example, plus a leaf of zeros, through which its own part is told apart."""
+        """The output [batch, *shape] of a network: a fixed smooth function of each example, plus a leaf of zeros.
+
+        The gradient with respect to the leaf is that with respect to this output.
+        """
         self.calls.append(call)
-        number = sum(its == role for its in self.roles.values())
+        number = sum(leaf_role == role for leaf_role in self.roles.values())
         name = role if not number else f"{role}{number + 1}"
         self.used |= self._origins(given)
-        flat, numbers = given.flatten(1).double(), torch.Size(shape).numel()
-        learning = self.variation.leaves and not self.variation.frozen
-        flat = flat if learning else flat.detach()
-        weights = self._fixed(f"weights/{name}", (flat.shape[1], numbers)).to(flat.device)
-        bias = self._fixed(f"bias/{name}", (numbers,)).to(flat.device)
-        made = (flat + 0.3 * torch.sin(3 * flat)) @ weights * 0.8 / flat.shape[1] ** 0.5 + 0.2 * bias
-        made = made.reshape(len(flat), *shape).to(given.dtype)
+
+        # Computed in float64, so that a variation in float32 differs only by the rounding of inputs and outputs.
+        flat, size = given.flatten(1).double(), torch.Size(shape).numel()
+        trainable = self.variation.leaves and not self.variation.frozen
+        flat = flat if trainable else flat.detach()
+        weights = self._fixed(f"weights/{name}", (flat.shape[1], size)).to(flat.device)
+        bias = self._fixed(f"bias/{name}", (size,)).to(flat.device)
+        output = (flat + 0.3 * torch.sin(3 * flat)) @ weights * 0.8 / flat.shape[1] ** 0.5 + 0.2 * bias
+        output = output.reshape(len(flat), *shape).to(given.dtype)
+
+        # A check moves an output by moving its leaf, without a change to what the output was computed from.
         moved = self.variation.moved.get(name)
-        leaf = torch.zeros_like(made).detach() if moved is None else moved.detach().to(made).clone()
-        self.leaves[name], self.roles[name] = leaf.requires_grad_(learning), role
-        self.made[name] = made + leaf
+        leaf = torch.zeros_like(output).detach() if moved is None else moved.detach().to(output).clone()
+        self.leaves[name], self.roles[name] = leaf.requires_grad_(trainable), role
+        self.made[name] = output + leaf
         return self.hand_out(name, self.made[name])
 
     def hand_out(self, name: str, tensor: Tensor) -> Tensor:
-        """The tensor, which nothing may write to; a copy of it is kept."""
+        """The tensor itself. A copy is kept, so that a check can find out whether the objective wrote to it."""
         self.handed_out[name] = (tensor, tensor.detach().clone(), tensor._version)
         return tensor
 
-    def _say(self, given: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """A logit, label logits and a reconstruction: fixed smooth functions of each example and of D's weights."""
+    def _scores(self, given: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits, label logits and reconstructions: fixed smooth functions of each example and of D's weights."""
         v, size = self.variation, given[0].numel()
         weights = self._weight("D", (size,), size)
         labels = self._weight("D.label_logits", (size, self.sizes.num_labels), size)
@@ -249,28 +265,29 @@ class StandInBatch(Batch):
         logits = v.offset + curved.flatten(1) @ weights.to(given)
         if v.level is not None:
             logits = torch.full_like(logits, v.level).detach().requires_grad_()
-        said = (logits, v.offset + curved.flatten(1) @ labels.to(given), v.offset + curved * scale.to(given))
-        return tuple(part.detach() for part in said) if v.detached_output else said  # type: ignore[return-value]
+        scores = (logits, v.offset + curved.flatten(1) @ labels.to(given), v.offset + curved * scale.to(given))
+        return tuple(part.detach() for part in scores) if v.detached_output else scores  # type: ignore[return-value]
 
     def _weight(self, name: str, shape: tuple[int, ...], inputs: int) -> Tensor:
+        """A weight of D: of a layer with this many inputs or, if `inputs` is 0, a scale around 1."""
         if name not in self.leaves:
-            made = self._fixed(name, shape)
-            made = made * 2 / inputs**0.5 if inputs else made + 1
-            made = (made.to(self.variation.dtype).to(self._device) + self.variation.moved.get(name, 0)).detach()
-            self.leaves[name], self.roles[name] = made.requires_grad_(self.variation.leaves), "D"
+            weight = self._fixed(name, shape)
+            weight = weight * 2 / inputs**0.5 if inputs else weight + 1
+            weight = (weight.to(self.variation.dtype).to(self._device) + self.variation.moved.get(name, 0)).detach()
+            self.leaves[name], self.roles[name] = weight.requires_grad_(self.variation.leaves), "D"
         return self.leaves[name]
 
     def _share(self, h: Tensor, k: int, name: str) -> Float[Tensor, "k batch *latent_or_ones"]:
-        """Random weights that sum to 1 over k, one for each example, each feature map or each position."""
+        """Random shares that sum to 1 over k, one per example, per feature map or per position."""
         channels, *space = h.shape[1:]
         ones = [1] * len(space)
-        fine = {"example": (1, *ones), "map": (channels, *ones), "position": (1, *space)}[self.variation.share_of]
-        weights = torch.stack([self._uniform(f"share/{name}/{i}", fine) + 1.05 for i in range(k)])
+        shape = {"example": (1, *ones), "map": (channels, *ones), "position": (1, *space)}[self.variation.share_of]
+        weights = torch.stack([self._uniform(f"share/{name}/{i}", shape) + 1.05 for i in range(k)])
         return weights / weights.sum(0)
 
     def _mixed_labels(self, name: str) -> LabelTargets:
         self.read |= {"mixed.y", "mixed.labelled"}
-        # of labels as they were, so that y and mixed.y are changed apart
+        # The labels without the variation's changes, so that a check can change y and mixed.y separately.
         y = label_vectors(self._labels(changed=False)[None], self.sizes.num_labels)[0].to(self.variation.dtype)
         other = self._arranged(self._fixed(f"y_mix/{name}", (self.sizes.examples, y.shape[1])).softmax(1))
         known = self._labelled() & self._arranged(self._known(1))
@@ -280,35 +297,34 @@ class StandInBatch(Batch):
     def _labels(self, changed: bool = True) -> Int[Tensor, "batch *attributes"]:
         rng, attributes = rng_for(self._seed, "stand-in/labels"), self.sizes.attributes
         size = (self.sizes.examples, *[attributes] * (attributes > 0))
-        made = torch.randint(2 if attributes else self.sizes.num_labels, size, generator=rng)
+        labels = self._arranged(torch.randint(2 if attributes else self.sizes.num_labels, size, generator=rng))
         change = self.variation.changed.get("labels") if changed else None
-        made = self._arranged(made)
-        return made if change is None else change(made)
+        return labels if change is None else change(labels)
 
     def _labelled(self) -> Bool[Tensor, " batch"]:
         return self._arranged(self._known(0))
 
-    def _known(self, without: int) -> Bool[Tensor, " batch"]:
-        """All examples, or all but one; and all if there is but one."""
+    def _known(self, unknown: int) -> Bool[Tensor, " batch"]:
+        """True for every example; without `all_labelled`, False for number `unknown` unless it is the last one."""
         known = torch.ones(self.sizes.examples, dtype=torch.bool)
-        if not self.variation.all_labelled and self.sizes.examples > without + 1:
-            known[without] = False
+        if not self.variation.all_labelled and self.sizes.examples > unknown + 1:
+            known[unknown] = False
         return known
 
     def _drawn(self, kind: Literal["normal", "uniform", "keep"], name: str, like: Tensor, p: float = 0.0) -> Tensor:
         if not isinstance(like, Tensor) or like.ndim == 0 or len(like) != len(self._x):
-            raise ValueError(f"draws have an example axis as `like` does; {name!r} is like {_described(like)}")
+            raise ValueError(f"the draw {name!r} needs a tensor [batch, ...] as `like`, not {_described(like)}")
         request = self._request(kind, name, tuple(like.shape[1:]), p)
-        made = draw_request(request, name, self._seed, 0, self.sizes.examples)
-        assert isinstance(made, Tensor)
-        made = self._arranged(made)
-        return made if kind == "keep" else made.to(like.dtype)
+        drawn = draw_request(request, name, self._seed, 0, self.sizes.examples)
+        assert isinstance(drawn, Tensor)
+        drawn = self._arranged(drawn)
+        return drawn if kind == "keep" else drawn.to(like.dtype)
 
     def _request(self, kind: Any, name: str, shape: tuple[int, ...], p: float = 0.0, mixer: Any = None) -> DrawRequest:
         request = DrawRequest(kind, shape, p, mixer)
         key = request.key(name)
         if self.draws.setdefault(key, request) != request:
-            raise ValueError(f"the draw {name!r} is asked for twice and differs; give each a name of its own")
+            raise ValueError(f"two different draws have the name {name!r}; give each its own name")
         return request
 
     def _check_images(self, call: str, x: Any) -> None:
@@ -324,65 +340,54 @@ class StandInBatch(Batch):
             )
 
     def _depends_on(self, tensor: Tensor, role: str) -> bool:
-        """Whether a leaf of that role is in what the tensor was made from."""
+        """Whether the tensor was computed from an output with this role."""
         return any(self.roles[name] == role for name in self._origins(tensor))
 
     def _origins(self, tensor: Tensor) -> set[str]:
-        """The leaves of what the tensor was made from, D's weights apart."""
+        """The names of the networks' outputs from which the tensor was computed; its own name if it has no graph."""
         if not tensor.requires_grad or not self.made:
             return {name for name, made in self.made.items() if made is tensor}
-        found = torch.autograd.grad(
+        gradients = torch.autograd.grad(
             tensor.sum(), [self.leaves[name] for name in self.made], retain_graph=True, allow_unused=True
         )
-        return {name for name, gradient in zip(self.made, found) if gradient is not None}
+        return {name for name, gradient in zip(self.made, gradients) if gradient is not None}
 
-    def _constant(self, name: str, made: Tensor) -> Tensor:
+    def _constant(self, name: str, value: Tensor) -> Tensor:
+        """The value under this name; the same tensor each time, with the variation's change."""
         if name not in self.constants:
-            change = self.variation.changed.get(name) if name != "labels" else None
-            self.constants[name] = self.hand_out(name, made if change is None else change(made))
+            change = self.variation.changed.get(name) if name != "labels" else None  # `_labels` changes labels itself
+            self.constants[name] = self.hand_out(name, value if change is None else change(value))
         return self.constants[name]
 
     def _uniform(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        """Numbers uniform in [-1, 1), of shape [batch, *shape]."""
         size = (self.sizes.examples, *shape)
-        made = torch.rand(size, generator=rng_for(self._seed, f"stand-in/{name}"), dtype=torch.float64) * 2 - 1
-        return self._arranged(made).to(self.variation.dtype)
+        numbers = torch.rand(size, generator=rng_for(self._seed, f"stand-in/{name}"), dtype=torch.float64) * 2 - 1
+        return self._arranged(numbers).to(self.variation.dtype)
 
     def _fixed(self, name: str, shape: tuple[int, ...]) -> Tensor:
-        """Standard normal numbers, in float64: a function of (seed, name)."""
+        """Standard normal numbers in float64, a function of (seed, name)."""
         return fixed_numbers(self._seed, name, shape)
 
-    def _arranged(self, made: Tensor) -> Tensor:
-        return self.variation.order(made).to(self._device)
+    def _arranged(self, values: Tensor) -> Tensor:
+        """The values [batch, ...] in the variation's order of examples, on the device."""
+        return self.variation.order(values).to(self._device)
 
 
 @cached_tensor(maxsize=256)  # a check calls the objective many times on the same batch
 def fixed_numbers(seed: int, name: str, shape: tuple[int, ...]) -> Tensor:
-    """Standard normal numbers, in float64: a function of (seed, name). Not to be written to."""
+    """Standard normal numbers in float64, a function of (seed, name). The tensor is cached: do not write to it."""
     return torch.randn(shape, generator=rng_for(seed, f"stand-in/{name}"), dtype=torch.float64)
 
 
-class Noted(Mapping[str, Tensor]):
-    """A mapping that calls `note` when a value is read."""
-
-    def __init__(self, values: Mapping[str, Tensor], note: Callable[[], object]) -> None:
-        self._values, self._note = values, note
-
-    def __getitem__(self, name: str) -> Tensor:
-        self._note()
-        return self._values[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-
 def requirements_of(objective: Any, batch: StandInBatch) -> Requirements:
-    """What the objective asks for, from one call on the stand-in batch; raises what the objective raises."""
+    """What the objective needs from a run, found by one call of `losses` on the stand-in batch.
+
+    Raises PluginError if it does not return Losses, and passes on what the objective itself raises.
+    """
     losses = objective.losses(batch)
     if not isinstance(losses, Losses):
-        raise PluginError(f"losses gives a {type(losses).__name__}; it returns Losses(autoencoder={{...}}, ...)")
+        raise PluginError(f"losses returned a {type(losses).__name__}; it must return Losses(autoencoder={{...}}, ...)")
     return batch.requirements(losses)
 
 

@@ -35,9 +35,9 @@ def prepare_images(
 
     `images` is a PIL image, the path of a file, a numpy array or tensor, one or a batch, or a list of these. Integers
     are bytes in 0..255 (16-bit pictures and uint16 arrays are scaled); floats are in `value_range`, [-1, 1] if it is
-    not given. Raises ConfigError if something is no image, is empty, holds NaN or infinity, leaves its range, can be
-    read in two ways, or (floats without `value_range`) has no number below 0, as images in [0, 1] do; DataError if a
-    file cannot be read.
+    not given. Raises ConfigError if something is not an image, is empty, contains NaN or infinity, leaves its range,
+    can be read in two ways, or (floats without `value_range`) has no number below 0, as images in [0, 1] do; DataError
+    if a file cannot be read.
     """
     _check_shape(image_shape)
     _check_value_range(value_range)
@@ -98,7 +98,7 @@ def _prepared(given: Any, image_shape: tuple[int, int, int], value_range: tuple[
         given = _tensor_of(given)
     if not isinstance(given, Tensor) or given.layout != torch.strided or given.is_meta or given.is_complex():
         what = f"a {given.layout} tensor" if isinstance(given, Tensor) else truncated_repr(given)
-        raise ConfigError(f"{what} is no image; {ALLOWED}")
+        raise ConfigError(f"{what} is not an image; {ALLOWED}")
     given = given.detach().cpu()
     if given.dtype == torch.uint16:
         given = (given.to(torch.int64).double() / 257).round().to(torch.uint8)
@@ -139,14 +139,14 @@ def _read(file: Path) -> Image.Image:
                 found.load()
                 return found
     except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as err:
-        reason = getattr(err, "strerror", None) or "it is no picture that can be read"
+        reason = getattr(err, "strerror", None) or "it is not a readable picture"
         raise DataError(f"{path_excerpt(file)}: {reason}") from err
 
 
 def _tensor_of(array: np.ndarray) -> Tensor:
     """A copy of the array as a tensor, in this machine's byte order. Raises ConfigError if it does not hold numbers."""
     if array.dtype.kind not in "uifb":
-        raise ConfigError(f"an array of {array.dtype} is no image; {ALLOWED}")
+        raise ConfigError(f"an array of {array.dtype} is not an image; {ALLOWED}")
     wide = array.dtype.kind == "f" and array.dtype.itemsize > 8
     return torch.from_numpy(np.array(array, dtype=np.float64 if wide else array.dtype.newbyteorder("="), order="C"))
 

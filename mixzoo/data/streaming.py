@@ -1,7 +1,7 @@
-"""Batches of images that worker processes read from their files ahead of the step that needs them.
+"""Batches of images that worker processes read from files before the step that needs them.
 
-The images of a step are a function of its number, so workers know which batches come next, and a resumed run starts
-reading at its own step: no position in the data is saved.
+The images of a step are a function of its number, so workers know which batches come next, and a resumed run starts to
+read at its step without a saved position in the data.
 """
 
 import contextlib
@@ -25,10 +25,10 @@ PREFETCH = 4  # batches that each worker reads ahead
 
 
 class StreamedSplit(Batches):
-    """A split that is never in memory as a whole; workers read the images of the next steps ahead.
+    """A split that is never in memory as a whole: workers prefetch the images of the next steps.
 
-    Without workers this process reads each batch when it is asked for. Asking for another step than the next one
-    restarts the workers there. Raises DataError if an image cannot be read or a worker dies.
+    Without workers this process reads each batch when it is needed. If a step other than the next one is asked for, the
+    workers are restarted at that step. Raises DataError if an image cannot be read or a worker dies.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class StreamedSplit(Batches):
     ) -> None:
         super().__init__(order, labels)
         self._source, self._steps, self._workers = source, steps, workers
-        self._next_step = -1  # whose batch `_batches` gives next
+        self._next_step = -1  # the step of the next batch of `_batches`
         self._batches: Iterator[tuple[list[int], Tensor | str]] | None = None
 
     def batch(self, step: int) -> Batch:
@@ -52,29 +52,29 @@ class StreamedSplit(Batches):
         if step != self._next_step or self._batches is None:
             self._restart(step)
         assert self._batches is not None
-        numbers, stored = next(self._batches)
+        numbers, images = next(self._batches)
         self._next_step = step + 1
-        if isinstance(stored, str):
-            raise DataError(stored)
-        return copy_to_device(stored, torch.tensor(numbers), self.labels)
+        if isinstance(images, str):
+            raise DataError(images)
+        return copy_to_device(images, torch.tensor(numbers), self.labels)
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:
             self.close()
-        except RuntimeError as late:
-            error = late
-        cut_off = isinstance(error, (ConnectionError, EOFError))  # it died while it was handing over a batch
-        if cut_off or is_dead_worker_error(error):
+        except RuntimeError as raised_by_close:
+            error = raised_by_close
+        died_sending = isinstance(error, (ConnectionError, EOFError))  # a worker died while it sent a batch
+        if died_sending or is_dead_worker_error(error):
             reason = " ".join(str(error).split()) or type(error).__name__
             raise DataError(f"data: a worker process died ({reason}); try fewer --workers, or 0") from error
 
     def close(self) -> None:
-        """End the workers. Dropping the iterator is not enough, since a traceback can keep it alive."""
+        """End the workers. To drop the iterator is not enough, because a traceback can keep it alive."""
         batches, self._batches = self._batches, None
         if isinstance(batches, _MultiProcessingDataLoaderIter):
-            with contextlib.suppress(RuntimeError):  # a worker's death may be reported as late as this
+            with contextlib.suppress(RuntimeError):  # the loader may report a worker's death only now
                 batches._shutdown_workers()
-            for worker in batches._workers:  # one that waits for a lock of a dead worker would never end
+            for worker in batches._workers:  # a worker that waits for a lock of a dead worker would never end
                 worker.kill()
 
     def _restart(self, step: int) -> None:
@@ -87,18 +87,18 @@ class StreamedSplit(Batches):
             prefetch_factor=PREFETCH,
             pin_memory=self.device.type == "cuda",
             worker_init_fn=ignore_signals,
-            generator=Generator(),  # the loader draws a seed for its workers; not from the global generator
+            generator=Generator(),  # the loader would draw its workers' seed from the global generator
         )
-        with warnings.catch_warnings():  # Python >= 3.12 warns of forks with threads; workers use no OpenMP or CUDA
+        with warnings.catch_warnings():  # Python >= 3.12 warns if a threaded process forks; workers use no OpenMP, CUDA
             warnings.filterwarnings("ignore", ".*multi-threaded, use of fork", DeprecationWarning)
             self._batches = iter(loader)
 
-    def _pinned(self, stored: Tensor) -> Tensor:
-        return stored.pin_memory() if self.device.type == "cuda" else stored
+    def _pinned(self, images: Tensor) -> Tensor:
+        return images.pin_memory() if self.device.type == "cuda" else images
 
 
 class _Steps:
-    """The image numbers of each step from `start` on, as a sampler."""
+    """A sampler of batches: the image numbers of each step from `start` to `steps` - 1."""
 
     def __init__(self, order: BatchOrder, start: int, steps: int) -> None:
         self._order, self._start, self._steps = order, start, steps
@@ -111,19 +111,19 @@ class _Steps:
 
 
 class _Reader(Dataset[Any]):
-    """A source as a data set for torch's loader: an item is a batch with its image numbers, or an error message."""
+    """A source as a Dataset for torch's loader. An item is (image numbers, images), or (image numbers, message)."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
 
     def __reduce__(self) -> tuple[object, tuple[LoadedFiles, Source]]:
-        """For spawned workers: plugin files come first, since the source's class may be defined in one of them."""
+        """For spawned workers: files of --plugin are loaded first, because one may define the source's class."""
         return _reader, (LoadedFiles(), self._source)
 
     def __getitem__(self, numbers: list[int]) -> tuple[list[int], Tensor | str]:
         try:
             return numbers, self._source.read(torch.tensor(numbers))
-        except DataError as err:  # passed on as text: the loader would turn the exception into many lines
+        except DataError as err:  # returned as text, because the loader would add a traceback of many lines
             return numbers, str(err)
 
 
@@ -132,11 +132,11 @@ def _reader(files: LoadedFiles, source: Source) -> _Reader:
 
 
 def is_dead_worker_error(error: BaseException | None) -> bool:
-    """Whether the loader raised this because a worker died; it may do so anywhere, from a signal handler."""
+    """Whether the loader raised this because a worker died. Its signal handler can raise it at any line."""
     return isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker")
 
 
 def ignore_signals(worker: int) -> None:
-    """Ignore signals in a worker: one sent to the whole process group must not take the last step's batch away."""
+    """Ignore SIGINT and SIGTERM in a worker: the run, which gets them too, finishes its step before it stops."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

@@ -28,7 +28,7 @@ def check_metric_signature(contract: Contract, metric: Metric) -> None:
     try:
         signature.bind(None)
     except TypeError as err:
-        raise contract.broken("__call__", f"it cannot be called with a run alone: {err}") from err
+        raise contract.broken("__call__", f"it cannot be called with only a run: {err}") from err
 
 
 def compute_scores(contract: Contract, metric: Metric, run: FinishedRun) -> dict[str, float]:

@@ -53,9 +53,9 @@ def check_part(contract: Contract, part: Any) -> None:
 
 
 def check_module(contract: Contract, part: Any) -> None:
-    """Raises PluginError if a network is no torch.nn.Module, or has weights that have no shape yet."""
+    """Raises PluginError if a network is not a torch.nn.Module, or has weights that have no shape yet."""
     if not isinstance(part, torch.nn.Module):
-        raise contract.broken("build", f"build gives {described(part)}, which is no torch.nn.Module")
+        raise contract.broken("build", f"build returned {described(part)}, which is not a torch.nn.Module")
     tensors = (*part.named_parameters(), *part.named_buffers())
     if lazy := [name for name, tensor in tensors if torch.nn.parameter.is_lazy(tensor)]:
         raise contract.broken("build", f"{lazy[0]} has no shape before a first pass (a lazy layer); let build make one")

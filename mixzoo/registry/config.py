@@ -249,10 +249,10 @@ def _check_known(table: Mapping[str, Any], where: str) -> None:
     numbers = [option.name for option in options_of(Train)]
     for key in table:
         if key in numbers:
-            raise ConfigError(f"{where}: {key} is a number of the run, and stands in the table [train]")
+            raise ConfigError(f"{where}: {key} is a number of the run; put it in the table [train]")
         if key not in known:
             raise ConfigError(
-                f"{where}: [{truncated_repr(key)[1:-1]}] is no table of a run file "
+                f"{where}: [{truncated_repr(key)[1:-1]}] is not a table of a run file "
                 f"({listing(known)}).{nearest(key, known)}"
             )
 
@@ -308,7 +308,7 @@ def _parsed(text: str, place: str, suffix: str) -> Mapping[str, Any]:
         last = text.rstrip().count("\n") + 1
         said = printable(str(err)).replace("(at end of document)", f"(at line {last}, the end of the file)")
         twice = "Cannot overwrite a value", "Cannot declare"
-        more = "; a key or table is there twice" if said.startswith(twice) else ""
+        more = "; a key or table occurs twice" if said.startswith(twice) else ""
         raise ConfigError(f"{place}: not valid TOML: {said}{more}{other}") from err
     except ValueError as err:  # a number of thousands of digits
         line = next((i for i, line in enumerate(text.split("\n"), 1) if re.search("[0-9]{4000}", line)), 1)

@@ -76,7 +76,9 @@ def check_follows_protocol(contract: Contract, part: Any) -> None:
     members = [m for m in (*vars(protocol), *protocol.__annotations__) if not m.startswith("_") or m == "__call__"]
     missing = sorted(m for m in members if not hasattr(part, m))
     expected = signatures(contract.kind, missing)
-    raise PluginError(f"{contract} is no {protocol.__name__}: it lacks {listing(missing)}; expected {expected}")
+    raise PluginError(
+        f"{contract} is not a valid {protocol.__name__}: it lacks {listing(missing)}; expected {expected}"
+    )
 
 
 def described(value: Any) -> str:

@@ -146,4 +146,4 @@ def kind_named(text: str) -> Kind:
             return kind
     plurals = [kind.plural for kind in KINDS.values()]
     near = nearest(text, [*plurals, *KINDS])
-    raise ConfigError(f"{truncated_repr(text)} is no kind of part ({', '.join(plurals)}).{near}")
+    raise ConfigError(f"{truncated_repr(text)} is not a kind of part ({', '.join(plurals)}).{near}")

@@ -83,7 +83,7 @@ def _advice(text: str, kind: str, known: Known | None) -> str:
     """What to write instead of a malformed spec, for a message; '' if that is unclear."""
     written = f" {excerpt(text)}"
     if text.startswith("--"):
-        return f"{written}: a value is missing, {excerpt(text)} is a flag"
+        return f"{written}: a value is missing; {excerpt(text)} is a flag"
     if is_path(text) or (kind == "dataset" and "/" in text and ":" not in text):
         return f"{written}: {path_advice(excerpt(text), kind, known() if known else {})}"
     for rule, candidate in repaired(text, known) if len(text) <= LONGEST_MEANT else ():

@@ -162,9 +162,9 @@ _REPAIRS: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("write it with plain characters", _plain),
     ("text goes in double quotes, a whole spec in none", _unquoted),
     ("names are lower case", _outside_quotes(_lower)),
-    ("names have '_' and no '-'", _outside_quotes(_underscored)),
+    ("names use '_', not '-'", _outside_quotes(_underscored)),
     ("options follow a colon", _coloned),
-    ("options have commas between them", _outside_quotes(_separated)),
+    ("options are separated by commas", _outside_quotes(_separated)),
     ("an option is KEY=VALUE", _outside_quotes(_equalled)),
     ("text with other characters goes in double quotes", _quoted_values),
 )

@@ -41,7 +41,7 @@ def watched(seconds: int = SECONDS) -> Iterator[None]:
     try:
         yield
     except _Hangs:
-        raise TimeoutError(f"it goes on loading after {seconds} s without importing anything") from None
+        raise TimeoutError(f"still loading after {seconds} s without importing anything") from None
     finally:
         signal.setitimer(signal.ITIMER_REAL, *timer)
         # None stands for a handler that was not set from Python, and cannot be set again from here.

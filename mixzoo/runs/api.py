@@ -125,7 +125,7 @@ def _records(run: Any) -> list[RunRecord]:
         return find_runs([Path(run)])
     if isinstance(run, Iterable) and not isinstance(run, bytes):
         return [record for one in run for record in _records(one)]
-    raise ConfigError(f"{truncated_repr(run)} is no run; give a directory, a Run, or a list of them")
+    raise ConfigError(f"{truncated_repr(run)} is not a run; give a directory, a Run, or a list of them")
 
 
 def _axis_value(value: object) -> str:

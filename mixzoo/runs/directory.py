@@ -89,7 +89,7 @@ def check_directory_is_new(directory: Path | None) -> None:
         raise ConfigError(f"{prefix}; `mixzoo resume {directory}` continues a {kind}, or choose another directory")
     inside = directory / datetime.now().strftime("%Y%m%d")
     advice = f"give another name, such as {inside}" if directory.is_dir() else "give a name that is not taken"
-    raise ConfigError(f"{prefix} and is no run; --out names the new directory that a run makes: {advice}")
+    raise ConfigError(f"{prefix} and is not a run; --out names the new directory that a run makes: {advice}")
 
 
 @contextmanager

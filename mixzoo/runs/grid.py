@@ -157,7 +157,7 @@ def _axis(text: str, options_by_table: Callable[[], Mapping[str, Collection[str]
         )
     if axis.part not in known:
         raise ConfigError(
-            f"{where}: {truncated_repr(axis.part)} is no table of a run file "
+            f"{where}: {truncated_repr(axis.part)} is not a table of a run file "
             f"({listing(known)}).{_suggestion(key, options_by_table()) or nearest(axis.part, known)}"
         )
     if "." in axis.option or key.endswith(".") or key == "train":
@@ -165,7 +165,7 @@ def _axis(text: str, options_by_table: Callable[[], Mapping[str, Collection[str]
     fields = [option.name for option in options_of(Train)]
     if axis.part == "train" and axis.option not in fields:
         raise ConfigError(
-            f"{where}: {truncated_repr(axis.option)} is no number of a run "
+            f"{where}: {truncated_repr(axis.option)} is not a number of a run "
             f"({listing(fields)}).{nearest(axis.option, fields)}"
         )
     return axis
@@ -203,7 +203,7 @@ def _check_whole_value(axis: Axis, value: str) -> None:
     """Raises ConfigError for an option without its part, such as alpha=2 in mixer=mixup,dirichlet:k=3,alpha=2."""
     if re.match(r"[a-z_]+=", value):
         raise ConfigError(
-            f"{axis.where}: {truncated_repr(value)} is no part; put a part with commas in brackets, such as "
+            f"{axis.where}: {truncated_repr(value)} is not a part; put a part with commas in brackets, such as "
             f"{axis.key}=mixup,(dirichlet:k=3,alpha=2)"
         )
 

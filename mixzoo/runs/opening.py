@@ -74,7 +74,7 @@ def open_config(zoo: Zoo, run_dir: Path) -> tuple[Zoo, RunConfig, list[str]]:
             f"{run_dir}: a sweep of an older mixzoo; rename its {OLD_SWEEP} to {SWEEP}, then resume it"
         )
     if not (run_dir / RUN).is_file():
-        reason = "has no run.toml, so it is no run" if run_dir.is_dir() else "no such directory"
+        reason = "has no run.toml, so it is not a run" if run_dir.is_dir() else "no such directory"
         reason = "it is a file, and a run is a directory" if exists and run_dir.is_file() else reason
         raise CheckpointError(f"{printable(str(run_dir))}: {reason}; `mixzoo train` makes one")
     before = read_environment(run_dir)

@@ -17,7 +17,7 @@ def check_removable(directory: Path) -> int | None:
     """
     is_sweep = (directory / SWEEP).is_file()
     if directory.is_symlink() or not (is_sweep or (directory / RUN).is_file()):
-        raise ConfigError(f"{path_excerpt(directory)}: it is no run and no sweep, so it is not removed")
+        raise ConfigError(f"{path_excerpt(directory)}: it is neither a run nor a sweep, so it is not removed")
     with _locked(directory):
         return len(find_runs([directory])) if is_sweep else None
 

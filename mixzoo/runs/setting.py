@@ -34,7 +34,8 @@ def with_values(zoo: Zoo, config: RunConfig, texts: Iterable[str]) -> RunConfig:
         else:
             known = [*DEFAULT_PARTS, "train"]
             raise ConfigError(
-                f"{where}: {truncated_repr(table)} is no table of a run file ({listing(known)}).{nearest(table, known)}"
+                f"{where}: {truncated_repr(table)} is not a table of a run file "
+                f"({listing(known)}).{nearest(table, known)}"
             )
     return config
 
@@ -56,7 +57,7 @@ def with_number(config: RunConfig, field: str, value: str, where: str) -> RunCon
     known = [option.name for option in options_of(Train)]
     if field not in known:
         raise ConfigError(
-            f"{where}: {truncated_repr(field)} is no number of a run ({listing(known)}).{nearest(field, known)}"
+            f"{where}: {truncated_repr(field)} is not a number of a run ({listing(known)}).{nearest(field, known)}"
         )
     return replace(config, train=build(Train, to_table(config.train) | {field: value}, where))
 

@@ -250,5 +250,5 @@ def load(run: "str | Path | Run | RunRecord", *, device: str = "auto") -> Run:
     if isinstance(run, Run):
         return run
     if not isinstance(run, str | Path | RunRecord):
-        raise ConfigError(f"{truncated_repr(run)} is no run; give its directory")
+        raise ConfigError(f"{truncated_repr(run)} is not a run; give its directory")
     return Run(run.path if isinstance(run, RunRecord) else run, device=device)

@@ -104,7 +104,7 @@ def _requirements(
     with torch.enable_grad():
         losses = contract.call("losses", objective.losses, batch)
     if not isinstance(losses, Losses):
-        raise contract.broken("losses", f"losses gives {described(losses)}")
+        raise contract.broken("losses", f"losses returned {described(losses)}")
     return batch.requirements(losses)
 
 

@@ -208,7 +208,7 @@ def check_metrics(path: Path, progress: Progress, where: Path, *, more_of_the_st
     except OSError as err:
         raise CheckpointError(f"{printable(str(path))}: cannot be read: {err.strerror or err}") from err
     if length > len(content):
-        raise CheckpointError(f"{damaged} {length}, and {path.name} has {len(content)} bytes")
+        raise CheckpointError(f"{damaged} {length}, but {path.name} has {len(content)} bytes")
     kept, rest = content[:length], content[length:]
     if kept and not kept.endswith(b"\n"):
         raise CheckpointError(f"{damaged} {length}, which is inside a line of {path.name}")
@@ -309,7 +309,7 @@ def _check_parts(state: State, manifest: Manifest, players: Players, where: Path
     modules, optimisers = modules_of(players), players.optimisers
     wanted = {*modules, *(f"adam-{name}" for name in optimisers)}
     if wrong := sorted(wanted ^ state.keys()):
-        known = "is missing" if wrong[0] in wanted else "is no part of this run"
+        known = "is missing" if wrong[0] in wanted else "is not part of this run"
         raise CheckpointError(f"{printable(str(where))}: does not fit this network: {wrong[0]}.safetensors {known}")
     check_modules(state, modules, where)
     for name, optimiser in optimisers.items():
@@ -331,7 +331,7 @@ def _check_tensors_match(found: Mapping[str, Tensor], wanted: Mapping[str, Tenso
         if (found[key].shape, found[key].dtype) != (wanted[key].shape, wanted[key].dtype):
             misfits.append(f"{key} is {_kind(found[key])}, not {_kind(wanted[key])}")
         elif found[key].is_floating_point() and not torch.isfinite(found[key]).all():
-            misfits.append(f"{key} holds NaN or infinity")
+            misfits.append(f"{key} contains NaN or infinity")
     if misfits:
         raise CheckpointError(f"{where}: does not fit this network: {'; '.join(sorted(misfits)[:5])}")
 

@@ -1,9 +1,9 @@
-"""The manifest of a checkpoint: what it knows beside tensors, and the size and hash of every file of them.
+"""The manifest of a checkpoint: all that is saved except tensors, and the size and hash of every tensor file.
 
     manifest.json    {"format": 2, "step": 400, "metrics_bytes": 5120, "probe": {...}, "files": {...}, "run": ...}
-    manifest.sha256  the manifest's own hash, as `sha256sum -c` reads it
+    manifest.sha256  the hash of manifest.json, in the format of `sha256sum -c`
 
-Checkpoints of format 1 have no second file, no sizes and no run file; they are still read.
+Checkpoints of format 1 have no manifest.sha256, no sizes and no run file. They can still be read.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from mixzoo.evaluation.probe import ProbeRecord
 
 FORMAT = 2
 MANIFEST, HASH = "manifest.json", "manifest.sha256"
-MOST_BYTES = 1_000_000  # of a manifest
+MOST_BYTES = 1_000_000  # of a manifest; a longer one is damaged
 MOST_STEPS = 10**18
 _FILE = re.compile(r"[A-Za-z0-9_-]+\.safetensors")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -28,60 +28,63 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Progress:
-    """What a checkpoint knows beside tensors."""
+    """How far a run has come: what a checkpoint has in addition to tensors."""
 
     step: int  # optimisation steps done
     metrics_bytes: int  # length of metrics.jsonl at that step
     probe: ProbeRecord
-    # At a last step that is evaluated only because it is the last: what a run of more steps has there.
+    # Set if the last step was evaluated only because it is the last: the progress of a run with more steps here.
     longer: "Progress | None" = None
 
 
 @dataclass(frozen=True)
 class File:
-    """A file of tensors as it was written."""
+    """The hash and size of a tensor file."""
 
-    sha256: str
+    sha256: str  # 64 hexadecimal digits
     bytes: int | None  # None in format 1
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A manifest, every value checked."""
+    """A manifest with every value checked."""
 
     progress: Progress
-    files: dict[str, File]
-    run: str  # run.toml of the steps that led here; '' in format 1
+    files: dict[str, File]  # by file name
+    run: str  # the run.toml that the steps so far were trained with; '' in format 1
     format: int = FORMAT
 
 
 def manifest_files(progress: Progress, files: dict[str, bytes], run: str) -> dict[str, bytes]:
-    """The manifest of these files of tensors and the file with its hash, by name."""
+    """The contents of manifest.json and manifest.sha256, by name; `files` are the contents of the tensor files."""
     table = {name: asdict(File(hashlib.sha256(content).hexdigest(), len(content))) for name, content in files.items()}
-    values = {"format": FORMAT, **_written(progress), "files": table, "run": run}
+    values = {"format": FORMAT, **_as_dict(progress), "files": table, "run": run}
     if progress.longer is not None:
-        values["longer"] = _written(progress.longer)
+        values["longer"] = _as_dict(progress.longer)
     content = json.dumps(values, indent=2, allow_nan=False).encode()
     return {MANIFEST: content, HASH: f"{hashlib.sha256(content).hexdigest()}  {MANIFEST}\n".encode()}
 
 
 def read_manifest(checkpoint: Path) -> Manifest:
-    """The manifest of a checkpoint; raises CheckpointError if it is damaged, or not of this checkpoint."""
+    """The manifest of a checkpoint. Raises CheckpointError if it is damaged, or belongs to another checkpoint."""
     where = printable(str(checkpoint / MANIFEST))
     try:
+        # The format comes before the hash, because format 1 has no file with a hash.
         content = read_regular(checkpoint / MANIFEST, MOST_BYTES)
         fields = parse_object(content, where)
         format_ = fields.integer("format")
         if format_ not in (1, FORMAT):
-            raise CheckpointError(f"{where}: format {format_}, and this mixzoo reads formats 1 and {FORMAT}")
+            raise CheckpointError(f"{where}: format {format_}; this version of mixzoo reads formats 1 and {FORMAT}")
         if format_ > 1:
             _check_hash(checkpoint, content)
     except OSError as err:
         raise CheckpointError(f"{where}: cannot be read: {err.strerror or err}") from err
+
+    # A copy of another checkpoint's manifest has a valid hash, and only its step gives it away.
     longer = _progress(fields.part("longer")) if "longer" in fields else None
     progress = _progress(fields, longer)
     if checkpoint.name != f"step-{progress.step:08d}":
-        raise CheckpointError(f"{where}: damaged: it is of step {progress.step}")
+        raise CheckpointError(f"{where}: damaged: it records step {progress.step}")
     run = fields.lines("run") if format_ > 1 else ""
     return Manifest(progress, _files(fields.part("files"), format_), run, format_)
 
@@ -94,33 +97,33 @@ def _check_hash(checkpoint: Path, content: bytes) -> None:
         )
 
 
-def _written(progress: Progress) -> dict[str, Any]:
+def _as_dict(progress: Progress) -> dict[str, Any]:
     return {"step": progress.step, "metrics_bytes": progress.metrics_bytes, "probe": asdict(progress.probe)}
 
 
 def _progress(fields: Fields, longer: Progress | None = None) -> Progress:
     step = fields.integer("step", most=MOST_STEPS)
-    of_probe = fields.part("probe")
-    none_yet = of_probe.number("best_validation", -1, 1) == -1  # the value before a first evaluation
+    record = fields.part("probe")
+    not_evaluated = record.number("best_validation", -1, 1) == -1  # the value before the first evaluation
     probe = ProbeRecord(
-        best_validation=of_probe.number("best_validation", -1 if none_yet else 0, 1),
-        best_step=of_probe.integer("best_step", most=step),
-        test_at_best=of_probe.number("test_at_best", 0, 1),
-        last_validation=of_probe.number("last_validation", 0, 1),
-        last_test=of_probe.number("last_test", 0, 1),
+        best_validation=record.number("best_validation", -1 if not_evaluated else 0, 1),
+        best_step=record.integer("best_step", most=step),
+        test_at_best=record.number("test_at_best", 0, 1),
+        last_validation=record.number("last_validation", 0, 1),
+        last_test=record.number("last_test", 0, 1),
     )
     return Progress(step, fields.integer("metrics_bytes"), probe, longer)
 
 
 def _files(fields: Fields, format_: int) -> dict[str, File]:
-    """The table of files; names are those of files in the checkpoint itself, and never paths."""
-    found = {}
+    """The tensor files by name. A name must be that of a file in the checkpoint's folder, never a path."""
+    files = {}
     for name in fields.names():
         if not _FILE.fullmatch(name):
-            raise CheckpointError(f"{fields.where}: damaged: {printable(repr(name))} is no name of a file of tensors")
+            raise CheckpointError(f"{fields.where}: damaged: {printable(repr(name))} is not the name of a tensor file")
         entry = fields.part(name) if format_ > 1 else fields
         digest = entry.text("sha256" if format_ > 1 else name)
         if not _DIGEST.fullmatch(digest):
-            raise CheckpointError(f"{fields.where}: damaged: the hash of {name} is no SHA-256")
-        found[name] = File(digest, entry.integer("bytes") if format_ > 1 else None)
-    return found
+            raise CheckpointError(f"{fields.where}: damaged: the hash of {name} is not a SHA-256")
+        files[name] = File(digest, entry.integer("bytes") if format_ > 1 else None)
+    return files

@@ -49,7 +49,7 @@ def parse_device(name: str) -> torch.device:
         advice = _meant(name) or "auto, cpu, cuda or cuda:NUMBER"
         raise _unusable(name, "torch has no device of that name", advice) from err
     if device.type == "meta":  # tensors without numbers
-        raise _unusable(name, "tensors on it hold no numbers", "auto or cpu")
+        raise _unusable(name, "its tensors have no values", "auto or cpu")
     if device.type == "cpu" and device.index:
         raise _unusable(name, "a machine has one CPU device, whatever its cores", "cpu")
     return torch.device("cpu") if device.type == "cpu" else device

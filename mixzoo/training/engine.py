@@ -80,7 +80,7 @@ def check_engine(train: Train, device: torch.device, distributed: DistributedCon
     """Raise ConfigError if the engine or the precision does not support this device or several processes."""
     precision_of(train, device)
     if train.engine == "graph" and device.type != "cuda":
-        raise ConfigError(f"--engine graph captures CUDA graphs, and the run is on {device}; use eager or auto")
+        raise ConfigError(f"--engine graph captures CUDA graphs, but the run is on {device}; use eager or auto")
     if train.engine == "graph" and distributed.world_size > 1:
         raise ConfigError("--engine graph is for one process, and this run has several; use eager, compile or auto")
 
@@ -90,7 +90,7 @@ def precision_of(train: Train, device: torch.device) -> str:
     if train.precision == "auto":
         return "tf32" if device.type == "cuda" else "fp32"
     if train.precision == "tf32" and device.type != "cuda":
-        raise ConfigError(f"--precision tf32 is a way of GPUs, and the run is on {device}; use fp32, bf16 or auto")
+        raise ConfigError(f"--precision tf32 needs a GPU, but the run is on {device}; use fp32, bf16 or auto")
     return train.precision
 
 

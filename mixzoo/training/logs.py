@@ -1,7 +1,7 @@
-"""metrics.jsonl and what a person sees while a run goes on.
+"""metrics.jsonl, and the progress display of a run.
 
-A line of metrics is a JSON object with "kind" (train or evaluate), "step" and numbers. The clock fields, CLOCK, are the
-only ones that differ between two runs of the same config.
+A line of metrics is a JSON object with "kind" (train or evaluate), "step" and numbers. Only the fields in CLOCK differ
+between two runs of the same config.
 """
 
 import errno
@@ -17,45 +17,45 @@ from typing import Any
 from mixzoo.core.errors import StorageError, printable
 from mixzoo.core.storage import open_for_appending, storage_errors, write_all
 
-LINE_SECONDS = 10.0  # between two lines of losses
+LINE_SECONDS = 10.0  # at least, between two printed lines of losses
 CLOCK = ("elapsed_seconds", "images_per_second")
 
 
 class MetricsFile:
-    """Appends lines to metrics.jsonl; continues at a given length, so that a resumed run repeats no line.
+    """Appends lines to metrics.jsonl. The file is first cut to `keep_bytes`, so that a resumed run repeats no line.
 
-    Raises StorageError if the disk refuses, or if the file is no longer in its place.
+    Raises StorageError if the file cannot be written, is shorter than that, or was deleted or replaced.
     """
 
     def __init__(self, path: Path, keep_bytes: int = 0) -> None:
         self._path, self._length = path, keep_bytes
         with storage_errors(path):
             self._handle = open_for_appending(path)
-            there = os.fstat(self._handle).st_size
-            if there >= keep_bytes:
+            size = os.fstat(self._handle).st_size
+            if size >= keep_bytes:
                 os.ftruncate(self._handle, keep_bytes)
-        if there < keep_bytes:
+        if size < keep_bytes:
             self.close()
-            raise StorageError(f"{path}: it has {there} bytes, and the run goes on after {keep_bytes}")
+            raise StorageError(f"{path}: it has {size} bytes, but had {keep_bytes} at the checkpoint; restore it")
 
     def write(self, line: Mapping[str, Any]) -> None:
+        """Append the line as JSON. A line that cannot be written completely is removed again."""
         content = json.dumps(line, allow_nan=False).encode() + b"\n"
         try:
             with storage_errors(self._path):
                 write_all(self._handle, content)
         except StorageError:
-            with suppress(OSError):  # leave no torn line
+            with suppress(OSError):
                 os.ftruncate(self._handle, self._length)
             raise
         self._length += len(content)
 
     def fsync(self) -> int:
-        """Flush to the disk; the length so far in bytes."""
+        """Flush to disk and return the length in bytes."""
         with storage_errors(self._path):
             os.fsync(self._handle)
-            mine, there = os.fstat(self._handle), os.stat(self._path)
-            if not os.path.samestat(mine, there):
-                raise OSError(errno.ESTALE, "another file is in its place")
+            if not os.path.samestat(os.fstat(self._handle), os.stat(self._path)):
+                raise OSError(errno.ESTALE, "another file has replaced it")
         return self._length
 
     def close(self) -> None:
@@ -65,7 +65,7 @@ class MetricsFile:
 
 
 class NullMetricsFile:
-    """Takes lines and writes none, for a process of a run that is not the one that writes."""
+    """A metrics file that writes nothing, for the processes of a run other than the main one."""
 
     def write(self, line: Mapping[str, Any]) -> None:
         pass
@@ -78,41 +78,41 @@ class NullMetricsFile:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics file; a last line torn by a kill is left out."""
+    """The lines of a metrics file, without a last line that a kill has cut off."""
     lines = path.read_text(encoding="utf-8").split("\n")
     return [json.loads(line) for line in lines[:-1]]
 
 
 class ProgressDisplay:
-    """What a person sees of a run in progress, on standard error; this one shows nothing, for use as a library."""
+    """The display of a run in progress, on standard error. This one displays nothing, for use as a library."""
 
     def begin(self, facts: Sequence[str]) -> None:
-        """Lines about the run, before its first step: its directory, data, parameters and device."""
+        """Display lines about the run before its first step: its directory, data, parameters and device."""
 
     def train(self, line: Mapping[str, Any]) -> None:
-        pass
+        """Display a train line of the metrics."""
 
     def train_then_evaluate(self, line: Mapping[str, Any]) -> None:
         """The losses of a step that is evaluated next, for a display that shows both at once."""
         self.train(line)
 
     def evaluate(self, line: Mapping[str, Any]) -> None:
-        pass
+        """Display an evaluate line of the metrics."""
 
     def note(self, text: str) -> None:
-        pass
+        """Display one line of text."""
 
     def close(self) -> None:
-        pass
+        """End the display."""
 
 
 class PlainLines(ProgressDisplay):
-    """One line for every evaluation, and of losses at the first step and every ten seconds: for logs and pipes."""
+    """A line for each evaluation, and a line of losses at the first step and every LINE_SECONDS: for logs and pipes."""
 
     def __init__(self, steps: int) -> None:
         self._steps = steps
         self._latest: Mapping[str, Any] = {}
-        self._printed = float("-inf")  # when the last line was, in seconds
+        self._printed = float("-inf")  # time of the last line, in seconds
 
     def begin(self, facts: Sequence[str]) -> None:
         for line in facts:
@@ -132,13 +132,13 @@ class PlainLines(ProgressDisplay):
         self.note(f"step {line['step']}/{self._steps}  {_accuracies(line)}  {numbers(self._latest)}".rstrip())
 
     def note(self, text: str) -> None:
-        with suppress(OSError, ValueError):  # a screen that is full, closed or gone ends no run
+        with suppress(OSError, ValueError):  # a closed or full standard error must not end the run
             if sys.stderr is not None:
                 print(printable(text), file=sys.stderr, flush=True)
 
 
 class LiveProgress(ProgressDisplay):
-    """A bar with the time left, and under it every term, D's mean scores and the probe, on a terminal."""
+    """For a terminal: a progress bar with the time left, and below it the probe, every term and D's mean raw scores."""
 
     def __init__(self, steps: int, start: int) -> None:
         from rich.console import Console
@@ -186,7 +186,7 @@ class LiveProgress(ProgressDisplay):
             self._live.stop()
 
     def _draw(self) -> None:
-        with suppress(OSError, ValueError):  # as when the terminal is gone
+        with suppress(OSError, ValueError):  # if the terminal is gone
             self._live.update(self._body())
 
     def _body(self) -> Any:
@@ -210,7 +210,7 @@ def in_notebook() -> bool:
 
 
 def numbers(line: Mapping[str, Any], separator: str = "  ") -> str:
-    """The numbers of a train line as text: images/s, then each player's terms, then D's mean raw scores."""
+    """A train line as text: images/s, each player's terms, and D's mean raw scores; '' for an empty line."""
     if not line:
         return ""
     parts: dict[str, list[str]] = {}
@@ -226,7 +226,7 @@ def numbers(line: Mapping[str, Any], separator: str = "  ") -> str:
 
 def _accuracies(line: Mapping[str, Any]) -> str:
     if "validation_accuracy" not in line:
-        return "no probe: no labels to tell apart"
+        return "no probe: the data have no labels to classify"
     return (
         f"probe: validation {100 * line['validation_accuracy']:.1f} % "
         f"(best {100 * line['best_validation_accuracy']:.1f} %)  test {100 * line['test_accuracy']:.1f} %"

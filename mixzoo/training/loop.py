@@ -75,7 +75,7 @@ class Loop:
                 if signalled and done < self.train.steps:
                     run_dir = self.checkpoints.parent
                     raise Interrupted(
-                        f"stopped by {signalled} after step {done}; `mixzoo resume {run_dir}` goes on from there"
+                        f"stopped by {signalled} after step {done}; `mixzoo resume {run_dir}` continues it"
                     )
         return progress
 
@@ -159,7 +159,7 @@ class Loop:
     def _commit(self, progress: Progress) -> Progress:
         if bad := non_finite(self.players):
             raise NonFiniteError(
-                f"step {progress.step}: {bad} is not finite; nothing was saved over the last checkpoint. "
+                f"step {progress.step}: {bad} is not finite; the last checkpoint is kept. "
                 "Try a lower --lr or a larger lam"
             )
         distributed = self.players.distributed

@@ -142,14 +142,14 @@ def _as_they_were(parts: Iterable[object]) -> Iterator[None]:
 def _checked_terms(losses: Any, contract: Contract) -> dict[str, Terms]:
     """Both players' terms, each a named number."""
     if not isinstance(losses, Losses):
-        raise contract.broken("losses", f"losses gives {described(losses)}")
+        raise contract.broken("losses", f"losses returned {described(losses)}")
     found = {"autoencoder": losses.autoencoder, "discriminator": losses.discriminator}
     for player, terms in found.items():
         if not isinstance(terms, Mapping):
             raise contract.broken("losses", f"the {player}'s terms are {described(terms)}")
         for name, term in terms.items():
             if not isinstance(name, str):
-                raise contract.broken("losses", f"the {player} has a term called {name!r}, which is no text")
+                raise contract.broken("losses", f"the {player} has a term called {name!r}, which is not text")
             if not isinstance(term, Tensor) or term.shape != ():
                 raise contract.broken("losses", f"the {player}'s term {name!r} is {described(term)}")
     return found

@@ -42,7 +42,7 @@ def interruptible(run_dir: Path) -> Iterator[None]:
         def stop(number: int, frame: FrameType | None) -> None:
             handlers.close()
             by = signal.Signals(number).name
-            raise Interrupted(f"stopped by {by} between steps; `mixzoo resume {run_dir}` goes on from there")
+            raise Interrupted(f"stopped by {by} between steps; `mixzoo resume {run_dir}` continues it")
 
         handlers.enter_context(_handled_by(stop))
         yield

@@ -40,7 +40,7 @@ class WatchedAutoEncoder:
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         pair = self.contract.call("posterior", self.part.posterior, x)
         if not isinstance(pair, tuple) or len(pair) != 2:
-            raise self.contract.broken("posterior", f"posterior gives {described(pair)}")
+            raise self.contract.broken("posterior", f"posterior returned {described(pair)}")
         for value in pair:
             check_like(self.contract, "posterior", value, x, (len(x), *self.latent_shape))
         return pair
@@ -77,7 +77,7 @@ class WatchedDiscriminator:
                 "--discriminator codes for codes, or amr for images"
             ) from err
         if not isinstance(scores, Scores):
-            raise self.contract.broken("__call__", f"a call gives {described(scores)}, which is no mixzoo.Scores")
+            raise self.contract.broken("__call__", f"a call returned {described(scores)}, which is not a mixzoo.Scores")
         check_like(self.contract, "__call__", scores.logits, x, (len(x),), "logits")
         if scores.label_logits is not None and tuple(scores.label_logits.shape[:1]) != (len(x),):
             raise self.contract.broken(
@@ -115,7 +115,9 @@ class WatchedMixer:
     def __call__(self, h: Tensor, draw: Draw, labels: Tensor | None = None) -> Mixed:
         mixed = self.contract.call("__call__", self.part, h, draw, labels)
         if not isinstance(mixed, Mixed):
-            raise self.contract.broken("__call__", f"a call gives {described(mixed)}; it must `return Mixed(h, share)`")
+            raise self.contract.broken(
+                "__call__", f"a call returned {described(mixed)}; it must `return Mixed(h, share)`"
+            )
         check_like(self.contract, "__call__", mixed.h, h, tuple(h.shape[1:]), "h")
         self._check_share(mixed.share, h)
         if mixed.labels is not None:
@@ -132,7 +134,7 @@ class WatchedMixer:
         draw = self.contract.call(method, getattr(self.part, method), *arguments)
         tensors = list(draw.values()) if isinstance(draw, Mapping) else [draw]
         if not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors):
-            raise self.contract.broken(method, f"{method} gives {described(draw)}")
+            raise self.contract.broken(method, f"{method} returned {described(draw)}")
         found: Draw = draw
         return found
 

@@ -108,7 +108,7 @@ def read_idx(path: Path, axes: int) -> UInt8[Tensor, "..."]:
             with gzip.open(file) as unpacked:
                 return _array(unpacked, found, axes, size * GROWTH)
     except (OSError, EOFError, zlib.error) as err:
-        raise DataError(f"{found}: cannot be read ({reason(err)}); the file is damaged or not permitted") from err
+        raise DataError(f"{found}: cannot be read ({reason(err)}); the file is damaged, or access is denied") from err
 
 
 def _array(file: BufferedReader | gzip.GzipFile, found: Path, axes: int, at_most: int) -> UInt8[Tensor, "..."]:

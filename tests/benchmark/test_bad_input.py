@@ -2,11 +2,11 @@
 
 import pytest
 
-from bad_input import Finished, Row, ended, rows
+from bad_input import Finished, Row, areas, ended, last_line
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("row", rows([]), ids=lambda row: row.situation)
+@pytest.mark.parametrize("row", [row for rows in areas().values() for row in rows], ids=lambda row: row.situation)
 def test_bad_input_ends_in_one_clear_line(row):
     finished = ended(row)
     assert not row.problem(finished), finished.text
@@ -18,3 +18,7 @@ def test_a_row_notices_another_ending():
     assert "exit code 1" in row.problem(Finished(1, "use auto or cpu"))
     assert "traceback" in row.problem(Finished(2, "Traceback (most recent call last): use auto or cpu"))
     assert "does not say" in row.problem(Finished(2, "use cuda"))
+
+
+def test_the_last_line_is_a_table_cell_without_the_speed_of_the_machine():
+    assert last_line("step 1\nstep 2  70 images/s  a | b\n\n") == "step 2  N images/s  a \\| b"

@@ -99,7 +99,7 @@ BAD_INPUT = {
         2,
         "--engine graph captures CUDA graphs, and the run is",
     ),
-    "tf32 on a CPU": (["--precision", "tf32", "--device", "cpu"], 2, "--precision tf32 is a way of GPUs"),
+    "tf32 on a CPU": (["--precision", "tf32", "--device", "cpu"], 2, "--precision tf32 needs a GPU"),
     "missing data": (
         ["--data", "mnist:root=nowhere"],
         3,
@@ -163,7 +163,7 @@ def test_list_as_json_is_a_list_of_objects(mixzoo, kind):
 def test_an_unknown_kind_names_the_nearest(mixzoo):
     code, _, err = mixzoo("list", "mixxers")
     assert code == 2
-    assert "'mixxers' is no kind of part" in err
+    assert "'mixxers' is not a kind of part" in err
     assert "Did you mean 'mixers'?" in err
 
 

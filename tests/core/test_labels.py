@@ -89,7 +89,7 @@ def test_logistic_regression_of_attributes_is_the_mean_of_a_classifier_each():
 def test_a_run_without_labels_has_no_probe_and_no_probe_scores(tmp_path, capsys):
     result = trained(tmp_path / "run", "toy_unlabelled", PlainLines)
     assert not [name for name in result.numbers if "accuracy" in name or "probe" in name]
-    assert "no probe: no labels to tell apart" in capsys.readouterr().err
+    assert "no probe: the data have no labels to classify" in capsys.readouterr().err
     assert result.picture.is_file()
     last = read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]
     assert last == {"kind": "evaluate", "step": 12}

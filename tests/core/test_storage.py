@@ -97,7 +97,7 @@ def test_metrics_that_are_deleted_while_the_run_writes_to_them_end_it_at_the_nex
         if replaced:
             (home / "metrics.jsonl").write_text("")
 
-    reason = "another file is in its place" if replaced else "No such file"
+    reason = "another file has replaced it" if replaced else "No such file"
     with pytest.raises(StorageError, match=rf"metrics\.jsonl: cannot be written: {reason}"):
         run_with(home, act)
     assert failed_with_8(home)
@@ -299,7 +299,7 @@ def test_a_dangling_link_is_there(mixzoo, tmp_path):
     (tmp_path / "run").symlink_to("nowhere")
     code, _, err = mixzoo("train", *TOYS, "--out", "run")
     assert code == 2
-    assert "--out run: exists already and is no run; --out names the new directory" in err
+    assert "--out run: exists already and is not a run; --out names the new directory" in err
 
 
 def test_names_with_terminal_escapes_are_shown_without_them(mixzoo, tmp_path):

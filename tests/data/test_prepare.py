@@ -76,8 +76,8 @@ def test_transparency_16_bits_and_rotation_are_read_as_a_viewer_shows_them():
     ("images", "line"),
     [
         ([], "there are no images; give a PIL image"),
-        (None, "None is no image; give a PIL image"),
-        ([PHOTO, 3], "3 is no image"),
+        (None, "None is not an image; give a PIL image"),
+        ([PHOTO, 3], "3 is not an image"),
         (torch.rand(2, 1, 32, 32), r"float images are from .* with nothing below 0; say value_range=\(0, 1\)"),
         (torch.full((1, 1, 32, 32), 3.0) * torch.tensor([-1.0])[:, None, None], r"from -3 to -3, beyond \[-1, 1\]"),
         (torch.full((1, 1, 32, 32), float("nan")), "images hold NaN or infinity"),
@@ -90,9 +90,9 @@ def test_transparency_16_bits_and_rotation_are_read_as_a_viewer_shows_them():
         (torch.zeros(10, 3, 40, 4, dtype=torch.uint8), "whose channels may be the first axis of a picture or the last"),
         (torch.zeros(32, 32), r"float images are from 0 to 0, with nothing below 0"),
         (Image.fromarray(np.full((8, 8), 0.5, dtype=np.float32)), "float images are from 0.5 to 0.5"),
-        (np.array(["a"]), "an array of <U1 is no image"),
-        (torch.zeros(1, 1, 32, 32).to_sparse(), "a torch.sparse_coo tensor is no image"),
-        (torch.zeros(1, 1, 32, 32, dtype=torch.complex64), "is no image"),
+        (np.array(["a"]), "an array of <U1 is not an image"),
+        (torch.zeros(1, 1, 32, 32).to_sparse(), "a torch.sparse_coo tensor is not an image"),
+        (torch.zeros(1, 1, 32, 32, dtype=torch.complex64), "is not an image"),
     ],
 )  # fmt: skip
 def test_what_is_no_image_is_refused_in_one_line(images, line):
@@ -103,7 +103,7 @@ def test_what_is_no_image_is_refused_in_one_line(images, line):
 
 def test_a_file_that_is_no_picture_is_named(tmp_path):
     (tmp_path / "a.png").write_text("no picture")
-    with pytest.raises(DataError, match=r"a\.png: it is no picture that can be read"):
+    with pytest.raises(DataError, match=r"a\.png: it is not a readable picture"):
         prepare_images(tmp_path / "a.png", GREY)
     with pytest.raises(DataError, match=r"b\.png: No such file"):
         prepare_images(tmp_path / "b.png", GREY)

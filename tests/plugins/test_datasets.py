@@ -155,7 +155,7 @@ def test_a_damaged_gzip_is_named(tmp_path):
     whole = bytearray(gzip.compress(idx_bytes(np.ones((2, 28, 28)))))
     for content in (whole[:-9], whole[:-8] + b"\0\0\0\0" + whole[-4:], b"no gzip"):
         (tmp_path / "images.gz").write_bytes(content)
-        with pytest.raises(DataError, match=r"images\.gz: cannot be read .*the file is damaged or not permitted"):
+        with pytest.raises(DataError, match=r"images\.gz: cannot be read .*the file is damaged, or access is denied"):
             read_idx(tmp_path / "images", axes=3)
 
 

@@ -107,7 +107,7 @@ def test_metrics_are_specs_in_a_list(zoo, file):
 
 
 REFUSED = {
-    "[trian]\nsteps = 3": r"\[trian\] is no table of a run file \(.*train.*\). Did you mean 'train'\?",
+    "[trian]\nsteps = 3": r"\[trian\] is not a table of a run file \(.*train.*\). Did you mean 'train'\?",
     "[train]\nstep = 3": r"run.toml \[train\]: 'step' is not an option .* Did you mean 'steps'\?",
     "[train]\nsteps = 0": r"\[train\]: steps=0 must be an integer >= 1",
     '[train]\nsteps = "many"': r"steps='many' must be an integer",
@@ -126,14 +126,14 @@ REFUSED = {
     'mixer = "Dirichlet:K=3"': r"run.toml mixer = Dirichlet:K=3: names are lower .* Did you mean 'dirichlet:k=3'\?",
     'dataset = "/path/MNIST"': r"run.toml dataset = /path/MNIST: .* Did you mean 'mnist:root=/path/MNIST'",
     "mixer = 3": r"\[mixer\]: 3 must be a table of name and options or a spec, such as mixer = \"mixup\"$",
-    "steps = 3": r"run.toml: steps is a number of the run, and stands in the table \[train\]",
+    "steps = 3": r"run.toml: steps is a number of the run; put it in the table \[train\]",
     "[train]\nsteps = [1, 2]": r"\[train\]: steps=\[1, 2\] must be an integer >= 1\. Give one value, not a list\.",
     "": r"run.toml: it is empty; a run file has tables, such as \[train\] or \[mixer\]",
     " \n": r"run.toml: it is empty",
-    "[train]\nsteps = 3\nsteps = 4": r"Cannot overwrite a value .*line 3.*; a key or table is there twice",
+    "[train]\nsteps = 3\nsteps = 4": r"Cannot overwrite a value .*line 3.*; a key or table occurs twice",
     "[train\nsteps = 3": r"not valid TOML: .*line 1, column 7",
     "a = " + "[" * 2000: r"not valid TOML",
-    b"\xef\xbb\xbf[trian]": r"\[trian\] is no table of a run file",
+    b"\xef\xbb\xbf[trian]": r"\[trian\] is not a table of a run file",
     "[train]\nsteps = 3".encode("utf-16"): r"it is UTF-16 text, and TOML is UTF-8; save it as UTF-8",
     b"[train]\nsteps = 3\n# \xe9": r"not UTF-8 text \(byte 20, line 3\); save it as UTF-8",
     "[train]\nb = " + "[" * 2000: r"not valid TOML: nested too deeply \(at line 2\)",
@@ -145,7 +145,7 @@ REFUSED = {
     "mixer = " + "[" * 300 + "]" * 300: r"\[mixer\]: .* must be a table of name and options",
     '[train]\nsteps = "' + "9" * 60_000 + '"': r"\[train\]: steps='9999.* must be an integer >= 1",
     '[train]\n"' + "x" * 60_000 + '" = 1': r"\[train\]: 'xxx.* is not an option",
-    '"a\\nb\\u001b[2J" = 1': r"\[a.*b.* is no table of a run file",
+    '"a\\nb\\u001b[2J" = 1': r"\[a.*b.* is not a table of a run file",
     b"#" * 64_001: r"64001 bytes, a run file has at most 64000",
     "[train]\nsteps = 3\nsteps = 4\n": r"not valid TOML: .*line 3, column 10",
     "[train]\nsteps = ": r"not valid TOML: Invalid value \(at line 2, the end of the file\)",
@@ -183,7 +183,7 @@ def refuses(zoo, path, message):
     ("text", "message"),
     [
         ('[mixer]\nname = "{}"', r"\[mixer\]: unknown mixer .*xxx.* \(available: "),
-        ('"{}" = 1', r"\[.*xxx.*\] is no table of a run file"),
+        ('"{}" = 1', r"\[.*xxx.*\] is not a table of a run file"),
     ],
 )
 def test_an_endless_name_is_not_shown_whole(zoo, file, text, message):

@@ -129,7 +129,7 @@ def test_the_part_inside_that_needs_a_map_is_named():
 
 
 def test_a_kind_that_there_is_not_names_the_nearest():
-    with pytest.raises(ConfigError, match=r"'mixr' is no kind of part \(.*mixer.*\)\. Did you mean 'mixer'\?"):
+    with pytest.raises(ConfigError, match=r"'mixr' is not a kind of part \(.*mixer.*\)\. Did you mean 'mixer'\?"):
         mixzoo.create("mixr", "mixup")
 
 

@@ -24,7 +24,9 @@ def test_a_row_names_what_there_is(kind):
 
 def test_a_kind_is_found_by_its_singular_and_its_plural():
     assert kind_named("mixers") is kind_named("mixer") is KINDS["mixer"]
-    with pytest.raises(ConfigError, match=r"'mixrs' is no kind of part \(.*, mixers, .*\)\. Did you mean 'mixers'\?"):
+    with pytest.raises(
+        ConfigError, match=r"'mixrs' is not a kind of part \(.*, mixers, .*\)\. Did you mean 'mixers'\?"
+    ):
         kind_named("mixrs")
 
 

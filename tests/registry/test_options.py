@@ -368,7 +368,8 @@ class NoMixer:
 
 def test_a_nested_part_that_breaks_its_contract_is_named():
     with pytest.raises(
-        PluginError, match=r"^mixer 'broken' is no Mixer: it lacks __call__, at, draw, k; expected .*draw\(shape, rng\)"
+        PluginError,
+        match=r"^mixer 'broken' is not a valid Mixer: it lacks __call__, at, draw, k; expected .*draw\(shape, rng\)",
     ):
         Part("mixer", "broken", NoMixer()).build(None)
     assert Spec("x", {"a": Spec("y")}) == parse_spec("x:a=(y)")

@@ -178,7 +178,7 @@ def test_spaces_around_names_values_and_signs_are_passed_over():
     assert parse_spec('folder:path=" a b "').options == {"path": " a b "}
 
 
-LOWER, COLON, COMMAS = "names are lower case", "options follow a colon", "options have commas between them"
+LOWER, COLON, COMMAS = "names are lower case", "options follow a colon", "options are separated by commas"
 EQUALS, PLAIN = "an option is KEY=VALUE", "write it with plain characters"
 BRACKETS, QUOTES = "a part with options goes in brackets", "text with other characters goes in double quotes"
 UNQUOTED = "text goes in double quotes, a whole spec in none"
@@ -189,7 +189,7 @@ MEANT = {  # what is typed: the rule it breaks, what was meant
     "Acme/Stripes:K=2": (LOWER, "Acme/stripes:k=2"),
     "one_of:a=(Dirichlet:K=3)": (LOWER, "one_of:a=(dirichlet:k=3)"),
     'folder:Path="/A/B=C"': (LOWER, 'folder:path="/A/B=C"'),
-    "one-of:a=mixup": ("names have '_' and no '-'", "one_of:a=mixup"),
+    "one-of:a=mixup": ("names use '_', not '-'", "one_of:a=mixup"),
     "dirichlet k=4": (COLON, "dirichlet:k=4"),
     "dirichlet,k=4": (COLON, "dirichlet:k=4"),
     "dirichlet(k=4, alpha=2)": (COLON, "dirichlet:alpha=2,k=4"),
@@ -235,7 +235,7 @@ def known():
     ("text", "message"),
     [
         ("Dirichlt:K=3", r"names are lower case. Did you mean 'dirichlet:k=3'\?"),
-        ("Cut-Mix:k=3", r"names are lower case; names have '_' and no '-'. Did you mean 'cutmix:k=3'\?"),
+        ("Cut-Mix:k=3", r"names are lower case; names use '_', not '-'. Did you mean 'cutmix:k=3'\?"),
         ("one_of:a=dirichlet:k=3,alpha=2,b=mixup", r"Did you mean 'one_of:a=\(dirichlet:alpha=2,k=3\),b=mixup'\?"),
         ("Zzz", r"expected a name such as 'cutmix' \(lower-case letters, digits, '_'\) at character 1"),
         ("Mixing!", r"expected a name such as 'mixup'"),
@@ -267,7 +267,7 @@ DATASETS = {"digits": [], "folder": ["path", "labels"], "mnist": ["root"], "kmni
             "a path is not the name of a part; load a plugin that is one file with --plugin ./stripes.py",
         ),
         ("/path/net", "autoencoder", "a path is not the name of a part"),
-        ("--seed", "mixer", "--mixer --seed: a value is missing, --seed is a flag"),
+        ("--seed", "mixer", "--mixer --seed: a value is missing; --seed is a flag"),
     ],
 )
 def test_a_path_or_a_flag_in_place_of_a_name_says_where_it_goes(text, kind, message):

@@ -116,11 +116,11 @@ def test_two_mixers_are_trained_listed_and_compared(tmp_path, monkeypatch):
 
 
 def test_what_is_no_run_cannot_be_compared(tmp_path):
-    with pytest.raises(ConfigError, match="3 is no run; give a directory, a Run, or a list of them"):
+    with pytest.raises(ConfigError, match="3 is not a run; give a directory, a Run, or a list of them"):
         mixzoo.compare([3])
     with pytest.raises(ConfigError, match=r"folder=5 must be a path"):
         mixzoo.runs(5)
-    with pytest.raises(ConfigError, match="None is no run; give its directory"):
+    with pytest.raises(ConfigError, match="None is not a run; give its directory"):
         mixzoo.load(None)
     with pytest.raises(ConfigError, match="there are no runs to compare"):
         mixzoo.compare(tmp_path)

@@ -166,7 +166,7 @@ def test_a_plugin_that_hangs_is_given_up_within_seconds(tmp_path):
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     run = [sys.executable, "-m", "mixzoo", "list", "mixers", "--plugin", "slow.py"]
     done = subprocess.run(run, capture_output=True, text=True, cwd=tmp_path, timeout=200, env=env)
-    message = f"mixzoo: --plugin {tmp_path}/slow.py: TimeoutError: it goes on loading after 10 s without importing"
+    message = f"mixzoo: --plugin {tmp_path}/slow.py: TimeoutError: still loading after 10 s without importing"
     assert (done.returncode, done.stdout) == (PluginError.exit_code, "")
     assert done.stderr.startswith(message)
     assert done.stderr.count("\n") == 1

@@ -215,7 +215,7 @@ def test_what_is_no_run_is_never_removed(mixzoo, folder, monkeypatch):
     for path in (folder, folder / "no run", folder / "link", folder / "nothing"):
         code, _, err = mixzoo("rm", path, "--yes")
         assert (code, err.count("\n")) == (ConfigError.exit_code, 1)
-        assert "it is no run and no sweep, so it is not removed" in err
+        assert "it is neither a run nor a sweep, so it is not removed" in err
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     code, _, err = mixzoo("rm", folder / "a")
     assert code == ConfigError.exit_code

@@ -211,7 +211,7 @@ def test_a_signal_outside_the_loop_interrupts_the_run_and_resuming_gives_the_sam
         with pytest.raises(Interrupted) as stopped:
             start(zoo, config, tmp_path / "stopped")
     run_dir, by = tmp_path / "stopped", signal.Signals(number).name
-    assert str(stopped.value) == f"stopped by {by} between steps; `mixzoo resume {run_dir}` goes on from there"
+    assert str(stopped.value) == f"stopped by {by} between steps; `mixzoo resume {run_dir}` continues it"
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
     status = json.loads((run_dir / "status.json").read_text())
     assert (status["state"], status["exit"], status["reason"]) == ("interrupted", 75, str(stopped.value))
@@ -297,7 +297,7 @@ def test_training_leaves_the_callers_generator_threads_and_flags_unchanged(tmp_p
 
 def test_an_existing_directory_is_refused_and_left_unchanged(tmp_path):
     (tmp_path / "run").mkdir()
-    with pytest.raises(ConfigError, match="run: exists already and is no run; --out names the new directory that"):
+    with pytest.raises(ConfigError, match="run: exists already and is not a run; --out names the new directory that"):
         trained(tmp_path / "run")
     assert list((tmp_path / "run").iterdir()) == []
     trained(tmp_path / "other")
@@ -309,7 +309,7 @@ def test_an_existing_directory_is_refused_and_left_unchanged(tmp_path):
     ("name", "reason"),
     [
         ("nothing", "no such directory"),
-        ("empty", "has no run.toml, so it is no run"),
+        ("empty", "has no run.toml, so it is not a run"),
         ("old", "a sweep of an older mixzoo; rename its fleet.json to sweep.json, then resume it"),
     ],
 )
@@ -496,7 +496,7 @@ def test_a_part_that_breaks_its_contract_is_named_in_the_error(tmp_path):
     zoo.registered.append(RegisteredPart("autoencoder", "half", TOY_PLUGIN, Half))
     with pytest.raises(
         PluginError,
-        match=r"autoencoder 'half' .* is no AutoEncoder: it lacks decode, encode, latent_shape; expected decode",
+        match=r"autoencoder 'half' .* is not a valid AutoEncoder: it lacks decode, encode, latent_shape; expected",
     ):
         start(zoo, toy_config(zoo, flags={"autoencoder": "half"}), tmp_path / "run")
 

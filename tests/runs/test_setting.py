@@ -28,8 +28,8 @@ def test_values_of_parts_and_numbers_are_set():
     [
         ("lr=1e-4", "--set lr=1e-4: give TABLE.OPTION=VALUE, such as train.lr=1e-4. Did you mean train.lr=1e-4?"),
         ("train.lr", "--set train.lr: give TABLE.OPTION=VALUE"),
-        ("trian.lr=1", "'trian' is no table of a run file .* Did you mean 'train'"),
-        ("train.rl=1", "'rl' is no number of a run"),
+        ("trian.lr=1", "'trian' is not a table of a run file .* Did you mean 'train'"),
+        ("train.rl=1", "'rl' is not a number of a run"),
         ("mixer.lam=1", "mixer 'mixup' has no option 'lam'"),
         ("train.lr=-1", "--set train.lr: lr='-1' must be a number > 0"),
         ("objective.lam=x", "--set objective.lam: lam=.?x"),

@@ -101,7 +101,7 @@ def test_parts_of_one_kind_are_checked_and_those_that_need_options_are_listed(mi
         (["nothing"], "'nothing' is neither a part nor an installed distribution (acme, ", 2),
         (["acme", "--kind", "metric"], "acme has no metric", 9),
         (["digits"], "'digits' is the name of 2 parts; choose one: --kind mixer or dataset", 2),
-        (["maps", "--kind", "mixture"], "'mixture' is no kind of part", 2),
+        (["maps", "--kind", "mixture"], "'mixture' is not a kind of part", 2),
         (["maps", "--skip", "share_is_used"], "--skip 'share_is_used': give NAME=REASON", 2),
         (["maps", "--skip", "share=no"], "the skipped check 'share' is not one of", 2),
         (["acme", "--skip", "share_is_used=no"], "--skip needs a single part; name it by its spec", 2),

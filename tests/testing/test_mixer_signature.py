@@ -106,7 +106,7 @@ DRAW = r"expected draw\(shape, rng\) -> a Tensor, or a table of Tensors"
         (Network(), rf"^the mixer has __call__\(h, draw\); {CALL}$"),
         (
             BuildsNothing(),
-            r"^build raised PluginError: mixer 'BuildsNothing' is no Mixer: it lacks .*; expected build\(",
+            r"^build raised PluginError: mixer 'BuildsNothing' is not a valid Mixer: it lacks .*; expected build\(",
         ),
         (BuildsWithoutAContext(), r"^the mixer has build\(\); expected build\(context\) -> a mixer$"),
         (Weights, r"^the part is the class Weights; pass an instance, Weights\(\)$"),

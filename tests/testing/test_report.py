@@ -124,7 +124,7 @@ def test_skipping_an_unknown_check_or_without_a_reason_is_an_error():
 def test_an_unknown_effort_and_an_unknown_kind_are_errors():
     with pytest.raises(ConfigError, match=r"effort='much' must be one of high, low, normal"):
         effort_named("much")
-    with pytest.raises(ConfigError, match=r"'mixture' is no kind of part \(autoencoders, .*Did you mean 'mixer'"):
+    with pytest.raises(ConfigError, match=r"'mixture' is not a kind of part \(autoencoders, .*Did you mean 'mixer'"):
         checks_of("mixture")
 
 

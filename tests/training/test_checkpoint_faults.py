@@ -106,7 +106,7 @@ def falls_back(run, whole, *words):
 # manifest.json
 
 FIELDS = {
-    "step 9": ({"step": 9}, "it is of step 9"),
+    "step 9": ({"step": 9}, "it records step 9"),
     "step 0": ({"step": 0}, "expected an integer from 0 to 0"),  # the probe's best step is beyond it
     "step -3": ({"step": -3}, "'step' is -3, expected an integer from 0"),
     "step true": ({"step": True}, "'step' is True, expected an integer"),
@@ -115,15 +115,15 @@ FIELDS = {
     "step text": ({"step": "10"}, "'step' is '10', expected an integer"),
     "step null": ({"step": None}, "'step' is None, expected an integer"),
     "step list": ({"step": [10]}, "'step' is [10], expected an integer"),
-    "format 3": ({"format": 3}, "format 3, and this mixzoo reads formats 1 and 2"),
-    "too many bytes": ({"metrics_bytes": 10**7}, "metrics_bytes is 10000000, and metrics.jsonl has"),
+    "format 3": ({"format": 3}, "format 3; this version of mixzoo reads formats 1 and 2"),
+    "too many bytes": ({"metrics_bytes": 10**7}, "metrics_bytes is 10000000, but metrics.jsonl has"),
     "bytes -1": ({"metrics_bytes": -1}, "'metrics_bytes' is -1, expected an integer from 0"),
     "files a list": ({"files": []}, "'files' is [], expected an object"),
     "files a number": ({"files": 3}, "'files' is 3, expected an object"),
     "files null": ({"files": None}, "'files' is None, expected an object"),
     "files empty": ({"files": {}}, "is missing"),
-    "a path": ({"files": {"../x.safetensors": {"sha256": "0" * 64, "bytes": 1}}}, "is no name of a file of tensors"),
-    "no hash": ({"files": {"mixer.safetensors": {"sha256": "0", "bytes": 1}}}, "is no SHA-256"),
+    "a path": ({"files": {"../x.safetensors": {"sha256": "0" * 64, "bytes": 1}}}, "is not the name of a tensor file"),
+    "no hash": ({"files": {"mixer.safetensors": {"sha256": "0", "bytes": 1}}}, "is not a SHA-256"),
     "probe null": ({"probe": None}, "'probe' is None, expected an object"),
     "no run": ({"run": 3}, "'run' is 3, expected a text"),
     "an escape": ({"step": "\x1b[31m"}, "'step' is '\\x1b[31m'"),
@@ -158,10 +158,10 @@ def test_an_edited_manifest_is_told_by_its_hash_and_checked_by_sha256sum(run, wh
 
 BYTES = {
     "nested": (b'{"a":' + b"[" * 10_000 + b"]" * 10_000 + b"}", "nested more than 12 deep"),
-    "a list": (b"[]", "it holds [], expected an object"),
+    "a list": (b"[]", "it contains [], expected an object"),
     "empty": (b"", "cannot be read"),
     "no text": (b"\xff\xfe", "cannot be read"),
-    "twice": (b'{"format": 2, "format": 1}', "'format' stands twice"),
+    "twice": (b'{"format": 2, "format": 1}', "'format' occurs twice"),
     "NaN": (b'{"format": NaN}', "NaN is not standard JSON"),
     "digits": (b'{"format": ' + b"9" * 5000 + b"}", "cannot be read"),
     "huge": (b" " * 1_000_001, "1000001 bytes, expected at most 1000000"),
@@ -250,20 +250,20 @@ def put(key, change):
 MOMENTS = {
     "a field missing": (without("0.exp_avg"), "0.exp_avg is missing"),
     "step missing": (without("0.step"), "0.step is missing"),
-    "all missing": (lambda tensors: {}, "it holds no moments"),
+    "all missing": (lambda tensors: {}, "it has no moments"),
     "of another shape": (put("0.exp_avg", lambda t: torch.zeros(1, 1)), "0.exp_avg is torch.float32 [1, 1], not"),
     "of another type": (put("0.exp_avg", lambda t: t.double()), "0.exp_avg is torch.float64"),
-    "infinite": (put("0.exp_avg_sq", lambda t: t * torch.inf), "0.exp_avg_sq holds NaN or infinity"),
-    "a negative square": (put("1.exp_avg_sq", lambda t: t - 1), "holds a number below 0"),
+    "infinite": (put("0.exp_avg_sq", lambda t: t * torch.inf), "0.exp_avg_sq contains NaN or infinity"),
+    "a negative square": (put("1.exp_avg_sq", lambda t: t - 1), "contains a number below 0"),
     "step a half": (put("0.step", lambda t: t + 0.5), "expected a whole number from 1 to 10"),
     "step beyond": (put("0.step", lambda t: t + 100), "expected a whole number from 1 to 10"),
-    "key x.y": (put("x.y", lambda t: t), "x.y is no moment of a parameter"),
-    "key 999.z": (put("999.z", lambda t: t), "999.z is no moment of a parameter"),
-    "key 999.step": (put("999.step", lambda t: t), "999.step is no moment of a parameter"),
-    "key 0.zzz": (put("0.zzz", lambda t: t), "0.zzz is no moment of a parameter"),
-    "key -1.step": (put("-1.step", lambda t: t), "-1.step is no moment of a parameter"),
-    "key 00.step": (put("00.step", lambda t: t), "00.step is no moment of a parameter"),
-    "key with an escape": (put("\x1b[31m", lambda t: t), "\N{REPLACEMENT CHARACTER}[31m is no moment"),
+    "key x.y": (put("x.y", lambda t: t), "x.y is not a moment of a parameter"),
+    "key 999.z": (put("999.z", lambda t: t), "999.z is not a moment of a parameter"),
+    "key 999.step": (put("999.step", lambda t: t), "999.step is not a moment of a parameter"),
+    "key 0.zzz": (put("0.zzz", lambda t: t), "0.zzz is not a moment of a parameter"),
+    "key -1.step": (put("-1.step", lambda t: t), "-1.step is not a moment of a parameter"),
+    "key 00.step": (put("00.step", lambda t: t), "00.step is not a moment of a parameter"),
+    "key with an escape": (put("\x1b[31m", lambda t: t), "\N{REPLACEMENT CHARACTER}[31m is not a moment"),
 }
 
 
@@ -278,7 +278,7 @@ WEIGHTS = {
     "missing": (without("g.bias"), "g.bias is missing"),
     "of another shape": (put("g.bias", lambda t: t[None]), "g.bias is float32 [1, 1], not float32 [1]"),
     "of another type": (put("g.bias", lambda t: t.double()), "g.bias is float64 [1], not float32 [1]"),
-    "not finite": (put("g.bias", lambda t: t * torch.nan), "g.bias holds NaN or infinity"),
+    "not finite": (put("g.bias", lambda t: t * torch.nan), "g.bias contains NaN or infinity"),
     "of a name with an escape": (put("\x1b[31m", lambda t: t), "\N{REPLACEMENT CHARACTER}[31m is not in the network"),
 }
 
@@ -458,5 +458,5 @@ def test_results_that_are_damaged_are_one_line(whole, tmp_path, content):
 
 def test_a_run_whose_metrics_are_gone_is_refused_with_the_reason(run):
     (run / "metrics.jsonl").unlink()
-    with pytest.raises(CheckpointError, match=r"no usable checkpoint .*metrics_bytes is \d+, and metrics.jsonl has 0"):
+    with pytest.raises(CheckpointError, match=r"no usable checkpoint .*metrics_bytes is \d+, but metrics.jsonl has 0"):
         resume(toy_zoo(), run)

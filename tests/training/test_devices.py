@@ -43,7 +43,7 @@ def test_a_device_that_is_not_there_is_refused_in_one_sentence(name):
 
 
 def test_a_device_that_holds_no_numbers_and_a_cpu_of_its_own_number_are_refused():
-    with pytest.raises(ConfigError, match=r"'meta' cannot be used here \(tensors on it hold no numbers\)"):
+    with pytest.raises(ConfigError, match=r"'meta' cannot be used here \(its tensors have no values\)"):
         pick_device("meta")
     with pytest.raises(ConfigError, match=r"'cpu:1' cannot be used here \(a machine has one CPU device"):
         pick_device("cpu:1")

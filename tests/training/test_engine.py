@@ -276,8 +276,8 @@ def test_bf16_leaves_spectral_norm_and_scores_in_full_precision():
 @pytest.mark.parametrize(
     ("train", "message"),
     [
-        ({"engine": "graph"}, "--engine graph captures CUDA graphs, and the run is on cpu; use eager or auto"),
-        ({"precision": "tf32"}, "--precision tf32 is a way of GPUs, and the run is on cpu; use fp32, bf16 or auto"),
+        ({"engine": "graph"}, "--engine graph captures CUDA graphs, but the run is on cpu; use eager or auto"),
+        ({"precision": "tf32"}, "--precision tf32 needs a GPU, but the run is on cpu; use fp32, bf16 or auto"),
     ],
 )
 def test_what_a_cpu_has_not_is_refused(train, message):

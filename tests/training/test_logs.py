@@ -1,47 +1,55 @@
-"""What a person sees of a run in progress, and when."""
+"""Which lines a run prints while it trains, and which it writes to metrics.jsonl."""
 
 import re
 
 import pytest
 
+from mixzoo.core.errors import StorageError
 from mixzoo.runs.run import start
 from mixzoo.training import logs, loop
-from mixzoo.training.logs import LiveProgress, PlainLines, display_for, read_metrics
+from mixzoo.training.logs import LiveProgress, MetricsFile, PlainLines, display_for, read_metrics
 from toys import toy_config, toy_zoo
 
 LOSSES = re.compile(r"^step (\d+)/12  \d+ images/s  autoencoder: reconstruct ")
 EVALUATION = re.compile(r"^step (\d+)/12  probe: .*  \d+ images/s  autoencoder: ")
 
 
-def trained(folder, capsys, **numbers):
-    """Steps with a line of losses, and with a line of an evaluation."""
+def steps_printed(folder, capsys, **numbers):
+    """Train for 12 steps, and return the steps with a line of losses and the steps with a line of an evaluation."""
     zoo = toy_zoo()
     config = toy_config(zoo, steps=12, evaluate_every=6, checkpoint_every=12, **numbers)
     start(zoo, config, folder, lambda steps, start=0: PlainLines(steps))
     lines = capsys.readouterr().err.splitlines()
-    return [[int(found[1]) for found in map(pattern.match, lines) if found] for pattern in (LOSSES, EVALUATION)]
+    return [[int(match[1]) for match in map(pattern.match, lines) if match] for pattern in (LOSSES, EVALUATION)]
 
 
 @pytest.mark.parametrize("log_every", [1, 100])
 def test_the_first_step_and_every_evaluation_have_a_line_with_losses(tmp_path, capsys, log_every):
-    assert trained(tmp_path / "run", capsys, log_every=log_every) == [[1], [6, 12]]
+    assert steps_printed(tmp_path / "run", capsys, log_every=log_every) == [[1], [6, 12]]
 
 
-def test_a_line_of_losses_comes_at_least_every_ten_seconds(tmp_path, capsys, monkeypatch):
-    now = iter(range(0, 10**6, 4))  # every look at the clock is four seconds later
+def test_a_line_of_losses_is_printed_every_ten_seconds(tmp_path, capsys, monkeypatch):
+    now = iter(range(0, 10**6, 4))  # each call of the clock is four seconds later
     for module in (logs, loop):
         monkeypatch.setattr(module, "monotonic", lambda: float(next(now)))
-    losses, evaluations = trained(tmp_path / "run", capsys, log_every=100)
+    losses, evaluations = steps_printed(tmp_path / "run", capsys, log_every=100)
     assert losses[0] == 1
     assert len(losses) >= 4
     assert evaluations == [6, 12]
     assert not {*losses} & {*evaluations}  # the line of an evaluation has the losses too
 
 
-def test_lines_for_a_person_are_not_in_the_metrics(tmp_path, capsys):
-    trained(tmp_path / "run", capsys, log_every=5)
+def test_printed_lines_do_not_change_the_metrics(tmp_path, capsys):
+    steps_printed(tmp_path / "run", capsys, log_every=5)
     steps = [(line["kind"], line["step"]) for line in read_metrics(tmp_path / "run" / "metrics.jsonl")]
     assert steps == [("train", 5), ("evaluate", 6), ("train", 10), ("evaluate", 12)]
+
+
+def test_metrics_shorter_than_at_the_checkpoint_are_refused_and_left_as_they_are(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text("{}\n")
+    with pytest.raises(StorageError, match=r"metrics\.jsonl: it has 3 bytes, but had 4 at the checkpoint; restore it"):
+        MetricsFile(tmp_path / "metrics.jsonl", keep_bytes=4)
+    assert (tmp_path / "metrics.jsonl").read_text() == "{}\n"
 
 
 @pytest.mark.parametrize(

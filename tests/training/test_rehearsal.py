@@ -75,15 +75,19 @@ BROKEN = [
         r"takes 3 positional .*4 were given; expected __call__\(h, draw",
     ),
     ("mixer", mixer(lambda self, h, draw, labels: h[0]), r"float32 \[2, 2, 4, 4\].*must `return Mixed\(h, share\)`"),
-    ("mixer", mixer(lambda self, h, draw, labels: None), r"a call gives None; it must `return Mixed\(h, share\)`"),
-    ("mixer", mixer(lambda self, h, draw, labels: (h[0], draw)), r"gives \(float32 .*must `return Mixed\(h, share\)`"),
+    ("mixer", mixer(lambda self, h, draw, labels: None), r"a call returned None; it must `return Mixed\(h, share\)`"),
+    (
+        "mixer",
+        mixer(lambda self, h, draw, labels: (h[0], draw)),
+        r"returned \(float32 .*must `return Mixed\(h, share\)`",
+    ),
     ("mixer", mixer(lambda self, h, draw, labels: Mixed(h, draw)), r"h of __call__ gives float32 \[2, 2, 2, 4, 4\]"),
     ("mixer", mixer(lambda self, h, draw, labels: Mixed(h[0].double(), draw)), r"gives float64 .*not float32"),
     ("mixer", mixer(lambda self, h, draw, labels: Mixed(h[0], draw[:, :1])), r"share of sources .* is float32 \[2, 1"),
     ("mixer", mixer(lambda self, h, draw, labels: Mixed(h[0], draw, labels)), r"labels of the mix are int64"),
     ("mixer", mixer(draw=lambda self, shape: 1), r"draw raised TypeError.*expected draw\(shape, rng\) -> a Tensor"),
-    ("mixer", mixer(draw=lambda self, shape, rng: 0.5), r"draw gives 0.5; expected draw\(shape, rng\) -> a Tensor"),
-    ("mixer", mixer(draw=lambda self, shape, rng: {}), "draw gives a dict; expected draw"),
+    ("mixer", mixer(draw=lambda self, shape, rng: 0.5), r"draw returned 0.5; expected draw\(shape, rng\) -> a Tensor"),
+    ("mixer", mixer(draw=lambda self, shape, rng: {}), "draw returned a dict; expected draw"),
     ("mixer", mixer(draw_at=lambda self, shape, rng: 1), r"draw_at raised .*expected draw_at\(shape, rng, progress\)"),
     ("mixer", mixer(k="2"), "k is '2'; expected k: an int of at least 2"),
     ("mixer", mixer(k=1), "k is 1; expected k: an int of at least 2"),
@@ -111,11 +115,11 @@ BROKEN = [
     (
         "autoencoder",
         part(build=lambda self, s: part(latent_shape=(1,), encode=0, decode=0, parameters=list)()),
-        "no torch.nn.Module",
+        "not a torch.nn.Module",
     ),
     ("autoencoder", part(build=lambda self, context: context["channels"]), "build raised TypeError.* expected build"),
     # discriminators
-    ("discriminator", network(ToyDiscriminator, forward=lambda self, x: self.net(x)), "which is no mixzoo.Scores"),
+    ("discriminator", network(ToyDiscriminator, forward=lambda self, x: self.net(x)), "which is not a mixzoo.Scores"),
     ("discriminator", network(ToyDiscriminator, forward=lambda self, x: Scores(self.net(x))), r"logits of __call__ "),
     (
         "discriminator",
@@ -125,7 +129,11 @@ BROKEN = [
     # objectives
     ("objective", part(terms=1), r"lacks losses; expected losses\(batch\) -> Losses"),
     ("objective", objective(losses=lambda self: {}), r"losses raised TypeError.*expected losses\(batch\)"),
-    ("objective", objective(losses=lambda self, batch: {}), r"losses gives a dict; expected losses\(batch\) -> Losses"),
+    (
+        "objective",
+        objective(losses=lambda self, batch: {}),
+        r"losses returned a dict; expected losses\(batch\) -> Losses",
+    ),
     ("objective", objective(inputs=lambda self, r: r.x), "losses raised TypeError: .*expected losses"),
     (
         "objective",
@@ -138,7 +146,11 @@ BROKEN = [
     ("objective", objective(autoencoder=lambda self, r, D: {"a": D["mix"].mean()}), "losses raised KeyError: 'mix'"),
     ("objective", objective(autoencoder=lambda self, r, D: {"a": r.x.mean()}), "depends on a weight; detach noth"),
     ("objective", objective(autoencoder=lambda self, r, D: {"a": r.batch.mix(r.x).h.mean()}), "batch.mix takes codes"),
-    ("objective", objective(autoencoder=lambda self, r, D: {"a": r.batch.noise("a", like=3)}), "'a' is like a int"),
+    (
+        "objective",
+        objective(autoencoder=lambda self, r, D: {"a": r.batch.noise("a", like=3)}),
+        "'a' needs a tensor",
+    ),
     ("objective", objective(discriminator=lambda self, r, D: {0: D["real"].mean()}), "a term called 0"),
     ("objective", objective(discriminator=lambda self, r, D: None), "the discriminator's terms are None"),
     # data sets
@@ -170,7 +182,7 @@ def test_a_part_that_breaks_its_contract_is_one_line_before_a_run_is_made(tmp_pa
 
 
 def test_the_plugin_of_a_broken_part_is_named(tmp_path):
-    with pytest.raises(PluginError, match=r"^mixer 'broken' \(plugin 'parts' of acme 1\.2\): a call gives None"):
+    with pytest.raises(PluginError, match=r"^mixer 'broken' \(plugin 'parts' of acme 1\.2\): a call returned None"):
         run_of("mixer", mixer(lambda self, h, draw, labels: None), tmp_path / "run")
 
 
@@ -246,12 +258,12 @@ def test_a_metric_that_breaks_its_contract_leaves_the_training_and_says_how_to_g
 @pytest.mark.parametrize(
     ("metric", "words"),
     [
-        (part(__call__=lambda self, run, data: {}), r"cannot be called with a run alone: missing a required argument"),
+        (part(__call__=lambda self, run, data: {}), r"cannot be called with only a run: missing a required argument"),
         (
             part(__call__=lambda self, run: {}, better={"l1": "low"}),
             r"`better` is 'low'; expected .*\"less\", \"more\" or",
         ),
-        (part(__call__=lambda self: {}), r"cannot be called with a run alone: too many positional"),
+        (part(__call__=lambda self: {}), r"cannot be called with only a run: too many positional"),
         (part(), "it is not callable; expected __call__"),
         (
             part(__call__=lambda self, run: {}, check_data=lambda self: None),
@@ -288,7 +300,7 @@ def test_a_network_that_needs_two_images_names_the_batch(tmp_path):
 
 
 def test_what_a_part_may_break_with_any_batch_is_no_fault_of_a_batch_of_one(tmp_path):
-    with pytest.raises(PluginError, match="a call gives None"):
+    with pytest.raises(PluginError, match="a call returned None"):
         run_of("mixer", mixer(lambda self, h, draw, labels: None), tmp_path / "run", batch_images=1)
 
 
