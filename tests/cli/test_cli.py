@@ -97,7 +97,7 @@ BAD_INPUT = {
     "graph on a CPU": (
         ["--engine", "graph", "--device", "cpu"],
         2,
-        "--engine graph captures CUDA graphs, and the run is",
+        "--engine graph captures CUDA graphs, but the run is",
     ),
     "tf32 on a CPU": (["--precision", "tf32", "--device", "cpu"], 2, "--precision tf32 needs a GPU"),
     "missing data": (
