@@ -48,7 +48,7 @@ def written_to(output: str, *arguments: str) -> Finished:
             [sys.executable, "-m", "mixzoo", *arguments],
             stdout=stream,
             stderr=subprocess.PIPE,
-            timeout=120,
+            timeout=600,
             check=False,
         )
     return Finished(ended.returncode, ended.stderr.decode())
@@ -58,7 +58,7 @@ def closed_pipe(folder: Path) -> Finished:
     read, write = os.pipe()
     os.close(read)
     command = [sys.executable, "-m", "mixzoo", "train", *TINY, "--out", str(folder / "run")]
-    ended = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, timeout=120, check=False)
+    ended = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, timeout=600, check=False)
     os.close(write)
     return Finished(ended.returncode, ended.stderr.decode())
 
