@@ -70,7 +70,7 @@ ROWS = [
     typed("train mixup", 2, "a value follows its flag"),
     typed("train --recompute yes", 2, "it takes no value; write --recompute or --no-recompute"),
     typed("lst", 2, "'lst' is not a command"),
-    typed("ls", 2, "runs: no such folder; give a run, a sweep, or a folder of them"),
+    typed("ls", 0, "no runs in runs; `mixzoo train` makes one in runs/"),
     typed("interpolate", 2, "RUN is missing"),
     typed("train --steps 10k", 2, "steps='10k' must be an integer >= 1. Did you mean 10000?"),
     typed("train --steps 0", 2, "steps=0 must be an integer >= 1"),
