@@ -166,7 +166,7 @@ ROWS = [
         "--weight-decay 1e30",
         lambda folder: mixzoo(folder, "train", *TINY, "--weight-decay", "1e30"),
         6,
-        "is not finite; nothing was saved",
+        "is not finite; the last checkpoint is kept",
     ),
     Row(
         "--out of 300 characters", lambda folder: mixzoo(folder, "train", *TINY, "--out", LONG), 2, "File name too long"
