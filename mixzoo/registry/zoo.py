@@ -5,6 +5,7 @@ still work. `load_zoo()` returns a fresh zoo that is passed on: there is no glob
 naming a file with `--plugin`, runs its code. Nothing else does: run files and checkpoints only name registered parts.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -42,6 +43,8 @@ GROUP = "mixzoo"
 OWN = "mixzoo"  # the distribution that the first-party plugins come with
 UNKNOWN = "unknown-distribution"
 LONGEST_PROBLEM = 500  # characters shown of a plugin's error
+SHORTEST_WORD = 3  # letters of an unknown name that is looked for in the parts' descriptions
+MOST_DESCRIBED = 3  # parts with that word that a message names
 MOST_BROKEN = 3  # broken plugins that a message about something else names
 
 
@@ -97,8 +100,19 @@ class Lookup(Generic[E]):
         names = {o.name for o in known}
         raise ConfigError(
             f"{place}unknown {noun} {truncated_repr(name)} (available: {listing(names)})."
-            f"{self._meant(kind, name) or nearest(bare, names)}{self._broken_note()}"
+            f"{self._meant(kind, name) or self._described(kind, bare) or nearest(bare, names)}{self._broken_note()}"
         )
+
+    def _described(self, kind: str, word: str) -> str:
+        """The parts whose one-line description has the word, such as `fidelity` for "fid"; '' if there is none."""
+        if not word.isalnum() or len(word) < SHORTEST_WORD:
+            return ""
+        word = word.lower()
+        found = [o.name for o in self.of_kind(kind) if word in re.findall("[a-z0-9]+", o.summary.lower())]
+        if not 0 < len(found) <= MOST_DESCRIBED:
+            return ""
+        meant = " or ".join(map(repr, found))
+        return f" Did you mean {meant}? The word is in its description: `mixzoo show {found[0]}`"
 
     def _meant(self, kind: str, name: str) -> str:
         """What to write instead if the name is that of a folder or file; '' if not."""

@@ -102,7 +102,7 @@ def test_metrics_are_specs_in_a_list(zoo, file):
     assert config.metrics[0][1].images == 100
     with pytest.raises(ConfigError, match="metrics='reconstruction' must be a list of specs"):
         resolved(zoo, file('metrics = "reconstruction"'))
-    with pytest.raises(ConfigError, match=r"run.toml metrics: unknown metric 'fid'"):
+    with pytest.raises(ConfigError, match=r"unknown metric 'fid' \(.*\). Did you mean 'fidelity'\? The word"):
         resolved(zoo, file('metrics = ["fid"]'))
 
 
