@@ -53,6 +53,11 @@ class Entry(ABC):
 
     @property
     @abstractmethod
+    def summary(self) -> str:
+        """One line about it."""
+
+    @property
+    @abstractmethod
     def option_names(self) -> list[str]:
         """The names of its options."""
 
