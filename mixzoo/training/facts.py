@@ -1,6 +1,7 @@
 """What a person is shown of a run before its first step."""
 
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 
 import torch
@@ -33,16 +34,18 @@ def notes(config: RunConfig, placed: LoadedData, players: Players, progress: Pro
 
 
 def facts(run_dir: Path, data: Dataset, players: Players, device: torch.device) -> list[str]:
-    """Lines about the run: its directory, its data, the parameters of its parts and its device."""
+    """Lines about the run: its directory, its data, the size of a code, the parameters of its parts and its device."""
     # getattr: the splits are attributes called by the names that are printed.
     splits = ", ".join(f"{len(getattr(data, name))} {name}" for name in ("train", "validation", "test"))
     counts = {name: sum(p.numel() for p in part.parameters()) for name, part in modules_of(players).items()}
     parameters = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    latent = players.autoencoder.latent_shape
     shape = "x".join(map(str, data.image_shape))
     threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
     return [
         f"run         {printable(str(run_dir))}",
         f"data        {printable(data.source)}: images of {shape}, {splits}",
+        f"code        {'x'.join(map(str, latent))}, {prod(latent):,} numbers (an image: {prod(data.image_shape):,})",
         f"parameters  {parameters}",
         f"device      {device}{threads}",
     ]

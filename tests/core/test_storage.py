@@ -340,14 +340,15 @@ def test_a_screen_that_cannot_be_written_ends_no_run(tmp_path, whole, monkeypatc
 def test_facts_of_the_run_are_printed_before_its_first_step(mixzoo):
     _, _, err = mixzoo("train", *TOYS, *SMALL, "--device", "cpu", "--threads", "1", "--out", "run")
     lines = err.splitlines()
-    assert lines[:4] == [
+    assert lines[:5] == [
         "run         run",
         "data        toy bars: images of 1x8x8, 96 train, 48 validation, 48 test",
+        "code        2x4x4, 32 numbers (an image: 64)",
         "parameters  autoencoder 67, discriminator 77, probe 99",
         "device      cpu, 1 threads",
     ]
-    assert re.match(r"step 1/4  \d+ images/s  autoencoder: ", lines[4])
-    assert lines[5].startswith("step 2/4  probe: ")
+    assert re.match(r"step 1/4  \d+ images/s  autoencoder: ", lines[5])
+    assert lines[6].startswith("step 2/4  probe: ")
 
 
 def test_an_evaluation_between_two_lines_of_metrics_shows_the_terms_too(mixzoo, tmp_path):
