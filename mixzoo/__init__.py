@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from mixzoo.registry.hookspecs import API_VERSION, hookimpl
     from mixzoo.registry.options import Part
     from mixzoo.registry.session import register
-    from mixzoo.runs.api import compare, train
+    from mixzoo.runs.api import compare, plot, train
     from mixzoo.runs.trained_run import MixedImages, Run, load
 
 __all__ = [
@@ -116,6 +116,7 @@ __all__ = [
     "nearest",
     "needs_map",
     "picture_bytes",
+    "plot",
     "prepare_images",
     "random_mixes",
     "register",
@@ -217,6 +218,7 @@ _HOMES = {  # module -> the names that it gives
     ),
     "runs.api": (
         "compare",
+        "plot",
         "train",
     ),
     "registry.session": ("register",),

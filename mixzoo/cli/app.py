@@ -21,6 +21,7 @@ from mixzoo.cli.evaluate import evaluate
 from mixzoo.cli.interpolate import interpolate
 from mixzoo.cli.list import list_parts
 from mixzoo.cli.new_plugin import new_plugin
+from mixzoo.cli.plot import plot
 from mixzoo.cli.plugins import plugins
 from mixzoo.cli.resume import resume
 from mixzoo.cli.rm import rm
@@ -64,6 +65,7 @@ app.command("resume")(resume)
 app.command("runs")(runs)
 app.command("evaluate")(evaluate)
 app.command("compare")(compare)
+app.command("plot")(plot)
 app.command("embed")(embed)
 app.command("rm")(rm)
 app.command("ls", hidden=True)(runs)

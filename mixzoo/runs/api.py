@@ -3,12 +3,13 @@
 run = mixzoo.train(mixer="bernoulli:k=3", objective="amr", steps=2000)
 sweep = mixzoo.train(mixer=["mixup", "dirichlet:k=3"], seeds=[0, 1, 2])
 print(mixzoo.compare(sweep))
+mixzoo.plot(sweep).save("curves.png")
 """
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mixzoo.core.arguments import integers_of, path_of, table_of, texts_of
 from mixzoo.core.errors import ConfigError, listing, nearest, truncated_repr
@@ -20,13 +21,16 @@ from mixzoo.runs.comparing import Comparison
 from mixzoo.runs.comparing import compare as compare_records
 from mixzoo.runs.grid import plan
 from mixzoo.runs.launcher import Watch
-from mixzoo.runs.listing import RunRecord, find_runs
+from mixzoo.runs.listing import RunRecord, find_runs, matching, none_matches
 from mixzoo.runs.run import start
 from mixzoo.runs.sweep import Sweep, check_none_failed
 from mixzoo.runs.sweep import start as start_sweep
 from mixzoo.runs.trained_run import Run
 from mixzoo.training.logs import display_for
 from mixzoo.training.memory import keep_freed_memory
+
+if TYPE_CHECKING:
+    from mixzoo.runs.figure import LearningCurves
 
 Spec = str | Sequence[str] | None  # one part, or several for a grid
 ARGUMENTS = (
@@ -114,6 +118,30 @@ def compare(
     """
     named = None if scores is None else texts_of(scores, "scores")
     return compare_records([record for run in runs for record in _records(run)], named, paper=paper)
+
+
+def plot(
+    *runs: "str | Path | Run | RunRecord | Iterable[Any]",
+    terms: str | Sequence[str] | None = None,
+    where: str | Sequence[str] = (),
+    log_scale: bool = False,
+    smooth: int = 1,
+) -> "LearningCurves":
+    """The learning curves of these runs, a matplotlib Figure, as `mixzoo plot` draws them; `.save(path)` writes it.
+
+    Runs are directories, folders of them, `Run`s, records, or lists of these. `terms` are names of metrics.jsonl or
+    their beginnings, such as "discriminator" or "reconstruct"; `where` has conditions as "objective=amr"; `smooth` is
+    the number of lines of a running mean of terms and raw scores. Raises ConfigError for what is not allowed, or if no
+    run has metrics, CheckpointError if the only ones cannot be read.
+    """
+    from mixzoo.runs.figure import plot as plot_records
+
+    records = [record for run in runs for record in _records(run)]
+    conditions = texts_of(where, "where")
+    kept = matching(records, conditions)
+    if records and not kept:
+        raise ConfigError(none_matches(records, conditions))
+    return plot_records(kept, terms, log_scale=log_scale, smooth=smooth)
 
 
 def _records(run: Any) -> list[RunRecord]:

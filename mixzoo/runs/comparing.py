@@ -110,7 +110,7 @@ def compare(records: Sequence[RunRecord], scores: Sequence[str] | None = None, *
     """
     if not records:
         raise ConfigError("there are no runs to compare; give run directories, sweeps, or folders of them")
-    records, twice = _newest(records)
+    records, twice = without_older(records)
     having = [record for record in records if record.numbers]
     left_out = tuple(
         f"{record.path}: {record.problem or record.stale or f'{record.state}, it has no scores'}"
@@ -129,14 +129,7 @@ def compare(records: Sequence[RunRecord], scores: Sequence[str] | None = None, *
         else [name for wanted in scores for name in _named(wanted, known)]
     )
     chosen = [name for name in chosen if not name.endswith(tuple(BASELINES))]
-    tables = [flat(record.table) for record in having]
-    keys = [key for key in dict.fromkeys(k for table in tables for k in table) if key not in SAME_RUN]
-    differing = [key for key in keys if len({table.get(key, "") for table in tables}) > 1]
-    groups: dict[tuple[str, ...], list[RunRecord]] = {}
-    for record, table in zip(having, tables):
-        groups.setdefault(tuple(table.get(key, "") for key in differing), []).append(record)
-    settings = _settings([flat(runs[0].table) for runs in groups.values()], differing)
-    variants = tuple(Variant(own, tuple(runs)) for own, runs in zip(settings, groups.values()))
+    variants = variants_of(having)
     better = {name: value for record in having for name, value in record.better.items()}
     cells = None
     if paper:
@@ -144,7 +137,19 @@ def compare(records: Sequence[RunRecord], scores: Sequence[str] | None = None, *
     return Comparison(variants, tuple(dict.fromkeys(chosen)), (*twice, *left_out), better, cells)
 
 
-def _newest(records: Sequence[RunRecord]) -> tuple[list[RunRecord], list[str]]:
+def variants_of(records: Sequence[RunRecord]) -> tuple[Variant, ...]:
+    """The runs grouped by their run files without the seed, and what sets each group apart; in the runs' order."""
+    tables = [flat(record.table) for record in records]
+    keys = [key for key in dict.fromkeys(k for table in tables for k in table) if key not in SAME_RUN]
+    differing = [key for key in keys if len({table.get(key, "") for table in tables}) > 1]
+    groups: dict[tuple[str, ...], list[RunRecord]] = {}
+    for record, table in zip(records, tables):
+        groups.setdefault(tuple(table.get(key, "") for key in differing), []).append(record)
+    settings = _settings([flat(runs[0].table) for runs in groups.values()], differing)
+    return tuple(Variant(own, tuple(runs)) for own, runs in zip(settings, groups.values()))
+
+
+def without_older(records: Sequence[RunRecord]) -> tuple[list[RunRecord], list[str]]:
     """The runs without those of which a newer one has the same config and seed, and a line for each of these."""
     newest: dict[tuple[object, ...], RunRecord] = {}
     older = []

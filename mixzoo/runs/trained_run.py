@@ -1,11 +1,10 @@
 """A trained run as an object: its numbers, and its networks applied to any images. It reads, and never locks."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float, Int
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from mixzoo.core.arguments import path_of, texts_of
 from mixzoo.core.data import Dataset
-from mixzoo.core.errors import CheckpointError, ConfigError, NonFiniteError, path_excerpt, truncated_repr
+from mixzoo.core.errors import ConfigError, NonFiniteError, path_excerpt, truncated_repr
 from mixzoo.core.json_file import read_object
 from mixzoo.core.parts import AutoEncoder, CodeShape, Mixed, Mixer
 from mixzoo.core.random import to_device
@@ -26,9 +25,12 @@ from mixzoo.registry.functional import mix
 from mixzoo.registry.zoo import Zoo, load_zoo, with_registered_since
 from mixzoo.runs.directory import last_committed, read_status
 from mixzoo.runs.evaluating import evaluate
-from mixzoo.runs.listing import RunRecord
+from mixzoo.runs.listing import RunRecord, find_runs
 from mixzoo.runs.opening import Opened, open_config, open_run, other_mixer
 from mixzoo.training.logs import read_metrics
+
+if TYPE_CHECKING:
+    from mixzoo.runs.figure import LearningCurves
 
 
 @dataclass(frozen=True)
@@ -97,10 +99,7 @@ class Run:
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl: {"kind": "train" or "evaluate", "step": ..., numbers}."""
         file = self.path / "metrics.jsonl"
-        try:
-            return read_metrics(file) if file.exists() else []
-        except (OSError, json.JSONDecodeError) as err:
-            raise CheckpointError(f"{file}: cannot be read: {err}") from err
+        return read_metrics(file) if file.exists() else []
 
     @property
     def pictures(self) -> list[Path]:
@@ -229,7 +228,15 @@ class Run:
             made.to(self.device)
         return made
 
-    # --- scores
+    # --- curves and scores
+
+    def plot(
+        self, terms: str | Sequence[str] | None = None, *, log_scale: bool = False, smooth: int = 1
+    ) -> "LearningCurves":
+        """The learning curves of this run, a matplotlib Figure, as `mixzoo.plot` draws them."""
+        from mixzoo.runs.figure import plot
+
+        return plot(find_runs([self.path]), terms, log_scale=log_scale, smooth=smooth)
 
     def evaluate(self, metrics: str | Sequence[str], *, again: bool = False) -> dict[str, dict[str, float]]:
         """The scores of the run's weights by each metric's spec; each is computed once and kept in the run.

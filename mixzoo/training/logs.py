@@ -14,9 +14,10 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from mixzoo.core.errors import StorageError, printable
-from mixzoo.core.storage import open_for_appending, storage_errors, write_all
+from mixzoo.core.errors import CheckpointError, StorageError, one_line, printable, truncated_repr
+from mixzoo.core.storage import open_for_appending, read_regular, storage_errors, write_all
 
+MOST_BYTES = 1_000_000_000  # of a metrics file that is read
 LINE_SECONDS = 10.0  # at least, between two printed lines of losses
 CLOCK = ("elapsed_seconds", "images_per_second")
 
@@ -78,9 +79,28 @@ class NullMetricsFile:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics file, without a last line that a kill has cut off."""
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1]]
+    """The lines of a metrics file, without a last line that a kill has cut off.
+
+    Raises CheckpointError if the file cannot be read, or a line is no JSON object with a step.
+    """
+    try:
+        lines = read_regular(path, MOST_BYTES).decode().split("\n")[:-1]
+    except (OSError, UnicodeDecodeError) as err:
+        reason = err.strerror if isinstance(err, OSError) and err.strerror else one_line(err)
+        raise CheckpointError(f"{path}: cannot be read: {reason}") from err
+    found = []
+    for number, text in enumerate(lines, 1):
+        try:
+            line = json.loads(text)
+        except (ValueError, RecursionError):
+            line = None
+        step = line.get("step") if isinstance(line, dict) else None
+        if not isinstance(line, dict) or type(step) is not int or not 0 <= step < 10**18:
+            raise CheckpointError(
+                f"{path}: cannot be read: line {number} is {truncated_repr(text)}, expected a JSON object with a step"
+            )
+        found.append(line)
+    return found
 
 
 class ProgressDisplay:

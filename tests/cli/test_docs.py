@@ -27,8 +27,9 @@ CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 TIMM = (ROOT / "docs/timm.md").read_text()
 CONDITIONED = (ROOT / "docs/conditioned.md").read_text()
 LARGE_DATA = (ROOT / "docs/large_data.md").read_text()
+FIGURES = (ROOT / "docs/figures.md").read_text()
 RUN_FILES = (ROOT / "zoo_configs/README.md").read_text()
-WITH_COMMANDS = (README, CONTRIBUTING, TIMM, CONDITIONED, LARGE_DATA, RUN_FILES)
+WITH_COMMANDS = (README, CONTRIBUTING, TIMM, CONDITIONED, LARGE_DATA, FIGURES, RUN_FILES)
 
 
 def blocks(text, language):

@@ -1,0 +1,74 @@
+"""mixzoo plot: draws the learning curves of runs."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mixzoo.cli import completion
+from mixzoo.cli.schema import integer
+
+
+def plot(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", autocompletion=completion.run, help="Runs, sweeps, or folders of them."),
+    ],
+    term: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--term",
+            "--score",
+            metavar="NAME",
+            help="A number to draw, or the beginning of several: discriminator, reconstruct, images_per_second; "
+            "repeatable. [default: all terms, raw scores and accuracies]",
+        ),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where", metavar="KEY=VALUE", help="Only runs with this value, such as objective=amr; repeatable."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="A file ending in .png, .svg or .pdf; overwritten if it exists. [default: a new PNG beside a single "
+            "run or sweep, or in this folder]",
+        ),
+    ] = None,
+    log_scale: Annotated[
+        bool, typer.Option("--log-scale", help="Logarithmic axes for terms whose values are all above 0.")
+    ] = False,
+    smooth: Annotated[
+        int,
+        typer.Option(
+            "--smooth",
+            parser=integer("smooth", 1, 100_000),
+            metavar="INTEGER",
+            help="Lines of the log in a running mean of terms and raw scores.",
+        ),
+    ] = 1,
+) -> None:
+    """Draw learning curves: a panel per number, a line per combination of settings that differ, mean ± std over seeds.
+
+    Example: mixzoo plot runs/SWEEP --term discriminator --smooth 5
+    """
+    from mixzoo.core.errors import ConfigError, printable
+    from mixzoo.runs.figure import check_form, free_path
+    from mixzoo.runs.figure import plot as draw
+    from mixzoo.runs.listing import find_runs, matching, none_matches
+
+    if out is not None:
+        check_form(out)
+    found = find_runs(runs)
+    records = matching(found, where or [])
+    if found and not records:
+        raise ConfigError(none_matches(found, where or []))
+    figure = draw(records, term, log_scale=log_scale, smooth=smooth)
+    for note in figure.notes:
+        print(f"mixzoo: {printable(note)}", file=sys.stderr)
+    typer.echo(str(figure.save(out or free_path(runs))))

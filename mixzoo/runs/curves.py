@@ -1,0 +1,178 @@
+"""Learning curves: the numbers of metrics.jsonl of some runs by step, averaged over seeds.
+
+A point is the mean over the seeds of a variant at a step that all of them have, with their sample standard deviation.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixzoo.core.errors import CheckpointError, ConfigError, listing, nearest, truncated_repr
+from mixzoo.runs.comparing import Variant, variants_of, without_older
+from mixzoo.runs.listing import RunRecord
+from mixzoo.training.logs import read_metrics
+
+PLAYERS = ("autoencoder/", "discriminator/")
+SCORES, PROBE, SPEED = "D(", "probe/", "images_per_second"  # beginnings of names
+ACCURACIES = ("validation_accuracy", "test_accuracy", "best_validation_accuracy")  # in metrics.jsonl, without "probe/"
+IF_ASKED = (f"{PROBE}best_validation_accuracy", SPEED)  # drawn only if they are named
+
+Values = Mapping[int, float]  # step -> value; NaN if it is not finite
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A number of one variant by step."""
+
+    steps: NDArray[np.int64]
+    mean: NDArray[np.float64]  # NaN at a step where a seed's value is not finite
+    std: NDArray[np.float64] | None  # sample standard deviation over seeds; None of a single run
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A number, and its curve of each variant that has it, by the variant's place."""
+
+    name: str  # as in metrics.jsonl; accuracies as "probe/test_accuracy"
+    curves: Mapping[int, Curve]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """The panels of a figure, the players' terms first."""
+
+    variants: tuple[Variant, ...]
+    panels: tuple[Panel, ...]
+    smooth: int  # lines of the running mean
+    notes: tuple[str, ...]  # a line for each run that is left out, or that ends early
+
+
+def curves_of(records: Sequence[RunRecord], terms: Sequence[str] | None = None, *, smooth: int = 1) -> Curves:
+    """The curves of these runs, of all terms, raw scores and accuracies if none are named.
+
+    Of two runs with the same config and seed the newer one counts. Raises ConfigError if there are no runs, none has
+    metrics, or a named term is one that none of them has; CheckpointError if the only metrics cannot be read.
+    """
+    if not records:
+        raise ConfigError("there are no runs to plot; give run directories, sweeps, or folders of them")
+    if type(smooth) is not int or smooth < 1:
+        raise ConfigError(f"smooth={truncated_repr(smooth)} must be an integer >= 1, the lines of a running mean")
+    records, notes = without_older(records)
+    having: list[RunRecord] = []
+    values: dict[Path, dict[str, Values]] = {}
+    damaged = False
+    for record in records:
+        try:
+            values[record.path] = read_values(record)
+            having.append(record)
+        except CheckpointError as err:
+            notes.append(str(err))
+            damaged = True
+        except ConfigError as err:
+            notes.append(str(err))
+    if not having:
+        more = f"; and {len(notes) - 1} more" if len(notes) > 1 else ""
+        raise (CheckpointError if damaged else ConfigError)(f"no run has metrics to plot ({notes[0]}{more})")
+
+    known = sorted(dict.fromkeys(name for own in values.values() for name in own), key=_place)
+    if terms is None:
+        chosen = [name for name in known if name not in IF_ASKED]
+    else:
+        chosen = list(dict.fromkeys(name for wanted in terms for name in named(wanted, known)))
+
+    variants = variants_of(having)
+    panels = []
+    for name in chosen:
+        over = 1 if is_accuracy(name) else smooth  # an accuracy is of a whole split, without the noise of a batch
+        curves = {}
+        for i, variant in enumerate(variants):
+            runs = [smoothed(values[run.path][name], over) for run in variant.runs if name in values[run.path]]
+            if runs:
+                curves[i] = averaged(runs)
+        panels.append(Panel(name, curves))
+    for record in having:
+        notes += _remarks(record, {name: own for name, own in values[record.path].items() if name in chosen})
+    return Curves(variants, tuple(panels), smooth, tuple(notes))
+
+
+def read_values(record: RunRecord) -> dict[str, Values]:
+    """Each number of a run's metrics.jsonl by step; of two lines with one step the later counts.
+
+    Raises CheckpointError if the file cannot be read, ConfigError if it has no line yet.
+    """
+    if record.problem:
+        raise CheckpointError(record.problem)
+    file = record.path / "metrics.jsonl"
+    lines = read_metrics(file) if file.exists() else []
+    found: dict[str, dict[int, float]] = {}
+    for line in lines:
+        for key, value in line.items():
+            name = f"{PROBE}{key}" if key in ACCURACIES else key
+            if ("/" in name or name.startswith(SCORES) or name == SPEED) and type(value) in (int, float):
+                number = float(value) if abs(value) < 1e300 else float("nan")  # NaN and infinity become NaN
+                found.setdefault(name, {})[line["step"]] = number
+    if not found:
+        every = record.value("train.log_every")
+        when = f"; a line is written every {every} steps" if every else ""
+        raise ConfigError(f"{record.path}: {record.state}, its metrics.jsonl has no line yet{when}")
+    return {name: dict(sorted(values.items())) for name, values in found.items()}
+
+
+def named(wanted: str, known: Sequence[str]) -> list[str]:
+    """The numbers of this name, with or without its player, or else all that begin with it."""
+    spelt = {name: (name, name.partition("/")[2]) for name in known}
+    found = [name for name, own in spelt.items() if wanted in own]
+    found = found or [name for name, own in spelt.items() if wanted and any(s.startswith(wanted) for s in own)]
+    if not found:
+        closest = nearest(wanted, [text for own in spelt.values() for text in own])
+        raise ConfigError(f"--term {wanted}: no run has it ({listing(known)}).{closest}")
+    return found
+
+
+def is_accuracy(name: str) -> bool:
+    """Whether the number is a share of images, from 0 to 1."""
+    return name.removeprefix(PROBE) in ACCURACIES
+
+
+def smoothed(values: Values, over: int) -> Values:
+    """The mean of each value and those of the `over` - 1 lines before it, as far as they are finite."""
+    if over == 1:
+        return values
+    numbers = np.array(list(values.values()))
+    finite = np.isfinite(numbers)
+    window = np.ones(min(over, len(numbers)))
+    sums = np.convolve(np.where(finite, numbers, 0.0), window)[: len(numbers)]
+    counts = np.convolve(finite.astype(float), window)[: len(numbers)]
+    means = np.where(finite, sums / np.maximum(counts, 1), np.nan)
+    return dict(zip(values, means.tolist()))
+
+
+def averaged(runs: Sequence[Values]) -> Curve:
+    """Mean and sample standard deviation over runs, at the steps that all of them have."""
+    steps = sorted(set.intersection(*map(set, runs)))
+    numbers = np.array([[run[step] for step in steps] for run in runs])  # [runs, steps]
+    with np.errstate(over="ignore", invalid="ignore"):
+        std = numbers.std(0, ddof=1) if len(runs) > 1 else None
+        return Curve(np.array(steps, dtype=np.int64), numbers.mean(0), std)
+
+
+def _place(name: str) -> int:
+    """Where a number stands in the figure: the players' terms, D's raw scores, the probe, the speed."""
+    order = (*PLAYERS, "", SCORES, PROBE, SPEED)  # "" is any other player
+    return next((i for i, start in enumerate(order) if start and name.startswith(start)), order.index(""))
+
+
+def _remarks(record: RunRecord, values: Mapping[str, Values]) -> list[str]:
+    """What should be known of a run's curves: that it has not ended, and values that are not finite."""
+    last = max((step for own in values.values() for step in own), default=0)
+    remarks = []
+    if record.state != "completed":
+        remarks.append(f"{record.path}: {record.state}, its metrics end at step {last} of {record.steps}")
+    for name, own in values.items():
+        if bad := [step for step, value in own.items() if value != value]:
+            more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+            remarks.append(f"{record.path}: {name} is not finite at step {bad[0]}{more}: the line has a gap there")
+    return remarks
