@@ -169,7 +169,7 @@ def main() -> None:
         print(cost_table(name, found[name]), flush=True)
     if given.picture and found:
         curves = [Curve(f"{name}, p = {exponent(cost):.2f}", points(cost)) for name, cost in found.items()]
-        log_log(curves, "ms a step by").save(given.picture)
+        log_log(curves, "ms a step by").savefig(given.picture)
     if "mixers" in given.only:
         found["mixers"] = mixer_costs(given.repeats)
         print(mixer_table(found["mixers"]))

@@ -48,16 +48,11 @@ def compare(
     The best of each column is bold; p is that of a paired t-test against it, over the seeds that both rows have.
     Example: mixzoo compare runs --where objective=amr --score probe
     """
-    from mixzoo.core.errors import ConfigError
     from mixzoo.runs.comparing import compare as compare_runs
     from mixzoo.runs.comparison_text import render
-    from mixzoo.runs.listing import find_runs, matching, none_matches
+    from mixzoo.runs.listing import chosen, find_runs
 
-    found = find_runs(runs)
-    records = matching(found, where or [])
-    if found and not records:
-        raise ConfigError(none_matches(found, where or []))
-    comparison = compare_runs(records, score, paper=paper)
+    comparison = compare_runs(chosen(find_runs(runs), where or []), score, paper=paper)
     if form is None:
         print_comparison(comparison)
     else:

@@ -57,18 +57,14 @@ def plot(
 
     Example: mixzoo plot runs/SWEEP --term discriminator --smooth 5
     """
-    from mixzoo.core.errors import ConfigError, printable
+    from mixzoo.core.errors import printable
     from mixzoo.runs.figure import check_form, free_path
     from mixzoo.runs.figure import plot as draw
-    from mixzoo.runs.listing import find_runs, matching, none_matches
+    from mixzoo.runs.listing import chosen, find_runs
 
     if out is not None:
         check_form(out)
-    found = find_runs(runs)
-    records = matching(found, where or [])
-    if found and not records:
-        raise ConfigError(none_matches(found, where or []))
-    figure = draw(records, term, log_scale=log_scale, smooth=smooth)
+    figure = draw(chosen(find_runs(runs), where or []), term, log_scale=log_scale, smooth=smooth)
     for note in figure.notes:
         print(f"mixzoo: {printable(note)}", file=sys.stderr)
     typer.echo(str(figure.save(out or free_path(runs))))

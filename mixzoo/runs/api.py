@@ -21,7 +21,7 @@ from mixzoo.runs.comparing import Comparison
 from mixzoo.runs.comparing import compare as compare_records
 from mixzoo.runs.grid import plan
 from mixzoo.runs.launcher import Watch
-from mixzoo.runs.listing import RunRecord, find_runs, matching, none_matches
+from mixzoo.runs.listing import RunRecord, chosen, find_runs
 from mixzoo.runs.run import start
 from mixzoo.runs.sweep import Sweep, check_none_failed
 from mixzoo.runs.sweep import start as start_sweep
@@ -137,11 +137,7 @@ def plot(
     from mixzoo.runs.figure import plot as plot_records
 
     records = [record for run in runs for record in _records(run)]
-    conditions = texts_of(where, "where")
-    kept = matching(records, conditions)
-    if records and not kept:
-        raise ConfigError(none_matches(records, conditions))
-    return plot_records(kept, terms, log_scale=log_scale, smooth=smooth)
+    return plot_records(chosen(records, texts_of(where, "where")), terms, log_scale=log_scale, smooth=smooth)
 
 
 def _records(run: Any) -> list[RunRecord]:

@@ -33,7 +33,7 @@ MOST_VARIANTS = len(COLOURS) * len(STYLES)  # no two have both the colour and th
 COLUMNS, MARKED = 4, 20  # panels beside one another, at most; points of a curve that are marked, at most
 WIDTH, HEIGHT, ALONE = 3.4, 2.4, (7.0, 4.4)  # inches of a panel; of one that is alone
 DPI = 100
-LABEL, CHARACTER = 64, 0.075  # characters in a line of the legend; inches of one
+LABEL, CHARACTER = 84, 0.075  # characters in a line of the legend; inches of one
 FORMS: dict[str, dict[str, Any]] = {  # ending -> metadata without the date
     ".png": {},
     ".svg": {"Date": None},
@@ -128,17 +128,15 @@ def _style() -> Iterator[None]:
 
 
 def _drawn(curves: Curves, log_scale: bool) -> LearningCurves:
-    # A row, or several, for each kind of number: what belongs together is compared along one line.
-    groups = [list(own) for _, own in groupby(curves.panels, key=lambda panel: _group(panel.name))]
-    columns = max(-(-len(own) // -(-len(own) // COLUMNS)) for own in groups)
-    rows = [own[i : i + columns] for own in groups for i in range(0, len(own), columns)]
+    rows = _rows(curves.panels)
+    columns = max(map(len, rows))
     alone = len(curves.panels) == 1
     width, height = ALONE if alone else (max(WIDTH * columns, ALONE[0]), HEIGHT * len(rows))
 
     labels = [_label(variant) for variant in curves.variants]
     beside = max(1, int(width / (CHARACTER * (max(len(line) for t in labels for line in t.split("\n")) + 8))))
     lines_above = sum(max(t.count("\n") + 1 for t in labels[i : i + beside]) for i in range(0, len(labels), beside))
-    figure = LearningCurves(figsize=(width, height + 0.17 * lines_above + 0.65), dpi=DPI, layout="constrained")
+    figure = LearningCurves(figsize=(width, height + 0.2 * lines_above + 0.65), dpi=DPI, layout="constrained")
     figure.notes = curves.notes
 
     grid = figure.add_gridspec(len(rows), columns)
@@ -169,6 +167,19 @@ def _drawn(curves: Curves, log_scale: bool) -> LearningCurves:
     if remarks := _remarks(curves):
         figure.supxlabel(remarks, fontsize=8.5, x=0.01, ha="left", color="#444444")
     return figure
+
+
+def _rows(panels: Sequence[Panel]) -> list[list[Panel]]:
+    """The panels in rows of at most COLUMNS: what belongs together is in one row, or in several of about one length."""
+    rows: list[list[Panel]] = [[]]
+    for _, group in groupby(panels, key=lambda panel: _group(panel.name)):
+        own = list(group)
+        if len(rows[-1]) + len(own) <= COLUMNS:
+            rows[-1] += own
+        else:
+            length = -(-len(own) // -(-len(own) // COLUMNS))
+            rows += [own[i : i + length] for i in range(0, len(own), length)]
+    return [row for row in rows if row]
 
 
 def _draw_panel(axes: Axes, panel: Panel, log_scale: bool) -> None:

@@ -173,6 +173,14 @@ def matching(records: Sequence[RunRecord], conditions: Iterable[str]) -> list[Ru
     return kept
 
 
+def chosen(records: Sequence[RunRecord], conditions: Sequence[str]) -> list[RunRecord]:
+    """The runs for which every condition holds; raises ConfigError if that is none of them, too."""
+    kept = matching(records, conditions)
+    if records and not kept:
+        raise ConfigError(none_matches(records, conditions))
+    return kept
+
+
 def none_matches(records: Sequence[RunRecord], conditions: Iterable[str]) -> str:
     """The line for runs of which none fulfils all the conditions."""
     return f"none of the {len(records)} runs has {' and '.join(conditions)}; `mixzoo runs` lists what they have"
