@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         truncated_repr,
     )
     from mixzoo.core.labels import label_vectors, mixed_labels
+    from mixzoo.core.logger import LoggedRun, Logger, LogSession
     from mixzoo.core.metric import Better, FinishedRun
     from mixzoo.core.mixing import LinearMixer, MaskMixer, dirichlet, draw_for, needs_map
     from mixzoo.core.objective import Batch, DiscriminatorOutput, Losses, MixedCodes, Objective, Terms
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from mixzoo.registry.hookspecs import API_VERSION, hookimpl
     from mixzoo.registry.options import Part
     from mixzoo.registry.session import register
-    from mixzoo.runs.api import compare, plot, train
+    from mixzoo.runs.api import compare, plot, track, train
     from mixzoo.runs.trained_run import MixedImages, Run, load
 
 __all__ = [
@@ -75,6 +76,9 @@ __all__ = [
     "Interrupted",
     "LinearMixer",
     "LockedError",
+    "LogSession",
+    "LoggedRun",
+    "Logger",
     "Losses",
     "MaskMixer",
     "Mixed",
@@ -124,6 +128,7 @@ __all__ = [
     "seed_for",
     "to_device",
     "to_images",
+    "track",
     "train",
     "truncated_repr",
 ]
@@ -153,6 +158,11 @@ _HOMES = {  # module -> the names that it gives
     "core.labels": (
         "label_vectors",
         "mixed_labels",
+    ),
+    "core.logger": (
+        "LogSession",
+        "LoggedRun",
+        "Logger",
     ),
     "core.metric": (
         "Better",
@@ -219,6 +229,7 @@ _HOMES = {  # module -> the names that it gives
     "runs.api": (
         "compare",
         "plot",
+        "track",
         "train",
     ),
     "registry.session": ("register",),

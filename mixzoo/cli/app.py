@@ -29,6 +29,7 @@ from mixzoo.cli.runs import runs
 from mixzoo.cli.sections import SectionedCommand
 from mixzoo.cli.show import show
 from mixzoo.cli.streams import safe_streams
+from mixzoo.cli.track import track
 from mixzoo.cli.train import train
 from mixzoo.cli.usage import usage_message
 from mixzoo.core.errors import INTERRUPTED, MixzooError, OutOfMemoryError, is_out_of_memory, one_line, printable
@@ -67,6 +68,7 @@ app.command("evaluate")(evaluate)
 app.command("compare")(compare)
 app.command("plot")(plot)
 app.command("embed")(embed)
+app.command("track")(track)
 app.command("rm")(rm)
 app.command("ls", hidden=True)(runs)
 app.command("interpolate")(interpolate)

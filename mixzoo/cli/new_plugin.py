@@ -14,6 +14,7 @@ def new_plugin(
     discriminator: Annotated[bool, typer.Option("--discriminator", help="A network that scores images.")] = False,
     dataset: Annotated[bool, typer.Option("--dataset", help="A data set.")] = False,
     metric: Annotated[bool, typer.Option("--metric", help="Numbers about a finished run.")] = False,
+    logger: Annotated[bool, typer.Option("--logger", help="Where the numbers of a run are sent.")] = False,
 ) -> None:
     """Write an installable package with one working part and its tests, ./mixzoo-NAME, to change into your own.
 
@@ -29,6 +30,7 @@ def new_plugin(
         "discriminator": discriminator,
         "dataset": dataset,
         "metric": metric,
+        "logger": logger,
     }
     chosen = [kind for kind, on in flags.items() if on]
     if len(chosen) > 1:

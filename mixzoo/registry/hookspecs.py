@@ -49,3 +49,8 @@ def mixzoo_datasets() -> Mapping[str, type[Any]]:  # type: ignore[empty-body]
 @hookspec
 def mixzoo_metrics() -> Mapping[str, type[Any]]:  # type: ignore[empty-body]
     """Metrics: recipes that are a Metric."""
+
+
+@hookspec
+def mixzoo_loggers() -> Mapping[str, type[Any]]:  # type: ignore[empty-body]
+    """Loggers: recipes that are a Logger."""

@@ -18,7 +18,7 @@ class Kind:
     name: str  # in Python, in a run file and on the command line
     plural: str  # `mixzoo list PLURAL`
     noun: str  # in a sentence
-    flag: str = ""  # of `mixzoo train`, if a run has one part of this kind
+    flag: str = ""  # of `mixzoo train`, if it takes one part of this kind
     protocol_path: str  # module:class that says what such a part must do
     suite_path: str  # module:tuple of the checks of `mixzoo check`
     signatures: Mapping[str, str]  # member -> how it is declared and what it returns, for error messages
@@ -132,6 +132,21 @@ _ROWS = (
             "__call__": "__call__(run) -> {name: float}",
             "better": 'better: "less", "more" or "", or a mapping of names of scores to these',
             "check_data": "check_data(data), which may raise DataError",
+        },
+    ),
+    Kind(
+        name="logger",
+        plural="loggers",
+        noun="logger",
+        flag="--log-to",
+        protocol_path="mixzoo.core.logger:Logger",
+        suite_path="mixzoo.testing.loggers:logger_checks",
+        signatures={
+            "open": "open(run) -> a session with scalars, picture, finish and close",
+            "scalars": "scalars(step, {name: float})",
+            "picture": "picture(step, path)",
+            "finish": "finish({name: float})",
+            "close": "close()",
         },
     ),
 )

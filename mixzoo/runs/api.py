@@ -25,6 +25,7 @@ from mixzoo.runs.listing import RunRecord, chosen, find_runs
 from mixzoo.runs.run import start
 from mixzoo.runs.sweep import Sweep, check_none_failed
 from mixzoo.runs.sweep import start as start_sweep
+from mixzoo.runs.tracking import LOGS, track_runs
 from mixzoo.runs.trained_run import Run
 from mixzoo.training.logs import display_for
 from mixzoo.training.memory import keep_freed_memory
@@ -138,6 +139,19 @@ def plot(
 
     records = [record for run in runs for record in _records(run)]
     return plot_records(chosen(records, texts_of(where, "where")), terms, log_scale=log_scale, smooth=smooth)
+
+
+def track(
+    *runs: "str | Path | Run | RunRecord | Iterable[Any]", to: str, follow: bool = False, logs: str | Path = LOGS
+) -> list[Path]:
+    """Log losses, accuracies, pictures, settings and scores of runs with a logger, such as "tensorboard".
+
+    Returns the folder of each run's log, LOGS/LOGGER/RUN. A later call adds only what is new; `follow` goes on until
+    every run has ended. `runs` as `compare` takes them; their directories are only read. Raises ConfigError for an
+    unknown logger, or a folder that has another run's log, and PluginError if the logger fails.
+    """
+    records = [record for run in runs for record in _records(run)]
+    return track_runs(load_zoo(), records, texts_of([to], "to")[0], path_of(logs, "logs"), follow=follow)
 
 
 def _records(run: Any) -> list[RunRecord]:

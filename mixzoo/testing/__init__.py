@@ -32,6 +32,7 @@ __all__ = [
     "dataset_checks",
     "discriminator_checks",
     "images",
+    "logger_checks",
     "metric_checks",
     "mixed_codes",
     "mixer_cases",

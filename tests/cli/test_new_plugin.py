@@ -14,7 +14,9 @@ from mixzoo.cli.scaffold import package_files, write_plugin
 from mixzoo.core.errors import StorageError
 from mixzoo.registry.kinds import KINDS
 from mixzoo.registry.zoo import Plugin, add_plugin
+from mixzoo.runs.listing import find_runs
 from mixzoo.runs.run import start
+from mixzoo.runs.tracking import track_runs
 from toys import toy_config, toy_zoo
 
 EXAMPLE = Path(__file__).parents[2] / "plugins" / "mixzoo-example"
@@ -70,9 +72,12 @@ def test_each_kind_trains_unchanged(written, tmp_path, monkeypatch, kind):
     spec = f"{name}:images=50,side=8" if kind == "dataset" else name
     file = tmp_path / "run.toml"
     file.write_text(f'metrics = ["{name}"]' if kind == "metric" else "")
-    flags = {} if kind == "metric" else {kind: spec}
+    flags = {} if kind in ("metric", "logger") else {kind: spec}
     result = start(zoo, toy_config(zoo, file if kind == "metric" else None, flags=flags, steps=2), tmp_path / "run")
     assert result.steps == 2
+    if kind == "logger":
+        (folder,) = track_runs(zoo, find_runs([tmp_path / "run"]), name, tmp_path / "logs")
+        assert "probe.last_test_accuracy" in (folder / "log.jsonl").read_text()
 
 
 def test_the_package_passes_ruff(written):
