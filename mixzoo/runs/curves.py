@@ -78,10 +78,8 @@ def curves_of(records: Sequence[RunRecord], terms: Sequence[str] | None = None, 
         raise (CheckpointError if damaged else ConfigError)(f"no run has metrics to plot ({notes[0]}{more})")
 
     known = sorted(dict.fromkeys(name for own in values.values() for name in own), key=_place)
-    if terms is None:
-        chosen = [name for name in known if name not in IF_ASKED]
-    else:
-        chosen = list(dict.fromkeys(name for wanted in terms for name in named(wanted, known)))
+    chosen = list(dict.fromkeys(name for wanted in terms or () for name in named(wanted, known)))
+    chosen = chosen or [name for name in known if name not in IF_ASKED] or known
 
     variants = variants_of(having)
     panels = []
@@ -92,6 +90,8 @@ def curves_of(records: Sequence[RunRecord], terms: Sequence[str] | None = None, 
             runs = [smoothed(values[run.path][name], over) for run in variant.runs if name in values[run.path]]
             if runs:
                 curves[i] = averaged(runs)
+                if not len(curves[i].steps):
+                    notes.append(f"{variant.name}: its runs have no step of {name} in common, so it has no line")
         panels.append(Panel(name, curves))
     for record in having:
         notes += _remarks(record, {name: own for name, own in values[record.path].items() if name in chosen})
@@ -122,11 +122,13 @@ def read_values(record: RunRecord) -> dict[str, Values]:
 
 
 def named(wanted: str, known: Sequence[str]) -> list[str]:
-    """The numbers of this name, with or without its player, or else all that begin with it."""
+    """The numbers of this name, with or without its player, or else those that begin with it."""
     spelt = {name: (name, name.partition("/")[2]) for name in known}
     found = [name for name, own in spelt.items() if wanted in own]
-    found = found or [name for name, own in spelt.items() if wanted and any(s.startswith(wanted) for s in own)]
     if not found:
+        found = [name for name, own in spelt.items() if any(text.startswith(wanted) for text in own)]
+        found = [name for name in found if name not in IF_ASKED] or found
+    if not found or not wanted:
         closest = nearest(wanted, [text for own in spelt.values() for text in own])
         raise ConfigError(f"--term {wanted}: no run has it ({listing(known)}).{closest}")
     return found

@@ -111,8 +111,8 @@ def check_form(path: Path) -> None:
 def free_path(runs: Sequence[Path]) -> Path:
     """A PNG that is not there yet: beside a single run, sweep or folder, in the current folder for several."""
     first = runs[0].resolve()
-    stem = first.with_name(f"{first.name}-curves") if len(runs) == 1 else Path("curves")
-    if len(runs) == 1 and first.parent == Path.cwd():
+    stem = first.with_name(f"{first.name}-curves") if len(runs) == 1 and first.name else Path("curves")
+    if stem.parent == Path.cwd():
         stem = Path(stem.name)
     names = (stem.with_name(f"{stem.name}{'' if i == 1 else f'-{i}'}.png") for i in count(1))
     return next(path for path in names if not path.exists())

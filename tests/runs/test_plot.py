@@ -81,6 +81,10 @@ def test_terms_are_named_whole_by_their_beginning_or_without_their_player(folder
     assert titles("best", "images_per_second") == ["probe: best validation accuracy", "images per second"]
     with pytest.raises(ConfigError, match=r"--term reel: no run has it \(D\(mix\), autoencoder/fool_mix, .*\)\. Did "):
         titles("reel")
+    with pytest.raises(ConfigError, match="--term : no run has it"):
+        titles("")
+    assert len(titles()) == 7
+    assert titles("probe") == ["probe: loss", "probe: validation accuracy", "probe: test accuracy"]
 
 
 def test_a_running_mean_is_of_the_lines_before_and_leaves_accuracies_alone(folder):
@@ -132,6 +136,9 @@ def test_a_repeated_step_counts_once_and_a_mean_ends_where_the_shortest_run_does
     assert drawn.get_xdata().tolist() == [100, 200]
     assert drawn.get_ydata().tolist() == [1.5, 1.75]
     assert figure.notes == (f"{folder / 'mixup-0'}: running, its metrics end at step 200 of 400",)
+    log(folder / "mixup-0", train(7, 1.0))
+    notes = plot(find_runs([folder / "mixup-0", folder / "mixup-1"]), "real").notes
+    assert notes[0] == "all runs: its runs have no step of discriminator/real in common, so it has no line"
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ def test_what_a_run_recorded_is_at_hand_and_reading_it_changes_nothing(path, run
     assert (better["reconstruction.l1"], better["probe.last_test_accuracy"]) == ("less", "more")
     assert "probe.best_step" not in better
     assert run.metrics == read_metrics(path / "metrics.jsonl")
+    assert run.plot("probe/loss").axes[0].get_title(loc="left") == "probe: loss"
     assert run.pictures == sorted((path / "pictures").glob("*.png"))
     assert run.config.names["mixer"] == "bernoulli"
     assert repr(run) == f"<mixzoo run {path}: completed, {run.step} steps>"
