@@ -22,7 +22,7 @@ def compare(
     ],
     score: Annotated[
         list[str] | None,
-        typer.Option("--score", metavar="NAME", help="A column: a score, or a metric for all its scores; repeatable."),
+        typer.Option("--score", metavar="NAME", help="A column: a score or its beginning, or a metric; repeatable."),
     ] = None,
     where: Annotated[
         list[str] | None,

@@ -23,6 +23,12 @@ PARTS = ("dataset", "autoencoder", "discriminator", "mixer", "objective")
 SAME_RUN = ("train.seed", "train.device", "train.threads", "train.workers", "train.data_on")  # they are no variant
 DEEPEST = 3  # folders below the one given in which runs are looked for
 HEADLINE = "probe.test_accuracy_at_best_validation"
+PROBE_BETTER = {  # what is better of the probe's scores, which no metric declares
+    "probe.best_validation_accuracy": "more",
+    "probe.test_accuracy_at_best_validation": "more",
+    "probe.last_validation_accuracy": "more",
+    "probe.last_test_accuracy": "more",
+}
 
 
 @dataclass(frozen=True)
@@ -138,6 +144,7 @@ def _record(path: Path, sweep: Path | None) -> RunRecord:
             results = read_object(reading)
             if step is None or results.integer("steps") == step:
                 numbers |= results.numbers("numbers")
+                better |= {name: value for name, value in PROBE_BETTER.items() if name in numbers}
                 better |= results.texts("better", {})
                 if state == "completed" and step is not None:
                     scored = results.integer("scored_step", default=step)

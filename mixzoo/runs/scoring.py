@@ -15,6 +15,7 @@ from mixzoo.registry.building import build_part
 from mixzoo.registry.config import DEFAULT_METRICS, RunConfig
 from mixzoo.registry.contract import Contract
 from mixzoo.registry.spec import parse_spec
+from mixzoo.runs.listing import PROBE_BETTER
 from mixzoo.training.checkpoint_manifest import Progress
 from mixzoo.training.players import Players
 
@@ -27,7 +28,7 @@ def scores(
     Raises NonFiniteError if one is not finite.
     """
     numbers = _probe_numbers(progress.probe) if players.probe is not None else {}
-    better = {name: "more" for name in numbers if name.endswith(("accuracy", "at_best_validation"))}
+    better = dict(PROBE_BETTER) if numbers else {}
     finished = finished_run(config, data, players, device)
     skipped = unscorable_defaults(config, data)
     scored = [(spec, metric) for spec, metric in config.metrics if spec not in skipped]
