@@ -83,6 +83,7 @@ class StandInBatch(Batch):
         self.leaves: dict[str, Tensor] = {}
         self.roles: dict[str, str] = {}  # leaf -> role
         self.made: dict[str, Tensor] = {}  # the networks' outputs, under the names of their leaves
+        self.origins: dict[str, set[str]] = {}  # name of an output -> its own and those it was computed from
         self.used: set[str] = set()  # names of outputs that were passed to another network
         self.handed_out: dict[str, tuple[Tensor, Tensor, int]] = {}  # every tensor given away, a copy, its _version
         # A record of what the objective does.
@@ -232,7 +233,8 @@ class StandInBatch(Batch):
         self.calls.append(call)
         number = sum(leaf_role == role for leaf_role in self.roles.values())
         name = role if not number else f"{role}{number + 1}"
-        self.used |= self._origins(given)
+        origins = self._origins(given)
+        self.used |= origins
 
         # Computed in float64, so that a variation in float32 differs only by the rounding of inputs and outputs.
         flat, size = given.flatten(1).double(), torch.Size(shape).numel()
@@ -248,6 +250,7 @@ class StandInBatch(Batch):
         leaf = torch.zeros_like(output).detach() if moved is None else moved.detach().to(output).clone()
         self.leaves[name], self.roles[name] = leaf.requires_grad_(trainable), role
         self.made[name] = output + leaf
+        self.origins[name] = {name} | (origins if trainable else set())
         return self.hand_out(name, self.made[name])
 
     def hand_out(self, name: str, tensor: Tensor) -> Tensor:
@@ -345,8 +348,11 @@ class StandInBatch(Batch):
 
     def _origins(self, tensor: Tensor) -> set[str]:
         """The names of the networks' outputs from which the tensor was computed; its own name if it has no graph."""
+        for name, output in self.made.items():
+            if output is tensor:
+                return self.origins[name]  # without a backward pass
         if not tensor.requires_grad or not self.made:
-            return {name for name, made in self.made.items() if made is tensor}
+            return set()
         gradients = torch.autograd.grad(
             tensor.sum(), [self.leaves[name] for name in self.made], retain_graph=True, allow_unused=True
         )
