@@ -1,16 +1,17 @@
 """Runs a function in two processes that torchrun might have started, and what those processes are given to do."""
 
-import multiprocessing
 import os
 import signal
 import socket
 import sys
 from dataclasses import replace
+from multiprocessing.connection import Client, Listener
 from time import perf_counter
 
 import torch
 from safetensors.torch import save_file
 
+import warm
 from mixzoo.core.errors import MixzooError
 from mixzoo.data.placement import LoadedData, train_batches
 from mixzoo.registry.config import resolve
@@ -24,6 +25,7 @@ from mixzoo.training.step import train_step
 from toys import TOY_FLAGS, toy_config, toy_zoo
 
 signals.SECONDS = 0.0  # ask one another after every step: these runs take no second
+KEY = b"of two processes"
 STEPS = 20
 REAL = {"dataset": "digits", "autoencoder": "amr", "discriminator": "amr"}  # instance norm, spectral norm
 CASES = {  # name -> flags in place of the toys'
@@ -48,22 +50,22 @@ def in_two(work, *given, seconds=240):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_started, args=(rank, port, work, *given)) for rank in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(seconds)
-    codes = [process.exitcode for process in processes]
-    for process in processes:
-        process.kill()
-    return codes
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    shared["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    with Listener(authkey=KEY) as listener:
+        code = f"from {__name__} import _started; _started({listener.address!r})"
+        ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
+        processes = [warm.start("-c", code, env={**os.environ, **shared, **rank}) for rank in ranks]
+        for _ in processes:
+            with listener.accept() as connection:
+                connection.send((work, given))
+    return [process.wait(seconds) for process in processes]
 
 
-def _started(rank, port, work, *given):
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    torch.set_num_threads(1)
+def _started(address):
+    """Do the work that the process at this address sends."""
+    with Client(address, authkey=KEY) as connection:
+        work, given = connection.recv()
     code = 0
     try:
         with joined() as distributed:

@@ -14,6 +14,7 @@ import os
 import runpy
 import selectors
 import shlex
+import shutil
 import signal
 import site
 import socket
@@ -26,6 +27,7 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
+EXECUTABLE = "WARM_EXECUTABLE"  # in the environment of a process: its sys.executable, such as `python()`
 LIBRARIES = (
     "torch",
     "torch._inductor.config",
@@ -114,6 +116,15 @@ def executable(file, *first, installed=()):
     Path(file).chmod(0o755)
 
 
+@cache
+def python():
+    """The path of an interpreter each of whose processes is such a one; it passes on no signal."""
+    folder = tempfile.mkdtemp(prefix="python-")
+    atexit.register(shutil.rmtree, folder)
+    executable(f"{folder}/python")
+    return f"{folder}/python"
+
+
 def _serve(listener):
     """Fork for every request, until the process that asks is gone; the request, in the process forked for it."""
     gc.collect()
@@ -161,6 +172,7 @@ def _become(arguments, folder, environment, installed, path):
     """Do as the interpreter does at its start with these arguments and this environment."""
     import torch
 
+    sys.executable = environment.pop(EXECUTABLE, sys.executable)
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)

@@ -1,5 +1,6 @@
 """Training, sweeping and comparing from Python, on digits, as a notebook does."""
 
+import sys
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,6 +9,7 @@ import torch
 from test_run import without_clock
 
 import mixzoo
+import warm
 from mixzoo import ConfigError, LinearMixer, PluginError
 from mixzoo.registry import session
 from mixzoo.runs.comparing import Comparison
@@ -99,6 +101,7 @@ def test_what_cannot_be_registered_is_refused(monkeypatch, kind, name, part, err
 
 def test_two_mixers_are_trained_listed_and_compared(tmp_path, monkeypatch):
     monkeypatch.undo()  # members are processes, which know the installed parts alone
+    monkeypatch.setattr(sys, "executable", warm.python())
     runs = mixzoo.train(
         mixer=["mixup", "dirichlet:k=3,alpha=2"], objective="ae", seeds=[0], steps=2, evaluate_every=2, jobs=2,
         autoencoder="amr:depth=2", out=tmp_path / "sweep",

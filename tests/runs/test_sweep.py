@@ -15,6 +15,7 @@ from statistics import mean, stdev
 import pytest
 import torch
 
+import warm
 from mixzoo.core.errors import CheckpointError, LockedError, SweepError
 from mixzoo.evaluation.probe import ProbeRecord
 from mixzoo.runs import sweep as sweeps
@@ -43,8 +44,9 @@ def command(*arguments):
 
 
 def mixzoo_in(folder, *arguments):
-    """Run a command in its own process; returns (exit code, standard output, standard error)."""
-    done = subprocess.run(command(*arguments), cwd=folder, env=environment(), capture_output=True, text=True)
+    """Run a command, and the members of its sweep, in processes of their own: (exit code, standard output, errors)."""
+    env = {**environment(), warm.EXECUTABLE: warm.python()}
+    done = warm.run("-m", "mixzoo", *map(str, arguments), *PLUGIN, cwd=folder, env=env)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -211,8 +213,7 @@ def test_resume_refuses_jobs_for_one_run_and_a_sweep_whose_plugin_is_missing(swe
     code, _, err = mixzoo_in(tmp_path, "resume", sweep_dir / NAMES[0], "--jobs", "2")
     assert (code, err.count("\n")) == (2, 1)
     assert "--jobs 2: a single run is one process" in err
-    run = [sys.executable, "-m", "mixzoo", "resume", str(sweep_dir)]
-    done = subprocess.run(run, capture_output=True, text=True, env=environment(), cwd=tmp_path)
+    done = warm.run("-m", "mixzoo", "resume", str(sweep_dir), env=environment(), cwd=tmp_path)
     assert done.returncode == 4
     assert "which is not loaded; add --plugin" in done.stderr
 
