@@ -217,7 +217,7 @@ def has_posterior(recipe: Any) -> str:
     return "" if isinstance(network, HasPosterior) else "it has no posterior"
 
 
-_check = partial(check_from, kind="autoencoder", cases=partial(network_cases, AutoEncoderCase))
+_check = partial(check_from, kind="autoencoder", cases=partial(network_cases, AutoEncoderCase), case_cost=2)
 
 autoencoder_checks: tuple[Check, ...] = (
     _check(check_is_an_auto_encoder, stops=True),

@@ -150,7 +150,10 @@ def _output(recipe: Any, name: str) -> Any:
 
 
 _check = partial(
-    check_from, kind="discriminator", cases=partial(network_cases, DiscriminatorCase, latents=LATENTS, heads=(0, 3))
+    check_from,
+    kind="discriminator",
+    cases=partial(network_cases, DiscriminatorCase, latents=LATENTS, heads=(0, 3)),
+    case_cost=2,
 )
 
 discriminator_checks: tuple[Check, ...] = (

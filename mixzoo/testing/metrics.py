@@ -303,7 +303,7 @@ def rejection_allowed() -> Iterator[None]:
         raise AssertionError(f"3 train images and 1 test image raise {type(err).__name__}: {err}") from err
 
 
-_check = partial(check_from, kind="metric", cases=metric_cases)
+_check = partial(check_from, kind="metric", cases=metric_cases, case_cost=3)
 
 metric_checks: tuple[Check, ...] = (
     _check(check_is_a_metric, stops=True),

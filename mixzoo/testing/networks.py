@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import product
 from typing import Any, ClassVar, TypeVar
 
@@ -98,6 +99,27 @@ def supported_contexts(
     groups: Sequence[Sequence[tuple[int, int]]] = (SQUARES, OBLONGS),
 ) -> list[BuildContext]:
     """For 1 and 3 channels and each shape of code: the first size of each group that the recipe supports."""
+    return list(_supported_contexts(_SameRecipe(recipe), tuple(latents), tuple(groups)))
+
+
+class _SameRecipe:
+    """A recipe as the key of a cache: equal to itself alone."""
+
+    def __init__(self, recipe: Any) -> None:
+        self.recipe = recipe
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _SameRecipe) and other.recipe is self.recipe
+
+    def __hash__(self) -> int:
+        return id(self.recipe)
+
+
+@lru_cache(maxsize=8)  # every check of a recipe asks for them, and finding them builds the network for each size
+def _supported_contexts(
+    of: _SameRecipe, latents: tuple[tuple[int, ...], ...], groups: tuple[tuple[tuple[int, int], ...], ...]
+) -> list[BuildContext]:
+    recipe = of.recipe
     supported, rejections = [], []
     for channels, sizes, latent in product((1, 3), groups, latents):
         for height, width in sizes:

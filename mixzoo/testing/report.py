@@ -26,7 +26,7 @@ class Doubt(Exception):
 class Budget(NamedTuple):
     """How much work an effort spends on one check."""
 
-    examples: int  # drawn cases
+    examples: int  # drawn cases; a check whose cases are dear draws fewer (`Check.case_cost`)
     samples: int  # draws behind one statistic
 
 
@@ -50,6 +50,7 @@ class Check:
     samples: bool = False  # the function also takes a number of samples
     least_effort: Effort = "low"  # a slow check runs only at this effort or above
     stops: bool = False  # if it fails, the others would be meaningless and are not run
+    case_cost: int = 1  # the effort's number of drawn cases is divided by it, for cases that build and run networks
 
 
 def check_from(
@@ -61,11 +62,12 @@ def check_from(
     samples: bool = False,
     least_effort: Effort = "low",
     stops: bool = False,
+    case_cost: int = 1,
 ) -> Check:
     """The check of a function `check_<name>` or `law_<name>`, whose promise is the first line of its docstring."""
     name = function.__name__.removeprefix("check_").removeprefix("law_")
     promise = (function.__doc__ or "").strip().partition("\n")[0]
-    return Check(name, kind, function, promise, applies, cases, samples, least_effort, stops)
+    return Check(name, kind, function, promise, applies, cases, samples, least_effort, stops, case_cost)
 
 
 @dataclass(frozen=True)
@@ -249,7 +251,7 @@ def _run(check: Check, part: Any, budget: Budget) -> None:
     elif check.cases is None:
         check.function(part)
     else:
-        _run_on_cases(check, check.cases(part), budget.examples)
+        _run_on_cases(check, check.cases(part), max(1, budget.examples // check.case_cost))
 
 
 def _run_on_cases(check: Check, cases: Any, examples: int) -> None:
