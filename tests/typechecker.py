@@ -2,8 +2,8 @@
 
 jaxtyping's import hook decorates every function with `jaxtyping.jaxtyped`, which binds the arguments and calls the
 checker twice for each call, so that names of axes agree over arguments and result. `check_cheaply` keeps that for
-functions whose annotations have shapes, but once for all calls with the same types, dtypes and shapes: whether these fit
-depends on nothing else. beartype alone checks the other functions, at a tenth of the cost.
+functions whose annotations have shapes, but once for all calls with the same types, dtypes and shapes, which is all
+that the checks depend on. beartype alone checks the other functions, at a tenth of the cost.
 """
 
 import inspect

@@ -176,7 +176,7 @@ def check_the_discriminator_learns_without_the_auto_encoder(case: ObjectiveCase)
         )
 
 
-_check = partial(check_from, kind="objective", cases=objective_cases)
+_check = partial(check_from, kind="objective", cases=objective_cases, case_cost=2)
 
 objective_checks: tuple[Check, ...] = (
     _check(check_is_an_objective, stops=True),

@@ -50,7 +50,7 @@ class Check:
     samples: bool = False  # the function also takes a number of samples
     least_effort: Effort = "low"  # a slow check runs only at this effort or above
     stops: bool = False  # if it fails, the others would be meaningless and are not run
-    case_cost: int = 1  # the effort's number of drawn cases is divided by it, for cases that build and run networks
+    case_cost: int = 1  # the effort's number of drawn cases is divided by it, if each runs a part several times
 
 
 def check_from(

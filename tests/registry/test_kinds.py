@@ -19,6 +19,7 @@ def test_a_row_names_what_there_is(kind):
     members = {"__call__", *vars(kind.protocol), *kind.protocol.__annotations__}
     assert {name for name in vars(kind.protocol) if not name.startswith("_")} <= set(kind.signatures) <= {
         *members, "build", "posterior", "draw_at", "discriminator_penalty", "stream", "data_files", "check_data",
+        "better",
     }  # fmt: skip
 
 

@@ -53,7 +53,7 @@ def test_broken_pictures_are_all_named_and_left_out_on_request(mixzoo, run, tmp_
     command = ["embed", run / "run", "--images", photos, "--out", tmp_path / "codes.npz"]
     code, _, err = mixzoo(*command)
     assert (code, err.count("\n"), (tmp_path / "codes.npz").exists()) == (3, 1, False)
-    reason = "it is no picture that can be read"
+    reason = "it is not a readable picture"
     assert (
         f"2 of 5 pictures cannot be read: {photos}/aa.png: {reason}; {photos}/z.png: {reason}. Remove them, or" in err
     )

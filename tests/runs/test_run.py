@@ -332,7 +332,7 @@ def test_resume_refuses_a_data_set_that_has_changed(tmp_path):
     file = tmp_path / "run" / "run.toml"
     file.write_text(file.read_text().replace("salt = 0", "salt = 1"))
     with pytest.raises(CheckpointError, match="the data set has changed since the run was started"):
-        resume(toy_zoo(), tmp_path / "run", allow_change=["train.seed"])
+        resume(toy_zoo(), tmp_path / "run", allow_change=["dataset.salt"])
 
 
 def test_resume_warns_of_differences_in_the_environment(tmp_path):

@@ -230,7 +230,7 @@ def test_a_run_starts_on_a_card(tmp_path, monkeypatch, device, card):
     monkeypatch.setattr("mixzoo.data.placement.load_data", real(placement.load_data))
     monkeypatch.setattr("mixzoo.runs.run.rehearse", lambda *_: [])  # it reads numbers, once before the first step
     config = toy_config(toy_zoo(), device=device, engine="eager", steps=4, evaluate_every=4, log_every=4)
-    monkeypatch.setattr(Loop, "log", lambda *_: None)
+    monkeypatch.setattr(Loop, "log", lambda *_, **__: None)
     monkeypatch.setattr(Loop, "line", lambda *_: {})  # reads numbers, for a person, after the first step
     with on_gpu(monkeypatch, cards=2) as driver, pytest.raises(Reached):
         start(toy_zoo(), config, tmp_path / "run")
