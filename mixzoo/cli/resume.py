@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from mixzoo.cli import completion
-from mixzoo.cli.schema import Values, integer
+from mixzoo.cli.schema import LogTo, Values, integer
 from mixzoo.cli.sweep import Jobs
 from mixzoo.cli.zoo import NoPlugins, PluginFiles, flags_of, zoo_from
 from mixzoo.core.errors import ConfigError
@@ -35,6 +35,7 @@ def resume(
         ),
     ] = None,
     values: Values = None,
+    log_to: LogTo = None,
     jobs: Jobs = None,
     plugin: PluginFiles = None,
     no_plugins: NoPlugins = False,
@@ -45,7 +46,8 @@ def resume(
     Example: mixzoo resume runs/20260101-120000-digits-amr-mixup --steps 1000
     """
     from mixzoo.cli.summary import print_summary
-    from mixzoo.cli.sweep import check_jobs, finish, watch_for
+    from mixzoo.cli.sweep import check_jobs, check_not_logged, finish, watch_for
+    from mixzoo.runs.log_process import log_to as log_of
     from mixzoo.runs.run import resume as resume_run
     from mixzoo.runs.sweep import is_sweep
     from mixzoo.runs.sweep import resume as resume_sweep
@@ -55,6 +57,7 @@ def resume(
 
     zoo = zoo_from(plugin, no_plugins)
     if is_sweep(run):
+        check_not_logged(log_to)
         if steps is not None:
             raise ConfigError(f"--steps {steps}: {run} is a sweep; give --steps with one of its runs")
         if values:
@@ -69,7 +72,14 @@ def resume(
     keep_freed_memory()
     with joined() as distributed:
         result = resume_run(
-            zoo, run, display_for, distributed, steps=steps, allow_change=allow_change or (), values=values or ()
+            zoo,
+            run,
+            display_for,
+            distributed,
+            steps=steps,
+            allow_change=allow_change or (),
+            values=values or (),
+            log=log_of(zoo, log_to, flags_of(plugin, no_plugins)),
         )
         if distributed.is_main:
             print_summary(result)

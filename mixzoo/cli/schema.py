@@ -35,6 +35,17 @@ Values = Annotated[
     ),
 ]
 
+LogTo = Annotated[
+    str | None,
+    typer.Option(
+        "--log-to",
+        rich_help_panel=sections.OUTPUT,
+        metavar=SPEC,
+        autocompletion=completion.part("logger"),
+        help="Log the run as it trains, in logs/LOGGER/RUN, such as tensorboard; see `mixzoo list loggers`.",
+    ),
+]
+
 
 def part_option(kind: str, help_text: str) -> Any:
     """The flag of a command that takes a part of this kind, as NAME[:KEY=VALUE,...]."""

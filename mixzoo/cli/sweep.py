@@ -9,7 +9,7 @@ import typer
 from mixzoo.cli import sections
 from mixzoo.cli.schema import integer
 from mixzoo.cli.summary import after_a_run
-from mixzoo.core.errors import ConfigError, printable
+from mixzoo.core.errors import ConfigError, excerpt, printable
 
 if TYPE_CHECKING:
     from mixzoo.runs.launcher import Watch
@@ -60,3 +60,12 @@ def watch_for() -> "Watch":
     from mixzoo.cli.watch import LiveTable, PlainLines
 
     return LiveTable() if sys.stderr.isatty() else PlainLines()
+
+
+def check_not_logged(log_to: str | None) -> None:
+    """Raises ConfigError for a sweep that is to be logged as it trains."""
+    if log_to is not None:
+        raise ConfigError(
+            f"--log-to {excerpt(log_to)}: a sweep is logged from another terminal, with `mixzoo track SWEEP --to "
+            f"{excerpt(log_to)}`, or when it has ended"
+        )

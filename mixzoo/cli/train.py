@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mixzoo.cli import sections
-from mixzoo.cli.schema import Values, part_option, with_train_flags
+from mixzoo.cli.schema import LogTo, Values, part_option, with_train_flags
 from mixzoo.cli.sweep import Jobs
 from mixzoo.cli.zoo import NoPlugins, PluginFiles, flags_of, zoo_from
 
@@ -68,6 +68,7 @@ def train(
             help="The run's directory, which must not exist. [default: runs/<date>-<parts>]",
         ),
     ] = None,
+    log_to: LogTo = None,
     seeds: Annotated[
         str | None,
         typer.Option(
@@ -114,8 +115,10 @@ def train(
         return under_data_root(resolved, flag=data_root, environment=root, data=flags.get("dataset"))
 
     if seeds is not None or grid:
-        from mixzoo.cli.sweep import finish, watch_for
+        from mixzoo.cli.sweep import check_not_logged, finish, watch_for
         from mixzoo.runs.grid import plan
+
+        check_not_logged(log_to)
 
         members = plan(zoo, seeds, grid or [], given, numbers, configure, data_root)
 
@@ -132,11 +135,13 @@ def train(
     with joined() as distributed:
         resolved = configure(given, numbers)
 
+        from mixzoo.runs.log_process import log_to as log_of
         from mixzoo.runs.run import start
         from mixzoo.training.logs import display_for
         from mixzoo.training.memory import keep_freed_memory
 
+        log = log_of(zoo, log_to, flags_of(plugin, no_plugins))
         keep_freed_memory()
-        result = start(zoo, resolved, out, display_for, distributed)
+        result = start(zoo, resolved, out, display_for, distributed, log)
         if distributed.is_main:
             print_summary(result)

@@ -22,6 +22,7 @@ from mixzoo.runs.comparing import compare as compare_records
 from mixzoo.runs.grid import plan
 from mixzoo.runs.launcher import Watch
 from mixzoo.runs.listing import RunRecord, chosen, find_runs
+from mixzoo.runs.log_process import log_to as logging_to
 from mixzoo.runs.run import start
 from mixzoo.runs.sweep import Sweep, check_none_failed
 from mixzoo.runs.sweep import start as start_sweep
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 Spec = str | Sequence[str] | None  # one part, or several for a grid
 ARGUMENTS = (
     "data", "autoencoder", "discriminator", "mixer", "objective", "metrics", "config", "out", "seeds", "grid", "jobs",
-    "progress",
+    "progress", "log_to",
 )  # fmt: skip  # of train, beside the numbers of a run
 
 
@@ -54,6 +55,7 @@ def train(
     grid: Mapping[str, Sequence[object]] | None = None,
     jobs: int | None = None,
     progress: bool = True,
+    log_to: str | None = None,
     **numbers: Any,
 ) -> Run | list[Run]:
     """Train a run, as `mixzoo train` does; with `seeds`, `grid` or a list of specs a sweep, as a list of its runs.
@@ -61,7 +63,8 @@ def train(
     Parts are specs, such as "dirichlet:k=4"; `numbers` are those of a run file's [train]: steps, lr, seed, device, ...
     `grid` maps keys of the run file to values: {"objective.lam": [5, 10]}. A sweep's runs are processes of their own,
     so its parts come from installed plugins, not from `mixzoo.register`, and `progress`, the display of a single run,
-    has no effect. Raises ConfigError for what is not allowed, and what training itself raises.
+    has no effect. `log_to` logs a single run as it trains, to "tensorboard" for example (see `mixzoo.track`). Raises
+    ConfigError for what is not allowed, and what training itself raises.
     """
     specs = {
         "dataset": data,
@@ -95,8 +98,11 @@ def train(
 
     if seeds is None and not gridded and not several:
         keep_freed_memory()
-        result = start(zoo, configure(flags, numbers), directory, display_for if progress else None)
+        log = logging_to(zoo, log_to)
+        result = start(zoo, configure(flags, numbers), directory, display_for if progress else None, log=log)
         return Run(result.directory, zoo=zoo)
+    if log_to is not None:
+        raise ConfigError("log_to is for a single run; call mixzoo.track(runs, to=...) when the sweep has ended")
     values: dict[str, list[Any]] = {**several, **gridded}
     axes = [f"{key}={','.join(_axis_value(value) for value in own)}" for key, own in values.items()]
     text = None if seeds is None else ",".join(map(str, integers_of(seeds, "seeds")))

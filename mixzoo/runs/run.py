@@ -34,6 +34,7 @@ from mixzoo.runs.directory import (
     write_status,
 )
 from mixzoo.runs.listing import RUN
+from mixzoo.runs.log_process import Log
 from mixzoo.runs.opening import open_config
 from mixzoo.runs.resuming import checked_steps, plan_resume
 from mixzoo.runs.scoring import check_scorable, metric_notes, scores
@@ -73,6 +74,7 @@ def start(
     directory: Path | None = None,
     display_for: Callable[..., ProgressDisplay] | None = None,
     distributed: DistributedContext = SINGLE_PROCESS,
+    log: Log | None = None,
 ) -> Result:
     """Train a new run to its last step, in a new directory, together with the other processes of the run."""
     # These checks read neither data nor device, so a typing error is reported at once.
@@ -100,6 +102,8 @@ def start(
 
             run_dir = stack.enter_context(new_directory(directory, config.slug, write_first_files))
             display = display_for(config.train.steps) if display_for else ProgressDisplay()
+            if log is not None:
+                stack.enter_context(log(run_dir))
         run_dir = Path(distributed.broadcast_text("run_dir", str(run_dir)))
         return _train(run_dir, config, loaded, players, fresh(), display, device, warnings)
 
@@ -157,6 +161,7 @@ def resume(
     steps: int | None = None,
     allow_change: Sequence[str] = (),
     values: Sequence[str] = (),
+    log: Log | None = None,
 ) -> Result:
     """Continue a run from its newest checkpoint, bit for bit as if it had never stopped, or start a prepared run.
 
@@ -237,6 +242,8 @@ def resume(
             display.note(f"warning: {line}")
         for line in plan.notes:
             display.note(line)
+        if log is not None and distributed.is_main:
+            stack.enter_context(log(run_dir))
         return _train(run_dir, config, loaded, players, progress, display, device, rehearsed)
 
 

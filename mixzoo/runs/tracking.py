@@ -152,13 +152,14 @@ def track_runs(
     *,
     follow: bool = False,
     wait: Callable[[], None] = lambda: sleep(POLL_SECONDS),
-    goes_on: Callable[[], bool] = lambda: True,
+    goes_on: Callable[[], bool] | None = None,
 ) -> list[Path]:
     """Log these runs with the logger that the spec `to` names; returns the folder of each log.
 
-    A later call continues where this one ended. With `follow`, runs that go on are logged until each has ended, or
-    until `goes_on()` is false; `wait` is called between two looks at them. Raises ConfigError for an unknown logger or
-    a folder with another run's log, LockedError if another process is logging there, PluginError if the logger fails.
+    A later call continues where this one ended. With `follow`, runs that go on are logged until each has ended or, if
+    it is given, until `goes_on()` is false; `wait` is called between two looks at them. Raises ConfigError for an
+    unknown logger or a folder with another run's log, LockedError if another process is logging there, PluginError if
+    the logger fails.
     """
     logger, contract, name = logger_named(zoo, to)
     trackers = [Tracker(logger, contract, record, logs / name / run_name(record.path)) for record in records]
@@ -170,8 +171,10 @@ def track_runs(
     with ExitStack() as stack:
         following = [stack.enter_context(tracker) for tracker in trackers]
         while following:
-            last = not goes_on()  # asked before the replay, which is then complete
-            following = [tracker for tracker in following if tracker.replay() not in ENDED and not last]
+            last = goes_on is not None and not goes_on()  # asked before the replay, which is then complete
+            states = [(tracker, tracker.replay()) for tracker in following]
+            going = [tracker for tracker, state in states if goes_on is not None or state not in ENDED]
+            following = [] if last else going
             if following:
                 wait()
     return [tracker.folder for tracker in trackers]

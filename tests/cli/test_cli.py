@@ -362,7 +362,7 @@ def test_the_help_of_train_has_sections_in_which_every_option_stands_once(mixzoo
     found = {text.split(":\n")[0]: re.findall(r"^  (--[a-z0-9-]+)", text, re.M) for text in out.split("\n\n")}
     assert found["Options"] == ["--help"]
     assert found["Hardware"][:2] == ["--device", "--engine"]
-    assert found["Output"][:2] == ["--out", "--log-every"]
+    assert found["Output"][:3] == ["--out", "--log-to", "--log-every"]
     assert SECTIONS.keys() <= {field.name for field in fields(Train)}
 
 

@@ -13,10 +13,13 @@ import torch
 
 from mixzoo import CheckpointError, ConfigError, LockedError, PluginError
 from mixzoo.evaluation.pictures.grid import Row, save_png, sheet
+from mixzoo.registry import session
 from mixzoo.registry.zoo import Plugin, RegisteredPart, Zoo, load_zoo
+from mixzoo.runs import api, log_process
 from mixzoo.runs.directory import lock
 from mixzoo.runs.listing import find_runs
 from mixzoo.runs.tracking import Tracker, logger_named, track_runs
+from toys import TOYS
 
 PAGE = Path(__file__).parents[2] / "docs" / "write_a_logger.md"
 
@@ -174,9 +177,14 @@ def test_what_no_logger_can_take_is_one_line(tmp_path):
         tracker.replay()
 
 
-def test_the_logger_of_the_page_logs_a_run_of_a_sweep_by_the_command(tmp_path, mixzoo):
+def lines_logger():
+    """The plugin of docs/write_a_logger.md."""
     (code,) = (block for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL) if "Lines" in block)
-    (tmp_path / "lines.py").write_text(code)
+    return code
+
+
+def test_the_logger_of_the_page_logs_a_run_of_a_sweep_by_the_command(tmp_path, mixzoo):
+    (tmp_path / "lines.py").write_text(lines_logger())
     write(tmp_path / "runs" / "many" / "seed=1", train=(2,), state="completed", results={"a": 1.0}, committed=2)
     (tmp_path / "runs" / "many" / "sweep.json").write_text("{}")
     code, out, err = mixzoo("track", "runs", "--to", "lines", "--plugin", "lines.py", "--follow")
@@ -213,3 +221,75 @@ def test_a_missing_tensorboard_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(ConfigError, match=r"needs the package tensorboard: pip install 'mixzoo\[tensorboard\]'"):
         track(run, tmp_path / "logs", zoo=load_zoo(), to="tensorboard")
+
+
+BROKEN = """
+from dataclasses import dataclass
+from mixzoo import hookimpl
+
+@dataclass(frozen=True)
+class Broken:
+    \"\"\"Never opens.\"\"\"
+
+    def open(self, run):
+        raise OSError("no network")
+
+@hookimpl
+def mixzoo_loggers():
+    return {"broken": Broken}
+"""
+
+
+def test_a_logger_that_fails_beside_a_training_run_warns_once_and_ends_nothing(tmp_path, mixzoo, monkeypatch):
+    """The process that a run starts; its standard input is at its end here, as if the run had ended."""
+    (tmp_path / "broken.py").write_text(BROKEN)
+    write(tmp_path / "run", train=(1, 2))
+    niceness = []
+    monkeypatch.setattr("os.nice", niceness.append)
+    monkeypatch.setattr("mixzoo.cli.track._stdin_is_open", lambda: False)
+    code, out, err = mixzoo("track", "run", "--to", "broken", "--plugin", "broken.py", "--while-stdin-is-open")
+    assert (code, out, niceness) == (0, "", [10])
+    assert err.startswith("mixzoo: warning: logger 'broken' (plugin 'broken' of broken.py ")
+    assert err.endswith("; the run is not affected; `mixzoo track run --to broken` logs it later\n")
+    assert err.count("\n") == 1
+
+
+def test_a_run_is_logged_by_a_process_that_ends_with_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lines.py").write_text(lines_logger())
+    run = tmp_path / "run"
+    write(run, state="failed")  # as a resume finds it
+    with log_process.logged(run, to="lines", flags=["--plugin", "lines.py"]):
+        write(run, train=(2,), state="completed", results={"a": 1.0}, committed=2)
+    lines = (tmp_path / "logs" / "lines" / "run" / "lines.txt").read_text().splitlines()
+    assert lines == ["2 {'D/real': 0.5, 'images_per_second': 9.0}", "scores {'a': 1.0}"]
+
+
+def test_a_run_that_is_logged_as_it_trains_starts_one_process_and_waits_for_it(tmp_path, monkeypatch, capsys):
+    """Its log is that of `mixzoo track`; if it cannot be started, the run trains without it."""
+    run, started = tmp_path / "run", []
+
+    def popen(command, **how):
+        started.append(command)
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(log_process.subprocess, "Popen", popen)
+    with log_process.logged(run, to="tensorboard", flags=["--no-plugins"]):
+        pass
+    arguments = [str(run), "--to", "tensorboard", "--while-stdin-is-open", "--no-plugins"]
+    assert started == [[sys.executable, "-m", "mixzoo", "track", *arguments]]
+    warning = "mixzoo: warning: logger 'tensorboard' could not be started: Cannot allocate memory\n"
+    assert capsys.readouterr().err == warning
+
+
+def test_a_log_that_cannot_be_kept_beside_a_training_is_refused_before_it(mixzoo):
+    code, _, err = mixzoo("train", "--seeds", "1,2", "--log-to", "tensorboard")
+    assert code == 2
+    assert "--log-to tensorboard: a sweep is logged from another terminal, with `mixzoo track SWEEP" in err
+    code, _, err = mixzoo("train", *TOYS, "--log-to", "tensorbord")
+    assert (code, "unknown logger 'tensorbord'" in err) == (2, True)
+    entry = RegisteredPart("logger", "mine", Plugin(session.NAME, session.NAME, "1"), Recorder)
+    with pytest.raises(ConfigError, match="logger 'mine' was registered in this process, and a run is"):
+        log_process.log_to(Zoo([entry.plugin], [entry]), "mine")
+    with pytest.raises(ConfigError, match="log_to is for a single run"):
+        api.train(mixer="mixup", seeds=[1, 2], log_to="tensorboard")
