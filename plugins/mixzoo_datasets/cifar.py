@@ -9,15 +9,17 @@ import os
 import pickletools
 import tarfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 
 from mixzoo import DataError, Dataset, Split
 from mixzoo_datasets.download import fetch
 from mixzoo_datasets.reading import exists, is_folder, missing_file, open_regular, read_bytes, reason, resolve_path
-from mixzoo_datasets.splits import Download, Root, TrainImages, build_dataset, check_labels, shuffle_and_split
+from mixzoo_datasets.splits import PHOTOS, Download, Root, TrainImages, build_dataset, check_labels, shuffle_and_split
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 MD5 = "c58f30108f718f92721af3b95e74349a"
@@ -41,6 +43,8 @@ class CIFAR10:
     root: Root = "data"
     download: Download = False
     train_images: TrainImages | None = None
+
+    run_defaults: ClassVar[Mapping[str, Any]] = PHOTOS
 
     def data_files(self) -> dict[str, bool]:
         """Every file that `load` reads, and whether it exists."""

@@ -2,12 +2,12 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor
 from mixzoo import DataError, Dataset, Split, canonical, escaped, picture_bytes
 from mixzoo_datasets.files import ImageFiles, hold_in_memory, open_image, read_each
 from mixzoo_datasets.reading import is_folder, reason, resolve_path
-from mixzoo_datasets.splits import TrainImages, build_dataset, select, shuffle_and_split
+from mixzoo_datasets.splits import PHOTOS, TrainImages, build_dataset, select, shuffle_and_split
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 ORIENTATION, QUARTER_TURNS = 0x0112, (5, 6, 7, 8)  # the rotation tag, and the values that swap width and height
@@ -55,6 +55,8 @@ class Folder:
     size: Annotated[int, Ge(4), Le(1024), "side in pixels; without it all images must have one size"] | None = None
     mode: Annotated[Literal["auto", "grey", "rgb"], "channels"] = "auto"
     train_images: TrainImages | None = None
+
+    run_defaults: ClassVar[Mapping[str, Any]] = PHOTOS
 
     def load(self, seed: int) -> Dataset:
         root, found, files = self._find_files()

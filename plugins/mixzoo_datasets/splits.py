@@ -6,7 +6,8 @@ authors' own subsets were the same images every time, although their text says o
 """
 
 import hashlib
-from typing import Annotated, TypeAlias
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -23,6 +24,9 @@ Root: TypeAlias = Annotated[str, "folder with the data, in torchvision's layout"
 Download: TypeAlias = Annotated[bool, "download missing files into root"]
 
 SIDE = 32  # pixels; the side of the paper's images
+PHOTOS: Mapping[str, Any] = {  # run defaults for photographs: at 32x32 a code of 256 numbers, where amr's own is of 32
+    "autoencoder": "amr:latent=16"  # benchmarks/results/photos.md compares them
+}
 
 
 def shuffled_order(images: int) -> Int[Tensor, " images"]:
