@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from mixzoo import DataError
+from mixzoo.registry.config import resolve
 from mixzoo.registry.zoo import load_zoo
 from mixzoo_datasets import cifar, download, svhn
 from mixzoo_datasets.idx import IMAGES, LABELS, MNIST, read_idx
@@ -466,3 +467,9 @@ def test_only_the_batch_files_of_an_archive_are_written(tmp_path):
     archive.write_bytes(b"no archive")
     with pytest.raises(DataError, match="cannot be unpacked"):
         cifar.unpack(archive, tmp_path / "out")
+
+
+@pytest.mark.parametrize("spec", ["cifar10", "folder:path=photos"])
+def test_photographs_have_a_larger_code_unless_the_run_says_another(zoo, spec):
+    assert resolve(zoo, None, {"dataset": spec}, {}).parts["autoencoder"].latent == 16
+    assert resolve(zoo, None, {"dataset": spec, "autoencoder": "amr"}, {}).parts["autoencoder"].latent == 2
