@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 from PIL import Image
 
-from mixzoo import ConfigError, LoggedRun
+from mixzoo import PICTURE_FORMATS, ConfigError, LoggedRun
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class TensorBoardSession:
     def picture(self, step: int, path: Path) -> None:
         """The picture, under "pictures"."""
         if self.pictures:
-            with Image.open(path) as image:
+            with Image.open(path, formats=PICTURE_FORMATS) as image:
                 self.writer.add_image("pictures", np.asarray(image.convert("RGB")), step, dataformats="HWC")
 
     def finish(self, results: Mapping[str, float]) -> None:

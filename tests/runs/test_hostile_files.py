@@ -450,6 +450,7 @@ def test_no_file_is_opened_by_pillow_without_its_formats():
     assert {name: found for name, found in calls.items() if found} == {
         "files.py": ["Image.open(stream, formats=PICTURE_FORMATS)"],
         "prepare.py": ["Image.open(file, formats=PICTURE_FORMATS)"],
+        "tensorboard.py": ["Image.open(path, formats=PICTURE_FORMATS)"],
     }
 
 
