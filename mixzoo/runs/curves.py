@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mixzoo.core.errors import CheckpointError, ConfigError, listing, nearest, truncated_repr
 from mixzoo.runs.comparing import Variant, variants_of, without_older
 from mixzoo.runs.listing import RunRecord
-from mixzoo.training.logs import read_metrics
+from mixzoo.training.logs import LARGEST, read_metrics
 
 PLAYERS = ("autoencoder/", "discriminator/")
 SCORES, PROBE, SPEED = "D(", "probe/", "images_per_second"  # beginnings of names
@@ -94,7 +94,7 @@ def curves_of(records: Sequence[RunRecord], terms: Sequence[str] | None = None, 
                     notes.append(f"{variant.name}: its runs have no step of {name} in common, so it has no line")
         panels.append(Panel(name, curves))
     for record in having:
-        notes += _remarks(record, {name: own for name, own in values[record.path].items() if name in chosen})
+        notes += _remarks(record, values[record.path], chosen)
     return Curves(variants, tuple(panels), smooth, tuple(notes))
 
 
@@ -112,7 +112,7 @@ def read_values(record: RunRecord) -> dict[str, Values]:
         for key, value in line.items():
             name = f"{PROBE}{key}" if key in ACCURACIES else key
             if ("/" in name or name.startswith(SCORES) or name == SPEED) and type(value) in (int, float):
-                number = float(value) if abs(value) < 1e300 else float("nan")  # NaN and infinity become NaN
+                number = float(value) if abs(value) < LARGEST else float("nan")  # NaN and infinity become NaN
                 found.setdefault(name, {})[line["step"]] = number
     if not found:
         every = record.value("train.log_every")
@@ -167,13 +167,14 @@ def _place(name: str) -> int:
     return next((i for i, start in enumerate(order) if start and name.startswith(start)), order.index(""))
 
 
-def _remarks(record: RunRecord, values: Mapping[str, Values]) -> list[str]:
-    """What should be known of a run's curves: that it has not ended, and values that are not finite."""
+def _remarks(record: RunRecord, values: Mapping[str, Values], chosen: Sequence[str]) -> list[str]:
+    """What should be known of a run's curves: that it has not ended, and values of these names that are not finite."""
     last = max((step for own in values.values() for step in own), default=0)
     remarks = []
     if record.state != "completed":
         remarks.append(f"{record.path}: {record.state}, its metrics end at step {last} of {record.steps}")
-    for name, own in values.items():
+    for name in chosen:
+        own = values.get(name, {})
         if bad := [step for step, value in own.items() if value != value]:
             more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
             remarks.append(f"{record.path}: {name} is not finite at step {bad[0]}{more}: the line has a gap there")

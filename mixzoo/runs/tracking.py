@@ -20,7 +20,7 @@ from mixzoo.registry.contract import Contract, check_follows_protocol, described
 from mixzoo.registry.zoo import Zoo
 from mixzoo.runs.directory import lock
 from mixzoo.runs.listing import SWEEP, RunRecord, dotted, find_runs
-from mixzoo.training.logs import read_metrics
+from mixzoo.training.logs import LARGEST, read_metrics
 
 LOGS = Path("logs")
 POSITION = "position.json"
@@ -158,18 +158,26 @@ def track_runs(
 
     A later call continues where this one ended. With `follow`, runs that go on are logged until each has ended or, if
     it is given, until `goes_on()` is false; `wait` is called between two looks at them. Raises ConfigError for an
-    unknown logger or a folder with another run's log, LockedError if another process is logging there, PluginError if
-    the logger fails.
+    unknown logger, two runs of one name or a folder with another run's log, LockedError if another process is logging
+    there, PluginError if the logger fails.
     """
     logger, contract, name = logger_named(zoo, to)
-    trackers = [Tracker(logger, contract, record, logs / name / run_name(record.path)) for record in records]
+    trackers: dict[Path, Tracker] = {}
+    for record in records:
+        folder = logs / name / run_name(record.path)
+        former = trackers.setdefault(folder, Tracker(logger, contract, record, folder))
+        if former.path.resolve() != record.path.resolve():
+            raise ConfigError(
+                f"{path_excerpt(record.path)}: its log would be in {path_excerpt(folder)}, as that of "
+                f"{path_excerpt(former.path)}; track them one at a time, each with its own --logs"
+            )
     if not follow:
-        for tracker in trackers:
+        for tracker in trackers.values():
             with tracker:
                 tracker.replay()
-        return [tracker.folder for tracker in trackers]
+        return list(trackers)
     with ExitStack() as stack:
-        following = [stack.enter_context(tracker) for tracker in trackers]
+        following = [stack.enter_context(tracker) for tracker in trackers.values()]
         while following:
             last = goes_on is not None and not goes_on()  # asked before the replay, which is then complete
             states = [(tracker, tracker.replay()) for tracker in following]
@@ -177,7 +185,7 @@ def track_runs(
             following = [] if last else going
             if following:
                 wait()
-    return [tracker.folder for tracker in trackers]
+    return list(trackers)
 
 
 def logger_named(zoo: Zoo, to: str) -> tuple[Logger, Contract, str]:
@@ -226,9 +234,9 @@ def _events(path: Path) -> list[Event]:
 
 
 def _scalars(line: dict[str, Any]) -> dict[str, float]:
-    """The numbers of a line; D(real) is D/real, because most loggers refuse or replace a bracket in a name."""
+    """The finite numbers of a line; D(real) is D/real: most loggers refuse or replace a bracket in a name."""
     return {
         re.sub(r"\((.*)\)", r"/\1", name): float(value)
         for name, value in line.items()
-        if name != "step" and isinstance(value, int | float)
+        if name != "step" and type(value) in (int, float) and abs(value) < LARGEST
     }

@@ -26,7 +26,7 @@ class Doubt(Exception):
 class Budget(NamedTuple):
     """How much work an effort spends on one check."""
 
-    examples: int  # drawn cases; a check whose cases are dear draws fewer (`Check.case_cost`)
+    examples: int  # drawn cases; a check with expensive cases draws fewer (`Check.case_cost`)
     samples: int  # draws behind one statistic
 
 

@@ -18,6 +18,7 @@ from mixzoo.core.errors import CheckpointError, StorageError, one_line, printabl
 from mixzoo.core.storage import open_for_appending, read_regular, storage_errors, write_all
 
 MOST_BYTES = 1_000_000_000  # of a metrics file that is read
+LARGEST = 1e300  # readers take no number from here on as finite: an edited file may have an integer that no float holds
 LINE_SECONDS = 10.0  # at least, between two printed lines of losses
 CLOCK = ("elapsed_seconds", "images_per_second")
 
@@ -145,7 +146,7 @@ class PlainLines(ProgressDisplay):
             self.note(f"step {line['step']}/{self._steps}  {numbers(line)}")
 
     def train_then_evaluate(self, line: Mapping[str, Any]) -> None:
-        self._latest = line  # its numbers stand on the line of the evaluation
+        self._latest = line  # its numbers are printed on the line of the evaluation
 
     def evaluate(self, line: Mapping[str, Any]) -> None:
         self._printed = monotonic()

@@ -136,6 +136,9 @@ def test_a_repeated_step_counts_once_and_a_mean_ends_where_the_shortest_run_does
     assert drawn.get_xdata().tolist() == [100, 200]
     assert drawn.get_ydata().tolist() == [1.5, 1.75]
     assert figure.notes == (f"{folder / 'mixup-0'}: running, its metrics end at step 200 of 400",)
+    log(folder / "mixup-0", {"kind": "train", "step": 50, "autoencoder/l1": 1.0})  # it lacks the term that is drawn
+    notes = plot(find_runs([folder / "mixup-0", folder / "mixup-1"]), "real").notes
+    assert notes == (f"{folder / 'mixup-0'}: running, its metrics end at step 50 of 400",)
     log(folder / "mixup-0", train(7, 1.0))
     notes = plot(find_runs([folder / "mixup-0", folder / "mixup-1"]), "real").notes
     assert notes[0] == "all runs: its runs have no step of discriminator/real in common, so it has no line"

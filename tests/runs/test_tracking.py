@@ -148,6 +148,28 @@ def test_a_log_of_another_run_is_refused(tmp_path, calls):
         track(run, logs)
 
 
+@pytest.mark.parametrize("follow", [False, True])
+def test_two_runs_of_one_name_are_refused_before_either_is_logged(tmp_path, calls, follow):
+    for folder in ("a", "b"):
+        write(tmp_path / folder / "run", train=(1,), state="completed")
+    records = find_runs([tmp_path])
+    with pytest.raises(ConfigError, match=r"b/run: its log would be in .*recorder/run, as that of .*a/run; track them"):
+        track_runs(ZOO, records, "recorder", tmp_path / "logs", follow=follow)
+    assert calls == []
+    twice = [records[0], records[0]]  # the same run is no other one
+    assert track_runs(ZOO, twice, "recorder", tmp_path / "logs", follow=follow) == [tmp_path / "logs/recorder/run"]
+    assert [call[0] for call in calls] == ["open", 1, "close"]
+
+
+def test_only_finite_numbers_are_logged(tmp_path, calls):
+    run = tmp_path / "run"
+    write(run)
+    huge = "1" + "0" * 400
+    (run / "metrics.jsonl").write_text(f'{{"kind": "train", "step": 1, "a": NaN, "b": {huge}, "c": true, "d": 2}}\n')
+    track(run, tmp_path / "logs")
+    assert calls[1] == (1, "d")
+
+
 def test_what_no_logger_can_take_is_one_line(tmp_path):
     run = tmp_path / "run"
     write(run, train=(1,))
