@@ -19,7 +19,7 @@ def check_metric_signature(contract: Contract, metric: Metric) -> None:
     """
     if not callable(metric):
         raise contract.broken("__call__", "it is not callable")
-    if wrong := wrong_better(metric):
+    if wrong := contract.call("better", wrong_better, metric):  # `better` may be a property, with code of its own
         raise contract.broken("better", wrong)
     try:
         signature = inspect.signature(metric)

@@ -355,11 +355,13 @@ def test_every_command_shows_an_example_in_its_help(mixzoo):
         assert "Example: mixzoo" in " ".join(out.split()), command
 
 
-def test_the_help_of_train_has_sections_in_which_every_option_stands_once(mixzoo):
+def test_the_help_of_train_lists_every_option_once_in_sections(mixzoo):
     code, out, _ = mixzoo("train", "--help")
     titles = [line[:-1] for line in out.splitlines() if line.endswith(":") and line[:1].isalpha()]
     assert (code, titles) == (0, [*TITLES, "Options"])
     found = {text.split(":\n")[0]: re.findall(r"^  (--[a-z0-9-]+)", text, re.M) for text in out.split("\n\n")}
+    listed = [option for title in titles for option in found[title]]
+    assert len(listed) == len(set(listed)) > len(fields(Train))
     assert found["Options"] == ["--help"]
     assert found["Hardware"][:2] == ["--device", "--engine"]
     assert found["Output"][:3] == ["--out", "--log-to", "--log-every"]

@@ -263,6 +263,10 @@ def test_a_metric_that_breaks_its_contract_leaves_the_training_and_says_how_to_g
             part(__call__=lambda self, run: {}, better={"l1": "low"}),
             r"`better` is 'low'; expected .*\"less\", \"more\" or",
         ),
+        (
+            part(__call__=lambda self, run: {}, better=property(lambda self: 1 / 0)),
+            "better raised ZeroDivisionError: division by zero .*; expected better: ",
+        ),
         (part(__call__=lambda self: {}), r"cannot be called with only a run: too many positional"),
         (part(), "it is not callable; expected __call__"),
         (
