@@ -108,6 +108,8 @@ def truncated_repr(value: object) -> str:
 
 def printable(text: str) -> str:
     """The text as a terminal can show it on one line, whatever is in it."""
+    if text.isprintable():  # nearly always; a list of runs asks this of every number
+        return text
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
