@@ -159,7 +159,7 @@ def track_runs(
     A later call continues where this one ended. With `follow`, runs that go on are logged until each has ended or, if
     it is given, until `goes_on()` is false; `wait` is called between two looks at them. Raises ConfigError for an
     unknown logger, two runs of one name or a folder with another run's log, LockedError if another process is logging
-    there, PluginError if the logger fails.
+    there, PluginError if the logger fails; CheckpointError, when all others are logged, if a run cannot be read.
     """
     logger, contract, name = logger_named(zoo, to)
     trackers: dict[Path, Tracker] = {}
@@ -171,20 +171,33 @@ def track_runs(
                 f"{path_excerpt(record.path)}: its log would be in {path_excerpt(folder)}, as that of "
                 f"{path_excerpt(former.path)}; track them one at a time, each with its own --logs"
             )
+    damaged: list[CheckpointError] = []
     if not follow:
         for tracker in trackers.values():
-            with tracker:
-                tracker.replay()
-        return list(trackers)
+            try:
+                with tracker:
+                    tracker.replay()
+            except CheckpointError as err:
+                damaged.append(err)
     with ExitStack() as stack:
-        following = [stack.enter_context(tracker) for tracker in trackers.values()]
+        following = [stack.enter_context(tracker) for tracker in trackers.values()] if follow else []
         while following:
             last = goes_on is not None and not goes_on()  # asked before the replay, which is then complete
-            states = [(tracker, tracker.replay()) for tracker in following]
-            going = [tracker for tracker, state in states if goes_on is not None or state not in ENDED]
+            going = []
+            for tracker in following:
+                try:
+                    state = tracker.replay()
+                except CheckpointError as err:
+                    damaged.append(err)
+                    continue
+                if goes_on is not None or state not in ENDED:
+                    going.append(tracker)
             following = [] if last else going
             if following:
                 wait()
+    if damaged:
+        more = f"; and {len(damaged) - 1} more" if len(damaged) > 1 else ""
+        raise CheckpointError(f"{damaged[0]}{more}") from damaged[0]
     return list(trackers)
 
 

@@ -161,6 +161,17 @@ def test_two_runs_of_one_name_are_refused_before_either_is_logged(tmp_path, call
     assert [call[0] for call in calls] == ["open", 1, "close"]
 
 
+@pytest.mark.parametrize("follow", [False, True])
+def test_runs_beside_damaged_ones_are_logged_before_the_error(tmp_path, calls, follow):
+    for name in ("a", "b", "c"):
+        write(tmp_path / "runs" / name, train=(1,), state="completed")
+    for name in ("a", "b"):
+        (tmp_path / "runs" / name / "status.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"a/status\.json: cannot be read: .*; and 1 more$"):
+        track(tmp_path / "runs", tmp_path / "logs", follow=follow)
+    assert [call[:2] for call in calls] == [("open", "c"), (1, "D/real"), ("close",)]
+
+
 def test_only_finite_numbers_are_logged(tmp_path, calls):
     run = tmp_path / "run"
     write(run)
