@@ -4,8 +4,9 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 from dataclasses import replace
-from multiprocessing.connection import Client, Listener
+from multiprocessing.connection import Connection
 from time import perf_counter
 
 import torch
@@ -25,7 +26,6 @@ from mixzoo.training.step import train_step
 from toys import TOY_FLAGS, toy_config, toy_zoo
 
 signals.SECONDS = 0.0  # ask one another after every step: these runs take no second
-KEY = b"of two processes"
 STEPS = 20
 REAL = {"dataset": "digits", "autoencoder": "amr", "discriminator": "amr"}  # instance norm, spectral norm
 CASES = {  # name -> flags in place of the toys'
@@ -52,19 +52,24 @@ def in_two(work, *given, seconds=240):
         port = free.getsockname()[1]
     shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
     shared["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
-    with Listener(authkey=KEY) as listener:
-        code = f"from {__name__} import _started; _started({listener.address!r})"
+    with socket.socket(socket.AF_UNIX) as listener, tempfile.TemporaryDirectory() as folder:
+        listener.bind(f"{folder}/socket")
+        listener.listen()
+        listener.settimeout(seconds)  # in case a process ends before it asks for its work
+        code = f"from {__name__} import _started; _started({folder!r})"
         ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
         processes = [warm.start("-c", code, env={**os.environ, **shared, **rank}) for rank in ranks]
         for _ in processes:
-            with listener.accept() as connection:
+            with Connection(listener.accept()[0].detach()) as connection:
                 connection.send((work, given))
     return [process.wait(seconds) for process in processes]
 
 
-def _started(address):
-    """Do the work that the process at this address sends."""
-    with Client(address, authkey=KEY) as connection:
+def _started(folder):
+    """Do the work that is sent through the socket in this folder."""
+    asking = socket.socket(socket.AF_UNIX)
+    asking.connect(f"{folder}/socket")
+    with Connection(asking.detach()) as connection:
         work, given = connection.recv()
     code = 0
     try:

@@ -43,7 +43,7 @@ def track(
     Each run's log is in logs/LOGGER/RUN; the run's directory is only read.
     Example: mixzoo track runs --to tensorboard && tensorboard --logdir logs/tensorboard
     """
-    from mixzoo.core.errors import MixzooError, printable
+    from mixzoo.core.errors import one_line, printable
 
     if not supervised:
         for run, folder in _tracked(runs, to, follow, logs, plugin, no_plugins):
@@ -52,9 +52,9 @@ def track(
     os.nice(10)  # this process was started by a run, which comes first
     try:
         _tracked(runs, to, True, logs, plugin, no_plugins, goes_on=_stdin_is_open)
-    except MixzooError as err:
+    except Exception as err:  # of any type: a traceback beside the training would seem to be of the training
         later = f"the run is not affected; `mixzoo track {runs[0]} --to {to}` logs it later"
-        print(printable(f"mixzoo: warning: {err}; {later}"), file=sys.stderr)
+        print(printable(f"mixzoo: warning: {one_line(err) or type(err).__name__}; {later}"), file=sys.stderr)
 
 
 def _stdin_is_open() -> bool:

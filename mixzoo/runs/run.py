@@ -185,6 +185,9 @@ def resume(
             for line in plan.notes:
                 display.note(line)
             display.close()
+        if log is not None and distributed.is_main:
+            with log(run_dir):  # there is nothing to train, but what the run has may not be logged yet
+                pass
         return result(run_dir)
     check_batch_divides(config.train, distributed)
     device = pick_device(config.train.device, distributed)

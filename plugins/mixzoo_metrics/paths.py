@@ -29,8 +29,9 @@ class PathSmoothness:
 
     `relaxation` compares with the best path in codes, not in pixels: the energy of straight paths between codes over
     their energy when the codes between the ends have been moved so as to make it least (a discrete geodesic of the
-    decoder: Shao et al. 2018; Laine 2018). 1 if straight paths are the best ones; more if the decoder bends them. It is
-    left out if `relaxed=0` or `steps=2`.
+    decoder: Shao et al. 2018; Laine 2018). 1 if straight paths are the best ones, as far as the search tells (L-BFGS,
+    which ends at a local minimum), or if a best path has no energy; more if the decoder bends them. It is left out if
+    `relaxed=0` or `steps=2`.
 
     `mix_error` is the error of re-encoding mixes (AMR section 7.3), and `code_error` the same for codes of images:
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -241,6 +242,19 @@ def test_resuming_a_completed_run_changes_nothing(tmp_path):
     before = {file: file.stat().st_mtime_ns for file in (tmp_path / "run").rglob("*") if file.is_file()}
     assert resume(toy_zoo(), tmp_path / "run") == result
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / "run").rglob("*") if file.is_file()} == before
+
+
+def test_a_completed_run_is_logged_if_that_is_asked_for(tmp_path):
+    start(toy_zoo(), toy_config(toy_zoo(), steps=4), tmp_path / "run")
+    logged = []
+
+    @contextmanager
+    def log(run_dir):
+        logged.append(run_dir)
+        yield
+
+    resume(toy_zoo(), tmp_path / "run", log=log)
+    assert logged == [tmp_path / "run"]
 
 
 def test_a_run_directory_has_all_the_files_that_later_commands_need(tmp_path):
