@@ -214,4 +214,4 @@ def test_the_notebook_of_the_readme_trains_compares_and_mixes(tmp_path):
     done = warm.run("-c", short, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "| mixer=cutmix:k=3 | 2 |" in done.stdout
-    assert {path.name for path in tmp_path.glob("*.png")} == {"mix.png", "mixes.png"}
+    assert {path.name for path in tmp_path.glob("*.png")} == {"curves.png", "mix.png", "mixes.png"}
