@@ -105,7 +105,7 @@ def test_downloaded_data_sets_pass_everything(name):
     report = assert_passes_everything("dataset", recipe)
     if len(report.passed) == 1:
         pytest.skip(f"no data under {DATA}")
-    assert len(report.passed) == 15
+    assert len(report.passed) == 20
 
 
 def test_a_correct_metric_passes_everything():
