@@ -12,7 +12,8 @@ from importlib.metadata import version
 import torch
 
 from mixzoo import BuildContext, create
-from mixzoo.core.stand_in import Sizes, StandInBatch, requirements_of
+from mixzoo.core.stand_in import StandInBatch, requirements_of
+from mixzoo.core.stand_in_case import Sizes
 from mixzoo.evaluation.codes import eval_mode
 from mixzoo.evaluation.probe import build_probe
 from mixzoo.training.players import Players

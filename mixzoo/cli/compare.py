@@ -1,13 +1,13 @@
 """mixzoo compare: one table of runs, averaged over seeds."""
 
 import sys
-from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mixzoo.cli import completion
+from mixzoo.cli.selection import Runs, Where
 
 if TYPE_CHECKING:
     from mixzoo.runs.comparing import Comparison
@@ -16,20 +16,12 @@ HEAD_WIDTH = 24  # characters of a line in the head of a column
 
 
 def compare(
-    runs: Annotated[
-        list[Path],
-        typer.Argument(metavar="RUN...", autocompletion=completion.run, help="Runs, sweeps, or folders of them."),
-    ],
+    runs: Runs,
     score: Annotated[
         list[str] | None,
         typer.Option("--score", metavar="NAME", help="A column: a score or its beginning, or a metric; repeatable."),
     ] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--where", metavar="KEY=VALUE", help="Only runs with this value, such as objective=amr; repeatable."
-        ),
-    ] = None,
+    where: Where = None,
     form: Annotated[
         str | None,
         typer.Option(

@@ -6,15 +6,12 @@ from typing import Annotated
 
 import typer
 
-from mixzoo.cli import completion
 from mixzoo.cli.schema import integer
+from mixzoo.cli.selection import Runs, Where
 
 
 def plot(
-    runs: Annotated[
-        list[Path],
-        typer.Argument(metavar="RUN...", autocompletion=completion.run, help="Runs, sweeps, or folders of them."),
-    ],
+    runs: Runs,
     term: Annotated[
         list[str] | None,
         typer.Option(
@@ -25,12 +22,7 @@ def plot(
             "repeatable. [default: all terms, raw scores and accuracies]",
         ),
     ] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--where", metavar="KEY=VALUE", help="Only runs with this value, such as objective=amr; repeatable."
-        ),
-    ] = None,
+    where: Where = None,
     out: Annotated[
         Path | None,
         typer.Option(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mixzoo.cli import completion
+from mixzoo.cli.selection import Where
 
 if TYPE_CHECKING:
     from mixzoo.runs.listing import RunRecord
@@ -23,12 +24,7 @@ def runs(
             help="Runs, sweeps, or folders of them. [default: runs]",
         ),
     ] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--where", metavar="KEY=VALUE", help="Only runs with this value: objective=amr, state=failed; repeatable."
-        ),
-    ] = None,
+    where: Where = None,
     sort: Annotated[
         str, typer.Option("--sort", metavar="KEY", help="path, age, score, train.lr, ...; -KEY sorts largest first.")
     ] = "path",

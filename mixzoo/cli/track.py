@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from mixzoo.cli import completion
+from mixzoo.cli.selection import Runs
 from mixzoo.cli.zoo import NoPlugins, PluginFiles, zoo_from
 
 Logs = Annotated[
@@ -19,10 +20,7 @@ Logs = Annotated[
 
 
 def track(
-    runs: Annotated[
-        list[Path],
-        typer.Argument(metavar="RUN...", autocompletion=completion.run, help="Runs, sweeps, or folders of them."),
-    ],
+    runs: Runs,
     to: Annotated[
         str,
         typer.Option(

@@ -5,8 +5,6 @@ times by the conformance kit. Codes, mixes and images are fixed smooth functions
 added to each of them, so that autograd tells what a term depends on.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, no_type_check
 
@@ -20,43 +18,10 @@ from mixzoo.core.objective import Batch, DiscriminatorOutput, LabelTargets, Loss
 from mixzoo.core.parts import Mixer
 from mixzoo.core.random import DrawRequest, cached_tensor, draw_request, rng_for
 from mixzoo.core.requirements import Requirements
+from mixzoo.core.stand_in_case import Sizes, Variation
 from mixzoo.core.stand_in_discriminator import RecordingMapping, StandInDiscriminator
 
 Role = Literal["h", "mean", "log_variance", "h_mix", "h_rec", "h_mix_rec", "x_rec", "x_mix"]
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """The sizes of a stand-in batch."""
-
-    examples: int
-    image_shape: tuple[int, int, int]  # channels, height, width
-    latent_shape: tuple[int, ...]
-    classes: int = 0
-    attributes: int = 0
-    k: int = 2  # sources of a mix by the run's mixer
-
-    @property
-    def num_labels(self) -> int:
-        """The length of a label vector; 1 if the data have no labels, so that an attempt to read them is recorded."""
-        return self.attributes or self.classes or 1
-
-
-@dataclass(frozen=True)
-class Variation:
-    """Changes to the stand-in batch of a seed; the defaults change nothing."""
-
-    dtype: torch.dtype = torch.float64
-    order: Callable[[Tensor], Tensor] = lambda tensor: tensor  # reorders the examples, along the first axis
-    moved: Mapping[str, Tensor] = field(default_factory=dict)  # tensors added to leaves, by the leaf's name
-    changed: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)  # applied to y, labels, y_mix, ...
-    offset: float = 0.0  # added to all of D's outputs
-    level: float | None = None  # replaces every logit, as a separate leaf
-    detached_output: bool = False  # D's outputs are detached
-    leaves: bool = True  # codes, images and D's weights require a gradient
-    frozen: bool = False  # codes and images require no gradient, as in a step that updates only D
-    share_of: Literal["example", "map", "position"] = "example"  # shares vary per example, feature map or position
-    all_labelled: bool = True  # False: one example has no label
 
 
 @no_type_check  # the tests' runtime type checker would take most of the time of the kit's many calls

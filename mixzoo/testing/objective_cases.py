@@ -16,7 +16,8 @@ from mixzoo.core.objective import DiscriminatorOutput, Losses, Terms
 from mixzoo.core.parts import BuildContext
 from mixzoo.core.random import rng_for
 from mixzoo.core.requirements import Requirements
-from mixzoo.core.stand_in import Sizes, StandInBatch, Variation
+from mixzoo.core.stand_in import StandInBatch
+from mixzoo.core.stand_in_case import Sizes, Variation
 from mixzoo.registry.recipes import example_networks
 from mixzoo.testing.hypotheses import strategies
 from mixzoo.testing.networks import rejection_of, supported_contexts

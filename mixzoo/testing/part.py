@@ -117,5 +117,5 @@ def run_in_pytest(check: Check, part: Any, effort: Effort, reason: str) -> None:
         raise AssertionError(f"{check.promise} But: {outcome.detail}") from outcome.error
     if outcome.status == "doubtful":
         warnings.warn(f"{check.name}: {outcome.detail}", stacklevel=2)
-    elif outcome.status != "passed":
+    elif outcome.status != "passed":  # it does not apply, or the part names it in skipped_checks with a reason
         pytest.skip(f"{outcome.status}: {outcome.detail}")

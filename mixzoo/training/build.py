@@ -12,7 +12,8 @@ from mixzoo.core.errors import ConfigError
 from mixzoo.core.objective import Losses, Objective
 from mixzoo.core.parts import AutoEncoder, BuildContext, HasPosterior, Mixer
 from mixzoo.core.requirements import Requirements
-from mixzoo.core.stand_in import Sizes, StandInBatch, Variation
+from mixzoo.core.stand_in import StandInBatch
+from mixzoo.core.stand_in_case import Sizes, Variation
 from mixzoo.evaluation.codes import eval_mode
 from mixzoo.evaluation.probe import build_probe, has_labels
 from mixzoo.registry.building import build_part, check_takes_codes, seeded

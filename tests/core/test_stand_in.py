@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from mixzoo.core.errors import PluginError
-from mixzoo.core.stand_in import Sizes, StandInBatch, requirements_of
+from mixzoo.core.stand_in import StandInBatch, requirements_of
+from mixzoo.core.stand_in_case import Sizes
 from mixzoo.registry.zoo import load_zoo
 
 WRONG_CALLS = {

@@ -8,7 +8,8 @@ import torch
 
 from mixzoo import BuildContext
 from mixzoo.core.random import DrawRequest, draw_step
-from mixzoo.core.stand_in import Sizes, StandInBatch, requirements_of
+from mixzoo.core.stand_in import StandInBatch, requirements_of
+from mixzoo.core.stand_in_case import Sizes
 from mixzoo.registry.zoo import load_zoo
 from mixzoo.testing import FixedBatch, mixed_codes
 from mixzoo.training.batch import StepBatch

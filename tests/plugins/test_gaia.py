@@ -8,7 +8,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mixzoo import BuildContext, CodeShape
 from mixzoo.core.errors import ConfigError
-from mixzoo.core.stand_in import Sizes, StandInBatch, requirements_of
+from mixzoo.core.stand_in import StandInBatch, requirements_of
+from mixzoo.core.stand_in_case import Sizes
 from mixzoo.registry.zoo import load_zoo
 from mixzoo.runs.run import start
 from mixzoo.testing import FixedBatch, mixed_codes

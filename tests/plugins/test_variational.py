@@ -10,7 +10,8 @@ from mixzoo import BuildContext
 from mixzoo.core.errors import ConfigError
 from mixzoo.core.random import DrawRequest
 from mixzoo.core.requirements import Requirements
-from mixzoo.core.stand_in import Sizes, StandInBatch, requirements_of
+from mixzoo.core.stand_in import StandInBatch, requirements_of
+from mixzoo.core.stand_in_case import Sizes
 from mixzoo.registry.zoo import load_zoo
 from mixzoo.runs.run import start
 from mixzoo.testing import FixedBatch

@@ -300,18 +300,19 @@ def test_a_run_is_logged_by_a_process_that_ends_with_it(tmp_path, monkeypatch):
 
 def test_a_run_that_is_logged_as_it_trains_starts_one_process_and_waits_for_it(tmp_path, monkeypatch, capsys):
     """Its log is that of `mixzoo track`; if it cannot be started, the run trains without it."""
-    run, started = tmp_path / "run", []
-
-    def popen(command, **how):
-        started.append(command)
-        raise OSError(12, "Cannot allocate memory")
-
-    monkeypatch.setattr(log_process.subprocess, "Popen", popen)
+    run, python = tmp_path / "run", tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >> "{tmp_path}/started"\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
     with log_process.logged(run, to="tensorboard", flags=["--no-plugins"]):
         pass
     arguments = [str(run), "--to", "tensorboard", "--while-stdin-is-open", "--no-plugins"]
-    assert started == [[sys.executable, "-m", "mixzoo", "track", *arguments]]
-    warning = "mixzoo: warning: logger 'tensorboard' could not be started: Cannot allocate memory\n"
+    assert (tmp_path / "started").read_text().splitlines() == ["-m", "mixzoo", "track", *arguments]
+    assert capsys.readouterr().err == ""
+    python.unlink()
+    with log_process.logged(run, to="tensorboard"):
+        pass
+    warning = "mixzoo: warning: logger 'tensorboard' could not be started: No such file or directory\n"
     assert capsys.readouterr().err == warning
 
 
