@@ -120,7 +120,8 @@ def _read(option: Option, text: Any, has_grid: bool) -> Any:
     value = _value(option, text)
     if has_grid and isinstance(value, str) and option.type.startswith(("integer", "number")):
         seed = option.name == "seed"
-        several = f"--seeds {value}" if seed else f"--grid train.{option.name}={value}"
+        values = value.strip("[]() ")
+        several = f"--seeds {values}" if seed else f"--grid train.{option.name}={values}"
         is_list = re.search(r"[0-9],|[0-9](\.\.|-|:)[0-9]" if seed else "[0-9],", value)
         if is_list and not re.fullmatch(r"[0-9]{1,3}(,[0-9]{3})+", value):
             raise ConfigError(

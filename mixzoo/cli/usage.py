@@ -1,5 +1,6 @@
 """One-line messages for command lines that the parser rejects."""
 
+import shlex
 from itertools import pairwise
 
 # typer's parser has no public names for its exceptions; these are the same since typer 0.26.
@@ -24,9 +25,20 @@ COMMON_FLAGS = {  # flags of other programs -> what mixzoo has instead
     "--loss": "--objective",
     "--output": "--out",
     "--gpu": "--device",
-    "--cuda": "--device",
+    "--cuda": "--device cuda",
+    "--gpus": "--device",
+    "--cpu": "--device cpu",
+    "--amp": "--precision bf16",
+    "--fp16": "--precision bf16",
+    "--bf16": "--precision bf16",
+    "--metrics": "--metric",
+    "--metric": "--score",
     "--resume": "`mixzoo resume`",
-    "--metrics": "metrics = [...] in a run file, --config FILE",
+    "--checkpoint": "`mixzoo resume`",
+    "--ckpt": "`mixzoo resume`",
+    "--max-steps": "--steps",
+    **dict.fromkeys(("--name", "--run-name", "--exp-name", "--experiment", "--output-dir", "--save-dir"), "--out"),
+    **dict.fromkeys(("--logger", "--tensorboard", "--wandb", "--mlflow", "--project"), "--log-to"),
 }
 COMMON_COMMANDS = {
     "help": "mixzoo --help",
@@ -34,8 +46,13 @@ COMMON_COMMANDS = {
     "run": "mixzoo train",
     "fit": "mixzoo train",
     "continue": "mixzoo resume",
-    "plot": "mixzoo interpolate",
     "draw": "mixzoo interpolate",
+    "sample": "mixzoo interpolate",
+    "generate": "mixzoo interpolate",
+    "encode": "mixzoo embed",
+    "log": "mixzoo track",
+    "delete": "mixzoo rm",
+    "remove": "mixzoo rm",
     "info": "mixzoo show",
     "test": "mixzoo check",
 }
@@ -65,7 +82,7 @@ def usage_message(err: ClickException, words: list[str]) -> str:
     extra = err.message.partition("extra argument(s) (")[2]
     for before, word in pairwise(words):
         if extra.startswith((f"{word})", f"{word} ")):
-            return _unexpected_word(context.command, command, word, before)
+            return _unexpected_word(context.command, command, word, before, words)
     return f"{printable(err.format_message())}; see `{command} --help`"
 
 
@@ -77,8 +94,35 @@ def _no_such_option(given: Command, command: str, name: str, words: list[str]) -
         if commands:
             belongs = f"{wanted}: an option of {', '.join(commands)}, not of mixzoo itself"
             return f"{belongs}; write `mixzoo {commands[0]} {wanted}`"
-    meant = f" Did you mean {COMMON_FLAGS[wanted]}?" if wanted in COMMON_FLAGS else _flag_near(wanted, known)
+    other = COMMON_FLAGS.get(wanted, "")
+    if other.startswith("`") or other.partition(" ")[0] in known:
+        meant = f" Did you mean {other}?"
+    else:
+        meant = "" if wanted in known else _of_run_file(wanted, known)
+        meant = meant or _flag_near(wanted, known)
     return f"{excerpt(typed)}: no such option of `{command}`.{meant} See `{command} --help`"
+
+
+def _of_run_file(wanted: str, known: dict[str, TyperOption]) -> str:
+    """What to write in place of a flag that is an option of a part, or a number of the run; '' if it is neither."""
+    from mixzoo.registry.catalogue import cached_catalogue
+    from mixzoo.registry.config import Train
+    from mixzoo.registry.kinds import KINDS
+    from mixzoo.registry.options import options_of
+    from mixzoo.runs.listing import PARTS
+
+    key = wanted.removeprefix("--").replace("-", "_")
+    if "--set" in known and key in {option.name for option in options_of(Train)}:
+        return f" Did you mean --set train.{key}=VALUE?"
+
+    # The parts that the cache knows: a mistake on the command line loads no plugin, and no torch.
+    having = {entry.kind for entry in cached_catalogue().registered if key in entry.option_names}
+    for kind in [KINDS[name] for name in (*PARTS, *KINDS) if name in having]:
+        flag = kind.flag or f"--{kind.name}"
+        if flag in known or ("--set" in known and kind.name in PARTS):
+            write = f"{flag} NAME:{key}=VALUE" if flag in known else f"--set {kind.name}.{key}=VALUE"
+            return f" It is an option of {kind.with_article}; write {write}."
+    return ""
 
 
 def _bad_value(option: TyperOption, message: str, words: list[str]) -> str:
@@ -99,7 +143,7 @@ def _no_such_command(group: TyperGroup, words: list[str]) -> str:
     return f"{truncated_repr(word)} is not a command ({', '.join(group.commands)}).{meant}"
 
 
-def _unexpected_word(given: Command, command: str, word: str, before: str) -> str:
+def _unexpected_word(given: Command, command: str, word: str, before: str, words: list[str]) -> str:
     """The message for a word that is no flag's value: perhaps a misspelt flag, or the value of a switch."""
     known, wanted = _options(given), _as_flag(word)
     if before in known and known[before].is_flag and word.lower() in SWITCH_VALUES:
@@ -107,10 +151,41 @@ def _unexpected_word(given: Command, command: str, word: str, before: str) -> st
         return f"{before} {word}: it takes no value; write {before}{f' or {off[0]}' if off else ''}"
     if word and word[0] in DASHES:
         wrong, meant = "flags begin with two plain hyphens", _flag_near(wanted, known)
+    elif spread := _spread_value(known, words, words.index(word)):
+        wrong, meant = spread
     else:
         wrong = f"`{command}` does not take this word; a value follows its flag"
         meant = f" Did you mean {wanted}?" if wanted in known else ""
     return f"{excerpt(word) or truncated_repr(word)}: {wrong}.{meant} See `{command} --help`"
+
+
+def _spread_value(known: dict[str, TyperOption], words: list[str], at: int) -> tuple[str, str] | None:
+    """What is wrong with a flag whose value goes on in the word `at`, and the words that were probably meant."""
+    start = next((i for i in range(at - 1, -1, -1) if words[i].startswith("-")), None)
+    flag, equals, first = ("", "", "") if start is None else words[start].partition("=")
+    option = known.get(flag)
+    if start is None or option is None or option.is_flag:
+        return None
+    end = next((i for i in range(at, len(words)) if words[i].startswith("-")), len(words))
+    pieces = [*([first] if equals else []), *words[start + 1 : end]]
+
+    # A spec, or a list, that was typed with spaces is one word without them.
+    if "," in (metavar := option.metavar or "") or "=" in metavar:
+        joined, listed = pieces[0], "=" not in metavar
+        for piece in pieces[1:]:
+            if joined[-1:] not in tuple(",:=") and piece[:1] not in tuple(",:="):
+                if not listed:
+                    break
+                joined += ","
+            joined += piece
+        else:
+            return f"the value of {flag} has no spaces", f" Did you mean {flag} {excerpt(joined)}?"
+    if option.multiple:
+        meant = " ".join(f"{flag} {piece}" for piece in pieces)
+        return f"{flag} takes one value, and may be repeated", f" Did you mean {excerpt(meant)}?"
+    if metavar in ("DIR", "FILE"):
+        return "a value with spaces goes in quotes", f" Did you mean {flag} {excerpt(shlex.quote(' '.join(pieces)))}?"
+    return None
 
 
 def _flag_near(wanted: str, known: dict[str, TyperOption]) -> str:

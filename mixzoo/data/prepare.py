@@ -206,6 +206,11 @@ def _in_range(batch: Tensor, value_range: tuple[float, float] | None) -> Tensor:
     low, high = map(float, torch.aminmax(batch))
     if not (torch.isfinite(batch).all()):
         raise ConfigError("images hold NaN or infinity; floats are in [-1, 1]")
+    if value_range is None and low >= 0 and high > 1:
+        raise ConfigError(
+            f"float images are from {low:.3g} to {high:.3g}; floats are in [-1, 1]. Give bytes (uint8) for numbers in "
+            "0..255, or value_range=(low, high)"
+        )
     if value_range is None and low >= 0:
         raise ConfigError(
             f"float images are from {low:.3g} to {high:.3g}, with nothing below 0; say value_range=(0, 1) if 0 is "

@@ -106,7 +106,7 @@ def build(
         if key not in declared:
             raise ConfigError(
                 f"{where}: {truncated_repr(key)} is not an option (allowed: {listing(declared)})."
-                f"{nearest(key, declared) or _having(key, registered(kind) if registered else {})}"
+                f"{nearest(key, declared) or _having(cls, key, value, registered(kind) if registered else {})}"
             )
         option = declared[key]
         if option.part:
@@ -179,10 +179,15 @@ def _part(
     return resolve(option.part, name, options, inside)
 
 
-def _having(key: str, known: Mapping[str, Collection[str]]) -> str:
-    """Which parts have the option that this one lacks, or ''."""
+def _having(cls: type, key: str, value: object, known: Mapping[str, Collection[str]]) -> str:
+    """Which parts have the option that this one lacks, or ''; first the one that the part's own docstring names."""
     having = [name for name, options in known.items() if key in options]
-    return f" It is an option of {', '.join(having)}" if having else ""
+    fixed = getattr(cls, key, None)
+    always = f" Its {key} is always {fixed}." if type(fixed) is int else ""
+    named = [name for name in having if re.search(rf"\b{name}\b", cls.__doc__ or "")]
+    if named and isinstance(value, (str, int, float)):
+        return f"{always} Did you mean '{printable(str(Spec(named[0], {key: as_text(value)})))}'?"
+    return f"{always} It is an option of {', '.join(having)}" if having else always
 
 
 def checked_value(cls: type, option: Option, value: object, where: str) -> object:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from mixzoo.core.errors import ConfigError, escaped, excerpt, listing, printable, truncated_repr
-from mixzoo.registry.spec_repairs import Known, is_path, path_advice, repaired
+from mixzoo.registry.spec_repairs import Known, is_file_name, is_path, path_advice, repaired
 
 MAX_LENGTH = 4096  # characters; nobody types a longer list of options
 LONGEST_MEANT = 300  # characters of a malformed spec that an error message corrects; nobody types a longer one
@@ -84,7 +84,7 @@ def _advice(text: str, kind: str, known: Known | None) -> str:
     written = f" {excerpt(text)}"
     if text.startswith("--"):
         return f"{written}: a value is missing; {excerpt(text)} is a flag"
-    if is_path(text) or (kind == "dataset" and "/" in text and ":" not in text):
+    if is_path(text) or (kind == "dataset" and ":" not in text and ("/" in text or is_file_name(text))):
         return f"{written}: {path_advice(excerpt(text), kind, known() if known else {})}"
     for rule, candidate in repaired(text, known) if len(text) <= LONGEST_MEANT else ():
         try:

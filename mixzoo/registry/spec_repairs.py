@@ -35,6 +35,11 @@ def is_path(text: str) -> bool:
     return bool(_PATH.match(text)) or "\\" in text or text.count("/") > 1 or text.endswith((".py", "/"))
 
 
+def is_file_name(text: str) -> bool:
+    """Whether the text ends as the name of a file of data does, such as sprites.npz."""
+    return bool(re.search(r"\.[A-Za-z][A-Za-z0-9]{1,4}$", text))
+
+
 def path_advice(text: str, kind: str, names: Mapping[str, Collection[str]]) -> str:
     """What to write instead of a path that was given as the name of a part of that kind."""
     if "://" in text:
@@ -46,6 +51,10 @@ def path_advice(text: str, kind: str, names: Mapping[str, Collection[str]]) -> s
     # The path of a folder called mnist/ is most likely that data set's; any other folder may hold MNIST, or pictures.
     stems = re.split(r"[^a-z0-9]+", text.lower())
     named = [f"{name}:root" for name, options in names.items() if "root" in options and name in stems]
+    if is_file_name(text):  # the data sets of one file
+        named = [f"{name}:path" for name, options in names.items() if "path" in options and name != "folder"]
+        either = " or ".join(f"'{option}={_value(text)}'" for option in named)
+        return f"a data set's name comes first, and a path is its option.{f' Did you mean {either}?' if named else ''}"
     rooted = named or [f"{name}:root" for name, options in names.items() if "root" in options and name == "mnist"]
     pictures = ["folder:path"] if "path" in names.get("folder", ()) else []
     either = " or ".join(f"'{option}={_value(text)}'" for option in (*named, *pictures, *([] if named else rooted)))

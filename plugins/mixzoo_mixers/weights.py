@@ -20,6 +20,7 @@ class Mixup(LinearMixer):
     """A convex combination of two codes, one weight per example (AMR eq. 4; Verma et al. 2018).
 
     h_mix = α h₁ + (1 - α) h₂,   α ~ U(0, 1);   law=gaia is α ~ N(1/2, 1/4²) (Sainburg et al. 2018)
+    For more sources, or other weights, use dirichlet.
 
     Each source has 1/2 on average with both laws. GAIA's weight is outside [0, 1] in 4.6 % of its draws and is clamped
     here, so that shares stay on the simplex: 2.3 % of the mixes are the first code, 2.3 % the second.

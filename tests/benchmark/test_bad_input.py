@@ -1,12 +1,18 @@
-"""Each situation of benchmarks/bad_input.py ends as its row says; every row is a process, so they are marked slow."""
+"""Each situation of benchmarks/bad_input.py and messages.py ends as its row says.
+
+Every row is a process, so they are marked slow.
+"""
 
 import pytest
 
 from bad_input import Finished, Row, areas, ended, last_line
+from messages import MESSAGES
+
+ROWS = [*(row for rows in areas().values() for row in rows), *(message.row for message in MESSAGES)]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("row", [row for rows in areas().values() for row in rows], ids=lambda row: row.situation)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.situation)
 def test_bad_input_ends_in_one_clear_line(row):
     finished = ended(row)
     assert not row.problem(finished), finished.text

@@ -306,7 +306,7 @@ def test_interpolate_draws_as_many_pairs_as_there_are_and_says_how_many(mixzoo):
         ("--side", "1e9", "--side: side=1000000000 must be an integer >= 2 and <= 100."),
         ("--side", "ten", "--side: side='ten' must be an integer >= 2 and <= 100."),
         ("--mixer", "Dirichlet:K=3", "--mixer Dirichlet:K=3: names are lower case. Did you mean 'dirichlet:k=3'?"),
-        ("--mixer", "mixup:k=3", "--mixer mixup:k=3: 'k' is not an option (allowed: law). It is an option of "),
+        ("--mixer", "mixup:k=3", "--mixer mixup:k=3: 'k' is not an option (allowed: law). Its k is always 2. "),
     ],
 )
 def test_interpolate_reports_what_it_cannot_draw_in_one_line(mixzoo, tmp_path, flag, value, message):

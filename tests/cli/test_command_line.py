@@ -9,6 +9,8 @@ import pytest
 
 from mixzoo.cli.streams import safe_streams
 from mixzoo.core.errors import StorageError
+from mixzoo.registry.catalogue import catalogue_of
+from toys import toy_zoo
 
 MISUSED = {  # what is typed: the start of the message, and another part of it
     "train --mixr mixup": (
@@ -26,6 +28,23 @@ MISUSED = {  # what is typed: the start of the message, and another part of it
     "train mixer=mixup": ("mixer=mixup: `mixzoo train` does not take this word", "Did you mean --mixer?"),
     "train mixup": ("mixup: `mixzoo train` does not take this word; a value follows its flag", ""),
     "train --deterministic true": ("--deterministic true: it takes no value", "--deterministic or --no-deterministic"),
+    "train --name a": ("--name: no such option", "Did you mean --out?"),
+    "train --wandb": ("--wandb: no such option", "Did you mean --log-to?"),
+    "train --cpu": ("--cpu: no such option", "Did you mean --device cpu?"),
+    "resume --lr 1": ("--lr: no such option of `mixzoo resume`", "Did you mean --set train.lr=VALUE?"),
+    "compare --metric knn": ("--metric: no such option", "Did you mean --score?"),
+    "train --mixer dirichlet:k=3, alpha=2": (
+        "alpha=2: the value of --mixer has no spaces",
+        "Did you mean --mixer dirichlet:k=3,alpha=2?",
+    ),
+    "train --mixer dirichlet:k = 3 --lr 1": ("=: the value of --mixer has no", "Did you mean --mixer dirichlet:k=3? "),
+    "train --seeds 1 2, 3": ("2,: the value of --seeds has no spaces", "Did you mean --seeds 1,2,3?"),
+    "train --metric knn mig": (
+        "mig: --metric takes one value, and may be repeated",
+        "Did you mean --metric knn --metric mig?",
+    ),
+    "train --out=my run": ("run: a value with spaces goes in quotes", "Did you mean --out 'my run'?"),
+    "train --mixer mixup dirichlet": ("dirichlet: `mixzoo train` does not take this word", "See"),
     "help": ("'help' is not a command", "Did you mean `mixzoo --help`?"),
     "run": ("'run' is not a command", "Did you mean `mixzoo train`?"),
     "list mixers extra": ("extra: `mixzoo list` does not take this word", "See `mixzoo list --help`"),
@@ -50,6 +69,22 @@ def test_a_misused_command_line_is_one_line_that_says_what_to_do(mixzoo, tmp_pat
     assert more in err
     assert err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        ("train --k 3", "It is an option of a mixer; write --mixer NAME:k=VALUE."),
+        ("resume a --k 3", "It is an option of a mixer; write --set mixer.k=VALUE."),
+        ("evaluate a --k 3", "It is an option of a metric; write --metric NAME:k=VALUE."),
+        ("runs --k 3", "--k: no such option of `mixzoo runs`. See"),
+    ],
+)
+def test_an_option_of_a_part_typed_as_a_flag_is_told_its_place(mixzoo, monkeypatch, typed, says):
+    monkeypatch.setattr("mixzoo.registry.catalogue.cached_catalogue", lambda: catalogue_of(toy_zoo()))
+    code, _, err = mixzoo(*typed.split())
+    assert code == 2
+    assert says in err
 
 
 def test_what_a_user_types_cannot_steer_the_terminal(mixzoo):

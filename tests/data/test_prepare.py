@@ -79,6 +79,7 @@ def test_transparency_16_bits_and_rotation_are_read_as_a_viewer_shows_them():
         (None, "None is not an image; give a PIL image"),
         ([PHOTO, 3], "3 is not an image"),
         (torch.rand(2, 1, 32, 32), r"float images are from .* with nothing below 0; say value_range=\(0, 1\)"),
+        (torch.full((1, 1, 32, 32), 200.0), r"from 200 to 200; floats are in \[-1, 1\]\. Give bytes \(uint8\) for"),
         (torch.full((1, 1, 32, 32), 3.0) * torch.tensor([-1.0])[:, None, None], r"from -3 to -3, beyond \[-1, 1\]"),
         (torch.full((1, 1, 32, 32), float("nan")), "images hold NaN or infinity"),
         (torch.zeros(0, 1, 32, 32), r"of shape \(0, 1, 32, 32\), which is empty"),

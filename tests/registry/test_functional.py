@@ -146,7 +146,8 @@ def test_python_gets_the_same_errors_as_the_command_line():
     h = codes(4, 2, 3, 3)
     for act, message in (
         (lambda: mixzoo.mix(h, "Dirichlet:K=3", seed=0, step=0), "names are lower case. Did you mean 'dirichlet:k=3'?"),
-        (lambda: mixzoo.mix(h, "mixup:k=3", seed=0, step=0), "It is an option of bernoulli"),
+        (lambda: mixzoo.mix(h, "mixup:k=3", seed=0, step=0), "Did you mean 'dirichlet:k=3'"),
+        (lambda: mixzoo.create("dataset", "a.npz"), "a path is its option. Did you mean 'sprites:path=a.npz'?"),
         (lambda: mixzoo.create("dataset", "./faces"), "Did you mean 'folder:path=./faces'"),
         (lambda: mixzoo.create("objective", "amr:lam=1e400"), "It is not a finite number."),
     ):

@@ -289,8 +289,10 @@ NESTED_REFUSED = {
     "one_of:a=none,b=mixup": r"^WHERE in a: unknown mixer 'none'",
     "schedule:a=mixup,b=mixup,start=0.5,end=0.5": r"^WHERE: start=0\.5 must be below end=0\.5$",
     "chain:b=mixup,a=(schedule:a=mixup,b=mixup,start=1)": r"^WHERE in a: start=1\.0 must be below end=1\.0$",
-    "mixup:k=3": r"^WHERE: 'k' is not an option \(allowed: law\)\. It is an option of bernoulli, channel, .*dirichlet",
-    "one_of:a=(mixup:k=3),b=mixup": r"^WHERE in a: 'k' is not an option .* It is an option of .*dirichlet",
+    "mixup:k=3": r"^WHERE: 'k' is not an option \(allowed: law\)\. Its k is always 2\. Did you mean 'dirichlet:k=3'\?",
+    "mixup:alpha=0.5": r"^WHERE: 'alpha' is not an option \(allowed: law\)\. Did you mean 'dirichlet:alpha=0.5'\?",
+    "slerp:k=3": r"^WHERE: 'k' is not an option \(allowed: none\)\. Its k is always 2\. It is an option of bernoulli",
+    "one_of:a=(mixup:k=3),b=mixup": r"^WHERE in a: 'k' is not an option .* Did you mean 'dirichlet:k=3'",
     "one_of:a=Mixup,b=mixup": r"^WHERE in a Mixup: names are lower case\. Did you mean 'mixup'\?$",
     "dirichlet:k=(mixup)": r"^WHERE: k=\(mixup\) must be an integer >= 2 and <= 64\.$",
 }

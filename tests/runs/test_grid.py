@@ -126,6 +126,7 @@ REFUSED = {
         ["--seed", "1,2,3"],
         "--seed 1,2,3: a run takes one value. Did you mean --seeds 1,2,3?",
     ),
+    "seeds in brackets for one run": (["--seed", "[1,2,3]"], "Did you mean --seeds 1,2,3?"),
     "a range for one run": (["--seed", "1..3"], "--seed 1..3: a run takes one value. Did you mean --seeds 1..3?"),
     "several numbers for one run": (
         ["--lr", "1e-3,1e-4"],
