@@ -19,7 +19,12 @@ def compare(
     runs: Runs,
     score: Annotated[
         list[str] | None,
-        typer.Option("--score", metavar="NAME", help="A column: a score or its beginning, or a metric; repeatable."),
+        typer.Option(
+            "--score",
+            metavar="NAME",
+            autocompletion=completion.score,
+            help="A column: a score or its beginning, or a metric; repeatable.",
+        ),
     ] = None,
     where: Where = None,
     form: Annotated[

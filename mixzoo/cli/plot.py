@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from mixzoo.cli import completion
 from mixzoo.cli.schema import integer
 from mixzoo.cli.selection import Runs, Where
 
@@ -18,6 +19,7 @@ def plot(
             "--term",
             "--score",
             metavar="NAME",
+            autocompletion=completion.term,
             help="A number to draw, or the beginning of several: discriminator, reconstruct, images_per_second; "
             "repeatable. [default: all terms, raw scores and accuracies]",
         ),

@@ -26,7 +26,13 @@ def runs(
     ] = None,
     where: Where = None,
     sort: Annotated[
-        str, typer.Option("--sort", metavar="KEY", help="path, age, score, train.lr, ...; -KEY sorts largest first.")
+        str,
+        typer.Option(
+            "--sort",
+            metavar="KEY",
+            autocompletion=completion.key_of_runs,
+            help="path, age, score, train.lr, ...; -KEY sorts largest first.",
+        ),
     ] = "path",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON: a list of objects, with every score and option.")

@@ -30,6 +30,7 @@ Values = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
+        autocompletion=completion.setting,
         rich_help_panel=sections.FILE,
         help="Another value than the run file's: train.lr=1e-4, objective.lam=5; repeatable.",
     ),

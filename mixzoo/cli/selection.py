@@ -14,6 +14,9 @@ Runs = Annotated[
 Where = Annotated[
     list[str] | None,
     typer.Option(
-        "--where", metavar="KEY=VALUE", help="Only runs with this value: objective=amr, state=failed; repeatable."
+        "--where",
+        metavar="KEY=VALUE",
+        autocompletion=completion.condition,
+        help="Only runs with this value: objective=amr, state=failed; repeatable.",
     ),
 ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mixzoo.cli import sections
+from mixzoo.cli import completion, sections
 from mixzoo.cli.schema import LogTo, Values, part_option, with_train_flags
 from mixzoo.cli.sweep import Jobs
 from mixzoo.cli.zoo import NoPlugins, PluginFiles, flags_of, zoo_from
@@ -81,6 +81,7 @@ def train(
             "--grid",
             rich_help_panel=sections.SWEEP,
             metavar="KEY=VALUE,VALUE,...",
+            autocompletion=completion.axis,
             help="Train a sweep: one run for each value of a part (mixer), an option (objective.lam) or a number "
             "(train.lr); repeatable. Grids and seeds are combined.",
         ),

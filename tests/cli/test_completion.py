@@ -44,6 +44,20 @@ def offered(mixzoo, monkeypatch):
         ("list m", ["mixers", "metrics"]),
         ("show mixer cut", ["cutmix"]),
         ("show nothing cut", []),
+        ("train --mixer one_of : a = dro", ["dropblock"]),
+        ("train --mixer 'one_of:a=(diri", ["one_of:a=(dirichlet"]),  # bash breaks nothing that is in quotes
+        ("train --mixer 'one_of:a=(dirichlet:k=3,al", ["one_of:a=(dirichlet:k=3,alpha="]),
+        ("train --mixer 'one_of:a=(dirichlet:k=3),", [f"one_of:a=(dirichlet:k=3),{key}=" for key in "bcdp"]),
+        ("train --mixer 'one_of:a=(dirichlet:k=3)", []),
+        ("train --set train.lo", ["train.log_every="]),
+        ("train --set objective.la", ["objective.lam="]),
+        ("train --objective ae --set objective.la", []),
+        ("train --set train.engine = e", ["eager"]),
+        ("train --set mix", ["mixer.law="]),
+        ("train --mixer dirichlet : k = 3 --set mix", ["mixer.k=", "mixer.alpha="]),
+        ("train --grid mix", ["mixer.law=", "mixer="]),
+        ("train --grid mixer = mixup,dirich", ["mixup,dirichlet"]),
+        ("train --grid train.engine = eager,comp", ["eager,compile"]),
         ("check mixzo", ["mixzoo"]),
         ("check a --effort h", ["high"]),
     ],
@@ -60,6 +74,26 @@ def test_runs_are_offered_from_here_from_the_folder_runs_and_from_the_folder_typ
     assert offered("mixzoo rm runs/a runs/b") == ["runs/b"]
     assert offered("mixzoo compare else/") == ["else/grid", "else/where"]
     assert offered("mixzoo interpolate missing/") == []
+
+
+def test_scores_terms_and_values_come_from_the_runs_named(offered, tmp_path):
+    for name, lam in (("a", 5), ("b", 10)):
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        (folder / "run.toml").write_text(f'[train]\ndeterministic = true\n[objective]\nname = "amr"\nlam = {lam}\n')
+        (folder / "metrics.jsonl").write_text('{"step": 1, "autoencoder/fool": 1.5, "D(mix)": 0.5}\n{"cut off\n')
+        (folder / "results.json").write_text('{"numbers": {"knn:k=5.test_accuracy": 0.9, "knn:k=5.k": 5}, "steps": 1}')
+    assert offered("mixzoo compare runs --score kn") == ["knn:k=5", "knn:k=5.test_accuracy", "knn:k=5.k"]
+    assert offered("mixzoo compare missing --score kn") == []
+    assert offered("mixzoo plot runs --term f") == ["fool"]
+    assert offered("mixzoo plot runs --term ") == ["autoencoder/fool", "fool"]  # a shell would take D( for its own
+    assert offered("mixzoo runs --where obj") == ["objective=", "objective.lam="]
+    assert offered("mixzoo compare runs --where objective.lam =") == ["5", "10"]
+    assert offered("mixzoo runs --where train.deterministic = t") == ["true"]
+    assert offered("mixzoo runs --sort ag") == ["age"]
+    assert offered("mixzoo resume runs/a --set objective.l") == ["objective.lam="]
+    (tmp_path / "runs/a/run.toml").write_text('[objective]\nname = "ae"\n')
+    assert offered("mixzoo resume runs/a --set objective.l") == []
 
 
 def test_names_come_from_the_cache_and_no_torch_is_loaded(tmp_path, monkeypatch):
