@@ -4,6 +4,7 @@ import sys
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -28,10 +29,11 @@ README = (HOME / "README.md").read_text(encoding="utf-8")
 @pytest.fixture(scope="module")
 def presets():
     sys.path.insert(0, str(HOME.parent / "benchmarks"))
+    import figure_presets
     import paper_presets
 
     sys.path.pop(0)
-    return paper_presets
+    return SimpleNamespace(cells=paper_presets, figures=figure_presets)
 
 
 def test_there_are_run_files():
@@ -43,7 +45,11 @@ def test_a_run_file_of_the_zoo_is_complete_builds_and_takes_two_steps(file):
     config = resolve(ZOO, file, {}, {})
     stated = [line for line in file.read_text().splitlines() if not line.startswith("#")]
     assert "\n".join(stated).strip() == config.to_toml().strip()
-    toy = "sprites:images=60" if config.names["dataset"] == "sprites" else "digits:train_images=40"
+    toy = "digits:train_images=40"
+    if config.names["dataset"] == "sprites":
+        toy = "sprites:images=60"
+    if "attributes" in file.read_text():
+        toy += ",attributes=even+large+loop"
     same = resolve(ZOO, file, {"dataset": toy}, NOT_OF_A_STEP)
     take_two_steps(Resolved(same.to_toml().partition("[dataset]")[2], toy, same))  # metrics come before the data set
 
@@ -88,25 +94,33 @@ def test_a_run_file_of_the_zoo_trains_and_is_scored(name, tmp_path):
 
 
 def test_every_cell_of_the_paper_has_its_file_in_both_readings(presets):
-    cells = [cell.name for cell in presets.CELLS]
+    cells = [cell.name for cell in presets.cells.CELLS]
     assert len(cells) == len(set(cells)) == 65
-    for reading in presets.READINGS:
+    for reading in presets.cells.READINGS:
         assert sorted(f.stem for f in (HOME / reading).glob("*.toml")) == sorted(cells)
 
 
-def test_the_files_of_the_cells_are_what_their_script_writes(presets):
-    differing = [path.name for path, text in presets.files() if path.read_text() != text]
-    assert not differing, f"run `python benchmarks/paper_presets.py`: {differing[:3]} are not as it writes them"
+@pytest.mark.parametrize("script", ["cells", "figures"])
+def test_run_files_are_what_their_script_writes(script, presets):
+    written = list(getattr(presets, script).files())
+    differing = [path.name for path, text in written if path.read_text() != text]
+    assert not differing, f"run `python {getattr(presets, script).__file__}`: {differing[:3]} are not as it writes them"
 
 
-def test_the_readme_has_the_table_of_cells(presets):
-    missing = [line for line in presets.table() if line not in README]
+@pytest.mark.parametrize("script", ["cells", "figures"])
+def test_the_readme_has_the_table_of_run_files(script, presets):
+    missing = [line for line in getattr(presets, script).table() if line not in README]
     assert not missing, missing[:2]
 
 
+def test_figures_have_no_other_run_files(presets):
+    names = [preset.name for preset in presets.figures.PRESETS]
+    assert sorted(f.stem for f in (HOME / "figures").glob("*.toml")) == sorted(names)
+
+
 def test_readings_differ_where_the_readme_says(presets):
-    cell = next(c for c in presets.CELLS if c.name == "table1_mnist_bernoulli_k2")
-    paper, authors = (presets.config_of(ZOO, cell, reading) for reading in presets.READINGS)
+    cell = next(c for c in presets.cells.CELLS if c.name == "table1_mnist_bernoulli_k2")
+    paper, authors = (presets.cells.config_of(ZOO, cell, reading) for reading in presets.cells.READINGS)
     assert (paper.parts["objective"].recon, authors.parts["objective"].recon) == ("l2", "l1")
     assert (paper.train.d_steps, authors.train.d_steps) == (1, 5)
     assert (paper.parts["mixer"].p_per, authors.parts["mixer"].p_per) == ("example", "batch")
