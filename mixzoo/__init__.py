@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from mixzoo.registry.hookspecs import API_VERSION, hookimpl
     from mixzoo.registry.options import Part
     from mixzoo.registry.session import register
-    from mixzoo.runs.api import compare, plot, track, train
+    from mixzoo.runs.api import compare, plot, report, track, train
     from mixzoo.runs.trained_run import MixedImages, Run, load
 
 __all__ = [
@@ -124,6 +124,7 @@ __all__ = [
     "prepare_images",
     "random_mixes",
     "register",
+    "report",
     "rng_for",
     "seed_for",
     "to_device",
@@ -229,6 +230,7 @@ _HOMES = {  # module -> the names that it gives
     "runs.api": (
         "compare",
         "plot",
+        "report",
         "track",
         "train",
     ),

@@ -23,6 +23,7 @@ from mixzoo.cli.list import list_parts
 from mixzoo.cli.new_plugin import new_plugin
 from mixzoo.cli.plot import plot
 from mixzoo.cli.plugins import plugins
+from mixzoo.cli.report import report
 from mixzoo.cli.resume import resume
 from mixzoo.cli.rm import rm
 from mixzoo.cli.runs import runs
@@ -67,6 +68,7 @@ app.command("runs")(runs)
 app.command("evaluate")(evaluate)
 app.command("compare")(compare)
 app.command("plot")(plot)
+app.command("report")(report)
 app.command("embed")(embed)
 app.command("track")(track)
 app.command("rm")(rm)

@@ -4,6 +4,7 @@ run = mixzoo.train(mixer="bernoulli:k=3", objective="amr", steps=2000)
 sweep = mixzoo.train(mixer=["mixup", "dirichlet:k=3"], seeds=[0, 1, 2])
 print(mixzoo.compare(sweep))
 mixzoo.plot(sweep).save("curves.png")
+mixzoo.report(sweep).save("report.html")
 """
 
 import os
@@ -33,6 +34,7 @@ from mixzoo.training.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from mixzoo.runs.figure import LearningCurves
+    from mixzoo.runs.report import Report
 
 Spec = str | Sequence[str] | None  # one part, or several for a grid
 ARGUMENTS = (
@@ -145,6 +147,30 @@ def plot(
 
     records = [record for run in runs for record in _records(run)]
     return plot_records(chosen(records, texts_of(where, "where")), terms, log_scale=log_scale, smooth=smooth)
+
+
+def report(
+    *runs: "str | Path | Run | RunRecord | Iterable[Any]",
+    out: str | Path | None = None,
+    where: str | Sequence[str] = (),
+) -> "Report":
+    """A page about these runs, as `mixzoo report` writes it: one HTML file that needs no other.
+
+    Runs are directories, folders of them, `Run`s, records, or lists of these; `where` has conditions such as
+    "objective=amr". With `out` the page is written there, as its `.save(path)` does. Damaged runs are on it with a
+    note, and in its `.notes`. Raises ConfigError for what is not allowed, StorageError if the file cannot be written.
+    """
+    from mixzoo.runs.report import report as report_on
+    from mixzoo.runs.report.page import check_ending
+
+    file = None if out is None else path_of(out, "out")
+    if file is not None:
+        check_ending(file)
+    records = [record for run in runs for record in _records(run)]
+    made = report_on(chosen(records, texts_of(where, "where")))
+    if file is not None:
+        made.save(file)
+    return made
 
 
 def track(

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mixzoo.core.errors import CheckpointError, ConfigError, listing, nearest, truncated_repr
+from mixzoo.core.errors import CheckpointError, ConfigError, listing, nearest, printable, truncated_repr
 from mixzoo.runs.comparing import Variant, variants_of, without_older
 from mixzoo.runs.listing import RunRecord
 from mixzoo.training.logs import LARGEST, read_metrics
@@ -137,6 +137,26 @@ def named(wanted: str, known: Sequence[str]) -> list[str]:
 def is_accuracy(name: str) -> bool:
     """Whether the number is a share of images, from 0 to 1."""
     return name.removeprefix(PROBE) in ACCURACIES
+
+
+def panel_title(name: str) -> str:
+    """A number's name as a reader takes it, such as "autoencoder: reconstruct"."""
+    if name == SPEED:
+        return "images per second"
+    if name.startswith(SCORES):
+        return printable(f"mean raw score {name}")
+    player, _, term = name.partition("/")
+    return printable(f"{player}: {term.replace('_', ' ') if is_accuracy(name) else term}")
+
+
+def variant_label(variant: Variant) -> str:
+    """What sets a variant apart, in words, and how many seeds it has; the name of its folder if it is the only run."""
+    words = ", ".join(f"{key} {value}" for key, value in variant.settings.items() if value)
+    runs = variant.runs
+    if not words and len(runs) == 1:
+        return printable(runs[0].path.resolve().name)
+    seeds = f"{len(runs)} seeds" if len(runs) > 1 else f"seed {runs[0].seed}"
+    return printable(f"{words}, {seeds}" if words else seeds)
 
 
 def smoothed(values: Values, over: int) -> Values:

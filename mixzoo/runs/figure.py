@@ -23,7 +23,7 @@ from mixzoo.core.arguments import path_of, texts_of
 from mixzoo.core.errors import ConfigError, listing, path_excerpt, printable
 from mixzoo.core.storage import write_whole
 from mixzoo.runs.comparing import Variant
-from mixzoo.runs.curves import SCORES, SPEED, Curve, Curves, Panel, curves_of, is_accuracy
+from mixzoo.runs.curves import SCORES, Curve, Curves, Panel, curves_of, is_accuracy, panel_title, variant_label
 from mixzoo.runs.listing import PARTS, RunRecord
 
 # Okabe & Ito 2008, without the yellow, which is too light for a line; people of any colour vision tell them apart.
@@ -183,7 +183,7 @@ def _rows(panels: Sequence[Panel]) -> list[list[Panel]]:
 
 
 def _draw_panel(axes: Axes, panel: Panel, log_scale: bool) -> None:
-    title = _title(panel.name)
+    title = panel_title(panel.name)
     means = np.concatenate([curve.mean for curve in panel.curves.values()])
     means = means[np.isfinite(means)]
     if log_scale and "/" in panel.name and not is_accuracy(panel.name):
@@ -228,23 +228,9 @@ def _group(name: str) -> str:
     return SCORES if name.startswith(SCORES) else name.partition("/")[0]
 
 
-def _title(name: str) -> str:
-    if name == SPEED:
-        return "images per second"
-    if name.startswith(SCORES):
-        return f"mean raw score {name}"
-    player, _, term = name.partition("/")
-    return printable(f"{player}: {term.replace('_', ' ') if is_accuracy(name) else term}")
-
-
 def _label(variant: Variant) -> str:
-    """What sets a variant apart, in words, and how many seeds it has."""
-    words = ", ".join(f"{key} {value}" for key, value in variant.settings.items() if value)
-    runs = variant.runs
-    if not words and len(runs) == 1:
-        return fill(printable(runs[0].path.resolve().name), LABEL)
-    seeds = f"{len(runs)} seeds" if len(runs) > 1 else f"seed {runs[0].seed}"
-    return fill(printable(f"{words}, {seeds}" if words else seeds), LABEL)
+    """What sets a variant apart, in words, and how many seeds it has, in lines of a legend."""
+    return fill(variant_label(variant), LABEL)
 
 
 def _common(variants: Sequence[Variant]) -> str:

@@ -31,6 +31,7 @@ from mixzoo.training.logs import read_metrics
 
 if TYPE_CHECKING:
     from mixzoo.runs.figure import LearningCurves
+    from mixzoo.runs.report import Report
 
 
 @dataclass(frozen=True)
@@ -237,6 +238,12 @@ class Run:
         from mixzoo.runs.figure import plot
 
         return plot(find_runs([self.path]), terms, log_scale=log_scale, smooth=smooth)
+
+    def report(self, out: str | Path | None = None) -> "Report":
+        """A page about this run, one HTML file that needs no other, as `mixzoo.report` makes it; written to `out`."""
+        from mixzoo.runs.api import report
+
+        return report(self, out=out)
 
     def evaluate(self, metrics: str | Sequence[str], *, again: bool = False) -> dict[str, dict[str, float]]:
         """The scores of the run's weights by each metric's spec; each is computed once and kept in the run.

@@ -28,9 +28,10 @@ TIMM = (ROOT / "docs/timm.md").read_text()
 CONDITIONED = (ROOT / "docs/conditioned.md").read_text()
 LARGE_DATA = (ROOT / "docs/large_data.md").read_text()
 FIGURES = (ROOT / "docs/figures.md").read_text()
+REPORT = (ROOT / "docs/report.md").read_text()
 LOGGERS = (ROOT / "docs/write_a_logger.md").read_text()
 RUN_FILES = (ROOT / "zoo_configs/README.md").read_text()
-WITH_COMMANDS = (README, CONTRIBUTING, TIMM, CONDITIONED, LARGE_DATA, FIGURES, RUN_FILES, LOGGERS)
+WITH_COMMANDS = (README, CONTRIBUTING, TIMM, CONDITIONED, LARGE_DATA, FIGURES, RUN_FILES, LOGGERS, REPORT)
 
 
 def blocks(text, language):
