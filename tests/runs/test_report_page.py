@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -149,7 +150,7 @@ def test_the_command_trains_the_same_run_again(mixzoo, monkeypatch):
     numbers = {"steps": 7, "lr": 1e-4, "recompute": True, "deterministic": False}
     config = resolve(load_zoo(), None, flags, numbers, ["knn:images=50", "reconstruction"])
     made(Path("a b")).joinpath("run.toml").write_text(config.to_toml())
-    (command,) = {text for text in Parsed(report("a b").html).text if text.startswith("mixzoo train")}
+    command = re.search("mixzoo train .*?(?=Copy)", "".join(Parsed(report("a b").html).text))[0]
     again = []
     monkeypatch.setattr("mixzoo.runs.run.start", lambda zoo, config, *_: again.append(config) or sys.exit(0))
     mixzoo(*shlex.split(command)[1:])
@@ -254,3 +255,42 @@ def test_a_browser_draws_the_page_and_asks_for_nothing(folder, tmp_path):
         page.value("document.getElementById('theme').click()")
         assert page.value("document.documentElement.dataset.theme") == "light"
         assert (page.messages, page.requests) == ([], [])
+
+
+def luminance(colour):
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(a, b):
+    light, dark = sorted((luminance(a), luminance(b)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_text_and_lines_stand_out_in_light_and_dark():
+    style = (Path(library.__file__).parent / "runs/report/page.css").read_text()
+    for at in (1, 2):
+        colours = {found[0]: found[at] for found in re.findall(r"--(\w+): light-dark\((#\w{6}), (#\w{6})\)", style)}
+        assert len(colours) == 15
+        for text, ground in (
+            ("ink", "paper"),
+            ("soft", "paper"),
+            ("soft", "panel"),
+            ("link", "paper"),
+            ("ink", "note"),
+        ):
+            assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+        for line in "0123456":
+            assert contrast(colours[line], colours["paper"]) >= 3, line
+
+
+def test_every_file_of_the_page_is_package_data():
+    root = Path(library.__file__).parent
+    declared = tomllib.loads((root.parent / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"][
+        "mixzoo"
+    ]
+    packed = {path for pattern in declared for path in root.glob(pattern)}
+    others = {p for p in (root / "runs/report").rglob("*") if p.is_file() and p.suffix not in (".py", ".pyc")}
+    assert len(others) >= 6
+    assert others <= packed

@@ -38,7 +38,7 @@ class RunText:
     weights: str  # how many numbers the auto-encoder has learned
     facts: Sequence[tuple[str, str]]
     settings: Sequence[tuple[str, str]]  # run.toml, by dotted key
-    command: str  # '' if the run file cannot be read
+    command: Sequence[str]  # its words, quoted for a shell; none if the run file cannot be read
     notes: Sequence[str]
 
 
@@ -64,8 +64,8 @@ def part_summaries(records: Sequence[RunRecord], catalogue: "Catalogue") -> list
     return rows
 
 
-def sweep_commands(records: Sequence[RunRecord], naming: Naming) -> list[tuple[str, str]]:
-    """(name, command) of each sweep that some of the runs belong to, as it was typed."""
+def sweep_commands(records: Sequence[RunRecord], naming: Naming) -> list[tuple[str, list[str]]]:
+    """(name, words of the command) of each sweep that some of the runs belong to, as it was typed."""
     found = []
     for sweep in dict.fromkeys(record.sweep for record in records if record.sweep):
         try:
@@ -119,7 +119,7 @@ def _text(record: RunRecord, variant: Variant, naming: Naming) -> RunText:
         weights=f"{weights:,}" if weights else "",
         facts=facts,
         settings=[(key, naming.public(_value(value))) for key, value in dotted(record.table).items()],
-        command=rerun(record.table, naming.public, files) if record.table else "",
+        command=rerun(record.table, naming.public, files) if record.table else [],
         notes=notes,
     )
 

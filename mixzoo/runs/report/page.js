@@ -146,15 +146,27 @@
   });
   for (const plot of plots) resized.observe(plot.box);
 
+  // --- a link to a run opens its details
+  const openTarget = () => {
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (target instanceof HTMLDetailsElement) target.open = true;
+  };
+  addEventListener("hashchange", openTarget);
+  openTarget();
+
   // --- on paper: everything open, and curves in the colours of paper
-  let closed = [];
+  let closed = [], theme;
   addEventListener("beforeprint", () => {
+    theme = root.dataset.theme;
+    root.dataset.theme = "light";
     closed = [...document.querySelectorAll("details:not([open])")];
     for (const each of closed) each.open = true;
     redraw();
   });
   addEventListener("afterprint", () => {
     for (const each of closed) each.open = false;
+    if (theme) root.dataset.theme = theme;
+    else delete root.dataset.theme;
     redraw();
   });
 

@@ -11,8 +11,8 @@ from mixzoo.registry.spec import Spec
 from mixzoo.runs.listing import PARTS
 
 
-def rerun(table: Mapping[str, Any], public: Callable[[str], str], files: Sequence[str] = ()) -> str:
-    """`mixzoo train` with everything that run.toml says; `files` are the plugins that are single files.
+def rerun(table: Mapping[str, Any], public: Callable[[str], str], files: Sequence[str] = ()) -> list[str]:
+    """The words of `mixzoo train` with everything that run.toml says; `files` are the plugins that are single files.
 
     `public` makes a text fit for others: a folder in an option becomes a word that the reader replaces.
     """
@@ -33,12 +33,12 @@ def rerun(table: Mapping[str, Any], public: Callable[[str], str], files: Sequenc
             words += [f"--{flag}", public(as_text(value))]
     for file in files:
         words += ["--plugin", public(Path(file).name)]
-    return shlex.join(words)
+    return [shlex.quote(word) for word in words]
 
 
-def typed(words: Sequence[str], public: Callable[[str], str]) -> str:
-    """A command line as it was typed, but for folders."""
-    return shlex.join(["mixzoo", *map(public, words)])
+def typed(words: Sequence[str], public: Callable[[str], str]) -> list[str]:
+    """The words of a command line as it was typed, but for folders, quoted for a shell."""
+    return [shlex.quote(word) for word in ("mixzoo", *map(public, words))]
 
 
 def _spec(part: Mapping[str, Any], public: Callable[[str], str]) -> Spec:

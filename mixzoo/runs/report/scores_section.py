@@ -8,7 +8,7 @@ from mixzoo.core.errors import CheckpointError, ConfigError, MixzooError
 from mixzoo.registry.spec import parse_spec
 from mixzoo.runs.comparing import BASELINES, Cell, Comparison, compare
 from mixzoo.runs.comparison_text import P_NOTE, cell_text, head, notes, rows
-from mixzoo.runs.listing import RunRecord
+from mixzoo.runs.listing import HEADLINE, RunRecord
 from mixzoo.runs.paper import PAPER
 from mixzoo.runs.report.naming import Naming
 from mixzoo.runs.stored_scores import Score, read_scores
@@ -22,6 +22,13 @@ PROBE = (
     "it. Its accuracy is the share of images whose label it gets right; the test accuracy is that of the step with the "
     "best validation accuracy."
 )
+PROBE_NUMBERS = {
+    "best_validation_accuracy": "the highest over the run",
+    "best_step": "the step at which that was",
+    "test_accuracy_at_best_validation": "at that step",
+    "last_validation_accuracy": "after the last step",
+    "last_test_accuracy": "after the last step",
+}
 ENDINGS = {
     "_untrained": "the same number for the network before its first step",
     "_pixels": "the same number for the images themselves in place of their codes",
@@ -49,10 +56,11 @@ class ScoreRow:
 class ScoreTable:
     """The comparison, scores as rows: they are many, and a phone is narrow."""
 
-    columns: Sequence[tuple[str, int]]  # name, and how many runs; 0 of a baseline
+    columns: Sequence[tuple[Sequence[str], int]]  # lines of its head, and how many runs; 0 of a baseline
     rows: Sequence[ScoreRow]
     left_out: Sequence[str]  # runs that are not in it, and why
     notes: Sequence[str] = ()  # on the paper's numbers
+    winner: str = ""  # which is best by the probe's test accuracy, as a sentence
     has_best: bool = False
     has_p: bool = False
 
@@ -81,13 +89,18 @@ def score_table(records: Sequence[RunRecord], naming: Naming) -> tuple[Compariso
         texts = [_cell(score, own.get(score)) for _, _, own in table]
         if any(texts):
             found.append(ScoreRow(_head(score), BETTER.get(comparison.better.get(score, ""), ""), texts))
-    columns = [(naming.public(name), count) for name, count, _ in table]
+    heads = [[f"{key}={value}" for key, value in v.settings.items() if value] for v in comparison.variants]
+    columns = [
+        ([naming.public(line) for line in own or [name]], count)
+        for (name, count, _), own in zip(table, [*heads, *([[]] * (len(table) - len(heads)))])
+    ]
     cells = comparison.cells.values()
     return comparison, ScoreTable(
         columns,
         found,
         [naming.public(line) for line in comparison.left_out],
         [naming.public(line) for line in notes(comparison) if line != P_NOTE],
+        naming.public(_winner(comparison)),
         any(cell.best for cell in cells),
         any(cell.p is not None for cell in cells),
     )
@@ -135,6 +148,8 @@ def _metric(
         facts = [f"Data: {counts} images"] if counts else []
         facts += [f"Computed by {score.plugin} {score.plugin_version}".strip()] if score.plugin else []
     described = [(number, _described(number, better.get(f"{label}.{number}", ""))) for number in numbers]
+    if label == "probe":
+        described = [(number, PROBE_NUMBERS.get(number, text)) for number, text in described]
     return MetricText(
         name=label,
         definition=definition or "The plugin that has this metric is not installed here, so its definition is missing.",
@@ -143,6 +158,19 @@ def _metric(
         facts=[public(fact) for fact in facts],
         numbers=described,
     )
+
+
+def _winner(comparison: Comparison) -> str:
+    best = [
+        (variant.name, cell)
+        for i, variant in enumerate(comparison.variants)
+        if (cell := comparison.cells.get((i, HEADLINE))) is not None and cell.best
+    ]
+    if len(best) != 1:
+        return ""
+    (name, cell), *_ = best
+    runs = f", over {cell.count} runs" if cell.count > 1 else ""
+    return f"By the probe's test accuracy, {name} is best: {cell_text(HEADLINE, cell)} %{runs}."
 
 
 def _described(number: str, better: str) -> str:
