@@ -93,25 +93,25 @@ def _print_csv(records: "list[RunRecord]") -> None:
 
 
 def _print_table(records: "list[RunRecord]") -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    """Print a line per run; rich, which measures and wraps every cell, takes as long for it as reading the runs."""
+    from rich.cells import cell_len
 
     from mixzoo.cli.summary import formatted
     from mixzoo.core.errors import printable
     from mixzoo.runs.listing import HEADLINE, age
 
-    table = Table(box=None, pad_edge=False)
-    for name in ("run", "state", "step", "data", "objective", "mixer", "seed", "probe", "age"):
-        table.add_column(name, justify="right" if name in ("step", "seed", "probe", "age") else "left", no_wrap=True)
+    lines = [["run", "state", "step", "data", "objective", "mixer", "seed", "probe", "age"]]
+    right = [name in ("step", "seed", "probe", "age") for name in lines[0]]
     for r in records:
         score = formatted(HEADLINE, r.numbers[HEADLINE]) if HEADLINE in r.numbers else "-"
-        step = f"{r.step}/{r.steps}" if r.table else "-"
-        cells = [printable(str(r.path)), r.state, step, *(r.part(kind) for kind in ("dataset", "objective", "mixer"))]
-        table.add_row(*(Text(cell) for cell in [*cells, str(r.seed) if r.table else "-", score, age(r)]))
-    console = Console(highlight=False, soft_wrap=True)
-    console.width = max(console.width, console.measure(table, options=console.options.update(width=10_000)).maximum)
-    console.print(table)
+        step, seed = (f"{r.step}/{r.steps}", str(r.seed)) if r.table else ("-", "-")
+        parts = [printable(r.part(kind)) for kind in ("dataset", "objective", "mixer")]
+        lines.append([printable(str(r.path)), r.state, step, *parts, seed, score, age(r)])
+    widths = [max(map(cell_len, column)) for column in zip(*lines)]
+    for i, line in enumerate(lines):
+        padding = [" " * (width - cell_len(cell)) for cell, width in zip(line, widths)]
+        cells = [space + cell if last else cell + space for cell, space, last in zip(line, padding, right)]
+        typer.secho("  ".join(cells), bold=i == 0)
     for r in records:
         if r.problem:
             print(f"mixzoo: {printable(r.problem)}", file=sys.stderr)

@@ -1,10 +1,43 @@
 """Checks of what Python callers give: one line in place of a traceback from deep inside."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
-from mixzoo.core.errors import ConfigError, truncated_repr
+from mixzoo.core.errors import ConfigError, MixzooError, truncated_repr
+
+P = ParamSpec("P")
+T = TypeVar("T")
+OTHER_NAMES = {"score": "scores", "term": "terms", "metric": "metrics"}  # flag -> argument, of those that differ
+
+
+def with_argument_names(function: Callable[P, T]) -> Callable[P, T]:
+    """The function as Python calls it: its errors begin with an argument, scores=a, not with a flag, --score a."""
+
+    @wraps(function)
+    def called(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except MixzooError as err:
+            if err.args:
+                err.args = (_with_argument_name(str(err.args[0])), *err.args[1:])
+            raise
+
+    return called
+
+
+def _with_argument_name(message: str) -> str:
+    """The message with the name of an argument in place of the flag that it begins with, if it does."""
+    found = re.match(r"--([a-z][a-z-]*)(?=[ :])", message)
+    if found is None:
+        return message
+    name, rest = found[1].replace("-", "_"), message[found.end() :]
+    if rest.startswith(f": {name}="):
+        return rest[2:]
+    name = OTHER_NAMES.get(name, name)
+    return f"{name}={rest[1:]}" if re.match(r" ('|\S*: )", rest) else f"{name}{rest}"
 
 
 def texts_of(value: Any, name: str) -> list[str]:

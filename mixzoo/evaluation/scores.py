@@ -56,11 +56,14 @@ def wrong_better(metric: object) -> str:
     return f"`better` is {truncated_repr(wrong[0])}" if wrong else ""
 
 
-def better_of(metric: object, names: Iterable[str]) -> dict[str, str]:
-    """ "less" or "more", as is better, of each of these scores of which the metric says it."""
-    if not isinstance(metric, HasBetter):
-        return {}
-    better = metric.better
+def better_of(contract: Contract, metric: object, names: Iterable[str]) -> dict[str, str]:
+    """ "less" or "more", as is better, of each of these scores of which the metric says it.
+
+    Raises PluginError if the metric's `better` fails, or is of another form than before the training.
+    """
+    if wrong := contract.call("better", wrong_better, metric):
+        raise contract.broken("better", wrong)
+    better = contract.call("better", lambda: metric.better if isinstance(metric, HasBetter) else "")
     found = {name: better.get(name, "") if isinstance(better, Mapping) else better for name in names}
     return {name: value for name, value in found.items() if value}
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mixzoo.core.arguments import integers_of, path_of, table_of, texts_of
+from mixzoo.core.arguments import integers_of, path_of, table_of, texts_of, with_argument_names
 from mixzoo.core.errors import ConfigError, listing, nearest, truncated_repr
 from mixzoo.registry.config import RunConfig, Train, resolve, under_data_root
 from mixzoo.registry.options import options_of
@@ -43,6 +43,7 @@ ARGUMENTS = (
 )  # fmt: skip  # of train, beside the numbers of a run
 
 
+@with_argument_names
 def train(
     *,
     data: Spec = None,
@@ -115,6 +116,7 @@ def train(
     return _runs_of(zoo, sweep)
 
 
+@with_argument_names
 def compare(
     *runs: "str | Path | Run | RunRecord | Iterable[Any]",
     scores: str | Sequence[str] | None = None,
@@ -129,6 +131,7 @@ def compare(
     return compare_records([record for run in runs for record in _records(run)], named, paper=paper)
 
 
+@with_argument_names
 def plot(
     *runs: "str | Path | Run | RunRecord | Iterable[Any]",
     terms: str | Sequence[str] | None = None,
@@ -149,6 +152,7 @@ def plot(
     return plot_records(chosen(records, texts_of(where, "where")), terms, log_scale=log_scale, smooth=smooth)
 
 
+@with_argument_names
 def report(
     *runs: "str | Path | Run | RunRecord | Iterable[Any]",
     out: str | Path | None = None,
@@ -173,6 +177,7 @@ def report(
     return made
 
 
+@with_argument_names
 def track(
     *runs: "str | Path | Run | RunRecord | Iterable[Any]", to: str, follow: bool = False, logs: str | Path = LOGS
 ) -> list[Path]:

@@ -9,12 +9,11 @@ from typing import Any
 import torch
 
 from mixzoo.core.errors import DataError
-from mixzoo.evaluation.scores import better_of
 from mixzoo.registry.spec import parse_spec
 from mixzoo.registry.zoo import Zoo
 from mixzoo.runs.directory import scored_step
 from mixzoo.runs.opening import Opened, open_run
-from mixzoo.runs.scoring import check_metric, finished_run, score_of
+from mixzoo.runs.scoring import better_scores, check_metric, finished_run, score_of
 from mixzoo.runs.stored_scores import Score, kept_scores, write_score
 
 PACKAGES = ("mixzoo", "torch", "numpy", "scikit-learn")
@@ -58,7 +57,7 @@ def _scored(zoo: Zoo, run: Opened, spec: str, metric: Any) -> Score:
         metric=str(parse_spec(spec)),
         step=run.step,
         numbers=numbers,
-        better=better_of(metric, numbers),
+        better=better_scores(spec, metric, numbers),
         settings=zoo.canonical("metric", spec),
         definition=(type(metric).__doc__ or "").strip().partition("\n")[0],
         samples={"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},

@@ -46,6 +46,7 @@ class PaperMatch:
 
 def match(settings: Mapping[str, str]) -> PaperMatch | None:
     """The cell that a run with this flat run file is; None if it is no run of the paper's tables."""
+    settings = _as_written(settings)
     found = [
         PaperMatch(cell, reading, _differences(own, settings))
         for cell in paper_cells()
@@ -78,9 +79,19 @@ def paper_cells() -> tuple[PaperCell, ...]:
     found = []
     for row in record["cells"]:
         readings = {reading: {**shared, **row[reading]} for reading, shared in record["shared"].items()}
-        settings = {r: flat({key: v for key, v in own.items() if v is not None}) for r, own in readings.items()}
+        own = {r: flat({key: v for key, v in own.items() if v is not None}) for r, own in readings.items()}
+        settings = {reading: _as_written(each) for reading, each in own.items()}
         found.append(PaperCell(row["name"], row["table"], row["score"], row["mean"], row["std"], settings))
     return tuple(found)
+
+
+def _as_written(settings: Mapping[str, str]) -> Mapping[str, str]:
+    """The settings with the paper's name of a mixer that has two: dirichlet of two sources, uniform, is its mixup."""
+    mixer = (settings.get("mixer"), settings.get("mixer.k"), settings.get("mixer.alpha"))
+    if mixer != ("dirichlet", "2", "1.0"):
+        return settings
+    others = {key: value for key, value in settings.items() if key not in ("mixer.k", "mixer.alpha")}
+    return {**others, "mixer": "mixup", "mixer.law": "uniform"}
 
 
 def _differences(own: Mapping[str, str], settings: Mapping[str, str]) -> dict[str, tuple[str, str]]:

@@ -19,6 +19,8 @@ from mixzoo.runs.listing import PROBE_BETTER
 from mixzoo.training.checkpoint_manifest import Progress
 from mixzoo.training.players import Players
 
+KEPT = "The training is kept: fix the metric, then `mixzoo resume` the run"
+
 
 def scores(
     config: RunConfig, data: Dataset, players: Players, progress: Progress, device: torch.device
@@ -37,7 +39,7 @@ def scores(
         label = name if names.count(name) == 1 else spec  # the same metric with other options
         found = _of_metric(label, metric, finished)
         numbers |= {f"{label}.{score}": value for score, value in found.items()}
-        better |= {f"{label}.{score}": value for score, value in better_of(metric, found).items()}
+        better |= {f"{label}.{score}": value for score, value in better_scores(label, metric, found).items()}
     if bad := [name for name, value in numbers.items() if not math.isfinite(value)]:
         raise NonFiniteError(f"{', '.join(bad)} is not finite: training has diverged; try a lower --lr")
     return numbers, better
@@ -108,6 +110,14 @@ def score_of(label: str, metric: Metric, finished: FinishedRun) -> dict[str, flo
     return numbers
 
 
+def better_scores(label: str, metric: Metric, numbers: Mapping[str, float]) -> dict[str, str]:
+    """What is better of each of these scores. Raises PluginError if the metric fails to say it."""
+    try:
+        return better_of(Contract("metric", label), metric, numbers)
+    except PluginError as err:
+        raise PluginError(f"{err}. {KEPT}") from err
+
+
 def _of_metric(label: str, metric: Metric, finished: FinishedRun) -> Mapping[str, float]:
     """The metric's scores. Raises NonFiniteError if its input is not finite, PluginError if the metric is broken."""
     try:
@@ -117,7 +127,7 @@ def _of_metric(label: str, metric: Metric, finished: FinishedRun) -> Mapping[str
         if isinstance(err.__cause__, ValueError) and ("NaN" in message or "infinity" in message):  # from scikit-learn
             first = message.partition("\n")[0]
             raise NonFiniteError(f"metric {label!r}: {first} Training has diverged; try a lower --lr") from err
-        raise PluginError(f"{err}. The training is kept: fix the metric, then `mixzoo resume` the run") from err
+        raise PluginError(f"{err}. {KEPT}") from err
 
 
 def _probe_numbers(probe: ProbeRecord) -> dict[str, float]:

@@ -8,6 +8,7 @@ Reading them imports no torch.
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -37,9 +38,14 @@ class Score:
 
 def score_file(run_dir: Path, metric: str) -> Path:
     """The file of a metric's score."""
-    spec = str(parse_spec(metric))
-    digest = hashlib.blake2b(spec.encode(), digest_size=4).hexdigest()
-    return run_dir / FOLDER / f"{parse_spec(metric).name.replace('/', '-')}-{digest}.json"
+    return run_dir / FOLDER / _file_name(metric)
+
+
+@lru_cache(1024)  # the runs of a list have mostly the same metrics
+def _file_name(metric: str) -> str:
+    spec = parse_spec(metric)
+    digest = hashlib.blake2b(str(spec).encode(), digest_size=4).hexdigest()
+    return f"{spec.name.replace('/', '-')}-{digest}.json"
 
 
 def read_score(run_dir: Path, metric: str) -> Score | None:
@@ -89,7 +95,7 @@ def write_score(run_dir: Path, score: Score) -> None:
 
 def _read(path: Path) -> Score:
     found = read_object(path)
-    if path.name != score_file(path.parent.parent, found.text("metric")).name:
+    if path.name != _file_name(found.text("metric")):
         raise CheckpointError(f"{path}: damaged: it is of metric {found.text('metric')!r}")
     samples = found.part("samples")
     return Score(

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from mixzoo.core.arguments import path_of, texts_of
+from mixzoo.core.arguments import path_of, texts_of, with_argument_names
 from mixzoo.core.data import Dataset
 from mixzoo.core.errors import ConfigError, NonFiniteError, path_excerpt, truncated_repr
 from mixzoo.core.json_file import read_object
@@ -111,7 +111,7 @@ class Run:
 
     @cached_property
     def _opened(self) -> Opened:
-        return open_run(self._zoo, self.path, self._device)
+        return with_argument_names(open_run)(self._zoo, self.path, self._device)
 
     @property
     def data(self) -> Dataset:

@@ -1,16 +1,19 @@
 """Training, sweeping and comparing from Python, on digits, as a notebook does."""
 
+import re
 import sys
 from dataclasses import dataclass
 from typing import ClassVar
 
 import pytest
 import torch
+from test_listing import made
 from test_run import without_clock
 
 import mixzoo
 import warm
 from mixzoo import ConfigError, LinearMixer, PluginError
+from mixzoo.core.arguments import with_argument_names
 from mixzoo.registry import session
 from mixzoo.runs.comparing import Comparison
 from mixzoo.runs.run import start
@@ -116,6 +119,42 @@ def test_two_mixers_are_trained_listed_and_compared(tmp_path, monkeypatch):
     assert mixzoo.load(records[0]).path == records[0].path
     assert mixzoo.load(runs[0]) is runs[0]
     assert mixzoo.compare(records).cells == table.cells
+
+
+@pytest.mark.parametrize(
+    ("message", "python"),
+    [
+        ("--score reel: no run has it", "scores=reel: no run has it"),
+        ("--term : no run has it", "terms=: no run has it"),
+        ("--device 'gpu' cannot be used here", "device='gpu' cannot be used here"),
+        ("--batch-images 1: a batch of one", "batch_images=1: a batch of one"),
+        ("--lr: lr=nan must be", "lr=nan must be"),
+        ("--mixer: unknown mixer", "mixer: unknown mixer"),
+        ("--mixer mixup:k=3: 'k' is", "mixer=mixup:k=3: 'k' is"),
+        ("--seeds goes without --seed", "seeds goes without --seed"),
+        ("a run: --seed", "a run: --seed"),
+    ],
+)
+def test_an_error_in_python_begins_with_the_argument_in_place_of_the_flag(message, python):
+    @with_argument_names
+    def fails():
+        raise ConfigError(message)
+
+    with pytest.raises(ConfigError, match=f"^{re.escape(python)}"):
+        fails()
+
+
+def test_every_function_of_python_names_its_arguments(tmp_path):
+    made(tmp_path / "run", knn__accuracy=0.5)
+    (tmp_path / "run" / "metrics.jsonl").write_text('{"step": 1, "autoencoder/fool": 0.5}\n')
+    with pytest.raises(ConfigError, match=r"^scores=reel: no run has it \(knn\.accuracy\)"):
+        mixzoo.compare(tmp_path, scores="reel")
+    with pytest.raises(ConfigError, match=r"^terms=reel: no run has it"):
+        mixzoo.plot(tmp_path, terms="reel")
+    with pytest.raises(ConfigError, match=r"^where=reel: no run has it"):
+        mixzoo.plot(tmp_path, where="reel=1")
+    with pytest.raises(ConfigError, match=r"^mixer=mixup:k=3: 'k' is not an option"):
+        mixzoo.train(mixer="mixup:k=3")
 
 
 def test_what_is_no_run_cannot_be_compared(tmp_path):

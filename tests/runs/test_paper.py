@@ -43,6 +43,8 @@ def test_every_run_file_of_the_paper_is_its_cell_in_its_reading():
         (("lam = 10.0", "lam = 5.0"), False),
         (('name = "mnist"', 'name = "mnist"\ntrain_images = 1000'), False),
         (('law = "uniform"', 'law = "beta"'), False),
+        (('name = "mixup"\nlaw = "uniform"', 'name = "dirichlet"\nk = 2\nalpha = 1.0'), True),
+        (('name = "mixup"\nlaw = "uniform"', 'name = "dirichlet"\nk = 2\nalpha = 0.5'), False),
         (("steps = 1562500", "steps = 1000"), True),
         (('device = "auto"', 'device = "cuda"'), True),
     ],

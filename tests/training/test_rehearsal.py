@@ -15,6 +15,7 @@ from mixzoo.core.errors import ConfigError
 from mixzoo.core.mixing import LinearMixer
 from mixzoo.registry.zoo import Plugin, RegisteredPart
 from mixzoo.runs.run import start
+from mixzoo.runs.scoring import better_scores
 from mixzoo.training.build import build_players
 from mixzoo.training.logs import ProgressDisplay
 from mixzoo.training.rehearsal import rehearse
@@ -421,3 +422,17 @@ def test_a_rehearsal_leaves_the_buffers_of_a_closure_as_they_were():
     players = build_players(zoo, config, data, CPU)
     rehearse(zoo, config, players, data, CPU)
     assert players.autoencoder.calls == 0
+
+
+@pytest.mark.parametrize(
+    ("better", "line"),
+    [
+        (property(lambda self: 1 / 0), "metric 'mine': better raised ZeroDivisionError: division by zero"),
+        ({"n": "low"}, "metric 'mine': `better` is 'low'; expected better: "),
+    ],
+)
+def test_a_metric_that_cannot_say_what_is_better_after_the_training_leaves_it_to_be_resumed(better, line):
+    with pytest.raises(
+        PluginError, match=f"{re.escape(line)}.* The training is kept: fix the metric, then `mixzoo res"
+    ):
+        better_scores("mine", part(__call__=lambda self, run: {}, better=better)(), {"n": 1.0})
