@@ -3,11 +3,12 @@
 import shlex
 from itertools import pairwise
 
-# typer's parser has no public names for its exceptions; these are the same since typer 0.26.
+from typer import BadParameter
+
+# typer's parser has no public names for these; they are the same since typer 0.26.
 from typer._click.core import Command
 from typer._click.exceptions import (
     BadOptionUsage,
-    BadParameter,
     ClickException,
     MissingParameter,
     NoSuchOption,
