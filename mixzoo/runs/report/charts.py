@@ -90,11 +90,11 @@ def _last(curve: Curve, percent: bool) -> str:
         return ""
     at = int(finite[-1])
 
-    def text(value: float) -> str:
-        return f"{100 * value:.2f} %" if percent else f"{value:.4g}"
+    def text(value: float, digits: int) -> str:
+        return f"{100 * value:.2f} %" if percent else f"{value:.{digits}g}"
 
-    spread = f" ± {text(curve.std[at])}" if curve.std is not None and math.isfinite(curve.std[at]) else ""
-    return f"{text(curve.mean[at])}{spread}"
+    spread = f" ± {text(curve.std[at], 2)}" if curve.std is not None and math.isfinite(curve.std[at]) else ""
+    return f"{text(curve.mean[at], 4)}{spread}"
 
 
 def _thinned(curve: Curve) -> Curve:

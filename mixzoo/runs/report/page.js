@@ -43,7 +43,7 @@
   const swatches = [...document.querySelectorAll(".key .swatch")];
   const plots = [...document.querySelectorAll(".plot")].map((box) => ({ box, panel: curves.panels[box.dataset.panel], chart: null }));
   const shown = (variant) => switches[variant].checked;
-  const number = (value, percent) => (percent ? `${+(100 * value).toFixed(2)} %` : `${+value.toPrecision(4)}`);
+  const number = (value, percent, digits = 4) => (percent ? `${+(100 * value).toFixed(2)} %` : `${+value.toPrecision(digits)}`);
   const faint = (colour, alpha) => colour.replace(/^rgb\((.*)\)$/, `rgba($1, ${alpha})`);
 
   function redraw() {
@@ -112,13 +112,13 @@
       const line = document.createElement("p"), dot = document.createElement("span"), who = document.createElement("bdi"), what = document.createElement("span");
       dot.className = `dot c${curve.variant % 7}`;
       who.className = "who";
+      what.className = "what";
       who.textContent = curves.variants.length > 1 ? curves.variants[curve.variant] : "";
       const spread = curve.std?.[curve.steps.indexOf(chart.data[0][at])];
-      what.textContent = number(value, panel.percent) + (spread === null || spread === undefined ? "" : ` ± ${number(spread, panel.percent)}`);
+      what.textContent = number(value, panel.percent) + (spread === null || spread === undefined ? "" : ` ± ${number(spread, panel.percent, 2)}`);
       line.append(dot, who, what);
       lines.push(line);
     }
-    reading.className = `reading ${chart.cursor.left > chart.over.clientWidth / 2 ? "left" : "right"}`;
     reading.replaceChildren(...lines);
   }
 
@@ -159,7 +159,7 @@
   addEventListener("beforeprint", () => {
     theme = root.dataset.theme;
     root.dataset.theme = "light";
-    closed = [...document.querySelectorAll("details:not([open])")];
+    closed = [...document.querySelectorAll("details:not([open], .settings)")];
     for (const each of closed) each.open = true;
     redraw();
   });

@@ -14,7 +14,7 @@ from mixzoo.core.storage import read_regular
 from mixzoo.runs.listing import RunRecord
 from mixzoo.runs.report.naming import Naming
 
-BUDGET = 2_000_000  # bytes of all pictures of a page
+BUDGET = 1_500_000  # bytes of all pictures of a page
 LARGEST_FILE, LARGEST_SIDE, WIDEST = 30_000_000, 20_000, 1200  # bytes that are read; pixels; pixels that are shown
 
 
