@@ -1,7 +1,7 @@
 """The scores of a page: the comparison as rows of text, and what each metric measures."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from mixzoo.core.errors import CheckpointError, ConfigError, MixzooError
@@ -37,10 +37,11 @@ ENDINGS = {
 
 @dataclass(frozen=True)
 class CellText:
-    """A cell of the table, "88.59 ± 0.43 (p=0.02)"."""
+    """A cell of the table."""
 
-    text: str
+    text: str  # "88.59 ± 0.43"
     best: bool
+    p: str  # "p=0.02", or ''
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,9 @@ def _head(score: str) -> str:
 
 
 def _cell(score: str, cell: Cell | None) -> CellText | None:
-    return None if cell is None else CellText(cell_text(score, cell), cell.best)
+    if cell is None:
+        return None
+    return CellText(cell_text(score, replace(cell, p=None)), cell.best, "" if cell.p is None else f"p={cell.p:.2g}")
 
 
 def _name(label: str) -> str:
