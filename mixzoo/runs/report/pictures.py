@@ -77,7 +77,7 @@ def _encoded(image: Image.Image, most: int) -> tuple[bytes, Image.Image]:
 def _webp(image: Image.Image, *, lossless: bool) -> bytes:
     buffer = BytesIO()
     if lossless:
-        image.save(buffer, "WEBP", lossless=True, quality=0, method=0)  # a fifth larger than the best, thirty times faster
+        image.save(buffer, "WEBP", lossless=True, quality=0, method=0)  # thirty times faster than the smallest
     else:
         image.save(buffer, "WEBP", quality=80, method=4)
     return buffer.getvalue()
