@@ -199,7 +199,7 @@ class Run:
         x = self.prepare(images, value_range=value_range)
         if at is None and len(x) < 2:
             raise ConfigError("one image would be mixed with itself; give two or more, or at= with k of them")
-        h, by = self.encode(x, value_range=(-1, 1)), self._mixer(mixer)
+        h, by = self.encode(x, value_range=(-1, 1)), self.mixer_by(mixer)
         with eval_mode(by) if isinstance(by, nn.Module) else torch.no_grad():
             if at is None:
                 made = mix(h.to(self.device), by, seed=seed, step=step, labels=labels)
@@ -221,7 +221,11 @@ class Run:
         draw = to_device(mixer.at(torch.tensor(point), CodeShape(1, tuple(h.shape[1:]))), torch.device(self.device))
         return mixer(h[:, None].to(self.device), draw, None if labels is None else labels[:, None].to(self.device))
 
-    def _mixer(self, mixer: str | Mixer | None) -> Mixer:
+    def mixer_by(self, mixer: str | Mixer | None = None) -> Mixer:
+        """The mixer of this spec, such as "cutmix:k=3", for this run's codes; the run's own for None.
+
+        Raises ConfigError if it does not take these codes, or needs weights that this run has not trained.
+        """
         if not isinstance(mixer, str):
             return self.mixer if mixer is None else mixer
         made = other_mixer(with_registered_since(self._zoo), self._opened, mixer, "mixer")
