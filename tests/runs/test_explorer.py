@@ -7,12 +7,15 @@ from io import BytesIO
 import numpy as np
 import pytest
 import torch
+from markupsafe import Markup
 from PIL import Image
 from test_explorer_network import NETWORK_JS, in_node, needs_node
 
+import chromium
 from mixzoo import ConfigError, Run
 from mixzoo.data.batches import to_images
 from mixzoo.runs.report import explorer as explorers
+from mixzoo.runs.report import page
 from mixzoo.runs.report.explorer import Explorer, explorer_of
 from mixzoo.runs.run import start
 from toys import toy_config, toy_zoo
@@ -126,6 +129,138 @@ def test_a_wrong_number_of_images_is_refused(run, images):
         explorer_of(run, images=images)
 
 
-def test_network_js_needs_nothing_that_a_strict_policy_refuses():
-    text = NETWORK_JS.read_text()
-    assert not any(word in text for word in ("eval(", "new Function", "fetch(", "Worker(", "import("))
+PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{{ policy(styles, scripts) }}"><link rel="icon" href="data:,">
+<style>{{ styles }}</style></head><body>{% from "explorer.html.j2" import explorer %}{{ explorer("one", made, title) }}
+{% for script in scripts %}<script>{{ script }}</script>{% endfor %}</body></html>"""
+
+
+def page_of(made, title="a run"):
+    styles, *scripts = (Markup(page._asset(name)) for name in ("explorer.css", "network.js", "explorer.js"))
+    template = page._environment().from_string(PAGE)
+    return template.render(made=made, title=title, styles=styles, scripts=scripts, policy=page.policy)
+
+
+def test_hostile_names_are_escaped():
+    evil = "</script><script>alert(1)</script>\"'<img src=x>"
+    data = {"kind": "atlas", "points": [], "images": {"labels": [evil]}}
+    html = page_of(Explorer(data, evil, evil), evil)
+    assert html.count("<script>") == 2  # network.js and explorer.js
+    assert "<img" not in html
+    text = html.partition('id="one-data">')[2].partition("</script>")[0]
+    assert json.loads(text) == data
+
+
+def eventually(shown, expression):
+    """Whether the expression is true when two more frames are drawn."""
+    shown.value("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    return shown.value(expression)
+
+
+PICTURE = "document.querySelector('.explore-mixed').toDataURL()"
+WEIGHTS = "document.querySelector('.explore-weights').textContent"
+needs_chromium = pytest.mark.skipif(chromium.found() is None, reason="there is no Chromium here")
+
+
+def box(shown, selector):
+    """Left, top, width and height of an element in the window."""
+    found = f"document.querySelector({selector!r})"
+    shown.value(f"{found}.scrollIntoView({{block: 'center', behavior: 'instant'}})")
+    return shown.value(f"(r => [r.x, r.y, r.width, r.height])({found}.getBoundingClientRect())")
+
+
+def drag(shown, selector, *points):
+    """Drag over points in parts of the element's width and height."""
+    x, y, width, height = box(shown, selector)
+    shown.drag(*((x + across * width, y + down * height) for across, down in points))
+
+
+def choose(shown, selector, value):
+    found = f"document.querySelector({selector!r})"
+    shown.value(f"{found}.value = {value!r}; {found}.dispatchEvent(new Event('change'))")
+
+
+@needs_chromium
+def test_the_point_is_dragged_and_the_picture_follows(live, tmp_path):
+    """By mouse and by keys, with every mixer, two to five images and a drawing: nothing is logged or asked for."""
+    file = tmp_path / "page.html"
+    file.write_text(page_of(live))
+    with chromium.Chromium() as browser:
+        shown = browser.open(file)
+        choose(shown, ".explore-mixer", "1")  # weighs
+        before = eventually(shown, PICTURE)
+        drag(shown, ".explore-simplex", (0.5, 0.6), (0.5, 0.5), (0.48, 0.4))
+        assert eventually(shown, PICTURE) != before
+        first, *others = [int(line.split(": ")[1].split()[0]) for line in shown.value(WEIGHTS).split("\n")]
+        assert first > 50 > max(others)
+        before = shown.value(PICTURE)
+        for key in ("ArrowDown", "ArrowLeft"):
+            shown.call("Input.dispatchKeyEvent", type="keyDown", key=key, modifiers=8)
+        assert eventually(shown, PICTURE) != before
+        shown.call("Input.dispatchKeyEvent", type="keyDown", key="2")
+        assert eventually(shown, WEIGHTS).split("\n") == ["A (top): 0 %", "B (middle): 100 %", "C (bottom): 0 %"]
+
+        for k in (2, 3, 4, 5):
+            choose(shown, ".explore-count", str(k))
+            assert eventually(shown, WEIGHTS).count("%") >= k
+            for value in shown.value("[...document.querySelector('.explore-mixer').options].map(o => o.value)"):
+                choose(shown, ".explore-mixer", value)
+                assert eventually(shown, "document.querySelector('.explore-speed').textContent").endswith(" ms")
+
+        shown.value("document.querySelector('details').open = true")
+        before = eventually(shown, PICTURE)
+        drag(shown, ".explore-pad", (0.3, 0.3), (0.7, 0.3), (0.7, 0.7))
+        assert "(drawing)" in eventually(shown, WEIGHTS)
+        assert shown.value(PICTURE) != before
+        for button in (
+            ".explore-copy",
+            ".explore-clear",
+            ".explore-palette button",
+            ".explore-slots button:last-child",
+        ):
+            eventually(shown, f"document.querySelector({button!r}).click()")
+        assert "(drawing)" not in eventually(shown, WEIGHTS)
+        assert (shown.messages, shown.requests) == ([], [])
+
+
+@needs_chromium
+def test_an_atlas_shows_the_nearest_of_its_pictures(run, monkeypatch, tmp_path):
+    monkeypatch.setattr(explorers, "MOST_CHARACTERS", 8)
+    file = tmp_path / "page.html"
+    file.write_text(page_of(explorer_of(run, images=6)))
+    with chromium.Chromium() as browser:
+        shown = browser.open(file)
+        before = eventually(shown, PICTURE)
+        drag(shown, ".explore-simplex", (0.5, 0.6), (0.5, 0.2))
+        assert eventually(shown, PICTURE) != before
+        choose(shown, ".explore-triple", "1")
+        shown.value("new Promise(done => setTimeout(done, 100))")
+        assert shown.value("document.querySelector('.explore-speed').textContent") == "drawn beforehand"
+        assert (shown.messages, shown.requests) == ([], [])
+
+
+@needs_node
+def test_weights_are_where_the_point_is():
+    """They are at least 0, sum to 1, and are those whose mean of the corners is the point; outside, of the edge."""
+    script = """
+    const { cornersOf, place } = require(process.argv[1].replace("network.js", "explorer.js"));
+    const cases = JSON.parse(require("fs").readFileSync(0));
+    console.log(JSON.stringify(cases.map(([k, x, y]) => ({ corners: cornersOf(k), ...place(cornersOf(k), [x, y]) }))));
+    """
+    rng = np.random.default_rng(0)
+    cases = [[k, *rng.uniform(0, 320, 2)] for k in (2, 3, 4, 5) for _ in range(50)] + [[3, 160, 64], [5, 160, 160]]
+    for (k, *wanted), found in zip(cases, in_node(cases, script), strict=True):
+        weights = np.array(found["weights"])
+        assert len(weights) == k
+        assert weights.min() >= 0
+        assert abs(weights.sum() - 1) < 1e-9
+        np.testing.assert_allclose(weights @ np.array(found["corners"]), found["at"], atol=1e-6)
+        nearest = np.hypot(*(np.array(found["at"]) - wanted))
+        assert nearest < 1e-6 or (weights < 1e-9).sum() >= k - 2
+
+
+def test_the_scripts_need_nothing_that_a_strict_policy_refuses():
+    text = NETWORK_JS.read_text() + NETWORK_JS.with_name("explorer.js").read_text()
+    assert not any(
+        word in text for word in ("eval(", "new Function", "fetch(", "Worker(", "import(", ".innerHTML", ".style")
+    )
