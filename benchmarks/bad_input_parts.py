@@ -19,7 +19,7 @@ ROWS = [
     rejected("--mixer", "dirichlet:k=1e2", "k='1e2' must be an integer >= 2 and <= 64"),
     rejected("--mixer", "dirichlet:k=3k", "Did you mean 3000?"),
     rejected("--mixer", "one_of:a=dirichlet:k=3,b=mixup", "Did you mean 'one_of:a=(dirichlet:k=3),b=mixup'?"),
-    rejected("--mixer", "mixup:k=3", "It is an option of bernoulli, channel, cutmix, dirichlet"),
+    rejected("--mixer", "mixup:k=3", "Its k is always 2. Did you mean 'dirichlet:k=3'?"),
     rejected("--mixer", "mixup:law=Gaia!", "Did you mean 'gaia'?"),
     rejected("--mixer", "./stripes.py", "load a plugin that is one file with --plugin ./stripes.py"),
     rejected("--mixer", "--seed", "a value is missing; --seed is a flag"),

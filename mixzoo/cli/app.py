@@ -32,7 +32,7 @@ from mixzoo.cli.show import show
 from mixzoo.cli.streams import safe_streams
 from mixzoo.cli.track import track
 from mixzoo.cli.train import train
-from mixzoo.cli.usage import usage_message
+from mixzoo.cli.usage import check_no_word_is_empty, usage_message
 from mixzoo.core.errors import INTERRUPTED, MixzooError, OutOfMemoryError, is_out_of_memory, one_line, printable
 
 app = typer.Typer(
@@ -102,6 +102,7 @@ def _run() -> int:
         command = typer.main.get_command(app)
         if "_MIXZOO_COMPLETE" in os.environ or {"--install-completion", "--show-completion"} & set(sys.argv):
             prepare_shell()  # after typer has registered the shells that it knows
+        check_no_word_is_empty(sys.argv[1:])
         code = command(prog_name="mixzoo", standalone_mode=False)
         sys.stdout.flush()
         if code == INTERRUPTED:  # what typer returns on KeyboardInterrupt

@@ -41,4 +41,5 @@ def _confirmed(question: str) -> bool:
     try:
         return typer.confirm(question, err=True)
     except typer.Abort as err:
+        typer.echo(err=True)  # the question has no newline
         raise ConfigError(f"{question} There is no answer; give --yes to remove without asking") from err

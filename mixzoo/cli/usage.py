@@ -1,6 +1,8 @@
 """One-line messages for command lines that the parser rejects."""
 
+import re
 import shlex
+from collections.abc import Sequence
 from itertools import pairwise
 
 from typer import BadParameter
@@ -16,7 +18,7 @@ from typer._click.exceptions import (
 )
 from typer.core import TyperArgument, TyperGroup, TyperOption
 
-from mixzoo.core.errors import excerpt, nearest, printable, truncated_repr
+from mixzoo.core.errors import ConfigError, excerpt, nearest, printable, truncated_repr
 
 COMMON_FLAGS = {  # flags of other programs -> what mixzoo has instead
     "--epochs": "--steps",
@@ -73,6 +75,10 @@ def usage_message(err: ClickException, words: list[str]) -> str:
     match err:
         case NoSuchOption():
             return _no_such_option(context.command, command, err.option_name, words)
+        case MissingParameter(param=TyperOption() as option):
+            about = (option.help or "").partition(" [")[0].rstrip(".")
+            written = f"{option.opts[0]} {option.metavar or 'VALUE'}"
+            return f"{option.opts[0]} is missing: {about}; write `{command} ... {written}`, see `{command} --help`"
         case MissingParameter(param=TyperArgument() as argument):
             metavar, about = argument.metavar or argument.name or "", argument.help or ""
             return f"{metavar} is missing: {about.rstrip('.')}; write `{command} {metavar}`, see `{command} --help`"
@@ -85,6 +91,14 @@ def usage_message(err: ClickException, words: list[str]) -> str:
         if extra.startswith((f"{word})", f"{word} ")):
             return _unexpected_word(context.command, command, word, before, words)
     return f"{printable(err.format_message())}; see `{command} --help`"
+
+
+def check_no_word_is_empty(words: Sequence[str]) -> None:
+    """Raises ConfigError for a word that is empty: as a path it would be this folder."""
+    for before, word in pairwise(["", *words]):
+        if not word or re.fullmatch("--[a-z-]+=", word):
+            place = f" after {excerpt(word or before)}" if word or before else ""
+            raise ConfigError(f"an empty word{place}; is it a variable of the shell that is not set?")
 
 
 def _no_such_option(given: Command, command: str, name: str, words: list[str]) -> str:

@@ -146,7 +146,7 @@ def shortened(text: str) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """' Did you mean 'x'?' for the known name closest to `name` in any case, or nothing when none is close."""
-    names = {each.lower(): each for each in known}
+    names = {each.lower(): each for each in known if each}
     close = get_close_matches(name.lower(), names, n=1)
     return f" Did you mean {names[close[0]]!r}?" if close else ""
 

@@ -160,5 +160,5 @@ def kind_named(text: str) -> Kind:
         if text in (kind.name, kind.plural):
             return kind
     plurals = [kind.plural for kind in KINDS.values()]
-    near = nearest(text, [*plurals, *KINDS])
+    near = nearest(str(text), [*plurals, *KINDS])
     raise ConfigError(f"{truncated_repr(text)} is not a kind of part ({', '.join(plurals)}).{near}")

@@ -156,7 +156,7 @@ def _implemented(manager: pluggy.PluginManager, module: Any) -> list[str]:
 
 def registered(kind: str, name: str, plugin: Plugin, recipe: Any) -> RegisteredPart:
     """The part under its name. Raises PluginError if either is malformed."""
-    if not KEY.fullmatch(name):
+    if not isinstance(name, str) or not KEY.fullmatch(name):
         raise PluginError(
             f"{truncated_repr(name)} cannot name a {kind}: use lower-case letters a to z, digits and '_', a "
             "letter first"

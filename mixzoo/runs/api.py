@@ -197,7 +197,7 @@ def _records(run: Any) -> list[RunRecord]:
     if isinstance(run, Run):
         return find_runs([run.path])
     if isinstance(run, str | Path):
-        return find_runs([Path(run)])
+        return find_runs([path_of(run, "run")])
     if isinstance(run, Iterable) and not isinstance(run, bytes):
         return [record for one in run for record in _records(one)]
     raise ConfigError(f"{truncated_repr(run)} is not a run; give a directory, a Run, or a list of them")

@@ -192,7 +192,7 @@ def _named(wanted: str, known: Sequence[str]) -> list[str]:
     """The scores of this name, or of the metric of this name, else all that begin so (`knn` for `knn:images=5000`)."""
     found = [name for name in known if name == wanted or name.startswith(f"{wanted}.")]
     found = found or [name for name in known if name.startswith(wanted)]
-    if not found:
+    if not found or not wanted:
         raise ConfigError(f"--score {wanted}: no run has it ({listing(known)}).{nearest(wanted, known)}")
     return found
 

@@ -126,9 +126,16 @@ def _record(path: Path, sweep: Path | None) -> RunRecord:
     reading = path / RUN
     try:
         table = tomllib.loads(reading.read_text(encoding="utf-8"))
-        train = table.get("train")
+        for name in ("train", *PARTS):
+            if name in table and not isinstance(table[name], dict):
+                raise ValueError(f"its {name} is {truncated_repr(table[name])}, which is not a table")
+            if name in PARTS and not isinstance(table.get(name, {}).get("name", ""), str):
+                raise ValueError(
+                    f"the name of its {name} is {truncated_repr(table[name]['name'])}, which is not a text"
+                )
+        train = table.get("train", {})
         for name in ("seed", "steps"):
-            if isinstance(train, dict) and name in train and type(train[name]) is not int:
+            if name in train and type(train[name]) is not int:
                 raise ValueError(f"its {name} is {truncated_repr(train[name])}, which is not an integer")
         reading = path / "status.json"
         status = read_object(reading) if reading.is_file() else None

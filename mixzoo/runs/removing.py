@@ -16,7 +16,9 @@ def check_removable(directory: Path) -> int | None:
     Raises ConfigError if it is neither, LockedError if a process is writing to it.
     """
     is_sweep = (directory / SWEEP).is_file()
-    if directory.is_symlink() or not (is_sweep or (directory / RUN).is_file()):
+    if directory.is_symlink():
+        raise ConfigError(f"{path_excerpt(directory)}: it is a link, so it is not removed; name the run itself")
+    if not (is_sweep or (directory / RUN).is_file()):
         raise ConfigError(f"{path_excerpt(directory)}: it is neither a run nor a sweep, so it is not removed")
     with _locked(directory):
         return len(find_runs([directory])) if is_sweep else None

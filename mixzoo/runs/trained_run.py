@@ -60,9 +60,11 @@ class Run:
     then or, of a completed run with train.select = "best", those of its best step.
     """
 
-    def __init__(self, path: str | Path, *, device: str = "auto", zoo: Zoo | None = None) -> None:
-        self.path = Path(path)
-        self._device = device
+    def __init__(self, path: str | Path, *, device: str | torch.device = "auto", zoo: Zoo | None = None) -> None:
+        self.path = path_of(path, "path")
+        if not isinstance(device, str | torch.device):
+            raise ConfigError(f"device={truncated_repr(device)} must be a text, such as 'auto', 'cpu' or 'cuda:0'")
+        self._device = str(device)
         self._zoo, self.config, self.warnings = open_config(load_zoo() if zoo is None else zoo, self.path)
 
     def __repr__(self) -> str:
@@ -260,7 +262,7 @@ class Run:
         return {spec: dict(score.numbers) for spec, score in found.items()}
 
 
-def load(run: "str | Path | Run | RunRecord", *, device: str = "auto") -> Run:
+def load(run: "str | Path | Run | RunRecord", *, device: str | torch.device = "auto") -> Run:
     """The run in a directory, to encode, decode, mix and evaluate with; a record is one of `mixzoo.runs()`.
 
     Raises CheckpointError if it is no run, if it has no checkpoint that can be read, or lacks a plugin that it needs.

@@ -44,6 +44,9 @@ MISUSED = {  # what is typed: the start of the message, and another part of it
         "Did you mean --metric knn --metric mig?",
     ),
     "train --out=my run": ("run: a value with spaces goes in quotes", "Did you mean --out 'my run'?"),
+    "evaluate a": ("--metric is missing: ", "write `mixzoo evaluate ... --metric "),
+    "embed a --images test": ("--out is missing: A file ending in .npz or", "write `mixzoo embed ... --out FILE`"),
+    "train --out=": ("an empty word after --out=; is it a variable of the shell that is not set?", ""),
     "train --mixer mixup dirichlet": ("dirichlet: `mixzoo train` does not take this word", "See"),
     "help": ("'help' is not a command", "Did you mean `mixzoo --help`?"),
     "run": ("'run' is not a command", "Did you mean `mixzoo train`?"),
@@ -69,6 +72,13 @@ def test_a_misused_command_line_is_one_line_that_says_what_to_do(mixzoo, tmp_pat
     assert more in err
     assert err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_word_is_refused_before_it_becomes_this_folder(mixzoo):
+    for words in (["rm", "--yes", ""], ["runs", ""], ["plot", "runs", "--out", ""]):
+        code, _, err = mixzoo(*words)
+        assert (code, err.count("\n")) == (2, 1)
+        assert err.startswith(f"mixzoo: an empty word after {words[-2]}; is it a variable of the shell")
 
 
 @pytest.mark.parametrize(

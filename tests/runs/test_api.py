@@ -91,6 +91,8 @@ def test_a_part_registered_in_a_notebook_is_known_and_a_sweep_refuses_it(tmp_pat
     ("kind", "name", "part", "error", "line"),
     [
         ("mixers", "Halves", Halves, PluginError, "register: 'Halves' cannot name a mixer"),
+        ("mixer", 3, Halves, PluginError, "register: 3 cannot name a mixer"),
+        (3, "halves", Halves, ConfigError, "^3 is not a kind of part"),
         ("mixer", "halves", Halves(), PluginError, "must be a dataclass of options"),
         ("mixter", "halves", Halves, ConfigError, "mixter"),
         ("mixer", "mixup", Halves, ConfigError, "^register: mixer 'mixup' is a part of mixzoo already; choose another"),
@@ -166,3 +168,10 @@ def test_what_is_no_run_cannot_be_compared(tmp_path):
         mixzoo.load(None)
     with pytest.raises(ConfigError, match="there are no runs to compare"):
         mixzoo.compare(tmp_path)
+    with pytest.raises(ConfigError, match="run='' must be a path"):
+        mixzoo.compare("")
+    with pytest.raises(ConfigError, match="path='' must be a path"):
+        mixzoo.load("")
+    made(tmp_path / "run")
+    with pytest.raises(ConfigError, match="device=None must be a text, such as 'auto'"):
+        mixzoo.load(tmp_path / "run", device=None)

@@ -138,6 +138,11 @@ def test_the_best_is_chosen_over_the_seeds_that_all_have_and_ties_share_it(tmp_p
     assert best == {"mixer=mixup": True, "mixer=cutmix": True, "mixer=bernoulli": False}
 
 
+def test_an_empty_text_is_the_beginning_of_no_score(folder):
+    with pytest.raises(ConfigError, match=r"--score : no run has it \(.*\)\.$"):
+        compare(find_runs([folder]), [""])
+
+
 def test_a_score_is_named_by_its_beginning_if_no_metric_has_that_name(folder):
     runs = find_runs([folder])
     assert compare(runs, ["kn"]).scores == compare(runs, ["knn"]).scores == ("knn.accuracy",)

@@ -113,7 +113,7 @@ def test_the_same_run_under_two_names_is_refused():
 REFUSED = {
     "seed twice": (["--seeds", "1,2,1"], "--seeds 1,2,1: 1 is given twice; once is enough"),
     "seed twice in other words": (["--seeds", "1,01"], "--seeds 1,01: 1 is given twice"),
-    "no seeds": (["--seeds", ""], "--seeds: '' has an empty value; separate values by commas"),
+    "no seeds": (["--seeds", ","], "--seeds: ',' has an empty value; separate values by commas"),
     "a gap in seeds": (["--seeds", "1,,2"], "--seeds: '1,,2' has an empty value"),
     "no number": (["--seeds", "1,two"], "--seeds: seed='two' must be an integer >= 0"),
     "negative seed": (["--seeds", "-1"], "--seeds: seed='-1' must be an integer >= 0"),

@@ -146,6 +146,22 @@ def test_scores_that_were_computed_later_are_listed_if_they_are_of_the_newest_ch
     assert b.value("knn:k=5.accuracy") is None
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("mixer = 3\n", "its mixer is 3, which is not a table"),
+        ("train = [5]\n", "its train is [5], which is not a table"),
+        ("[mixer]\nname = 3\n", "the name of its mixer is 3, which is not a text"),
+    ],
+)
+def test_a_run_file_of_other_types_is_damaged_and_hides_no_other_run(mixzoo, folder, text, reason):
+    (folder / "a" / "run.toml").write_text(text)
+    code, _, err = mixzoo("compare", folder)
+    assert code == 0
+    assert f"a/run.toml: {reason}" in err
+    assert len(find_runs([folder])) == 4
+
+
 def test_a_list_without_runs_says_what_to_do(mixzoo, folder, tmp_path):
     assert mixzoo("runs")[::2] == (0, "mixzoo: no runs in runs; `mixzoo train` makes one in runs/, and `mixzoo runs "
                                    "FOLDER` lists another folder\n")  # fmt: skip
@@ -215,7 +231,12 @@ def test_what_is_no_run_is_never_removed(mixzoo, folder, monkeypatch):
     for path in (folder, folder / "no run", folder / "link", folder / "nothing"):
         code, _, err = mixzoo("rm", path, "--yes")
         assert (code, err.count("\n")) == (ConfigError.exit_code, 1)
-        assert "it is neither a run nor a sweep, so it is not removed" in err
+        why = (
+            "it is a link, so it is not removed; name"
+            if path.is_symlink()
+            else "it is neither a run nor a sweep, so it"
+        )
+        assert why in err
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     code, _, err = mixzoo("rm", folder / "a")
     assert code == ConfigError.exit_code
