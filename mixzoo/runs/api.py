@@ -157,12 +157,15 @@ def report(
     *runs: "str | Path | Run | RunRecord | Iterable[Any]",
     out: str | Path | None = None,
     where: str | Sequence[str] = (),
+    explore: "bool | str | Path | Run | RunRecord | Iterable[Any]" = True,
 ) -> "Report":
     """A page about these runs, as `mixzoo report` writes it: one HTML file that needs no other.
 
     Runs are directories, folders of them, `Run`s, records, or lists of these; `where` has conditions such as
-    "objective=amr". With `out` the page is written there, as its `.save(path)` does. Damaged runs are on it with a
-    note, and in its `.notes`. Raises ConfigError for what is not allowed, StorageError if the file cannot be written.
+    "objective=amr". `explore` has those of them whose networks are put into the page, for a reader to mix images with:
+    by default up to three, of a sweep the best of each configuration; False leaves them out. With `out` the page is
+    written there, as its `.save(path)` does. Damaged runs are on it with a note, and in its `.notes`. Raises
+    ConfigError for what is not allowed, StorageError if the file cannot be written.
     """
     from mixzoo.runs.report import report as report_on
     from mixzoo.runs.report.page import check_ending
@@ -171,7 +174,8 @@ def report(
     if file is not None:
         check_ending(file)
     records = [record for run in runs for record in _records(run)]
-    made = report_on(chosen(records, texts_of(where, "where")))
+    tried = explore if isinstance(explore, bool) else [record.path for record in _records(explore)]
+    made = report_on(chosen(records, texts_of(where, "where")), explore=tried)
     if file is not None:
         made.save(file)
     return made

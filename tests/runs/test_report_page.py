@@ -19,18 +19,25 @@ from test_plot import evaluate, log, train
 
 import chromium
 import mixzoo as library
-from mixzoo import report
 from mixzoo.core.errors import ConfigError
 from mixzoo.registry.catalogue import Catalogue
 from mixzoo.registry.config import resolve
 from mixzoo.registry.descriptions import Description, PartText
 from mixzoo.registry.registered import Plugin
 from mixzoo.registry.zoo import load_zoo
+from mixzoo.runs.listing import find_runs
+from mixzoo.runs.report.explored import to_explore
+from mixzoo.runs.report.explorer import Explorer
 from mixzoo.runs.stored_scores import Score, write_score
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'`{{7*7}}<!-- \u202etxt\x1b[31m"
 FOUND = {"probe__test_accuracy_at_best_validation": 0.9, "reconstruction__l1": 0.1}
 BETTER = {"probe.test_accuracy_at_best_validation": "more", "reconstruction.l1": "less"}
+
+
+def report(*runs, **more):
+    """The page without networks, unless `more` says otherwise."""
+    return library.report(*runs, **{"explore": False, **more})
 
 
 class Parsed(HTMLParser):
@@ -222,8 +229,8 @@ def test_long_curves_are_thinned_and_large_pictures_shrunk(tmp_path):
 
 def test_the_command_writes_a_file_and_loads_no_torch(folder, tmp_path):
     code = (
-        "import sys; sys.argv[1:] = ['report', 'sweep', '-o', 'a.html']\nfrom mixzoo.cli.app import main\n"
-        "try: main()\nexcept SystemExit: print(*sys.modules)"
+        "import sys; sys.argv[1:] = ['report', 'sweep', '-o', 'a.html', '--no-explorer']\n"
+        "from mixzoo.cli.app import main\ntry: main()\nexcept SystemExit: print(*sys.modules)"
     )
     for _ in range(2):  # the first may have to describe the plugins
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
@@ -235,10 +242,43 @@ def test_the_command_writes_a_file_and_loads_no_torch(folder, tmp_path):
 def test_the_command_refuses_other_endings_and_finds_a_free_name(folder, mixzoo):
     code, _, err = mixzoo("report", folder, "-o", "a.pdf")
     assert (code, err) == (2, "mixzoo: a.pdf: a report is an HTML file; end the name in .html\n")
-    assert mixzoo("report", folder)[1] == "report.html\n"
-    assert mixzoo("report", folder, "--where", "mixer=mixup")[1] == "report-2.html\n"
+    assert mixzoo("report", folder, "--no-explorer")[1] == "report.html\n"
+    assert mixzoo("report", folder, "--no-explorer", "--where", "mixer=mixup")[1] == "report-2.html\n"
+    code, _, err = mixzoo("report", folder / "mixup-0", "--explore", folder / "mixup-1")
+    assert (code, err) == (
+        2, f"mixzoo: {folder / 'mixup-1'}: the page is not about this run; give it as one of its RUN..., too\n"
+    )  # fmt: skip
+    code, _, err = mixzoo("report", folder, "--explore", folder / "mixup-0", "--no-explorer")
+    assert (code, err) == (2, "mixzoo: --no-explorer with --explore: give one of them\n")
     with pytest.raises(ConfigError, match=r"a report is an HTML file"):
         report(folder, out="x.txt")
+
+
+def test_of_a_few_runs_all_are_explored_and_of_a_sweep_the_best_of_each_configuration(folder):
+    records = find_runs([folder])
+    assert [record.path.name for record in to_explore(records, True)] == ["dirichlet-1", "mixup-1"]
+    assert to_explore(records[:3], True) == records[:3]
+    assert to_explore(records, False) == []
+    assert to_explore(records, [records[2].path]) == [records[2]]
+
+
+def test_a_run_that_cannot_be_opened_is_not_explored_and_the_page_says_why(folder):
+    text = " ".join(" ".join(Parsed(report(folder / "mixup-0", explore=True).html).text).split())
+    assert "mixup-0 It cannot be tried here: " in text
+
+
+def test_an_explorer_has_its_place_its_scripts_and_its_data(folder, monkeypatch):
+    data = {"kind": "atlas", "points": [], "images": {"labels": [EVIL]}}
+    monkeypatch.setattr("mixzoo.runs.trained_run.load", lambda record, device: record)
+    monkeypatch.setattr("mixzoo.runs.report.explorer.explorer_of", lambda run: Explorer(data, "drawn beforehand"))
+    page = Parsed(report(folder, explore=folder / "mixup-1").html)
+    assert page.data("explorer-1-data") == data
+    assert ("section", "data-explorer", "explorer-1") in page.attributes
+    assert page.policy().count("sha256") == 5  # uPlot, page.js, network.js, explorer.js, and the styles
+    assert "mixup-1" in " ".join(page.text).partition("Mix images yourself")[2]
+    monkeypatch.setattr("mixzoo.runs.report.explored.BUDGET", 100)
+    text = " ".join(Parsed(report(folder, explore=folder).html).text)
+    assert text.count("Left out, so that the page stays small") == 4
 
 
 @pytest.mark.skipif(chromium.found() is None, reason="there is no Chromium here")

@@ -26,6 +26,7 @@ from mixzoo.runs.comparing import SIGNS
 from mixzoo.runs.listing import HEADLINE, RunRecord
 from mixzoo.runs.report.about_runs import best_of_each, part_summaries, run_texts, shared_parts, sweep_commands
 from mixzoo.runs.report.charts import charts
+from mixzoo.runs.report.explored import explored, to_explore
 from mixzoo.runs.report.naming import HIDDEN, named
 from mixzoo.runs.report.pictures import pictures_of
 from mixzoo.runs.report.scores_section import lacks_definition, metric_texts, score_table
@@ -33,6 +34,7 @@ from mixzoo.runs.report.scores_section import lacks_definition, metric_texts, sc
 FOLDER = Path(__file__).parent
 STYLES = ("uplot/uPlot.min.css", "page.css")
 SCRIPTS = ("uplot/uPlot.iife.min.js", "page.js")
+EXPLORER_STYLES, EXPLORER_SCRIPTS = ("explorer.css",), ("network.js", "explorer.js")  # only if there is an explorer
 MOST_PICTURES = 12  # runs that each show a picture; of more runs only the best of each variant does
 ENDINGS = (".html", ".htm")
 
@@ -55,10 +57,11 @@ class Report:
         return file
 
 
-def report(records: Sequence[RunRecord]) -> Report:
-    """The page about these runs. A damaged run, or one that has not ended, is in it with a note.
+def report(records: Sequence[RunRecord], *, explore: bool | Sequence[Path] = True) -> Report:
+    """The page about these runs. A damaged run, or one that has not ended, is on it with a note.
 
-    Raises ConfigError if there are no runs.
+    `explore` names the runs whose networks are put into the page to be tried; True chooses up to three. Raises
+    ConfigError if there are no runs, or if a run to explore is none of them.
     """
     if not records:
         raise ConfigError("there are no runs to report on; give run directories, sweeps, or folders of them")
@@ -68,6 +71,8 @@ def report(records: Sequence[RunRecord]) -> Report:
     drawn = charts(own, naming)
     catalogue = _catalogue(own)
     runs = run_texts(own, naming)
+    tried = explored(to_explore(own, explore), naming)
+    live = any(each.explorer for each in tried)
     page = _environment().get_template("page.html.j2").render(
         runs=runs,
         shared=shared_parts(own),
@@ -76,10 +81,11 @@ def report(records: Sequence[RunRecord]) -> Report:
         table=table,
         charts=drawn,
         pictures=pictures_of(own if len(own) <= MOST_PICTURES else best, naming) if own else [],
+        explored=tried,
         metrics=metric_texts(own, comparison, catalogue, naming.public),
         hidden=HIDDEN,
-        styles=Markup("\n".join(map(_asset, STYLES))),
-        scripts=[Markup(_asset(script)) for script in SCRIPTS],
+        styles=Markup("\n".join(map(_asset, (*STYLES, *(EXPLORER_STYLES if live else ()))))),
+        scripts=[Markup(_asset(script)) for script in (*SCRIPTS, *(EXPLORER_SCRIPTS if live else ()))],
     )  # fmt: skip
     return Report(page, tuple(f"{run.name}: {note}" for run in runs for note in run.notes))
 
