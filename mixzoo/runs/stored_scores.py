@@ -14,6 +14,7 @@ from pathlib import Path
 
 from mixzoo.core.errors import CheckpointError
 from mixzoo.core.json_file import read_object, write_json
+from mixzoo.core.storage import storage_errors
 from mixzoo.registry.spec import parse_spec
 
 FOLDER = "scores"
@@ -89,7 +90,8 @@ def installed_version(distribution: str) -> str:
 def write_score(run_dir: Path, score: Score) -> None:
     """Write the score's file, whole or not at all. Raises StorageError if the disk refuses."""
     path = score_file(run_dir, score.metric)
-    path.parent.mkdir(exist_ok=True)
+    with storage_errors(path.parent, "the folder of scores could not be made"):
+        path.parent.mkdir(exist_ok=True)
     write_json(path, {name: getattr(score, name) for name in Score.__dataclass_fields__})
 
 

@@ -11,7 +11,7 @@ from time import perf_counter
 
 import pytest
 
-from mixzoo.core.errors import ConfigError, LockedError
+from mixzoo.core.errors import ConfigError, LockedError, StorageError
 from mixzoo.runs.directory import lock
 from mixzoo.runs.listing import age, find_runs, matching, ordered
 from mixzoo.runs.stored_scores import Score, write_score
@@ -160,6 +160,12 @@ def test_a_run_file_of_other_types_is_damaged_and_hides_no_other_run(mixzoo, fol
     assert code == 0
     assert f"a/run.toml: {reason}" in err
     assert len(find_runs([folder])) == 4
+
+
+def test_a_file_in_place_of_the_folder_of_scores_is_one_line(folder):
+    (folder / "a" / "scores").write_text("")
+    with pytest.raises(StorageError, match="a/scores: the folder of scores could not be made: File exists"):
+        write_score(folder / "a", Score("knn:k=5", 400, {"accuracy": 0.8}))
 
 
 def test_a_list_without_runs_says_what_to_do(mixzoo, folder, tmp_path):
