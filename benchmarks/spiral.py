@@ -36,16 +36,16 @@ def run(home: Path, beta: str, seed: int) -> dict[str, float]:
 def draw(homes: dict[str, Path], picture: Path) -> None:
     """A panel per β: decoded mixes over the data."""
     from mixzoo.evaluation.pictures.grid import save_png
-    from mixzoo.evaluation.pictures.points import Panel, mix_panels, plot
+    from mixzoo.evaluation.pictures.scatter import picture_of, random_panel, scatter_plot
     from mixzoo.registry.zoo import load_zoo
     from mixzoo.runs.opening import open_run
 
     panels = []
     for beta, home in homes.items():
         opened = open_run(load_zoo(), home, "cpu")
-        _, mixes = mix_panels(opened.players.autoencoder, opened.players.mixer, opened.data.test, "cpu")
-        panels.append(Panel(f"beta = {beta}", mixes.layers))
-    save_png(plot(panels), picture)
+        networks = opened.players
+        panels.append(random_panel(f"beta = {beta}", networks.autoencoder, networks.mixer, opened.data.test, "cpu"))
+    save_png(picture_of(scatter_plot(panels)), picture)
 
 
 def row(beta: str, runs: list[dict[str, float]]) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         nearest,
         truncated_repr,
     )
+    from mixzoo.core.figure import Animation, Figure, FigureImages, FigureRequest, FigureRun
     from mixzoo.core.labels import label_vectors, mixed_labels
     from mixzoo.core.logger import LoggedRun, Logger, LogSession
     from mixzoo.core.metric import Better, FinishedRun
@@ -48,20 +49,30 @@ if TYPE_CHECKING:
     from mixzoo.data.prepare import PICTURE_FORMATS, picture_bytes, prepare_images
     from mixzoo.evaluation.codes import batches, encode, eval_mode
     from mixzoo.evaluation.mixes import random_mixes
+    from mixzoo.evaluation.pictures.conditioned import aims_at_labels, conditioned_path
+    from mixzoo.evaluation.pictures.grid import Block, Row, beside, block_sheet
+    from mixzoo.evaluation.pictures.interpolation import decode_mixes_at, path_between_two, triangle_of
+    from mixzoo.evaluation.pictures.mixer_sheet import mixer_rows
+    from mixzoo.evaluation.pictures.scatter import are_points, random_panel, scatter_plot
+    from mixzoo.evaluation.pictures.style import COLOURS, figure_style, settled
     from mixzoo.evaluation.probe import has_labels
     from mixzoo.registry.functional import MixedBatch, create, mix
     from mixzoo.registry.hookspecs import API_VERSION, hookimpl
     from mixzoo.registry.options import Part
     from mixzoo.registry.session import register
-    from mixzoo.runs.api import compare, plot, report, track, train
+    from mixzoo.runs.api import compare, figure, plot, report, track, train
+    from mixzoo.runs.drawing import Drawing
     from mixzoo.runs.trained_run import MixedImages, Run, load
 
 __all__ = [
     "API_VERSION",
+    "COLOURS",
     "PICTURE_FORMATS",
+    "Animation",
     "AutoEncoder",
     "Batch",
     "Better",
+    "Block",
     "BuildContext",
     "CheckpointError",
     "CodeShape",
@@ -71,6 +82,11 @@ __all__ = [
     "Discriminator",
     "DiscriminatorOutput",
     "Draw",
+    "Drawing",
+    "Figure",
+    "FigureImages",
+    "FigureRequest",
+    "FigureRun",
     "FinishedRun",
     "HasPosterior",
     "Interrupted",
@@ -93,6 +109,7 @@ __all__ = [
     "Part",
     "PluginError",
     "Reconstructs",
+    "Row",
     "Run",
     "Scores",
     "Source",
@@ -100,16 +117,24 @@ __all__ = [
     "StorageError",
     "SweepError",
     "Terms",
+    "aims_at_labels",
+    "are_points",
     "batch_index",
     "batches",
+    "beside",
+    "block_sheet",
     "canonical",
     "compare",
+    "conditioned_path",
     "create",
+    "decode_mixes_at",
     "dirichlet",
     "draw_for",
     "encode",
     "escaped",
     "eval_mode",
+    "figure",
+    "figure_style",
     "has_labels",
     "hookimpl",
     "host_free",
@@ -117,20 +142,26 @@ __all__ = [
     "load",
     "mix",
     "mixed_labels",
+    "mixer_rows",
     "nearest",
     "needs_map",
+    "path_between_two",
     "picture_bytes",
     "plot",
     "prepare_images",
     "random_mixes",
+    "random_panel",
     "register",
     "report",
     "rng_for",
+    "scatter_plot",
     "seed_for",
+    "settled",
     "to_device",
     "to_images",
     "track",
     "train",
+    "triangle_of",
     "truncated_repr",
 ]
 __version__ = "0.1.0"
@@ -212,6 +243,39 @@ _HOMES = {  # module -> the names that it gives
     ),
     "evaluation.mixes": ("random_mixes",),
     "evaluation.probe": ("has_labels",),
+    "core.figure": (
+        "Animation",
+        "Figure",
+        "FigureImages",
+        "FigureRequest",
+        "FigureRun",
+    ),
+    "evaluation.pictures.conditioned": (
+        "aims_at_labels",
+        "conditioned_path",
+    ),
+    "evaluation.pictures.grid": (
+        "Block",
+        "Row",
+        "beside",
+        "block_sheet",
+    ),
+    "evaluation.pictures.interpolation": (
+        "decode_mixes_at",
+        "path_between_two",
+        "triangle_of",
+    ),
+    "evaluation.pictures.mixer_sheet": ("mixer_rows",),
+    "evaluation.pictures.scatter": (
+        "are_points",
+        "random_panel",
+        "scatter_plot",
+    ),
+    "evaluation.pictures.style": (
+        "COLOURS",
+        "figure_style",
+        "settled",
+    ),
     "registry.functional": (
         "MixedBatch",
         "create",
@@ -222,6 +286,7 @@ _HOMES = {  # module -> the names that it gives
         "hookimpl",
     ),
     "registry.options": ("Part",),
+    "runs.drawing": ("Drawing",),
     "runs.trained_run": (
         "MixedImages",
         "Run",
@@ -229,6 +294,7 @@ _HOMES = {  # module -> the names that it gives
     ),
     "runs.api": (
         "compare",
+        "figure",
         "plot",
         "report",
         "track",

@@ -23,6 +23,7 @@ install_import_hook(
         "mixzoo",
         "mixzoo_convnets",
         "mixzoo_datasets",
+        "mixzoo_figures",
         "mixzoo_loggers",
         "mixzoo_metrics",
         "mixzoo_mixers",

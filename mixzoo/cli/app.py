@@ -18,6 +18,7 @@ from mixzoo.cli.completion import prepare_shell
 from mixzoo.cli.doctor import doctor
 from mixzoo.cli.embed import embed
 from mixzoo.cli.evaluate import evaluate
+from mixzoo.cli.figure import figure
 from mixzoo.cli.interpolate import interpolate
 from mixzoo.cli.list import list_parts
 from mixzoo.cli.new_plugin import new_plugin
@@ -69,6 +70,7 @@ app.command("evaluate")(evaluate)
 app.command("compare")(compare)
 app.command("plot")(plot)
 app.command("report")(report)
+app.command("figure")(figure)
 app.command("embed")(embed)
 app.command("track")(track)
 app.command("rm")(rm)

@@ -15,6 +15,7 @@ def new_plugin(
     dataset: Annotated[bool, typer.Option("--dataset", help="A data set.")] = False,
     metric: Annotated[bool, typer.Option("--metric", help="Numbers about a finished run.")] = False,
     logger: Annotated[bool, typer.Option("--logger", help="Where the numbers of a run are sent.")] = False,
+    figure: Annotated[bool, typer.Option("--figure", help="A picture of runs.")] = False,
 ) -> None:
     """Write an installable package with one working part and its tests, ./mixzoo-NAME, to change into your own.
 
@@ -31,6 +32,7 @@ def new_plugin(
         "dataset": dataset,
         "metric": metric,
         "logger": logger,
+        "figure": figure,
     }
     chosen = [kind for kind, on in flags.items() if on]
     if len(chosen) > 1:

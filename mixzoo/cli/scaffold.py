@@ -87,9 +87,11 @@ def check_plugin_name(name: str, kind: str) -> None:
 
 
 def train_commands(name: str, kind: str) -> str:
-    """The shell commands, one or two lines, that train with the new part."""
+    """The shell commands, one or two lines, that use the new part."""
     if flag := KINDS[kind].flag:
         return f"mixzoo train {flag} {name}"
+    if kind == "figure":
+        return f"mixzoo train --out runs/first\nmixzoo figure {name} runs/first"
     return f"echo '{KINDS[kind].plural} = [\"{name}\"]' > {name}.toml\nmixzoo train --config {name}.toml"
 
 

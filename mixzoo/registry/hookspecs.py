@@ -54,3 +54,8 @@ def mixzoo_metrics() -> Mapping[str, type[Any]]:  # type: ignore[empty-body]
 @hookspec
 def mixzoo_loggers() -> Mapping[str, type[Any]]:  # type: ignore[empty-body]
     """Loggers: recipes that are a Logger."""
+
+
+@hookspec
+def mixzoo_figures() -> Mapping[str, type[Any]]:  # type: ignore[empty-body]
+    """Figures: recipes that are a Figure."""

@@ -149,6 +149,17 @@ _ROWS = (
             "close": "close()",
         },
     ),
+    Kind(
+        name="figure",
+        plural="figures",
+        noun="figure",
+        protocol_path="mixzoo.core.figure:Figure",
+        suite_path="mixzoo.testing.figures:figure_checks",
+        signatures={
+            "__call__": "__call__(runs, request) -> a PIL image, a matplotlib Figure or a mixzoo.Animation",
+            "check_run": "check_run(run, request), which may raise ConfigError",
+        },
+    ),
 )
 
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in _ROWS}

@@ -5,6 +5,7 @@ sweep = mixzoo.train(mixer=["mixup", "dirichlet:k=3"], seeds=[0, 1, 2])
 print(mixzoo.compare(sweep))
 mixzoo.plot(sweep).save("curves.png")
 mixzoo.report(sweep).save("report.html")
+mixzoo.figure("strips", sweep).save("strips.png")
 """
 
 import os
@@ -33,6 +34,8 @@ from mixzoo.training.logs import display_for
 from mixzoo.training.memory import keep_freed_memory
 
 if TYPE_CHECKING:
+    from mixzoo.runs.chosen_images import Images
+    from mixzoo.runs.drawing import Drawing
     from mixzoo.runs.figure import LearningCurves
     from mixzoo.runs.report import Report
 
@@ -179,6 +182,30 @@ def report(
     if file is not None:
         made.save(file)
     return made
+
+
+@with_argument_names
+def figure(
+    kind: str,
+    *runs: "str | Path | Run | RunRecord | Iterable[Any]",
+    images: "Images" = None,
+    where: str | Sequence[str] = (),
+    scale: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+) -> "Drawing":
+    """A figure of these runs, as `mixzoo figure` draws it: "strips", "codes:method=tsne"; `.save(path)` writes it.
+
+    `images` are numbers of test images, or pictures as `Run.encode` takes them; without them fixed test images are
+    shown, others for another `seed`. `scale` is the size of a pixel of an image. `runs` and `where` as `plot` takes
+    them. Raises ConfigError for what is not allowed, or if no run can be drawn so.
+    """
+    from mixzoo.runs.drawing import draw
+
+    records = [record for run in runs for record in _records(run)]
+    spec = texts_of(kind, "kind")[0]
+    chosen_runs = chosen(records, texts_of(where, "where"))
+    return draw(load_zoo(), spec, chosen_runs, images, scale=scale, seed=seed, device=device)
 
 
 @with_argument_names

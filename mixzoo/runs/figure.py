@@ -3,16 +3,12 @@
 It has its own style, whatever matplotlibrc says, and its files are the same bytes for the same runs.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from io import BytesIO
+from collections.abc import Sequence
 from itertools import count, groupby
 from pathlib import Path
 from textwrap import fill
 from typing import Any
-from warnings import catch_warnings, filterwarnings
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -22,35 +18,16 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from mixzoo.core.arguments import path_of, texts_of
 from mixzoo.core.errors import ConfigError, listing, path_excerpt, printable
 from mixzoo.core.storage import write_whole
+from mixzoo.evaluation.pictures.style import COLOURS, DPI, FORMS, figure_bytes, figure_style
 from mixzoo.runs.comparing import Variant
 from mixzoo.runs.curves import SCORES, Curve, Curves, Panel, curves_of, is_accuracy, panel_title, variant_label
 from mixzoo.runs.listing import PARTS, RunRecord
 
-# Okabe & Ito 2008, without the yellow, which is too light for a line; people of any colour vision tell them apart.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 STYLES: tuple[Any, ...] = ("-", "--", "-.", ":")
 MOST_VARIANTS = len(COLOURS) * len(STYLES)  # no two have both the colour and the style in common
 COLUMNS, MARKED = 4, 20  # panels beside one another, at most; points of a curve that are marked, at most
 WIDTH, HEIGHT, ALONE = 3.4, 2.4, (7.0, 4.4)  # inches of a panel; of one that is alone
-DPI = 100
 LABEL, CHARACTER = 84, 0.075  # characters in a line of the legend; inches of one
-FORMS: dict[str, dict[str, Any]] = {  # ending -> metadata without the date
-    ".png": {},
-    ".svg": {"Date": None},
-    ".pdf": {"CreationDate": None},
-}
-STYLE: dict[Any, Any] = {
-    "font.size": 9,
-    "axes.titlesize": 9.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e0e0e0",
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "lines.linewidth": 1.4,
-    "svg.hashsalt": "mixzoo",  # names of clip paths, which are random otherwise
-}
 
 
 class LearningCurves(Figure):
@@ -69,11 +46,7 @@ class LearningCurves(Figure):
         return file
 
     def _content(self, ending: str) -> bytes:
-        buffer = BytesIO()
-        with _style(), catch_warnings():
-            filterwarnings("ignore", message="Glyph .* missing")  # of a name in another script: drawn as a box
-            self.savefig(buffer, format=ending[1:], dpi=DPI, metadata=FORMS[ending])
-        return buffer.getvalue()
+        return figure_bytes(self, ending)
 
     def _repr_png_(self) -> bytes:
         """What a notebook displays."""
@@ -98,7 +71,7 @@ def plot(
             f"{len(curves.variants)} variants; a figure has {MOST_VARIANTS} at most, told apart by colour and style. "
             "Give fewer runs, or choose some with --where KEY=VALUE"
         )
-    with _style():
+    with figure_style():
         return _drawn(curves, log_scale)
 
 
@@ -108,23 +81,14 @@ def check_form(path: Path) -> None:
         raise ConfigError(f"{path_excerpt(path)}: a figure is a PNG, SVG or PDF; end the name in {listing(FORMS)}")
 
 
-def free_path(runs: Sequence[Path]) -> Path:
-    """A PNG that is not there yet: beside a single run, sweep or folder, in the current folder for several."""
+def free_path(runs: Sequence[Path], what: str = "curves", ending: str = ".png") -> Path:
+    """A file that is not there yet: beside a single run, sweep or folder, in the current folder for several."""
     first = runs[0].resolve()
-    stem = first.with_name(f"{first.name}-curves") if len(runs) == 1 and first.name else Path("curves")
+    stem = first.with_name(f"{first.name}-{what}") if len(runs) == 1 and first.name else Path(what)
     if stem.parent == Path.cwd():
         stem = Path(stem.name)
-    names = (stem.with_name(f"{stem.name}{'' if i == 1 else f'-{i}'}.png") for i in count(1))
+    names = (stem.with_name(f"{stem.name}{'' if i == 1 else f'-{i}'}{ending}") for i in count(1))
     return next(path for path in names if not path.exists())
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    """matplotlib's own defaults and STYLE, not the user's; what was set before is set again afterwards."""
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
-        yield
 
 
 def _drawn(curves: Curves, log_scale: bool) -> LearningCurves:

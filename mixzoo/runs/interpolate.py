@@ -5,20 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from zlib import crc32
 
-from torch import nn
-
-from mixzoo.core.errors import ConfigError, PluginError, excerpt
-from mixzoo.core.parts import Mixer
+from mixzoo.core.errors import ConfigError, excerpt
 from mixzoo.evaluation.pictures import views
 from mixzoo.evaluation.pictures.conditioned import aims_at_labels, conditioned_strips, pairs_with_different_labels
 from mixzoo.evaluation.pictures.grid import save_png
-from mixzoo.evaluation.pictures.mixer_sheet import CORNERS
-from mixzoo.registry.building import check_takes_codes
-from mixzoo.registry.options import Part
-from mixzoo.registry.spec import Spec
-from mixzoo.registry.zoo import RegisteredPart, Zoo
-from mixzoo.runs.opening import Opened, build_mixer, open_run, other_mixer
-from mixzoo.training.step import trainable
+from mixzoo.registry.zoo import Zoo
+from mixzoo.runs.fitting_mixers import mixers_for
+from mixzoo.runs.opening import open_run, other_mixer
 
 CATALOGUE_STEPS = 5  # mixes between two images in the sheet of every mixer
 LONGEST_SLUG = 80  # characters of a mixer's spec in a file name
@@ -72,7 +65,7 @@ def draw_interpolations(
     strips = views.strips(autoencoder, mixer, test, pairs=pairs, steps=steps, device=run.device)
     files = {"strips": save_png(strips, pictures / f"strips-{slug}.png")}
     if every_mixer:
-        mixers, omissions = _every_mixer(zoo, run)
+        mixers, omissions = mixers_for(zoo, run)
         warnings = (*warnings, *omissions)
         sheet = views.every_mixer(autoencoder, mixers, test, steps=CATALOGUE_STEPS, device=run.device)
         files["mixers"] = save_png(sheet, pictures / "mixers.png")
@@ -91,49 +84,6 @@ def draw_interpolations(
         views.triangle(autoencoder, mixer, test, side=side, device=run.device), pictures / f"triangle-{slug}.png"
     )
     return Drawn(files, warnings)
-
-
-def _every_mixer(zoo: Zoo, run: Opened) -> tuple[dict[str, Mixer], list[str]]:
-    """The run's mixer and the learned mixers inside it, then every registered mixer; and notes on those left out.
-
-    A mixer with an option k gets three sources. Mixers are left out if they need options, do not take these codes, or
-    need training; a broken one has its own note.
-    """
-    config, own = run.config, run.players.mixer
-    mixers, broken, left_out = {f"{config.names['mixer']}, the run's": own}, list[str](), list[str]()
-    for name, inside in own.named_children() if isinstance(own, nn.Module) else []:
-        part = getattr(config.parts["mixer"], name, None)
-        if isinstance(inside, Mixer) and isinstance(part, Part):
-            mixers[f"{name}={part.name}, the run's"] = inside
-    for entry in zoo.of_kind("mixer"):
-        try:
-            spec, mixer = _build_registered(zoo, run, entry)
-        except ConfigError:
-            left_out.append(entry.name)
-        except PluginError as err:
-            broken.append(f"no row of {entry.full_name}: {err}")
-        else:
-            if trainable([mixer]):
-                left_out.append(entry.name)
-            else:
-                mixers[spec] = mixer
-    summary = [f"not in the sheet, as they need options or training: {', '.join(left_out)}"] if left_out else []
-    return mixers, [*broken, *summary]
-
-
-def _build_registered(zoo: Zoo, run: Opened, entry: RegisteredPart) -> tuple[str, Mixer]:
-    """A registered mixer with its spec: with three sources if it has an option k, else with default options."""
-    takes_k = any(option.name == "k" for option in zoo.options("mixer", entry.full_name))
-    for options in ([{"k": str(CORNERS)}] if takes_k else []) + [{}]:
-        try:
-            recipe = zoo.recipe("mixer", Spec(entry.full_name, options), f"mixer {entry.name!r}")
-            break
-        except ConfigError:
-            if not options:
-                raise
-    mixer = build_mixer(run, recipe, entry.full_name)
-    check_takes_codes(zoo, entry.name, mixer, tuple(run.players.autoencoder.latent_shape), recipe)
-    return str(Spec(entry.name, options)), mixer
 
 
 def _slug(spec: str) -> str:

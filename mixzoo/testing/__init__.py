@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mixzoo.testing.cases import MixerCase, code_shapes, codes, images, mixer_cases, seeds
+    from mixzoo.testing.figures import artificial_request, artificial_run
     from mixzoo.testing.fixed_batch import FixedBatch, mixed_codes
     from mixzoo.testing.mixer_suite import mixer_checks
     from mixzoo.testing.part import check_part, checks_of, parametrize_with_checks
@@ -23,6 +24,8 @@ __all__ = [
     "MixerCase",
     "Outcome",
     "Report",
+    "artificial_request",
+    "artificial_run",
     "autoencoder_checks",
     "check_from",
     "check_part",
@@ -31,6 +34,7 @@ __all__ = [
     "codes",
     "dataset_checks",
     "discriminator_checks",
+    "figure_checks",
     "images",
     "logger_checks",
     "metric_checks",
@@ -45,6 +49,7 @@ __all__ = [
 _MODULES = {
     "report": {"Check", "Outcome", "Report", "check_from", "run_checks"},
     "part": {"check_part", "checks_of", "parametrize_with_checks"},
+    "figures": {"artificial_request", "artificial_run"},
     "fixed_batch": {"FixedBatch", "mixed_codes"},
     "cases": {"MixerCase", "code_shapes", "codes", "images", "mixer_cases", "seeds"},
 }

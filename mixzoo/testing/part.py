@@ -56,6 +56,8 @@ def kind_of(zoo: Zoo, spec: Spec) -> str:
         for kind in KINDS
         if any(o.name == bare and distribution in ("", o.plugin.distribution) for o in zoo.of_kind(kind))
     ]
+    if len(kinds) > 1:  # a figure may have the name of what it draws, which is meant then
+        kinds = [kind for kind in kinds if kind != "figure"]
     if len(kinds) > 1:
         raise ConfigError(f"{spec.name!r} is the name of {len(kinds)} parts; choose one: --kind {' or '.join(kinds)}")
     if not kinds:

@@ -14,6 +14,7 @@ from mixzoo.cli.scaffold import package_files, write_plugin
 from mixzoo.core.errors import StorageError
 from mixzoo.registry.kinds import KINDS
 from mixzoo.registry.zoo import Plugin, add_plugin
+from mixzoo.runs.drawing import draw
 from mixzoo.runs.listing import find_runs
 from mixzoo.runs.run import start
 from mixzoo.runs.tracking import track_runs
@@ -72,9 +73,11 @@ def test_each_kind_trains_unchanged(written, tmp_path, monkeypatch, kind):
     spec = f"{name}:images=50,side=8" if kind == "dataset" else name
     file = tmp_path / "run.toml"
     file.write_text(f'metrics = ["{name}"]' if kind == "metric" else "")
-    flags = {} if kind in ("metric", "logger") else {kind: spec}
+    flags = {} if kind in ("metric", "logger", "figure") else {kind: spec}
     result = start(zoo, toy_config(zoo, file if kind == "metric" else None, flags=flags, steps=2), tmp_path / "run")
     assert result.steps == 2
+    if kind == "figure":
+        assert draw(zoo, name, find_runs([tmp_path / "run"]), device="cpu").picture.height > 0
     if kind == "logger":
         (folder,) = track_runs(zoo, find_runs([tmp_path / "run"]), name, tmp_path / "logs")
         assert "probe.last_test_accuracy" in (folder / "log.jsonl").read_text()
@@ -125,7 +128,7 @@ BAD_NAMES = {
     "an import": (["mask_mixer"], "'mask_mixer' already means something"),
     "the plugin's module": (["plugin"], "'plugin' already means something"),
     "mixzoo's own": (["mixup"], "'mixup' is already the name of a mixzoo mixer ("),
-    "an installed package": (["mixers"], "a package mixzoo_mixers is already installed; choose another name"),
+    "an installed package": (["objectives"], "a package mixzoo_objectives is already installed; choose another name"),
     "two kinds": (["stripes", "--mixer", "--dataset"], "--mixer and --dataset: a new package has one part"),
 }
 

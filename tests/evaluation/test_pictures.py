@@ -5,7 +5,7 @@ import torch
 
 from mixzoo import BuildContext, Split
 from mixzoo.core.errors import StorageError
-from mixzoo.evaluation.pictures import conditioned, mixer_sheet
+from mixzoo.evaluation.pictures import grid, mixer_sheet
 from mixzoo.evaluation.pictures.conditioned import aims_at_labels, conditioned_strips, pairs_with_different_labels
 from mixzoo.evaluation.pictures.grid import Row, save_png, sheet, to_pixels
 from mixzoo.evaluation.pictures.interpolation import strips, triangle
@@ -154,14 +154,14 @@ def test_conditioned_strips_mark_the_target_label_under_each_column():
     y = data.test.labels
     assert all((y[a] != y[b]).sum() == 2 for a, b in pairs if y[a].any() and y[b].any())
     drawn = conditioned_strips(ToyAutoEncoder(1, 0.0), mixer, data, pairs=pairs, steps=5, device="cpu")
-    marks = [conditioned.ON, conditioned.OFF]
+    marks = [grid.ON, grid.OFF]
     colours = {f"#{r:02x}{g:02x}{b:02x}": n for n, (r, g, b) in drawn.getcolors(1 << 20)}
     assert all(mark in colours for mark in marks)
     # ends: x1 has y1's marks and x2 has y2's; in the first row the marks of the first column are its labels
     left = next(x for x in range(drawn.width) if drawn.getpixel((x, 6)) != (255, 255, 255))
     for column, image in ((0, pairs[0][0]), (6, pairs[0][1])):
         for a in range(2):
-            r, g, b = drawn.getpixel((left + column * (64 + 2) + 3, 6 + 64 + 1 + a * conditioned.TICK + 3))
+            r, g, b = drawn.getpixel((left + column * (64 + 2) + 3, 6 + 64 + 1 + a * grid.TICK + 3))
             assert f"#{r:02x}{g:02x}{b:02x}" == marks[0 if y[image, a] else 1]
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from mixzoo import BuildContext, Dataset, FinishedRun, Split
 from mixzoo.core.errors import ConfigError, PluginError
 from mixzoo.evaluation.mixes import random_mixes
-from mixzoo.evaluation.pictures import points, views
+from mixzoo.evaluation.pictures import scatter, views
 from mixzoo.registry.config import resolve
 from mixzoo.registry.zoo import RegisteredPart, load_zoo
 from mixzoo_convnets.fully_connected import MLP, MLPDiscriminator
@@ -208,27 +208,24 @@ def test_random_mixes_repeat_and_are_of_the_mixers_sources(spec):
 # --- pictures
 
 
-def test_points_have_x_to_the_right_and_y_upwards():
-    where = points.positions(torch.tensor([[0.0, 0.0], [1.2, 1.2], [-1.2, -9.0]])[:, :, None, None], side=101)
-    assert where.tolist() == [[50, 50], [100, 0], [0, 100]]
-    alone = points.positions(torch.tensor([[0.6]])[:, :, None, None], side=101)
-    assert alone.tolist() == [[75, 50]]
+def test_points_are_those_of_the_plane_and_those_outside_lie_on_the_border():
+    where = scatter.positions(torch.tensor([[0.0, 0.5], [1.0, -1.0], [-3.0, 9.0]])[:, :, None, None])
+    torch.testing.assert_close(where, torch.tensor([[0.0, 0.5], [1.0, -1.0], [-1.2, 1.2]]))
+    assert scatter.positions(torch.tensor([[0.5]])[:, :, None, None]).tolist() == [[0.5, 0.0]]
 
 
-def test_a_panel_shows_real_points_in_blue_and_decoded_ones_in_orange():
-    red, spot = points.Layer(torch.full((1, 2, 1, 1), 0.6), "#ff0000"), torch.full((1, 2, 1, 1), -0.6)
-    paper = points.plot([points.Panel("a", [red, points.Layer(spot, "#0000ff")])])
-    left, top = 6, 6 + 13 + 6
-    assert paper.getpixel((left + 240, top + 80)) == (255, 0, 0)
-    assert paper.getpixel((left + 80, top + 240)) == (0, 0, 255)
-    assert paper.getpixel((left + 160, top + 160)) == (255, 255, 255)
-
-
-def test_a_joined_layer_is_a_line():
+def test_a_panel_draws_its_layers_in_their_colours_and_joins_a_path():
     ends = torch.tensor([[-1.0, 0.0], [1.0, 0.0]])[:, :, None, None]
-    for joined in (True, False):
-        paper = points.draw_panel(points.Panel("", [points.Layer(ends, "#000000", joined)]))
-        assert (max(paper.getpixel((160, 159 + i))[0] for i in range(2)) <= 128) == joined
+    layers = [scatter.real(Spiral(points=100).load(0).test), scatter.ScatterLayer(ends, "#0000ff", True)]
+    figure = scatter.scatter_plot([scatter.ScatterPanel("a", layers)])
+    (axes,) = figure.axes
+    assert axes.get_title(loc="left") == "a"
+    assert [list(map(round, 255 * dots.get_facecolor()[0][:3])) for dots in axes.collections] == [
+        [0, 114, 178], [0, 0, 255]
+    ]  # fmt: skip
+    (line,) = axes.lines
+    assert list(line.get_xdata()) == [-1, 1]
+    assert scatter.picture_of(figure).tobytes() == scatter.picture_of(figure).tobytes()
 
 
 def test_a_run_on_points_draws_scatter_plots_and_paths_between_points(mixzoo):
@@ -244,7 +241,7 @@ def test_a_run_on_points_draws_scatter_plots_and_paths_between_points(mixzoo):
 
 def test_the_path_between_points_goes_from_one_to_the_other():
     data = Spiral(points=100).load(0)
-    panel = points.path_panel(Identity(), ZOO.recipe("mixer", "mixup"), data.test, pairs=2, steps=5, device="cpu")
+    panel = scatter.path_panel(Identity(), ZOO.recipe("mixer", "mixup"), data.test, pairs=2, steps=5, device="cpu")
     ways = [layer.points for layer in panel.layers[1:]]
     assert [len(way) for way in ways] == [5, 5]
     for way in ways:
@@ -257,4 +254,4 @@ def test_points_of_any_number_of_numbers_are_drawn(channels):
     split = Split(torch.rand(20, channels, 1, 1), torch.zeros(20, dtype=torch.int64))
     net = MLP(latent=2).build(BuildContext((channels, 1, 1), 0))
     paper = views.mixes(net, ZOO.recipe("mixer", "mixup"), split, "cpu")
-    assert paper.width == 6 + 2 * (320 + 6)
+    assert paper.width == 640

@@ -21,7 +21,7 @@ def test_a_row_names_what_there_is(kind):
     members |= vars(LogSession).keys() if kind.name == "logger" else set()  # what its `open` returns
     assert {name for name in vars(kind.protocol) if not name.startswith("_")} <= set(kind.signatures) <= {
         *members, "build", "posterior", "draw_at", "discriminator_penalty", "stream", "data_files", "check_data",
-        "better",
+        "better", "check_run",
     }  # fmt: skip
 
 

@@ -180,7 +180,9 @@ def test_first_party_parts_come_through_the_hooks_of_the_distribution():
     assert [p for p in zoo.plugins if p.problem] == []
 
 
-@pytest.mark.parametrize("kind", ["autoencoder", "discriminator", "mixer", "objective", "dataset", "metric", "logger"])
+@pytest.mark.parametrize(
+    "kind", ["autoencoder", "discriminator", "mixer", "objective", "dataset", "metric", "logger", "figure"]
+)
 def test_every_first_party_part_is_documented(kind):
     entries = [entry for entry in load_zoo().of_kind(kind) if entry.plugin.distribution == "mixzoo"]
     assert entries

@@ -1,8 +1,8 @@
 """Strips of mixes that aim at a label, with the label under each column (AMR Figure 5)."""
 
 import torch
-from jaxtyping import Bool, Float
-from PIL import Image, ImageDraw, ImageFont
+from jaxtyping import Bool, Float, Int
+from PIL import Image
 from torch import Tensor
 
 from mixzoo.core.data import Dataset, Split
@@ -11,11 +11,8 @@ from mixzoo.core.parts import AutoEncoder, CodeShape, Mixer
 from mixzoo.core.random import to_device
 from mixzoo.data.batches import to_images
 from mixzoo.evaluation.codes import eval_mode
-from mixzoo.evaluation.pictures.grid import BACKGROUND, GAP, INK, MARGIN, SIDE, enlarge, to_pixels
+from mixzoo.evaluation.pictures.grid import Block, Row, block_sheet
 from mixzoo.evaluation.pictures.interpolation import path_between_two
-
-ON, OFF = "#2a9d4a", "#d1495b"  # colours of attributes that a mix should and should not have
-TICK = 11  # pixels, height of a mark and of its name
 
 
 def aims_at_labels(mixer: Mixer, data: Dataset, latent: tuple[int, ...], device: str) -> bool:
@@ -39,29 +36,12 @@ def conditioned_strips(
     """
     width = data.build_context().label_width
     names = data.attribute_names or data.class_names
-    rows = [_strip(autoencoder, mixer, data.test, pair, width, steps, device) for pair in pairs]
-
-    # The sheet: names of the labels at the left, then a column per image with room for the marks under it.
-    font = ImageFont.load_default(TICK)
-    _, _, height, wide = rows[0][0].shape
-    scale = max(1, -(-SIDE // min(height, wide)))
-    cell_w, cell_h = wide * scale + GAP, height * scale + width * TICK + MARGIN
-    left = 2 * MARGIN + max(int(font.getlength(name)) for name in names)
-    paper = Image.new("RGB", (left + (steps + 2) * cell_w + MARGIN, 2 * MARGIN + len(rows) * cell_h), BACKGROUND)
-    pen = ImageDraw.Draw(paper)
-
-    for j, (images, targets) in enumerate(rows):
-        top = MARGIN + j * cell_h
-        marks = top + height * scale + 1
-        for i, pixels in enumerate(to_pixels(images)):
-            x = left + i * cell_w
-            paper.paste(enlarge(pixels, scale), (x, top))
-            for a, on in enumerate(targets[i].tolist()):
-                y = marks + a * TICK
-                pen.rectangle((x, y + 1, x + wide * scale - 1, y + TICK - 2), fill=ON if on else OFF)
-        for a, name in enumerate(names):
-            pen.text((MARGIN, marks + a * TICK - 1), name, fill=INK, font=font)
-    return paper
+    rows = []
+    for pair in pairs:
+        chosen = torch.tensor(pair)
+        x, labels = to_images(data.test.read(chosen).to(device)), data.test.labels[chosen].to(device)
+        rows.append(conditioned_path(autoencoder, mixer, x, labels, steps, width))
+    return block_sheet([Block("", [Row("", images, targets) for images, targets in rows], names)])
 
 
 def pairs_with_different_labels(split: Split, width: int, pairs: int) -> list[tuple[int, int]]:
@@ -78,12 +58,15 @@ def pairs_with_different_labels(split: Split, width: int, pairs: int) -> list[tu
     return found
 
 
-def _strip(
-    autoencoder: AutoEncoder, mixer: Mixer, split: Split, pair: tuple[int, int], width: int, steps: int, device: str
+def conditioned_path(
+    autoencoder: AutoEncoder,
+    mixer: Mixer,
+    x: Float[Tensor, "2 channels height width"],
+    labels: Int[Tensor, "2 *attributes"],
+    steps: int,
+    width: int,
 ) -> tuple[Float[Tensor, "columns channels height width"], Bool[Tensor, "columns label"]]:
-    """The images of one row, with the labels of the two inputs and those that the mixes between them aim at."""
-    chosen = torch.tensor(pair)
-    x, labels = to_images(split.read(chosen).to(device)), split.labels[chosen].to(device)
+    """x₁, mixes and x₂, with the labels of the two images and those that the mixes between them aim at."""
     sources = [min(i, 1) for i in range(mixer.k)]  # sources beyond two repeat the second
     images, targets = [x[:1]], [label_vectors(labels[None, :1], width)[0]]
     with eval_mode(autoencoder):

@@ -1,11 +1,12 @@
 """Labelled rows of images as one PNG file."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -13,7 +14,9 @@ from mixzoo.core.errors import StorageError
 
 MARGIN, GAP, TEXT = 6, 2, 13  # pixels: around the sheet, between images, height of text
 SIDE = 64  # pixels, to which smaller images are enlarged at least
+HEADING, TICK = 20, 11  # pixels: height of a title's line; of a mark and of its name
 BACKGROUND, INK = "white", "black"
+ON, OFF = "#009e73", "#d55e00"  # of marks: green and red that people of any colour vision tell apart
 
 
 class Row(NamedTuple):
@@ -21,24 +24,94 @@ class Row(NamedTuple):
 
     label: str
     images: Float[Tensor, "n channels height width"]  # in [-1, 1]; values outside are clipped
+    marks: Bool[Tensor, "n mark"] | None = None  # green or red under each image, a line for each of the block's marks
 
 
-def sheet(rows: list[Row]) -> Image.Image:
+class Block(NamedTuple):
+    """Rows under a title, such as those between the same two images."""
+
+    title: str  # '' for none
+    rows: Sequence[Row]
+    marks: Sequence[str] = ()  # the name of each line of marks
+
+
+def sheet(rows: Sequence[Row], scale: int | None = None) -> Image.Image:
     """The rows one below the other; images are enlarged by a whole number, so that their pixels stay sharp."""
+    return block_sheet([Block("", rows)], scale)
+
+
+def block_sheet(blocks: Sequence[Block], scale: int | None = None) -> Image.Image:
+    """The blocks one below the other, all images enlarged alike: `scale` times, or to SIDE pixels at least."""
+    rows = [row for block in blocks for row in block.rows]
     _, _, height, width = rows[0].images.shape
-    scale = max(1, -(-SIDE // min(height, width)))
+    scale = readable_scale(height, width) if scale is None else scale
     cell_w, cell_h = width * scale + GAP, height * scale + GAP
-    font = ImageFont.load_default(TEXT)
-    left = 2 * MARGIN + max(int(font.getlength(row.label)) for row in rows)
-    columns = max(len(row.images) for row in rows)
-    paper = Image.new("RGB", (left + columns * cell_w + MARGIN, 2 * MARGIN + len(rows) * cell_h), BACKGROUND)
+
+    # Columns are as wide as an image; at the left is room for the longest label, at the right for a longer title.
+    font, small = ImageFont.load_default(TEXT), ImageFont.load_default(TICK)
+    labels = [int(font.getlength(row.label)) for row in rows]
+    names = [int(small.getlength(name)) for block in blocks for name in block.marks]
+    left = 2 * MARGIN + max([*labels, *names])
+    inside = max(len(row.images) for row in rows) * cell_w
+    titles = max(int(font.getlength(block.title)) for block in blocks)
+    tall = sum(
+        HEADING * bool(block.title) + sum(cell_h + _marks_height(block, row) for row in block.rows) for block in blocks
+    )
+    paper = Image.new("RGB", (left + max(inside, titles) + MARGIN, 2 * MARGIN + tall), BACKGROUND)
     pen = ImageDraw.Draw(paper)
-    for j, row in enumerate(rows):
-        top = MARGIN + j * cell_h
-        pen.text((MARGIN, top + cell_h // 2 - TEXT // 2), row.label, fill=INK, font=font)
-        for i, pixels in enumerate(to_pixels(row.images)):
-            paper.paste(enlarge(pixels, scale), (left + i * cell_w, top))
+
+    top = MARGIN
+    for block in blocks:
+        if block.title:
+            pen.text((left, top + 2), block.title, fill=INK, font=font)
+            top += HEADING
+        for row in block.rows:
+            pen.text((MARGIN, top + cell_h // 2 - TEXT // 2), row.label, fill=INK, font=font)
+            for i, pixels in enumerate(to_pixels(row.images)):
+                paper.paste(enlarge(pixels, scale), (left + i * cell_w, top))
+            if row.marks is not None:
+                _draw_marks(pen, row.marks, block.marks, left, top + height * scale + 1, cell_w)
+            top += cell_h + _marks_height(block, row)
     return paper
+
+
+def _marks_height(block: Block, row: Row) -> int:
+    """Pixels under the images of a row, for its marks."""
+    return 0 if row.marks is None else len(block.marks) * TICK + MARGIN - GAP
+
+
+def _draw_marks(
+    pen: ImageDraw.ImageDraw, marks: Bool[Tensor, "n mark"], names: Sequence[str], left: int, top: int, cell_w: int
+) -> None:
+    font = ImageFont.load_default(TICK)
+    for a, name in enumerate(names):
+        y = top + a * TICK
+        pen.text((MARGIN, y - 1), name, fill=INK, font=font)
+        for i, on in enumerate(marks[:, a].tolist()):
+            x = left + i * cell_w
+            pen.rectangle((x, y + 1, x + cell_w - GAP - 1, y + TICK - 2), fill=ON if on else OFF)
+
+
+def beside(pictures: Sequence[tuple[str, Image.Image]], title: str = "", most_wide: int = 4) -> Image.Image:
+    """Pictures of one size with a label above each, in rows of at most `most_wide`, under a title if there is one."""
+    font = ImageFont.load_default(TEXT)
+    columns = min(most_wide, len(pictures))
+    wide = max(pictures[0][1].width, *(int(font.getlength(label)) + 2 * MARGIN for label, _ in pictures))
+    tall, head = pictures[0][1].height + HEADING, HEADING * bool(title)
+    across = max(columns * wide, int(font.getlength(title)) + 2 * MARGIN)
+    paper = Image.new("RGB", (across, head + -(-len(pictures) // columns) * tall), BACKGROUND)
+    pen = ImageDraw.Draw(paper)
+    pen.text((MARGIN, 2), title, fill=INK, font=font)
+    for number, (label, picture) in enumerate(pictures):
+        x, y = number % columns * wide, head + number // columns * tall
+        pen.text((x + MARGIN, y + 2), label, fill=INK, font=font)
+        paper.paste(picture, (x, y + HEADING))
+    return paper
+
+
+def readable_scale(height: int, width: int) -> int:
+    """How many times an image is enlarged if nobody says: until its shorter side has SIDE pixels."""
+    return max(1, -(-SIDE // min(height, width)))
 
 
 def channels_shown(channels: int) -> int:

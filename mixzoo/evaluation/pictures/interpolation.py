@@ -1,5 +1,7 @@
 """Strips between pairs of test images, and the triangle of all mixes of three (AMR Figure 3, as images)."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Int
 from PIL import Image
@@ -9,7 +11,7 @@ from mixzoo.core.data import Split
 from mixzoo.core.parts import AutoEncoder, CodeShape, Mixer
 from mixzoo.core.random import to_device
 from mixzoo.evaluation.codes import eval_mode
-from mixzoo.evaluation.pictures.grid import BACKGROUND, GAP, MARGIN, SIDE, Row, enlarge, to_pixels
+from mixzoo.evaluation.pictures.grid import BACKGROUND, GAP, MARGIN, Row, enlarge, readable_scale, to_pixels
 from mixzoo.evaluation.pictures.mixes import fixed_images
 
 
@@ -33,15 +35,29 @@ def triangle(autoencoder: AutoEncoder, mixer: Mixer, split: Split, *, side: int,
 
     The corners are the reconstructions of the three. Raises ValueError if the mixer has k < 3.
     """
+    x, labels = fixed_images(split, 3, device)
+    return triangle_of(autoencoder, mixer, x, labels, side=side)
+
+
+def triangle_of(
+    autoencoder: AutoEncoder,
+    mixer: Mixer,
+    x: Float[Tensor, "3 channels height width"],
+    labels: Tensor | None,
+    *,
+    side: int,
+    scale: int | None = None,
+) -> Image.Image:
+    """The same for three images: the first at the top, the second at the left, the third at the right."""
     if mixer.k < 3:
         raise ValueError(f"a triangle needs a mixer of three sources, but this one mixes {mixer.k}")
-    x, labels = fixed_images(split, 3, device)
     images = to_pixels(decode_mixes_at(autoencoder, mixer, x, labels, triangle_points(mixer.k, side)))
-    scale = max(1, -(-SIDE // min(images.shape[1:3])))
-    cell_h, cell_w = (size * scale + GAP for size in images.shape[1:3])
+    height, width = images.shape[1:3]
+    scale = readable_scale(height, width) if scale is None else scale
+    cell_h, cell_w = height * scale + GAP, width * scale + GAP
     paper = Image.new("RGB", (2 * MARGIN + side * cell_w, 2 * MARGIN + side * cell_h), BACKGROUND)
     for (a, _, c), pixels in zip(triangle_grid(side), images):
-        top = side - 1 - a  # the first image at the top, the second at the left, the third at the right
+        top = side - 1 - a
         left = (side - 1 - top) / 2 + c
         paper.paste(enlarge(pixels, scale), (MARGIN + int(left * cell_w), MARGIN + top * cell_h))
     return paper
@@ -71,13 +87,17 @@ def decode_mixes_at(
     autoencoder: AutoEncoder,
     mixer: Mixer,
     x: Float[Tensor, "corners channels height width"],
-    labels: Tensor,
-    points: list[Float[Tensor, " k"]],
+    labels: Tensor | None,
+    points: Sequence[Float[Tensor, " k"]],
 ) -> Float[Tensor, "points channels height width"]:
-    """The decoded mix of the images `x` at each point of the simplex; sources beyond `x` repeat its last image."""
+    """The decoded mix of the images `x` at each point of the simplex; sources beyond `x` repeat its last image.
+
+    `x` and `labels` are on the network's device; without labels, a mixer that mixes by them raises an error.
+    """
     sources = [min(i, len(x) - 1) for i in range(mixer.k)]
+    y = None if labels is None else labels[sources][:, None]
     with eval_mode(autoencoder):
         h = autoencoder.encode(x)[sources][:, None]  # [k 1 *latent]
         shape = CodeShape(1, tuple(h.shape[2:]))
-        codes = [mixer(h, to_device(mixer.at(p, shape), x.device), labels[sources][:, None]).h for p in points]
+        codes = [mixer(h, to_device(mixer.at(p, shape), x.device), y).h for p in points]
         return autoencoder.decode(torch.cat(codes))

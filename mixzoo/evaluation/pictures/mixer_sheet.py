@@ -21,10 +21,22 @@ def rows(autoencoder: AutoEncoder, mixers: Mapping[str, Mixer], split: Split, *,
     The path goes from the first image to the second and on to the third, with `steps` mixes per leg including both
     ends, and then to the middle of the three, which mixers of two sources leave out. Raises ValueError if steps < 2.
     """
+    x, labels = fixed_images(split, CORNERS, device)
+    return mixer_rows(autoencoder, mixers, x, labels, steps=steps)
+
+
+def mixer_rows(
+    autoencoder: AutoEncoder,
+    mixers: Mapping[str, Mixer],
+    x: Float[Tensor, "3 channels height width"],
+    labels: Tensor | None,
+    *,
+    steps: int,
+) -> list[Row]:
+    """The same rows for three images, on the network's device."""
     if steps < 2:
         raise ValueError(f"a leg of {steps} mixes has no two ends; steps must be at least 2")
-    x, labels = fixed_images(split, CORNERS, device)
-    points = path(steps).to(device)
+    points = path(steps).to(x.device)
     blended = Row("pixels, mixup", torch.einsum("pk,kchw->pchw", points, x))
     return [blended, *(Row(name, _decode(autoencoder, m, x, labels, points)) for name, m in mixers.items())]
 
@@ -41,7 +53,7 @@ def _decode(
     autoencoder: AutoEncoder,
     mixer: Mixer,
     x: Float[Tensor, "3 channels height width"],
-    labels: Tensor,
+    labels: Tensor | None,
     points: Float[Tensor, "points 3"],
 ) -> Float[Tensor, "decoded channels height width"]:
     """The decoded mixes at the points; a mixer of two sources has one on each edge and none in the middle."""
@@ -49,4 +61,9 @@ def _decode(
         padding = points.new_zeros(mixer.k - CORNERS)
         return decode_mixes_at(autoencoder, mixer, x, labels, [torch.cat([point, padding]) for point in points])
     pairs = [([0, 1], point[:2]) if point[2] == 0 else ([1, 2], point[1:]) for point in points[:-1]]
-    return torch.cat([decode_mixes_at(autoencoder, mixer, x[ends], labels[ends], [point]) for ends, point in pairs])
+    return torch.cat(
+        [
+            decode_mixes_at(autoencoder, mixer, x[ends], None if labels is None else labels[ends], [point])
+            for ends, point in pairs
+        ]
+    )

@@ -1,4 +1,4 @@
-"""The pictures of a run: grids of images, or scatter plots if its data are points."""
+"""The pictures of a run: grids of images, or scatter plots if its data are scatter."""
 
 from collections.abc import Mapping
 
@@ -6,36 +6,40 @@ from PIL import Image
 
 from mixzoo.core.data import Split
 from mixzoo.core.parts import AutoEncoder, Mixer
-from mixzoo.evaluation.pictures import interpolation, mixer_sheet, points
+from mixzoo.evaluation.pictures import interpolation, mixer_sheet, scatter
 from mixzoo.evaluation.pictures.grid import channels_note, sheet
 from mixzoo.evaluation.pictures.mixes import mix_rows
 
 POINT_PAIRS = 3  # pairs of points between which every mixer is shown
 
 
+def _plotted(panels: list[scatter.ScatterPanel]) -> Image.Image:
+    return scatter.picture_of(scatter.scatter_plot(panels))
+
+
 def mixes(autoencoder: AutoEncoder, mixer: Mixer, split: Split, device: str) -> Image.Image:
     """Reconstructions and mixes, which a run draws at every evaluation."""
-    if points.are_points(split):
-        return points.plot(points.mix_panels(autoencoder, mixer, split, device))
+    if scatter.are_points(split):
+        return _plotted(scatter.mix_panels(autoencoder, mixer, split, device))
     return sheet(mix_rows(autoencoder, mixer, split, device))
 
 
 def note(split: Split) -> str:
     """One line on what pictures of these data do not show; '' if they show everything."""
-    return "" if points.are_points(split) else channels_note(split.images.shape[1])
+    return "" if scatter.are_points(split) else channels_note(split.images.shape[1])
 
 
 def strips(autoencoder: AutoEncoder, mixer: Mixer, split: Split, *, pairs: int, steps: int, device: str) -> Image.Image:
-    """Decoded mixes between pairs of test images or points."""
-    if points.are_points(split):
-        return points.plot([points.path_panel(autoencoder, mixer, split, pairs=pairs, steps=steps, device=device)])
+    """Decoded mixes between pairs of test images or scatter."""
+    if scatter.are_points(split):
+        return _plotted([scatter.path_panel(autoencoder, mixer, split, pairs=pairs, steps=steps, device=device)])
     return sheet(interpolation.strips(autoencoder, mixer, split, pairs=pairs, steps=steps, device=device))
 
 
 def triangle(autoencoder: AutoEncoder, mixer: Mixer, split: Split, *, side: int, device: str) -> Image.Image:
     """Decoded mixes of three test images or points; needs a mixer with k >= 3."""
-    if points.are_points(split):
-        return points.plot([points.triangle_panel(autoencoder, mixer, split, side=side, device=device)])
+    if scatter.are_points(split):
+        return _plotted([scatter.triangle_panel(autoencoder, mixer, split, side=side, device=device)])
     return interpolation.triangle(autoencoder, mixer, split, side=side, device=device)
 
 
@@ -43,10 +47,10 @@ def every_mixer(
     autoencoder: AutoEncoder, mixers: Mapping[str, Mixer], split: Split, *, steps: int, device: str
 ) -> Image.Image:
     """Decoded mixes by every mixer along the same paths, with `steps` mixes per leg."""
-    if points.are_points(split):
-        return points.plot(
+    if scatter.are_points(split):
+        return _plotted(
             [
-                points.path_panel(
+                scatter.path_panel(
                     autoencoder, mixer, split, pairs=POINT_PAIRS, steps=steps, device=device, caption=name
                 )
                 for name, mixer in mixers.items()
