@@ -3,7 +3,8 @@
 python benchmarks/report_page.py RUN... [--out FOLDER]
 
 Writes report.html into the folder and, if Chromium is installed, screenshots at 1280 and 390 pixels, light and dark;
-prints what the page asked for, what it wrote to the console, and the largest difference of width and window.
+prints what the page asked for, what it wrote to the console, by how much it is wider than the window, and whether the
+decoded picture follows when the point of the first mixing explorer is dragged.
 """
 
 import argparse
@@ -11,9 +12,22 @@ from pathlib import Path
 from time import perf_counter
 
 import mixzoo
-from chromium import Chromium, found
+from chromium import Chromium, Page, found
 
 WIDTHS = (1280, 390)  # pixels: a laptop, a phone
+
+
+def dragged(page: Page) -> tuple[str, str]:
+    """The picture of the first explorer, as text, before and after its point is dragged from the middle to a corner."""
+    page.look(width=WIDTHS[0])
+    simplex = "document.querySelector('.explore-simplex')"
+    page.value(f"{simplex}.scrollIntoView({{block: 'center', behavior: 'instant'}})")
+    shape = f"(r => [r.x + r.width / 2, r.y + r.height / 2])({simplex}.getBoundingClientRect())"
+    picture = "document.querySelector('.explore-mixed').toDataURL()"
+    (x, y), before = page.value(shape), page.value(picture)
+    page.drag((x, y), (x, y - 40), (x, y - 90))
+    page.look(width=WIDTHS[0])
+    return before, page.value(picture)
 
 
 def main() -> None:
@@ -42,6 +56,10 @@ def main() -> None:
                 wider = max(wider, opened.value("document.documentElement.scrollWidth") - width)
         print(f"wider     {wider} pixels than the window")
         print(f"curves    {opened.value('document.querySelectorAll(`.u-wrap`).length')}")
+        if opened.value("document.querySelector('.explore-simplex') !== null"):
+            before, after = dragged(opened)
+            speed = opened.value("document.querySelector('.explore-speed').textContent")
+            print(f"drag      {'changes' if before != after else 'DOES NOT CHANGE'} the picture; {speed}")
         print(f"requests  {opened.requests or 'none'}")
         print(f"console   {opened.messages or 'nothing'}")
 
