@@ -48,6 +48,17 @@ def explored(records: Sequence[RunRecord], naming: Naming) -> list[Explored]:
     """The explorers of these runs; a run that cannot be opened, or whose data are not here, has a note instead."""
     if not records:
         return []
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # a dozen small images: more threads would wait for one another most of the time
+    try:
+        return _explored(records, naming)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _explored(records: Sequence[RunRecord], naming: Naming) -> list[Explored]:
     from mixzoo.runs.report.explorer import explorer_of
     from mixzoo.runs.trained_run import load
 
