@@ -55,7 +55,7 @@ def test_a_live_explorer_has_images_of_every_class_and_all_mixers(run, live):
     mixers = {mixer["name"]: (mixer["formula"], mixer["ks"]) for mixer in live.data["mixers"]}
     many = [2, 3, 4, 5]
     assert mixers == {
-        "dropblock, as in the run": ("pick", many),
+        "dropblock (the run's)": ("pick", many),
         "channel, dirichlet, mixup, spatial": ("weigh", many),
         "slerp": ("arc", [2]),
         **dict.fromkeys(("bernoulli", "cutmix", "dropblock", "fmix", "grid"), ("pick", many)),

@@ -2,6 +2,7 @@
 // The mixing explorer: images at the corners of a polygon, a point between them, and the decoded mix at that point.
 (() => {
   const network = globalThis.mixzooNetwork, LETTERS = "ABCDE", MIDDLE = 160, RADIUS = 96, APART = 34, STEP = 4, FAR = 5;
+  const FORMULAS = { weigh: "weighed sum", pick: "picks parts", arc: "along an arc" };
   const SVG = "http://www.w3.org/2000/svg";
 
   // --- the polygon: corners, the nearest point inside, and the weights of the corners at a point
@@ -196,7 +197,7 @@
 
     if (data.kind === "live") {
       const mixers = () => {
-        const fit = data.mixers.map((mixer, i) => [i, mixer.name]).filter(([i]) => data.mixers[i].ks.includes(chosen.length));
+        const fit = data.mixers.map((mixer, i) => [i, `${FORMULAS[mixer.formula]}: ${mixer.name}`]).filter(([i]) => data.mixers[i].ks.includes(chosen.length));
         choices(find("mixer"), fit, (i) => { live.mixer = data.mixers[i]; later(); });
         const kept = fit.find(([i]) => data.mixers[i] === live.mixer) || fit[0];
         live.mixer = data.mixers[kept[0]];

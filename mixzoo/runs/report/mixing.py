@@ -57,7 +57,7 @@ def _key(entry: dict[str, Any]) -> Any:
 def _candidates(run: Run) -> Iterator[tuple[str, list[Mixer]]]:
     """The run's mixer, then every registered one that needs no options, each with 2, 3, ... sources if it has k."""
     zoo, own = load_zoo(), run.config.names["mixer"]
-    specs = [(f"{own}, as in the run", spec_of(own, run.config.parts["mixer"]), [run.mixer])]
+    specs = [(f"{own} (the run's)", spec_of(own, run.config.parts["mixer"]), [run.mixer])]
     specs += [(entry.name, Spec(entry.name, {}), []) for entry in zoo.of_kind("mixer")]
     for label, spec, built in specs:
         try:
