@@ -98,7 +98,7 @@ def test_a_network_that_the_page_cannot_run_gets_an_atlas(run, live, monkeypatch
     monkeypatch.setattr(type(run.autoencoder), "encode", gelu)
     made = explorer_of(run, images=6)
     assert made.data["kind"] == "atlas"
-    assert made.note == "These pictures were drawn beforehand: a function in it computes gelu."
+    assert made.note == "These pictures were drawn beforehand, as the network computes gelu, which a page cannot."
     assert [triple["images"] for triple in made.data["triples"]] == [[0, 1, 2], [3, 4, 5]]
     assert len(made.data["points"]) == 45
     _, _, sprite = made.data["triples"][0]["sprite"].partition("data:image/webp;base64,")

@@ -98,18 +98,21 @@ class Every(nn.Module):
             nn.ConvTranspose2d(6, 4, 3, stride=2, padding=1, output_padding=1, groups=2),
             nn.InstanceNorm2d(4, affine=True),
             nn.ELU(0.7),
-            nn.MaxPool2d(2),
+            nn.MaxPool2d(3, 2, padding=1),
+            nn.AvgPool2d(3, 1, padding=1),
             nn.ReplicationPad2d(1),
             nn.Conv2d(4, 4, (1, 5), dilation=(1, 2), padding=(0, 4), bias=False),
             nn.Dropout(),
             nn.Softplus(),
         )
         self.normed = nn.utils.parametrizations.spectral_norm(nn.Linear(6, 6))
+        self.register_buffer("mean", torch.rand(1, 4, 1, 1))
         nn.init.normal_(self.first[1].running_mean)
         nn.init.uniform_(self.first[1].running_var, 0.5, 2)
 
     def decode(self, x):
-        y = self.first(x)
+        grey = x[:, :1]
+        y = self.first(x - 0.5 * (grey - self.mean))
         first, second = y.chunk(2, dim=1)
         y = torch.cat([second * 2 + first, 1 - first, (first / 3).sigmoid()], 1)
         y = self.normed(y.permute(0, 2, 3, 1)).transpose(1, -1)
@@ -172,10 +175,10 @@ class Strange(nn.Module):
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        ("decode", r"its layer blocks\.1 \(Hardswish\) computes hardswish"),
-        ("noisy", "a function in it computes randn"),
-        ("decides", r"torch\.export cannot record its decides"),
-        ("constant", "its constant does not depend on its input"),
+        ("decode", r"the network's layer blocks\.1 \(Hardswish\) computes hardswish, which a page cannot"),
+        ("noisy", "the network computes randn"),
+        ("decides", r"torch\.export cannot record the network's decides"),
+        ("constant", "the network's constant does not depend on its input"),
     ],
 )
 def test_a_layer_that_is_not_known_is_named(method, message):

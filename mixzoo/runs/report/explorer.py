@@ -76,7 +76,7 @@ def explorer_of(run: Run, *, images: int = 12) -> Explorer:
         programs = _exported(run, x)
     except UnknownLayer as err:
         made = atlas(run, x)
-        return Explorer(shown | {"kind": "atlas"} | made, f"These pictures were drawn beforehand: {err}.")
+        return Explorer(shown | {"kind": "atlas"} | made, f"These pictures were drawn beforehand, as {err}.")
     mixers, left_out = page_mixers(run)
     live = {"kind": "live", "latent": list(run.latent_shape), "mixers": mixers, "frame": frame_of(run.data.test)}
     return Explorer(shown | live | programs, hint=left_out_note(left_out))

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from mixzoo.core.errors import excerpt, one_line
+from mixzoo.core.errors import excerpt, one_line, printable
 from mixzoo.runs.report.program import Program, Step, Weights
 
 # Operators whose result has the numbers of their input, in the same order.
@@ -20,6 +20,7 @@ SAME = {"view", "reshape", "_unsafe_view", "flatten", "unflatten", "clone", "con
         "unsqueeze", "dropout", "feature_dropout", "_to_copy", "to", "lift_fresh_copy"}  # fmt: skip
 SPLITS = ("aten.split.", "aten.chunk.", "aten.split_with_sizes.")
 POINTWISE = ("relu", "leaky_relu", "tanh", "sigmoid", "silu", "elu", "softplus", "hardtanh", "relu6", "clamp")
+LOWEST = -3.4e38  # less than any number of a network
 ARITHMETIC = ("add", "sub", "rsub", "mul", "div")
 
 
@@ -48,7 +49,7 @@ def program_of(network: nn.Module, method: str, shape: tuple[int, ...], weights:
         exported = torch.export.export(_Method(network, method), (torch.zeros(1, *shape),)).run_decompositions({})
     except Exception as err:  # whatever a stranger's network does while it is recorded
         reason = excerpt((one_line(err) or type(err).__name__).split(". ")[0])
-        raise UnknownLayer(f"torch.export cannot record its {method} ({reason})") from err
+        raise UnknownLayer(f"torch.export cannot record the network's {method} ({reason})") from err
     tensors: dict[str, Any] = {**exported.state_dict, **exported.constants}
     signature = exported.graph_signature
     held = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
@@ -62,7 +63,7 @@ def program_of(network: nn.Module, method: str, shape: tuple[int, ...], weights:
     (output,) = next(node for node in exported.graph.nodes if node.op == "output").args[0]
     result = recording.known[output]
     if not isinstance(result, int):
-        raise UnknownLayer(f"its {method} does not depend on its input")
+        raise UnknownLayer(f"the network's {method} does not depend on its input")
     return Program(shape, recording.steps, result, tuple(output.meta["val"].shape[1:]))
 
 
@@ -104,9 +105,16 @@ class _Recording:
         if value.ndim == 0 or value.shape[0] != 1:
             raise UnknownLayer(_unknown(node, made["op"]))
         read = made.pop("from", [node.args[0]])
-        shapes = {"input": list(read[0].meta["val"].shape[1:]), "shape": list(value.shape[1:])}
-        self.steps.append({"op": made.pop("op"), "from": [self.known[inner] for inner in read]} | shapes | made)
+        numbers = [inner if isinstance(inner, int) else self.known[inner] for inner in read]
+        shape = made.get("input") or list(read[0].meta["val"].shape[1:])
+        self.steps.append(made | {"from": numbers, "input": shape, "shape": list(value.shape[1:])})
         self.known[node] = len(self.steps)
+
+    def before(self, node: Any, shape: list[int], made: Step) -> int:
+        """A step that prepares this value for the next one; the number of its result."""
+        was = list(node.meta["val"].shape[1:])
+        self.steps.append(made | {"input": was, "shape": shape, "from": made.get("from", [self.known[node]])})
+        return len(self.steps)
 
     def _folds(self, node: Any) -> bool:
         """Whether the node depends on weights alone, and is the same each time."""
@@ -141,8 +149,8 @@ def _unknown(node: Any, name: str) -> str:
     path, kind = stack[-1] if stack else ("", "")
     path = str(path).removeprefix("network.").removeprefix("L__self___network.")
     kind = kind if isinstance(kind, str) else kind.__name__
-    where = f"its layer {path} ({kind.rsplit('.', 1)[-1]})" if path not in ("", "network") else "a function in it"
-    return excerpt(f"{where} computes {name}")
+    where = f"the network's layer {path} ({kind.rsplit('.', 1)[-1]})" if path not in ("", "network") else "the network"
+    return printable(f"{where} computes {name}, which a page cannot")
 
 
 def _argument(node: Any, place: int, default: Any) -> Any:
@@ -252,20 +260,30 @@ def _upsample(recording: _Recording, node: Any, name: str) -> Step | None:
 def _pool(recording: _Recording, node: Any, name: str) -> Step | None:
     kernel = _two(node.args[1])
     stride = _two(_argument(node, 2, None) or kernel)
-    plain = _two(_argument(node, 3, 0)) == [0, 0]
+    down, across = _two(_argument(node, 3, 0))
     if name == "max_pool2d":
-        plain = plain and _two(_argument(node, 4, 1)) == [1, 1] and not _argument(node, 5, False)
+        plain = _two(_argument(node, 4, 1)) == [1, 1] and not _argument(node, 5, False)
     else:
-        plain = plain and not _argument(node, 4, False) and _argument(node, 6, None) is None
-    return {"op": name, "kernel": kernel, "stride": stride} if plain else None
+        plain = not _argument(node, 4, False) and _argument(node, 6, None) is None
+        plain = plain and (_argument(node, 5, True) or down == across == 0)
+    if not plain:
+        return None
+    made: Step = {"op": name, "kernel": kernel, "stride": stride}
+    if down or across:
+        channels, height, width = node.args[0].meta["val"].shape[1:]
+        shape = [channels, height + 2 * down, width + 2 * across]
+        border: Step = {"op": "pad", "sides": [across, across, down, down], "mode": "constant"}
+        border["value"] = LOWEST if name == "max_pool2d" else 0.0
+        made |= {"from": [recording.before(node.args[0], shape, border)], "input": shape}
+    return made
 
 
 def _pad(recording: _Recording, node: Any, name: str) -> Step | None:
     sides = [int(side) for side in node.args[1]]
-    mode = _argument(node, 2, "constant") if name == "pad" else name.removesuffix("_pad2d").removesuffix("ion")
-    mode = {"reflect": "reflect", "replicat": "replicate", "replicate": "replicate"}.get(mode, "constant")
+    modes = {"reflection_pad2d": "reflect", "replication_pad2d": "replicate", "constant_pad_nd": "constant"}
+    mode = modes.get(name) or _argument(node, 2, "constant")
     value = _argument(node, 3 if name == "pad" else 2, 0.0) if mode == "constant" else 0.0
-    if len(sides) != 4 or min(sides) < 0:
+    if len(sides) != 4 or min(sides) < 0 or mode not in modes.values():
         return None
     return {"op": "pad", "sides": sides, "mode": mode, "value": value or 0.0}
 
@@ -278,7 +296,11 @@ def _arithmetic(recording: _Recording, node: Any, name: str) -> Step | None:
         return None
     shape = node.meta["val"].shape
     values = [side for side in (left, right) if isinstance(recording.known.get(side), int)]
-    if any(side.meta["val"].shape != shape for side in values):
+    first: Any = values[0]
+    if len(values) == 1 and first.meta["val"].shape == (1, 1, *shape[2:]):  # a grey image less a mean of each colour
+        number = recording.known[first]
+        first = recording.before(first, list(shape[1:]), {"op": "cat", "from": [number] * shape[1]})
+    elif any(side.meta["val"].shape != shape for side in values):
         return None
     if len(values) == 2:
         return {"op": name, "from": [left, right]}
@@ -289,7 +311,7 @@ def _arithmetic(recording: _Recording, node: Any, name: str) -> Step | None:
         return None
     sign = -1.0 if values[0] is right and name == "sub" else 1.0
     numbers = tensor.float() if tensor.numel() == 1 else tensor.float().expand(shape)
-    made = {"op": name, "from": [values[0]], "values": recording.weights.add(numbers.flatten())}
+    made = {"op": name, "from": [first], "input": list(shape[1:]), "values": recording.weights.add(numbers.flatten())}
     return made | ({"turned": True} if sign < 0 else {})
 
 
