@@ -110,7 +110,7 @@ def _text(record: RunRecord, variant: Variant, naming: Naming) -> RunText:
     weights = _weights(record.path / "checkpoints" / f"step-{record.step:08d}" / "autoencoder.safetensors")
     return RunText(
         name=naming.names[record.path],
-        variant=naming.public(variant.name),
+        variant=naming.public(variant.name) if any(variant.settings.values()) else "",
         seed=record.seed,
         state=record.state,
         progress=f"{record.step} of {record.steps}" if record.steps else "",

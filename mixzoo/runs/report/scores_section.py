@@ -90,7 +90,8 @@ def score_table(records: Sequence[RunRecord], naming: Naming) -> tuple[Compariso
         texts = [_cell(score, own.get(score)) for _, _, own in table]
         if any(texts):
             found.append(ScoreRow(_head(score), BETTER.get(comparison.better.get(score, ""), ""), texts))
-    heads = [[f"{key}={value}" for key, value in v.settings.items() if value] for v in comparison.variants]
+    single = [naming.names[records[0].path]] if len(records) == 1 else []
+    heads = [[f"{key}={value}" for key, value in v.settings.items() if value] or single for v in comparison.variants]
     columns = [
         ([naming.public(line) for line in own or [name]], count)
         for (name, count, _), own in zip(table, [*heads, *([[]] * (len(table) - len(heads)))])
