@@ -181,6 +181,7 @@ class Strange(nn.Module):
         ("constant", "the network's constant does not depend on its input"),
     ],
 )
-def test_a_layer_that_is_not_known_is_named(method, message):
+def test_a_layer_that_is_not_known_is_named(method, message, capfd):
     with pytest.raises(UnknownLayer, match=message):
         program_of(Strange().eval(), method, (4,), Weights())
+    assert capfd.readouterr() == ("", "")

@@ -4,10 +4,14 @@ Each operator becomes one step. What depends on weights alone, such as spectral 
 no step stands for raises `UnknownLayer`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 from math import prod
 from operator import getitem
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 import torch
 from torch import Tensor, fx, nn
@@ -46,7 +50,8 @@ def program_of(network: nn.Module, method: str, shape: tuple[int, ...], weights:
     The network must be in evaluation mode. Raises UnknownLayer.
     """
     try:
-        exported = torch.export.export(_Method(network, method), (torch.zeros(1, *shape),)).run_decompositions({})
+        with _quiet():
+            exported = torch.export.export(_Method(network, method), (torch.zeros(1, *shape),)).run_decompositions({})
     except Exception as err:  # whatever a stranger's network does while it is recorded
         reason = excerpt((one_line(err) or type(err).__name__).split(". ")[0])
         raise UnknownLayer(f"torch.export cannot record the network's {method} ({reason})") from err
@@ -65,6 +70,19 @@ def program_of(network: nn.Module, method: str, shape: tuple[int, ...], weights:
     if not isinstance(result, int):
         raise UnknownLayer(f"the network's {method} does not depend on its input")
     return Program(shape, recording.steps, result, tuple(output.meta["val"].shape[1:]))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch.export prints and logs of a network that it cannot record."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()), catch_warnings():
+            simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 class _Recording:
