@@ -1,7 +1,7 @@
 """Draws a figure of runs: opens them, chooses the images, calls the figure, and wraps what it returns for saving."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -40,6 +40,7 @@ MOST_RUNS = 24  # in one figure
 MOST_PIXELS = 50_000_000  # of a figure
 LARGEST_SCALE = 64
 STILL, MOVING = (*FORMS, ".webp"), (".gif", ".webp")  # endings of the files
+BOOKKEEPING = ("log_every", "evaluate_every", "checkpoint_every", "keep_checkpoints", "engine")  # not in a label
 ALIKE = 16  # test images that are compared to tell whether two runs have the same data
 
 
@@ -144,15 +145,16 @@ def draw(
     runs: list[FigureRun] = []
     refused: list[MixzooError] = []
     request = None
-    for record, label in zip(records, _labels(records)):
+    shown: list[RunRecord] = []
+    for record in records:
         try:
             opened = open_run(zoo, record.path, device)
             if runs:
-                _check_same_data(runs[0], opened.data, record.path)
+                _check_same_data(runs[0].data, shown[0].path, opened.data, record.path)
         except (ConfigError, CheckpointError, DataError) as err:
             refused.append(err)
             continue
-        run = _figure_run(zoo, record, opened, label, runs[0].data if runs else opened.data, notes)
+        run = _figure_run(zoo, record, opened, runs[0].data if runs else opened.data, notes)
         if not runs:
             request = FigureRequest(chooser(run.data, images, seed), images is not None, scale, seed)
         try:
@@ -163,17 +165,19 @@ def draw(
         else:
             notes += [f"warning: {line}" for line in opened.changed]
             runs.append(run)
+            shown.append(record)
     if not runs:
         more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
         raise type(refused[0])(f"{refused[0]}{more}")
     notes += [f"left out: {err}" for err in refused]
 
+    runs = [replace(run, label=label) for run, label in zip(runs, labels(shown))]
     content = contract.call("__call__", figure, runs, request)
     _check_drawable(contract, content)
     return Drawing(content, tuple(dict.fromkeys(map(printable, notes))))
 
 
-def _figure_run(zoo: Zoo, record: RunRecord, opened: Opened, label: str, data: Dataset, notes: list[str]) -> FigureRun:
+def _figure_run(zoo: Zoo, record: RunRecord, opened: Opened, data: Dataset, notes: list[str]) -> FigureRun:
     @cache
     def mixers() -> dict[str, Mixer]:
         found, left_out = mixers_for(zoo, opened)
@@ -183,7 +187,7 @@ def _figure_run(zoo: Zoo, record: RunRecord, opened: Opened, label: str, data: D
     players = opened.players
     settings = {key: value for key, value in dotted(record.table).items() if isinstance(value, str | int | float)}
     return FigureRun(
-        label,
+        record.path.name,
         players.autoencoder,
         players.mixer,
         data,
@@ -194,26 +198,27 @@ def _figure_run(zoo: Zoo, record: RunRecord, opened: Opened, label: str, data: D
     )
 
 
-def _labels(records: Sequence[RunRecord]) -> list[str]:
+def labels(records: Sequence[RunRecord]) -> list[str]:
     """What sets each run apart, in words: the settings that differ, the seed if it differs, or else its name."""
     found = {}
     for variant in variants_of(records):
-        words = [
-            value if key in PARTS else f"{key.rpartition('.')[2]} {value}"
+        settings = [
+            value if key in PARTS else f"{key.rpartition('.')[2]} {value.removesuffix('.0')}"
             for key, value in variant.settings.items()
-            if value
+            if value and key not in BOOKKEEPING
         ]
         for run in variant.runs:
             seed = [f"seed {run.seed}"] if len(variant.runs) > 1 else []
-            found[run.path] = printable(", ".join([*words, *seed]) or run.part("mixer") or run.path.name)
-    labels = [found[record.path] for record in records]
-    twice = {label for label in labels if labels.count(label) > 1}
-    return [f"{one}, {printable(r.path.name)}" if one in twice else one for one, r in zip(labels, records)]
+            found[run.path] = printable(
+                ", ".join(dict.fromkeys([*settings, *seed])) or run.part("mixer") or run.path.name
+            )
+    words_of = [found[record.path] for record in records]
+    twice = {one for one in words_of if words_of.count(one) > 1}
+    return [f"{one}, {printable(r.path.name)}" if one in twice else one for one, r in zip(words_of, records)]
 
 
-def _check_same_data(run: FigureRun, other: Dataset, path: Path) -> None:
-    """Raises ConfigError if the run in this directory has other test images than the first."""
-    first = run.data
+def _check_same_data(first: Dataset, first_path: Path, other: Dataset, path: Path) -> None:
+    """Raises ConfigError if the second run has other test images than the first."""
     same = (
         first.image_shape == other.image_shape
         and (first.class_names, first.attribute_names) == (other.class_names, other.attribute_names)
@@ -224,7 +229,8 @@ def _check_same_data(run: FigureRun, other: Dataset, path: Path) -> None:
         same = torch.equal(first.test.read(index), other.test.read(index))
     if not same:
         raise ConfigError(
-            f"{path_excerpt(path)}: its data are not those of {run.label}; draw runs on the same data in one figure"
+            f"{path_excerpt(path)}: its data are not those of {path_excerpt(first_path)}; draw runs on the same "
+            "data in one figure"
         )
 
 

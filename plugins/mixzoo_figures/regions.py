@@ -62,7 +62,7 @@ class Regions:
             rows = [Row("sources", with_frames(coloured(images.x)))]
             for name, mixer in mixers.items():
                 rows += self._rows(run, name, mixer, images, request.seed)
-            blocks.append(Block(run.label, rows))
+            blocks.append(Block(f"{', '.join(images.names)}: {run.label}", rows))
         return block_sheet(blocks, request.scale)
 
     def _mixers(self, run: FigureRun) -> dict[str, Mixer]:

@@ -15,6 +15,7 @@ from mixzoo import ConfigError, DataError, Drawing, PluginError
 from mixzoo.registry.zoo import RegisteredPart
 from mixzoo.runs.chosen_images import images_from
 from mixzoo.runs.drawing import draw
+from mixzoo.runs.drawing import labels as labels_of
 from mixzoo.runs.listing import find_runs
 from mixzoo.runs.run import start
 from toys import TOY_PLUGIN, toy_config, toy_zoo
@@ -92,6 +93,12 @@ def test_labels_are_marked_under_the_images_of_a_mixer_that_aims_at_them(figure)
     with pytest.raises(ConfigError, match=r"labels: its mixer mixes by labels, which pictures of your own lack"):
         figure("strips", "labels", images=[np.zeros((8, 8), np.uint8)] * 2)
     assert figure("strips:mixer=mixup", "labels", images=[np.zeros((8, 8), np.uint8)] * 2).notes == ()
+
+
+def test_a_label_says_in_words_what_sets_a_run_apart(home):
+    assert labels_of(find_runs([home / "k2", home / "k3"])) == ["mixup", "dirichlet:k=3"]
+    assert labels_of(find_runs([home / "beta", home / "k2"])) == ["beta 5", "beta 0"]
+    assert labels_of(find_runs([home / "k3"])) == ["dirichlet:k=3"]
 
 
 def test_runs_that_do_not_fit_are_left_out_with_a_note(figure, home):
@@ -243,6 +250,14 @@ def test_every_figure_of_the_paper_is_the_command_of_the_page(mixzoo, home, tmp_
         assert code == 0, err
         assert (tmp_path / arguments[-1]).read_bytes()
         assert "left out" not in err
+
+
+def test_the_pictures_of_the_page_are_there_and_small():
+    paths = re.findall(r"!\[.*?\]\((.*?)\)", (DOCS / "figures.md").read_text())
+    sizes = [(DOCS / path).stat().st_size for path in paths]
+    assert len(sizes) >= 9
+    assert max(sizes) < 150_000
+    assert sum(sizes) < 1_000_000
 
 
 def test_the_figure_of_the_page_is_ten_lines_and_draws(mixzoo, home, tmp_path):
