@@ -251,7 +251,7 @@ def test_interpolate_draws_strips_and_a_triangle_and_prints_where(mixzoo, tmp_pa
 
 def test_interpolate_draws_every_mixer_and_those_that_the_run_has_learned(mixzoo):
     """Learned mixers appear if the run has them; all other mixers are in the sheet too."""
-    from mixzoo.runs.interpolate import _every_mixer
+    from mixzoo.runs.fitting_mixers import mixers_for
     from mixzoo.runs.opening import open_run
 
     trained(mixzoo, "--mixer", "one_of:a=(network:k=3),b=dirichlet")
@@ -260,7 +260,7 @@ def test_interpolate_draws_every_mixer_and_those_that_the_run_has_learned(mixzoo
     assert json.loads(out)["mixers"] == "run/pictures/mixers.png"
     assert Path("run/pictures/mixers.png").read_bytes().startswith(b"\x89PNG")
     zoo = toy_zoo()
-    mixers, notes = _every_mixer(zoo, open_run(zoo, Path("run"), "cpu"))
+    mixers, notes = mixers_for(zoo, open_run(zoo, Path("run"), "cpu"))
     names = list(mixers)
     assert names[:2] == ["one_of, the run's", "a=network, the run's"]
     needs_no_training = {o.name for o in zoo.of_kind("mixer")} - {"label", "network", "one_of", "chain", "schedule"}
@@ -279,13 +279,13 @@ class Pair(LinearMixer):
 
 
 def test_a_mixer_that_cannot_take_three_sources_has_a_row_with_two(mixzoo):
-    from mixzoo.runs.interpolate import _every_mixer
+    from mixzoo.runs.fitting_mixers import mixers_for
     from mixzoo.runs.opening import open_run
 
     trained(mixzoo)
     zoo = toy_zoo()
     zoo.registered.append(RegisteredPart("mixer", "pair", TOY_PLUGIN, Pair))
-    assert _every_mixer(zoo, open_run(zoo, Path("run"), "cpu"))[0]["pair"].k == 2
+    assert mixers_for(zoo, open_run(zoo, Path("run"), "cpu"))[0]["pair"].k == 2
 
 
 def test_interpolate_draws_as_many_pairs_as_there_are_and_says_how_many(mixzoo):
