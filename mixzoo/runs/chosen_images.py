@@ -1,9 +1,11 @@
 """The images that a figure shows: those that the user names or gives, or fixed ones of the test split."""
 
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -57,11 +59,21 @@ def chooser(data: Dataset, images: Images, seed: int) -> Callable[[int], FigureI
     """
     if images is None:
         return lambda count: numbered(data, fixed_numbers(data, count, seed))
-    one_by_one = list(images) if isinstance(images, Sequence) and not isinstance(images, str | bytes) else [images]
+    one_by_one = _listed(images)
     if not 1 <= len(one_by_one) <= MOST:
         raise ConfigError(f"{len(one_by_one)} images; give 1 to {MOST}")
-    given = _by_number(data, one_by_one) if all(type(one) is int for one in one_by_one) else _own(data, one_by_one)
+    numbers = [int(one) for one in one_by_one if isinstance(one, Integral) and not isinstance(one, bool)]
+    if numbers and len(numbers) < len(one_by_one):
+        raise ConfigError("images= has numbers of test images and pictures; give either")
+    given = _by_number(data, numbers) if numbers else _own(data, one_by_one)
     return lambda count: given
+
+
+def _listed(images: Any) -> list[Any]:
+    """What was given, one by one: a list, an array of numbers, a tensor of them, or a single picture or batch."""
+    if isinstance(images, np.ndarray | Tensor) and images.ndim == 1:
+        return list(images.tolist())
+    return list(images) if isinstance(images, Sequence) and not isinstance(images, str | bytes) else [images]
 
 
 def numbered(data: Dataset, index: Int[Tensor, " n"]) -> FigureImages:

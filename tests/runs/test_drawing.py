@@ -82,6 +82,14 @@ def test_a_strip_has_the_pixels_and_a_row_for_each_run_between_the_images_named(
     assert (shown == stored).all()
 
 
+def test_images_may_be_an_array_of_numbers_or_a_batch_of_pictures(figure):
+    named = figure("strips", "k2", images=[5, 1]).picture
+    for numbers in (np.array([5, 1]), torch.tensor([5, 1]), (np.int64(5), 1)):
+        assert figure("strips", "k2", images=numbers).picture.tobytes() == named.tobytes()
+    batch = np.zeros((3, 8, 8, 1), np.uint8)
+    assert figure("strips:steps=2", "k2", images=batch).picture.height == 12 + 2 * (20 + 2 * 66)
+
+
 def test_another_seed_shows_other_images(figure):
     first, again, other = (figure("strips:pairs=1", "k2", seed=seed).picture.tobytes() for seed in (0, 0, 1))
     assert first == again != other
@@ -143,6 +151,9 @@ def test_images_and_numbers_that_are_not_allowed_are_one_line(figure, home):
         ([1], "one image; a path goes from one to the next"),
         ([], "0 images; give 1 to 100"),
         (["x"], "x: No such file"),
+        ([1, "x"], "images= has numbers of test images and pictures; give either"),
+        ([True], "True is not an image"),
+        (np.array([0.5, 1]), "0.5 is not an image"),
     ):
         with pytest.raises((ConfigError, DataError), match=message):
             figure("strips", "k2", images=images)
