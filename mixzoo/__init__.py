@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from mixzoo.evaluation.pictures.interpolation import decode_mixes_at, path_between_two, triangle_of
     from mixzoo.evaluation.pictures.mixer_sheet import mixer_rows
     from mixzoo.evaluation.pictures.scatter import are_points, random_panel, scatter_plot
-    from mixzoo.evaluation.pictures.style import COLOURS, figure_style, settled
+    from mixzoo.evaluation.pictures.style import COLOURS, figure_style
     from mixzoo.evaluation.probe import has_labels
     from mixzoo.registry.functional import MixedBatch, create, mix
     from mixzoo.registry.hookspecs import API_VERSION, hookimpl
@@ -156,7 +156,6 @@ __all__ = [
     "rng_for",
     "scatter_plot",
     "seed_for",
-    "settled",
     "to_device",
     "to_images",
     "track",
@@ -274,7 +273,6 @@ _HOMES = {  # module -> the names that it gives
     "evaluation.pictures.style": (
         "COLOURS",
         "figure_style",
-        "settled",
     ),
     "registry.functional": (
         "MixedBatch",

@@ -20,7 +20,6 @@ from mixzoo import (
     eval_mode,
     figure_style,
     path_between_two,
-    settled,
     to_device,
 )
 from mixzoo_figures.mixing import OtherMixer, Steps, check_mixes, mixer_of, pairs_of
@@ -81,7 +80,7 @@ class Codes:
                 legend = figure.legend(handles[: len(shown)], shown, loc="outside right upper", markerscale=1.6)
                 for text in legend.get_texts():
                     text.set_parse_math(False)
-        return settled(figure)
+        return figure
 
     def _groups(self, run: FigureRun) -> tuple[list[str], Tensor]:
         """The name of each colour, and the group of each image that is drawn; no names if there are no labels."""

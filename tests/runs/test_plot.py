@@ -177,6 +177,8 @@ def test_files_are_of_the_kind_that_their_ending_says_and_the_same_bytes_again(f
         ConfigError, match=r"a\.jpg: a figure is a PNG, SVG or PDF; end the name in \.pdf, \.png, \.svg"
     ):
         plot(find_runs([folder]), "real").save(tmp_path / "a.jpg")
+    whole = plot(find_runs([folder]))
+    assert whole.save(tmp_path / "3.png").read_bytes() == whole.save(tmp_path / "4.png").read_bytes()
 
 
 def test_more_variants_than_can_be_told_apart_are_refused(tmp_path):

@@ -19,7 +19,7 @@ from mixzoo.evaluation.codes import encode, eval_mode
 from mixzoo.evaluation.mixes import random_mixes
 from mixzoo.evaluation.pictures.interpolation import decode_mixes_at, path_between_two, triangle_points
 from mixzoo.evaluation.pictures.mixes import fixed_images
-from mixzoo.evaluation.pictures.style import figure_bytes, figure_style, settled
+from mixzoo.evaluation.pictures.style import figure_bytes, figure_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,7 +68,7 @@ def scatter_plot(panels: Sequence[ScatterPanel], columns: int = 4) -> "Figure":
                 if layer.joined:
                     axes.plot(x, y, color=layer.colour, linewidth=LINE)
                 axes.scatter(x, y, s=DOT, color=layer.colour, linewidths=0, zorder=2)
-    return settled(figure)
+    return figure
 
 
 def picture_of(figure: "Figure") -> Image.Image:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # Okabe & Ito 2008, without the yellow, which is too light for a line; people of any colour vision tell them apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DPI = 100
+LAYOUTS = 2  # after which a constrained layout no longer moves; so a figure is the same each time it is saved
 FORMS: dict[str, dict[str, Any]] = {  # ending -> metadata without the date
     ".png": {},
     ".svg": {"Date": None},
@@ -45,18 +46,12 @@ def figure_style() -> Iterator[None]:
         yield
 
 
-def settled(figure: "Figure") -> "Figure":
-    """The figure with its layout computed and kept: it would be another one, by a pixel, each time it is saved."""
-    with figure_style():
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
-    return figure
-
-
 def figure_bytes(figure: "Figure", ending: str) -> bytes:
     """The content of a PNG, SVG or PDF of the figure, by its ending; the same bytes for the same figure."""
     buffer = BytesIO()
     with figure_style(), catch_warnings():
         filterwarnings("ignore", message="Glyph .* missing")  # of a name in another script: drawn as a box
+        for _ in range(LAYOUTS if figure.get_layout_engine() else 0):
+            figure.draw_without_rendering()
         figure.savefig(buffer, format=ending[1:], dpi=DPI, metadata=FORMS[ending])
     return buffer.getvalue()
