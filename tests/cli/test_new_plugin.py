@@ -121,7 +121,7 @@ BAD_NAMES = {
     "a digit first": (["2stripes"], "'2stripes' cannot name a mixer"),
     "a path": (["../stripes"], "'../stripes' cannot name a mixer"),
     "a hyphen": (["soft-stripes"], "'soft-stripes' cannot name a mixer"),
-    "empty": ([""], "'' cannot name a mixer"),
+    "empty": ([""], "an empty word after new-plugin"),
     "too long": (["s" * 41], "cannot name a mixer: use at most 40"),
     "a keyword": (["class"], "'class' already means something in the package's own code; choose another name"),
     "a constant": (["none"], "'none' already means something"),
