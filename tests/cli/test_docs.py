@@ -31,10 +31,15 @@ FIGURES = (ROOT / "docs/figures.md").read_text()
 REPORT = (ROOT / "docs/report.md").read_text()
 LOGGERS = (ROOT / "docs/write_a_logger.md").read_text()
 WRITE_A_FIGURE = (ROOT / "docs/write_a_figure.md").read_text()
+PARTS = (ROOT / "docs/parts.md").read_text()
+RUNS = (ROOT / "docs/runs.md").read_text()
+SWEEPS = (ROOT / "docs/sweeps.md").read_text()
+AFTER_TRAINING = (ROOT / "docs/after_training.md").read_text()
+PROCESSES = (ROOT / "docs/several_processes.md").read_text()
+INDEX = (ROOT / "docs/README.md").read_text()
 RUN_FILES = (ROOT / "zoo_configs/README.md").read_text()
-WITH_COMMANDS = (
-    README, CONTRIBUTING, TIMM, CONDITIONED, LARGE_DATA, FIGURES, RUN_FILES, LOGGERS, REPORT, WRITE_A_FIGURE
-)  # fmt: skip
+PAGES = (PARTS, RUNS, SWEEPS, AFTER_TRAINING, PROCESSES, TIMM, CONDITIONED, LARGE_DATA, FIGURES, REPORT)
+WITH_COMMANDS = (README, CONTRIBUTING, *PAGES, RUN_FILES, LOGGERS, WRITE_A_FIGURE)
 
 
 def blocks(text, language):
@@ -147,14 +152,14 @@ def test_the_example_of_manifold_mixup_takes_a_mixer_of_regions_and_more_sources
     assert accuracy_of_the_example("cutmix:k=3", 6) > 0  # 6 steps: a mix before each stage
 
 
-def test_the_readme_lists_every_part():
-    table = README[README.index("`mixzoo list ...`") :]
+def test_the_page_of_parts_lists_every_part():
+    table = PARTS[PARTS.index("`mixzoo list ...`") :]
     for entry in load_zoo().registered:
-        assert f"`{entry.name}`" in (FIGURES if entry.kind == "figure" else table), entry.name
+        assert f"`{entry.name}`" in table, entry.name
 
 
-def test_the_readme_lists_every_exit_code():
-    stated = {int(n) for n in re.findall(r"\b(\d+) [a-z]", README[README.index("Exit codes:") :].partition("\n\n")[0])}
+def test_the_page_of_runs_lists_every_exit_code():
+    stated = {int(n) for n in re.findall(r"\b(\d+) [a-z]", RUNS[RUNS.index("Exit codes:") :].partition("\n\n")[0])}
     defined = {c.exit_code for c in vars(errors).values() if isinstance(c, type) and issubclass(c, errors.MixzooError)}
     assert stated == defined - {1} | {0, errors.INTERRUPTED}
 
@@ -165,9 +170,14 @@ def test_the_pictures_of_the_readme_exist():
 
 
 def test_links_between_documents_exist():
-    for text in (README, CONTRIBUTING):
-        for path in re.findall(r"\]\((?!http)(.*?)\)", text):
-            assert (ROOT / path).exists()
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+        for path in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
+            assert (page.parent / path).exists(), (page.name, path)
+
+
+def test_the_index_names_every_page():
+    for page in (ROOT / "docs").glob("*.md"):
+        assert page.name == "README.md" or f"]({page.name})" in INDEX, page.name
 
 
 def test_files_that_contributing_names_exist():
@@ -218,4 +228,4 @@ def test_the_notebook_of_the_readme_trains_compares_and_mixes(tmp_path):
     done = warm.run("-c", short, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "| mixer=cutmix:k=3 | 2 |" in done.stdout
-    assert {path.name for path in tmp_path.glob("*.png")} == {"curves.png", "mix.png", "mixes.png"}
+    assert {path.name for path in tmp_path.glob("*.png")} == {"mix.png", "mixes.png", "python-strips.png"}
