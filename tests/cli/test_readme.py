@@ -51,7 +51,7 @@ def test_every_command_of_the_readme_runs(shell):
     printed = followed(commands(), shell)
     assert "probe: test accuracy" in printed
     assert re.search(r"mixer=dirichlet:k=3 *│ *2 │", printed)
-    assert "52 checks ran, 52 passed" in printed
+    assert re.search(r"(\d+) checks ran, \1 passed", printed)
     drawn = re.findall(r"--out (\S+\.(?:png|html))", README)
     assert drawn
     for name in drawn:
