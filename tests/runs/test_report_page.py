@@ -123,6 +123,24 @@ def test_the_page_has_the_runs_the_scores_the_curves_the_pictures_and_the_metric
     assert all(value for tag, name, value in page.attributes if (tag, name) == ("img", "alt"))
 
 
+@pytest.mark.parametrize(
+    ("ahead", "sentence"),
+    [
+        ({0: 0.91}, "With a single run of a configuration the difference may be chance; train several seeds."),
+        ({0: 0.91, 1: 0.99, 2: 0.9}, "No other is lower with p < 0.05, so the difference may be chance."),
+        ({0: 0.95, 1: 0.96, 2: 0.97}, "With p < 0.05, the other is lower."),
+    ],
+)
+def test_the_page_says_whether_the_best_is_better_than_chance(tmp_path, ahead, sentence):
+    for seed, accuracy in ahead.items():
+        for mixer, value in (("mixup", 0.9 + seed / 1000), ("bernoulli", accuracy)):
+            scores = {"probe__test_accuracy_at_best_validation": value}
+            made(tmp_path / f"{mixer}-{seed}", mixer=mixer, seed=seed, better=BETTER, **scores)
+    text = " ".join(" ".join(Parsed(report(tmp_path).html).text).split())
+    assert "mixer=bernoulli has the highest test accuracy of the probe" in text
+    assert sentence in text
+
+
 def test_headings_are_in_order_and_tables_have_heads(folder):
     page = Parsed(report(folder).html)
     levels = [int(tag[1]) for tag in page.tags if re.fullmatch("h[1-6]", tag)]

@@ -33,6 +33,7 @@ ENDINGS = {
     "_untrained": "the same number for the network before its first step",
     "_pixels": "the same number for the images themselves in place of their codes",
 }
+SIGNIFICANT = 0.05  # p of a paired t-test, not corrected for the number of tests
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class ScoreTable:
     rows: Sequence[ScoreRow]
     left_out: Sequence[str]  # runs that are not in it, and why
     notes: Sequence[str] = ()  # on the paper's numbers
-    winner: str = ""  # which is best by the probe's test accuracy, as a sentence
+    winner: str = ""  # which has the highest test accuracy of the probe, and whether that may be chance
     has_best: bool = False
     has_p: bool = False
 
@@ -163,16 +164,29 @@ def _metric(
 
 
 def _winner(comparison: Comparison) -> str:
-    best = [
-        (variant.name, cell)
-        for i, variant in enumerate(comparison.variants)
-        if (cell := comparison.cells.get((i, HEADLINE))) is not None and cell.best
-    ]
-    if len(best) != 1:
+    """Which configuration has the highest test accuracy, and how far the seeds support that it is better."""
+    cells = {
+        i: cell for i in range(len(comparison.variants)) if (cell := comparison.cells.get((i, HEADLINE))) is not None
+    }
+    best = [i for i, cell in cells.items() if cell.best]
+    if len(best) != 1 or len(cells) == 1:
         return ""
-    (name, cell), *_ = best
-    runs = f", over {cell.count} runs" if cell.count > 1 else ""
-    return f"By the probe's test accuracy, {name} is best: {cell_text(HEADLINE, cell)} %{runs}."
+    cell = cells[best[0]]
+    others = [other for i, other in cells.items() if i not in best]
+    lower = sum(other.p is not None and other.p < SIGNIFICANT for other in others)
+    if min(own.count for own in cells.values()) == 1:
+        support = "With a single run of a configuration the difference may be chance; train several seeds."
+    elif not lower:
+        support = f"No other is lower with p < {SIGNIFICANT}, so the difference may be chance."
+    else:
+        which = (
+            "the other is"
+            if len(others) == 1
+            else f"{lower} of the {len(others)} others {'is' if lower == 1 else 'are'}"
+        )
+        support = f"With p < {SIGNIFICANT}, {which} lower."
+    name, runs = comparison.variants[best[0]].name, f", over {cell.count} runs" if cell.count > 1 else ""
+    return f"{name} has the highest test accuracy of the probe: {cell_text(HEADLINE, cell)} %{runs}. {support}"
 
 
 def _described(number: str, better: str) -> str:
