@@ -84,7 +84,7 @@ def print_comparison(comparison: "Comparison") -> None:
         texts = []
         for score in comparison.columns:
             cell = cells.get(score)
-            texts.append(Text(cell_text(score, cell), style="bold" if cell is not None and cell.best else ""))
+            texts.append(Text(cell_text(score, cell, count), style="bold" if cell is not None and cell.best else ""))
         table.add_row(Text(name), str(count or ""), *texts)
     console = Console(highlight=False, soft_wrap=True)
     console.width = max(console.width, console.measure(table, options=console.options.update(width=10_000)).maximum)

@@ -5,8 +5,9 @@ mean ± sample standard deviation over seeds;  a difference is tested on the see
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import product
 from statistics import mean, stdev
 
 from mixzoo.core.errors import ConfigError, listing, nearest
@@ -17,6 +18,7 @@ BASELINES = {"_pixels": "raw pixels", "_untrained": "untrained network"}  # end 
 DETAILS = ("probe.best_step", "probe.last_validation_accuracy", "probe.last_test_accuracy")  # columns if asked for
 SIGNS = {"less": -1, "more": 1}  # what a metric says is better of a score; of others no value is the best
 PAPER_RUNS = 3  # of a number in its tables
+NOT_OF_THE_DATA = ("dataset.root", "dataset.download", "dataset.train_images")  # test images are the same
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,16 @@ class Variant:
     def name(self) -> str:
         """What sets it apart, such as "mixer=bernoulli k=3"."""
         return ", ".join(f"{key}={value}" for key, value in self.settings.items() if value) or "all runs"
+
+    @cached_property
+    def data(self) -> tuple[tuple[str, str], ...]:
+        """The data set and its options, as far as scores on it depend on them."""
+        table = flat(self.runs[0].table)
+        return tuple(
+            (key, value)
+            for key, value in sorted(table.items())
+            if key.partition(".")[0] == "dataset" and key not in NOT_OF_THE_DATA
+        )
 
     def by_seed(self, score: str) -> dict[int, float]:
         """The score of each seed that has it."""
@@ -66,17 +78,33 @@ class Comparison:
         return tuple(columns)
 
     @cached_property
+    def by_data(self) -> tuple[tuple[int, ...], ...]:
+        """The numbers of the variants, grouped by their data: scores on different data are not compared."""
+        groups: dict[object, list[int]] = {}
+        for i, variant in enumerate(self.variants):
+            groups.setdefault(variant.data, []).append(i)
+        return tuple(map(tuple, groups.values()))
+
+    @cached_property
     def baselines(self) -> dict[tuple[str, str], Cell]:
-        """(row, score) -> what raw pixels, or the network before training, reach; one value for each seed."""
+        """(row, score) -> what raw pixels, or the network before training, reach; one value for each seed.
+
+        With several data sets each has its own rows, which are named after it.
+        """
         found: dict[tuple[str, str], Cell] = {}
-        runs = [run for variant in self.variants for run in variant.runs]
         for ending, row in BASELINES.items():
-            for score in self.scores:
-                having = [run for run in runs if score + ending in run.numbers]
-                seeds = sorted({run.seed for run in having})
-                values = [mean(r.numbers[score + ending] for r in having if r.seed == seed) for seed in seeds]
-                if values:
-                    found[row, score] = Cell(mean(values), stdev(values) if len(values) > 1 else None, len(values))
+            for group in self.by_data:
+                runs = [run for i in group for run in self.variants[i].runs]
+                settings = self.variants[group[0]].settings.items()
+                data = ", ".join(f"{key}={value}" for key, value in settings if key.partition(".")[0] == "dataset")
+                name = f"{row}, {data}" if len(self.by_data) > 1 else row
+                for score in self.scores:
+                    having = [run for run in runs if score + ending in run.numbers]
+                    seeds = sorted({run.seed for run in having})
+                    values = [mean(r.numbers[score + ending] for r in having if r.seed == seed) for seed in seeds]
+                    if values:
+                        spread = stdev(values) if len(values) > 1 else None
+                        found[name, score] = Cell(mean(values), spread, len(values))
         return found
 
     def __str__(self) -> str:
@@ -86,11 +114,13 @@ class Comparison:
 
     @cached_property
     def cells(self) -> dict[tuple[int, str], Cell]:
-        """The cell of a variant, by its number, and a column; those without a value are left out."""
+        """The cell of a variant, by its number, and a column; those without a value are left out.
+
+        The best is that of the variants on the same data.
+        """
         found: dict[tuple[int, str], Cell] = {}
-        for score in self.scores:
-            values = {i: variant.by_seed(score) for i, variant in enumerate(self.variants)}
-            values = {i: own for i, own in values.items() if own}
+        for score, group in product(self.scores, self.by_data):
+            values = {i: own for i in group if (own := self.variants[i].by_seed(score))}
             best = _best(SIGNS.get(self.better.get(score, ""), 0), values)
             for i, own in values.items():
                 spread = stdev(own.values()) if len(own) > 1 else None
@@ -150,18 +180,26 @@ def variants_of(records: Sequence[RunRecord]) -> tuple[Variant, ...]:
 
 
 def without_older(records: Sequence[RunRecord]) -> tuple[list[RunRecord], list[str]]:
-    """The runs without those of which a newer one has the same config and seed, and a line for each of these."""
+    """The runs without those of which a newer one has the same config and seed, and a line for each of these.
+
+    The newer one takes over the scores that only the older one has, as they are of the same config and seed.
+    """
     newest: dict[tuple[object, ...], RunRecord] = {}
     older = []
     for record in sorted(records, key=lambda record: (bool(record.numbers), record.modified)):
         table = tuple((key, value) for key, value in flat(record.table).items() if key not in SAME_RUN)
         key = (record.seed, *table) if record.table else (record.path,)
         if (former := newest.get(key)) is not None and former.path != record.path:
-            older.append(f"{former.path}: the same config and seed as {record.path}, which is newer")
+            only = sorted({name.partition(".")[0] for name in former.numbers.keys() - record.numbers.keys()})
+            taken = f"; its {', '.join(only)} counts, which the newer one lacks" if only else ""
+            older.append(f"{former.path}: left out, as {record.path} is newer, with the same config and seed{taken}")
+            record = replace(
+                record, numbers={**former.numbers, **record.numbers}, better={**former.better, **record.better}
+            )
         newest[key] = record
-    kept = {record.path for record in newest.values()}
-    once = {record.path: record for record in records}.values()
-    return [record for record in once if record.path in kept], older
+    chosen = {record.path: record for record in newest.values()}
+    once = dict.fromkeys(record.path for record in records)
+    return [chosen[path] for path in once if path in chosen], older
 
 
 def paired_p(a: Mapping[int, float], b: Mapping[int, float]) -> float | None:

@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator, Mapping
 
 from mixzoo.core.errors import ConfigError
 from mixzoo.runs.comparing import Cell, Comparison
+from mixzoo.runs.paper import PAPER
 from mixzoo.runs.paper import notes as paper_notes
 
 P_NOTE = (
     "p: paired t-test against the best of the column, over the seeds that both have; "
     "not corrected for the number of tests"
 )
+DATA_NOTE = "runs on different data are not compared: the best, and p, are those among the runs on the same data"
 DIGITS = 4  # of a number that is no accuracy
 LARGEST_COUNT = 1e6  # below it a whole number is written whole, as a step is
 LATEX = {character: f"\\{character}" for character in "_%&#{}$"} | {
@@ -34,13 +36,17 @@ def is_accuracy(score: str) -> bool:
     return score.endswith("accuracy") or "_accuracy_" in score
 
 
-def cell_text(score: str, cell: Cell | None, plus_minus: str = " ± ") -> str:
-    """Mean ± standard deviation, and p against the best; the mean alone of one run, "-" for no value."""
+def cell_text(score: str, cell: Cell | None, runs: int = 0) -> str:
+    """Mean ± standard deviation, and p against the best; the mean alone of one run, "-" for no value.
+
+    If the row is of another number of runs than have this score, that is said too, as n.
+    """
     if cell is None:
         return "-"
-    spread = "" if cell.std is None else f"{plus_minus}{number(score, cell.std)}"
-    sure = "" if cell.p is None else f" (p={cell.p:.2g})"
-    return f"{number(score, cell.mean)}{spread}{sure}"
+    spread = "" if cell.std is None else f" ± {number(score, cell.std)}"
+    more = [f"n={cell.count}"] if runs and cell.count != runs and not score.startswith(PAPER) else []
+    more += [] if cell.p is None else [f"p={cell.p:.2g}"]
+    return f"{number(score, cell.mean)}{spread}" + (f" ({', '.join(more)})" if more else "")
 
 
 def head(score: str) -> str:
@@ -64,7 +70,7 @@ def markdown(comparison: Comparison) -> str:
     lines = ["| | runs | " + " | ".join(map(head, comparison.columns)) + " |"]
     lines.append("|---|---:|" + "---:|" * len(comparison.columns))
     for name, runs, cells in rows(comparison):
-        texts = [_bold(cell_text(s, cells.get(s)), cells.get(s), "**", "**") for s in comparison.columns]
+        texts = [_bold(cell_text(s, cells.get(s), runs), cells.get(s), "**", "**") for s in comparison.columns]
         lines.append(f"| {_escaped(name)} | {runs or ''} | " + " | ".join(texts) + " |")
     below = [text for found in notes(comparison) for text in ("", found)]
     return "\n".join([*lines, *below]) + "\n"
@@ -78,8 +84,10 @@ def latex(comparison: Comparison) -> str:
 
     lines = [r"\begin{tabular}{l" + "r" * len(comparison.columns) + "}", r"\hline"]
     lines.append(" & ".join(["", *(safe(head(score)) for score in comparison.columns)]) + r" \\ \hline")
-    for name, _, cells in rows(comparison):
-        texts = [_bold(safe(cell_text(s, cells.get(s))), cells.get(s), r"\textbf{", "}") for s in comparison.columns]
+    for name, runs, cells in rows(comparison):
+        texts = [
+            _bold(safe(cell_text(s, cells.get(s), runs)), cells.get(s), r"\textbf{", "}") for s in comparison.columns
+        ]
         lines.append(" & ".join([safe(name), *texts]) + r" \\")
     lines += [r"\hline", r"\end{tabular}"]
     return "\n".join([*lines, *(f"% {found}" for found in notes(comparison))]) + "\n"
@@ -130,8 +138,9 @@ def render(comparison: Comparison, form: str) -> str:
 
 
 def notes(comparison: Comparison) -> list[str]:
-    """Lines that explain p in the cells, if there is one, and the paper's numbers, if they were asked for."""
+    """Lines that explain p in the cells, if there is one, several data sets, and the paper's numbers, if asked for."""
     lines = [P_NOTE] if any(cell.p is not None for cell in comparison.cells.values()) else []
+    lines += [DATA_NOTE] if len(comparison.by_data) > 1 else []
     if comparison.paper is not None:
         lines += paper_notes([(comparison.variants[i].name, found) for i, found in comparison.paper.items()])
     return lines

@@ -12,7 +12,7 @@ from test_listing import made
 
 from mixzoo.core.errors import ConfigError
 from mixzoo.runs.comparing import compare, paired_p
-from mixzoo.runs.comparison_text import FORMATS, P_NOTE, number, render
+from mixzoo.runs.comparison_text import DATA_NOTE, FORMATS, P_NOTE, number, render
 from mixzoo.runs.listing import find_runs
 from mixzoo.runs.stored_scores import Score, write_score
 
@@ -118,7 +118,42 @@ def test_runs_without_scores_and_older_twins_are_named_and_left_out(mixzoo, fold
         os.utime(folder / "twice" / name, (0, 0))
     code, again, err = mixzoo("compare", folder)
     assert (code, again) == (0, out)
-    assert f"mixzoo: {folder}/twice: the same config and seed as {folder}/mixup-1, which is newer\n" in err
+    newer = f"{folder}/mixup-1 is newer, with the same config and seed"
+    assert f"mixzoo: {folder}/twice: left out, as {newer}\n" in err
+
+
+def test_a_newer_twin_takes_over_the_scores_that_it_lacks(folder):
+    made(folder / "twice", seed=1, mine__gap=3.0, knn__accuracy=0.1)
+    for name in ("run.toml", "status.json"):
+        os.utime(folder / "twice" / name, (0, 0))
+    table = compare(find_runs([folder]))
+    assert [(table.cells[1, name].mean, table.cells[1, name].count) for name in ("knn.accuracy", "mine.gap")] == [
+        (pytest.approx(0.9), 3),
+        (3.0, 1),
+    ]
+    (line,) = table.left_out
+    assert line.endswith("; its mine counts, which the newer one lacks")
+    assert "| 3 (n=1) |" in render(table, "md")
+
+
+def test_runs_on_different_data_are_not_compared_with_one_another(folder):
+    for file in folder.glob("*/run.toml"):
+        data = "digits" if "dirichlet" in file.parent.name else "mnist"
+        file.write_text(f'[dataset]\nname = "{data}"\n' + file.read_text())
+    table = compare(find_runs([folder]))
+    assert table.by_data == ((0,), (1,))
+    assert not any(cell.best or cell.p is not None for cell in table.cells.values())
+    assert {row for row, _ in table.baselines} == {"raw pixels, dataset=digits", "raw pixels, dataset=mnist"}
+    assert DATA_NOTE in render(table, "md")
+
+
+def test_the_best_is_that_of_the_same_data_and_subsets_of_it_are_compared(folder):
+    for file in folder.glob("*/run.toml"):
+        images = 1000 if "dirichlet" in file.parent.name else 100
+        file.write_text(f'[dataset]\nname = "digits"\ntrain_images = {images}\n' + file.read_text())
+    table = compare(find_runs([folder]))
+    assert table.by_data == ((0, 1),)
+    assert table.cells[0, "knn.accuracy"].best
 
 
 def test_scores_of_an_earlier_end_are_not_those_of_a_run_that_goes_on(folder):

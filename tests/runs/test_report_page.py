@@ -173,6 +173,14 @@ def test_folders_machines_and_kernels_stay_out_of_the_page(folder):
     assert "MNIST under FOLDER, 28x28" in made_page.html
 
 
+def test_a_sweep_has_the_command_that_started_it_unless_it_was_python(folder):
+    for words, shown in ((["train", "--seeds", "0,1"], True), ([], False)):
+        sweep = {"format": 1, "version": "0", "command": words, "parallel": "", "members": []}
+        (folder / "sweep.json").write_text(json.dumps(sweep))
+        text = " ".join(" ".join(Parsed(report(folder).html).text).split())
+        assert ("was started with:" in text) is shown
+
+
 def test_the_command_trains_the_same_run_again(mixzoo, monkeypatch):
     flags = {"dataset": "digits", "mixer": "chain:a=(dirichlet:k=3),b=mixup", "autoencoder": "amr:depth=2"}
     numbers = {"steps": 7, "lr": 1e-4, "recompute": True, "deterministic": False}

@@ -72,6 +72,8 @@ def sweep_commands(records: Sequence[RunRecord], naming: Naming) -> list[tuple[s
             words = read_object(sweep / SWEEP).text_list("command")
         except CheckpointError:  # its runs have their own commands
             continue
+        if not words:  # started from Python
+            continue
         found.append((naming.public(sweep.resolve().name), typed(words, naming.public)))
     return found
 

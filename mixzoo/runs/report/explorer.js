@@ -2,7 +2,7 @@
 // The mixing explorer: images at the corners of a polygon, a point between them, and the decoded mix at that point.
 (() => {
   const network = globalThis.mixzooNetwork, LETTERS = "ABCDE", MIDDLE = 160, RADIUS = 96, APART = 34, STEP = 4, FAR = 5;
-  const FORMULAS = { weigh: "weighed sum", pick: "picks parts", arc: "along an arc" };
+  const FORMULAS = { weigh: "weighted sum", pick: "picks parts", arc: "along an arc" };
   const SVG = "http://www.w3.org/2000/svg";
 
   // --- the polygon: corners, the nearest point inside, and the weights of the corners at a point

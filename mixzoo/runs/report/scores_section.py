@@ -88,7 +88,7 @@ def score_table(records: Sequence[RunRecord], naming: Naming) -> tuple[Compariso
     table = list(rows(comparison))
     found = []
     for score in comparison.columns:
-        texts = [_cell(score, own.get(score)) for _, _, own in table]
+        texts = [_cell(score, own.get(score), count) for _, count, own in table]
         if any(texts):
             found.append(ScoreRow(_head(score), BETTER.get(comparison.better.get(score, ""), ""), texts))
     single = [naming.names[records[0].path]] if len(records) == 1 else []
@@ -169,7 +169,7 @@ def _winner(comparison: Comparison) -> str:
         i: cell for i in range(len(comparison.variants)) if (cell := comparison.cells.get((i, HEADLINE))) is not None
     }
     best = [i for i, cell in cells.items() if cell.best]
-    if len(best) != 1 or len(cells) == 1:
+    if len(best) != 1 or len(cells) == 1 or len(comparison.by_data) > 1:
         return ""
     cell = cells[best[0]]
     others = [other for i, other in cells.items() if i not in best]
@@ -198,10 +198,12 @@ def _head(score: str) -> str:
     return f"the paper's {head(score.removeprefix(PAPER))}" if score.startswith(PAPER) else head(score)
 
 
-def _cell(score: str, cell: Cell | None) -> CellText | None:
+def _cell(score: str, cell: Cell | None, runs: int) -> CellText | None:
     if cell is None:
         return None
-    return CellText(cell_text(score, replace(cell, p=None)), cell.best, "" if cell.p is None else f"p={cell.p:.2g}")
+    return CellText(
+        cell_text(score, replace(cell, p=None), runs), cell.best, "" if cell.p is None else f"p={cell.p:.2g}"
+    )
 
 
 def _name(label: str) -> str:
