@@ -43,7 +43,10 @@ class Bernoulli:
         for a, b in pairs_of(images, request):
             x = images.x[[a, b]]
             rows = [
-                Row(run.label if order == 0 else "", framed(x, self._path(run, x, request.seed, order)))
+                Row(
+                    run.label if order == 0 else f"order {order + 1}",
+                    framed(x, self._path(run, x, request.seed, order)),
+                )
                 for run in runs
                 for order in range(self.orders)
             ]

@@ -46,11 +46,11 @@ class Consistency:
         ordered = sorted(runs, key=lambda run: -float(run.settings[BETA]))
         blocks = []
         for a, b in pairs_of(images, request):
-            rows = [self._row(run, images, [a, b]) for run in ordered]
+            rows = [self._row(run, images, [a, b], several=len(runs) > 1) for run in ordered]
             blocks.append(Block(f"{images.names[a]} to {images.names[b]}", rows))
         return block_sheet(blocks, request.scale)
 
-    def _row(self, run: FigureRun, images: FigureImages, pair: list[int]) -> Row:
+    def _row(self, run: FigureRun, images: FigureImages, pair: list[int], *, several: bool) -> Row:
         x, mixer = images.x[pair], run.mixer
         sources = [min(i, 1) for i in range(mixer.k)]  # sources beyond two repeat the second, with weight 0
         labels = None if images.labels is None else images.labels[pair][sources][:, None].to(run.device)
@@ -62,10 +62,11 @@ class Consistency:
             decoded = run.autoencoder.decode(mixes)
             moved = (mixes - run.autoencoder.encode(decoded)).flatten(1).norm(dim=1)
             drift = (moved / mixes.flatten(1).norm(dim=1).clamp(min=1e-12)).mean().item()
-        return Row(f"{_name(run)}, drift {drift:.2f}", framed(x, decoded))
+        name = _name(float(run.settings[BETA]), run.label, several=several)
+        return Row(f"{name}, drift {drift:.2f}", framed(x, decoded))
 
 
-def _name(run: FigureRun) -> str:
-    """β, with what else sets the run apart."""
-    others = [words for words in run.label.split(", ") if words.startswith(("seed ", "mixer ")) and "beta" in run.label]
-    return ", ".join([f"beta = {float(run.settings[BETA]):g}", *others])
+def _name(beta: float, label: str, *, several: bool) -> str:
+    """β and, of several runs, what else sets the run apart."""
+    others = [words for words in label.split(", ") if "beta" not in words] if several else []
+    return ", ".join([f"beta = {beta:g}", *others])

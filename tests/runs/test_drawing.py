@@ -18,6 +18,7 @@ from mixzoo.runs.drawing import draw
 from mixzoo.runs.drawing import labels as labels_of
 from mixzoo.runs.listing import find_runs
 from mixzoo.runs.run import start
+from mixzoo_figures.consistency import _name
 from toys import TOY_PLUGIN, toy_config, toy_zoo
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -88,6 +89,12 @@ def test_images_may_be_an_array_of_numbers_or_a_batch_of_pictures(figure):
         assert figure("strips", "k2", images=numbers).picture.tobytes() == named.tobytes()
     batch = np.zeros((3, 8, 8, 1), np.uint8)
     assert figure("strips:steps=2", "k2", images=batch).picture.height == 12 + 2 * (20 + 2 * 66)
+
+
+def test_rows_of_a_figure_over_beta_say_what_else_sets_the_runs_apart():
+    assert _name(50.0, "beta 50, seed 1", several=True) == "beta = 50, seed 1"
+    assert _name(0.0, "cutmix:k=3", several=True) == "beta = 0, cutmix:k=3"
+    assert _name(0.5, "a run", several=False) == "beta = 0.5"
 
 
 def test_another_seed_shows_other_images(figure):
