@@ -45,7 +45,8 @@ def page_mixers(run: Run) -> tuple[list[dict[str, Any]], list[str]]:
         elif not (same := [one for one in found if _key(one) == _key(entry)]):
             found.append(entry)
         elif entry["formula"] == "weigh":  # at a chosen point all of these are one sum
-            same[0]["name"] += f", {label}"
+            if not same[0]["name"].startswith(f"{label} (the run's)"):
+                same[0]["name"] += f", {label}"
             same[0]["ks"] = sorted({*same[0]["ks"], *entry["ks"]})
     return found, left_out
 
