@@ -1,5 +1,7 @@
 """Every mixer that can mix the codes of a run: its own, and the registered ones that need no training."""
 
+from typing import Any
+
 from torch import nn
 
 from mixzoo.core.errors import ConfigError, PluginError
@@ -27,7 +29,7 @@ def mixers_for(zoo: Zoo, run: Opened) -> tuple[dict[str, Mixer], list[str]]:
             mixers[f"{name}={part.name}, the run's"] = inside
     for entry in zoo.of_kind("mixer"):
         try:
-            spec, mixer = _build_registered(zoo, run, entry)
+            spec, recipe, mixer = _build_registered(zoo, run, entry)
         except ConfigError:
             left_out.append(entry.name)
         except PluginError as err:
@@ -35,14 +37,14 @@ def mixers_for(zoo: Zoo, run: Opened) -> tuple[dict[str, Mixer], list[str]]:
         else:
             if trainable([mixer]):
                 left_out.append(entry.name)
-            else:
+            elif recipe != config.parts["mixer"]:  # the run's own is there already
                 mixers[spec] = mixer
     summary = [f"not in the sheet, as they need options or training: {', '.join(left_out)}"] if left_out else []
     return mixers, [*broken, *summary]
 
 
-def _build_registered(zoo: Zoo, run: Opened, entry: RegisteredPart) -> tuple[str, Mixer]:
-    """A registered mixer with its spec: with three sources if it has an option k, else with default options."""
+def _build_registered(zoo: Zoo, run: Opened, entry: RegisteredPart) -> tuple[str, Any, Mixer]:
+    """A registered mixer, its spec and its recipe: with three sources if it has an option k, else with its defaults."""
     takes_k = any(option.name == "k" for option in zoo.options("mixer", entry.full_name))
     for options in ([{"k": str(CORNERS)}] if takes_k else []) + [{}]:
         try:
@@ -53,4 +55,4 @@ def _build_registered(zoo: Zoo, run: Opened, entry: RegisteredPart) -> tuple[str
                 raise
     mixer = build_mixer(run, recipe, entry.full_name)
     check_takes_codes(zoo, entry.name, mixer, tuple(run.players.autoencoder.latent_shape), recipe)
-    return str(Spec(entry.name, options)), mixer
+    return str(Spec(entry.name, options)), recipe, mixer

@@ -18,6 +18,7 @@ from mixzoo.core.json_file import read_object
 from mixzoo.runs.stored_scores import FOLDER, read_scores
 
 STATES = ("waiting", "running", "completed", "interrupted", "failed")
+OUTPUTS = (".png", ".svg", ".pdf", ".webp", ".gif", ".html", ".npz", ".safetensors", ".md", ".tex", ".csv", ".json")
 RUN, SWEEP = "run.toml", "sweep.json"  # the file that marks a directory as a run, or as a sweep of runs
 PARTS = ("dataset", "autoencoder", "discriminator", "mixer", "objective")
 SAME_RUN = ("train.seed", "train.device", "train.threads", "train.workers", "train.data_on")  # they are no variant
@@ -84,11 +85,16 @@ class RunRecord:
 def find_runs(folders: Iterable[Path]) -> list[RunRecord]:
     """The runs in these folders, or that these are, sweeps' members among them, by path (numbers in it by size).
 
-    Raises ConfigError if a folder is not there.
+    Files with an ending of OUTPUTS are passed over if there are folders among the paths: a pattern such as runs/2026*
+    matches the pictures and pages of runs, too. Raises ConfigError if a folder is not there.
     """
     found: dict[tuple[int, int], RunRecord] = {}  # by device and inode: a link leads to the same run
+    folders = list(folders)
+    some_folder = any(folder.is_dir() for folder in folders)
     for folder in folders:
         if not folder.is_dir():
+            if some_folder and folder.is_file() and folder.suffix.lower() in OUTPUTS:
+                continue
             what = "it is a file" if folder.exists() else "no such folder"
             raise ConfigError(f"{path_excerpt(folder)}: {what}; give a run, a sweep, or a folder of them")
         for path, sweep in _runs_in(folder, DEEPEST, folder if (folder / SWEEP).is_file() else None):

@@ -241,9 +241,11 @@ def resume(
         display = (
             display_for(config.train.steps, progress.step) if display_for and distributed.is_main else ProgressDisplay()
         )
-        for line in (*damaged, *warnings, *map(str, plan.changes)):
+        requested = {*meant, *([STEPS] if steps is not None else [])}
+        asked = [change for change in plan.changes if change.key in requested]
+        for line in (*damaged, *warnings, *(str(change) for change in plan.changes if change not in asked)):
             display.note(f"warning: {line}")
-        for line in plan.notes:
+        for line in (*map(str, asked), *plan.notes):
             display.note(line)
         if log is not None and distributed.is_main:
             stack.enter_context(log(run_dir))

@@ -282,10 +282,12 @@ def test_a_mixer_that_cannot_take_three_sources_has_a_row_with_two(mixzoo):
     from mixzoo.runs.fitting_mixers import mixers_for
     from mixzoo.runs.opening import open_run
 
-    trained(mixzoo)
+    trained(mixzoo, "--mixer", "dirichlet:k=3")
     zoo = toy_zoo()
     zoo.registered.append(RegisteredPart("mixer", "pair", TOY_PLUGIN, Pair))
-    assert mixers_for(zoo, open_run(zoo, Path("run"), "cpu"))[0]["pair"].k == 2
+    mixers = mixers_for(zoo, open_run(zoo, Path("run"), "cpu"))[0]
+    assert mixers["pair"].k == 2
+    assert [spec for spec in mixers if spec.startswith("dirichlet")] == ["dirichlet, the run's"]
 
 
 def test_interpolate_draws_as_many_pairs_as_there_are_and_says_how_many(mixzoo):

@@ -267,8 +267,9 @@ def test_a_law_that_follows_the_progress_warns_of_the_new_length(tmp_path, mixer
 def test_the_resume_command_takes_steps_and_allow_change(mixzoo, tmp_path):
     flags = ["--steps", "4", "--batch-images", "8", "--evaluate-every", "4", "--log-every", "2"]
     assert mixzoo("train", *TOYS, *flags, "--out", "run")[0] == 0
-    code, out, _ = mixzoo("resume", "run", "--steps", "6")
+    code, out, err = mixzoo("resume", "run", "--steps", "6")
     assert (code, "after 6 steps" in out) == (0, True)
+    assert "\ntrain.steps was 4 and is 6" in f"\n{err}"  # asked for, so no warning
     edit(tmp_path / "run", "\nlr = 0.001", "\nlr = 0.1")
     code, _, err = mixzoo("resume", "run", "--steps", "8")
     assert (code, err.count("\n")) == (4, 1)

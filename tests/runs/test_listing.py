@@ -138,6 +138,15 @@ def test_what_cannot_be_listed_is_one_line(mixzoo, folder, arguments, line):
     assert line in err
 
 
+def test_pictures_and_pages_of_runs_beside_them_are_passed_over(folder):
+    beside = [folder / "a-curves.png", folder / "report.html"]
+    for file in beside:
+        file.write_text("")
+    assert [record.path.name for record in find_runs([folder / "a", *beside])] == ["a"]
+    with pytest.raises(ConfigError, match=r"a-curves\.png: it is a file"):
+        find_runs(beside)
+
+
 def test_scores_that_were_computed_later_are_listed_if_they_are_of_the_newest_checkpoint(folder):
     write_score(folder / "a", Score("knn:k=5", 400, {"accuracy": 0.8}))
     write_score(folder / "b", Score("knn:k=5", 300, {"accuracy": 0.7}))

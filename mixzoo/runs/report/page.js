@@ -86,7 +86,7 @@
     const axis = { stroke: ink, grid: { stroke: rule, width: 1 }, ticks: { stroke: rule, width: 1, size: 4 }, font: "12px system-ui, sans-serif" };
     const options = {
       width: Math.max(box.clientWidth, 120), height: HEIGHT, series, bands,
-      scales: { x: { time: false }, y: log ? { distr: 3 } : {} },
+      scales: { x: { time: false, range: (_, low, high) => [Math.min(low, 0), Math.max(high, 1)] }, y: log ? { distr: 3 } : {} },
       axes: [
         { ...axis, label: "step", labelSize: 18, labelGap: 0, labelFont: axis.font, size: 30, space: 60 },
         { ...axis, size: 58, values: (chart, ticks) => ticks.map((tick) => (tick === null ? "" : panel.percent ? `${+(100 * tick).toFixed(1)} %` : `${+tick.toPrecision(6)}`)) },
