@@ -43,10 +43,12 @@ if TYPE_CHECKING:
         Scores,
     )
     from mixzoo.core.random import batch_index, rng_for, seed_for, to_device
+    from mixzoo.core.storage import open_regular
     from mixzoo.core.strides import canonical
     from mixzoo.data.batches import to_images
     from mixzoo.data.free_memory import host_free
-    from mixzoo.data.prepare import PICTURE_FORMATS, picture_bytes, prepare_images
+    from mixzoo.data.picture_file import PICTURE_FORMATS, PictureError, open_picture
+    from mixzoo.data.prepare import picture_bytes, prepare_images
     from mixzoo.evaluation.codes import batches, encode, eval_mode
     from mixzoo.evaluation.mixes import random_mixes
     from mixzoo.evaluation.pictures.conditioned import aims_at_labels, conditioned_path
@@ -107,6 +109,7 @@ __all__ = [
     "Objective",
     "OutOfMemoryError",
     "Part",
+    "PictureError",
     "PluginError",
     "Reconstructs",
     "Row",
@@ -145,6 +148,8 @@ __all__ = [
     "mixer_rows",
     "nearest",
     "needs_map",
+    "open_picture",
+    "open_regular",
     "path_between_two",
     "picture_bytes",
     "plot",
@@ -232,6 +237,7 @@ _HOMES = {  # module -> the names that it gives
         "seed_for",
         "to_device",
     ),
+    "core.storage": ("open_regular",),
     "core.strides": ("canonical",),
     "data.batches": ("to_images",),
     "data.free_memory": ("host_free",),
@@ -299,8 +305,12 @@ _HOMES = {  # module -> the names that it gives
         "train",
     ),
     "registry.session": ("register",),
-    "data.prepare": (
+    "data.picture_file": (
         "PICTURE_FORMATS",
+        "PictureError",
+        "open_picture",
+    ),
+    "data.prepare": (
         "picture_bytes",
         "prepare_images",
     ),

@@ -5,9 +5,18 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 
 from mixzoo.core.errors import StorageError, printable
+
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
 
 
 @contextmanager
@@ -35,6 +44,24 @@ def read_regular(path: Path, at_most: int) -> bytes:
             return file.read(found.st_size)
     finally:
         os.close(handle)
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """A regular file, opened without blocking. Raises OSError if it is not a regular file or cannot be opened."""
+    _check_regular(os.stat(path).st_mode)  # before opening, which can have effects on a device
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        _check_regular(os.fstat(descriptor).st_mode)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _check_regular(mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        kind = next((words for is_kind, words in _KINDS if is_kind(mode)), "something else")
+        raise OSError(None, f"{kind}, not a regular file")
 
 
 def open_for_appending(path: Path) -> int:

@@ -1,27 +1,27 @@
 """Pictures of any size and mode as a network's input, prepared as the folder data set prepares its files.
 
-grey or RGB  <-  16 bits to 8, transparency over black, colours to grey or grey to three equal channels
+upright      <-  the rotation tag (EXIF) is applied
+grey or RGB  <-  16 bits to 8, transparency over black, colours to grey or grey to three equal channels; the rule for
+                 each mode of a file is docs/own_images.md
 size         <-  the central part with the target's sides, resized bilinearly (Pillow, antialiased)
 """
 
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from PIL import Image, ImageOps, UnidentifiedImageError
+from jaxtyping import Float, UInt8
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from mixzoo.core.errors import ConfigError, DataError, path_excerpt, truncated_repr
+from mixzoo.core.errors import ConfigError, DataError, Interrupted, path_excerpt, truncated_repr
 from mixzoo.core.strides import canonical
 from mixzoo.data.batches import to_images
+from mixzoo.data.picture_file import PictureError, open_picture
 
-PICTURE_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # Pillow starts programs for some others
-MAX_PIXELS = 50_000_000  # of one file, by its header, before it is decoded
 ALLOWED = (
     "give a PIL image, a file, an array or tensor [height, width], [height, width, channels] or [channels, height, "
     "width] (uint8 in 0..255, or floats in [-1, 1]), a batch of them, or a list"
@@ -59,9 +59,14 @@ def central_part(width: int, height: int, target: tuple[int, int]) -> tuple[int,
 
 
 def picture_bytes(image: Image.Image, *, grey: bool, size: tuple[int, int] | None = None) -> np.ndarray:
-    """A decoded picture as bytes [height, width, 1 or 3], cropped and resized to `size`, (height, width), if given."""
+    """A decoded picture as bytes [height, width, 1 or 3], cropped and resized to `size`, (height, width), if given.
+
+    Raises PictureError for pixels without a known range: floats, and integers outside 0..65535.
+    """
+    if image.mode == "F":
+        raise PictureError("floating-point pixels have no known range", "save it with 8 or 16 bits")
     if image.mode.startswith("I;16") or image.mode == "I":
-        image = Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
+        image = Image.fromarray(_sixteen_bits(image))
     if image.has_transparency_data:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image.convert("RGBA"))
     image = image.convert("L" if grey else "RGB")
@@ -69,6 +74,19 @@ def picture_bytes(image: Image.Image, *, grey: bool, size: tuple[int, int] | Non
         image = image.crop(central_part(*image.size, size)).resize(size[::-1], Image.Resampling.BILINEAR)
     array = np.asarray(image)
     return array[:, :, None] if array.ndim == 2 else array
+
+
+def _sixteen_bits(image: Image.Image) -> UInt8[np.ndarray, "height width"]:
+    """The grey levels 0..65535 of a picture, scaled to 0..255; the level that stands for transparency is black."""
+    levels = np.asarray(image)
+    if levels.size and (levels.min() < 0 or levels.max() > 65535):
+        raise PictureError(
+            f"pixels from {levels.min()} to {levels.max()}, of 32 bits, have no known range",
+            "save it with 8 or 16 bits",
+        )
+    clear = image.info.get("transparency")
+    seen = np.where(levels == clear, 0, levels) if isinstance(clear, int) else levels
+    return (seen / 257).round().astype(np.uint8)
 
 
 def _each(images: Any) -> Iterator[Any]:
@@ -92,7 +110,10 @@ def _prepared(given: Any, image_shape: tuple[int, int, int], value_range: tuple[
             raise ConfigError(f"an image of {turned.width}x{turned.height} pixels is empty; {ALLOWED}")
         channels, *size = image_shape
         _check_channels(channels)
-        pixels = picture_bytes(turned, grey=channels == 1, size=(size[0], size[1]))
+        try:
+            pixels = picture_bytes(turned, grey=channels == 1, size=(size[0], size[1]))
+        except PictureError as err:
+            raise ConfigError(f"an image cannot be used: {err}") from err
         return to_images(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None])
     if isinstance(given, np.ndarray):
         given = _tensor_of(given)
@@ -131,15 +152,14 @@ def _check_channels(channels: int) -> None:
 def _read(file: Path) -> Image.Image:
     """The picture in a file, decoded."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd tags and of large images, which are refused here
-            with Image.open(file, formats=PICTURE_FORMATS) as found:
-                if found.width * found.height > MAX_PIXELS:
-                    raise DataError(f"{path_excerpt(file)}: {found.width}x{found.height} pixels, at most {MAX_PIXELS}")
-                found.load()
-                return found
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as err:
-        reason = getattr(err, "strerror", None) or "it is not a readable picture"
+        with open_picture(file) as found:
+            found.load()
+            return found
+    except (MemoryError, Interrupted):  # not the file's fault
+        raise
+    except Exception as err:  # Pillow raises almost anything for damaged bytes
+        known = str(err) if isinstance(err, PictureError) else getattr(err, "strerror", None)
+        reason = known or "it is not a readable picture"
         raise DataError(f"{path_excerpt(file)}: {reason}") from err
 
 

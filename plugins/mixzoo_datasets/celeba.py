@@ -15,9 +15,9 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image
 
-from mixzoo import DataError, Dataset, Split, truncated_repr
+from mixzoo import DataError, Dataset, PictureError, Split, open_picture, truncated_repr
 from mixzoo_datasets.attributes import parse_attributes
-from mixzoo_datasets.files import ImageFiles, hold_in_memory, open_image, read_each
+from mixzoo_datasets.files import ImageFiles, hold_in_memory, read_each
 from mixzoo_datasets.reading import exists, missing_file, read_lines, resolve_path
 from mixzoo_datasets.splits import Root, TrainImages, build_dataset, choose_train_images, select
 
@@ -142,16 +142,16 @@ def face_files(files: list[str], root: Path, size: int) -> ImageFiles:
 
 
 def check_aligned(file: Path) -> None:
-    """Raises ValueError if the header gives another size than 178x218."""
-    with open_image(file) as image:
+    """Raises PictureError if the header gives another size than 178x218."""
+    with open_picture(file) as image:
         if image.size != ALIGNED:
-            raise ValueError(f"{image.width}x{image.height} pixels, expected 178x218")
+            raise PictureError(f"{image.width}x{image.height} pixels", "expected 178x218")
 
 
 def read_face(file: Path, size: int) -> UInt8[np.ndarray, "size size 3"]:
     """The central square of one picture, resized."""
     check_aligned(file)
-    with open_image(file) as image:
+    with open_picture(file) as image:
         left, top = (ALIGNED[0] - CROP) // 2, (ALIGNED[1] - CROP) // 2
         square = image.convert("RGB").crop((left, top, left + CROP, top + CROP))
     return np.array(square.resize((size, size), Image.Resampling.BILINEAR))

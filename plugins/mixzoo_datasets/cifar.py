@@ -16,9 +16,9 @@ from typing import Any, ClassVar
 
 import torch
 
-from mixzoo import DataError, Dataset, Split
+from mixzoo import DataError, Dataset, Split, open_regular
 from mixzoo_datasets.download import fetch
-from mixzoo_datasets.reading import exists, is_folder, missing_file, open_regular, read_bytes, reason, resolve_path
+from mixzoo_datasets.reading import exists, is_folder, missing_file, read_bytes, reason, resolve_path
 from mixzoo_datasets.splits import PHOTOS, Download, Root, TrainImages, build_dataset, check_labels, shuffle_and_split
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
@@ -26,7 +26,7 @@ MD5 = "c58f30108f718f92721af3b95e74349a"
 PICKLED, BINARY = "cifar-10-batches-py", "cifar-10-batches-bin"
 TRAIN, TEST = [f"data_batch_{i}" for i in range(1, 6)], ["test_batch"]
 PIXELS = 3 * 32 * 32
-LARGEST = 100_000_000  # bytes of a batch file that are unpacked at most; real ones have 31,035,704
+LARGEST = 100_000_000  # bytes of a batch file that are read or unpacked, at most; real ones have 31,035,704
 VALIDATION = 10_000  # of the 50,000
 NUMBERS = {"BININT", "BININT1", "BININT2"}  # opcodes of labels; the integers of other opcodes are something else
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -97,7 +97,7 @@ def _is_binary(root: Path) -> bool:
 
 def _binary(path: Path) -> tuple[bytes, list[int]]:
     """Pixels and labels from records of one byte of label and 3,072 bytes of pixels."""
-    records = read_bytes(path)
+    records = read_bytes(path, LARGEST)
     record = 1 + PIXELS
     if len(records) % record or not records:
         raise DataError(f"{path}: {len(records)} bytes, not a multiple of {record}; the file is damaged")
@@ -109,7 +109,7 @@ def _pickled(path: Path) -> tuple[bytes, list[int]]:
     """Pixels and labels: the file's longest string, and the numbers in the list after the key "labels"."""
     pixels, labels, in_labels = b"", list[int](), False
     try:
-        for opcode, argument, _ in pickletools.genops(io.BytesIO(read_bytes(path))):
+        for opcode, argument, _ in pickletools.genops(io.BytesIO(read_bytes(path, LARGEST))):
             if isinstance(argument, str | bytes | bytearray):
                 text = argument.encode("latin-1") if isinstance(argument, str) else bytes(argument)
                 in_labels = text == b"labels"

@@ -2,9 +2,7 @@
 
 import hashlib
 import os
-import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -12,13 +10,12 @@ from typing import TypeVar
 import numpy as np
 import torch
 from jaxtyping import Int, UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 from torch import Tensor
 
-from mixzoo import PICTURE_FORMATS, DataError, Dataset, Interrupted, Split, escaped
-from mixzoo_datasets.reading import open_regular, reason
+from mixzoo import PICTURE_FORMATS, DataError, Dataset, Interrupted, Split, escaped, open_regular
+from mixzoo_datasets.reading import reason
 
-MAX_PIXELS = 50_000_000  # of one file, according to its header, before it is decoded
 NAMED = 5  # unreadable files that one message names
 FINGERPRINTED = 4096  # bytes at each end of a file that its fingerprint covers
 
@@ -117,14 +114,3 @@ def read_each(files: list[Path], root: Path, read: Callable[[Path], T]) -> Itera
 
 def _named(file: Path, root: Path) -> str:
     return escaped(str(file.relative_to(root)))
-
-
-@contextmanager
-def open_image(file: Path) -> Iterator[Image.Image]:
-    """The image, with its header read but nothing decoded. Raises ValueError if it has too many pixels."""
-    with open_regular(file) as stream, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns about odd tags and large images; we read an image or raise
-        with Image.open(stream, formats=PICTURE_FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ValueError(f"{image.width}x{image.height} pixels, more than the {MAX_PIXELS} allowed")
-            yield image

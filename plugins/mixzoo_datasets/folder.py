@@ -16,8 +16,8 @@ from jaxtyping import Int, UInt8
 from PIL import Image, ImageOps, TiffImagePlugin
 from torch import Tensor
 
-from mixzoo import DataError, Dataset, Split, canonical, escaped, picture_bytes
-from mixzoo_datasets.files import ImageFiles, hold_in_memory, open_image, read_each
+from mixzoo import DataError, Dataset, PictureError, Split, canonical, escaped, open_picture, picture_bytes
+from mixzoo_datasets.files import ImageFiles, hold_in_memory, read_each
 from mixzoo_datasets.reading import is_folder, reason, resolve_path
 from mixzoo_datasets.splits import PHOTOS, TrainImages, build_dataset, select, shuffle_and_split
 
@@ -182,10 +182,10 @@ def _hidden(name: str) -> bool:
 
 @contextmanager
 def open_supported(file: Path) -> Iterator[Image.Image]:
-    """The image, with its header read but nothing decoded. Raises ValueError for floating-point images."""
-    with open_image(file) as image:
+    """The image, with its header read but nothing decoded. Raises PictureError for floating-point images."""
+    with open_picture(file) as image:
         if image.mode == "F":
-            raise ValueError("floating-point pixels have no known range; save it with 8 or 16 bits")
+            raise PictureError("floating-point pixels have no known range", "save it with 8 or 16 bits")
         yield image
 
 

@@ -15,9 +15,9 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from mixzoo import DataError, Dataset, Split, canonical, host_free
+from mixzoo import DataError, Dataset, Split, canonical, host_free, open_regular
 from mixzoo_datasets.download import fetch
-from mixzoo_datasets.reading import GROWTH, exists, missing_file, open_regular, reason, resolve_path
+from mixzoo_datasets.reading import GROWTH, exists, missing_file, reason, resolve_path
 from mixzoo_datasets.splits import Download, Root, TrainImages, build_dataset, check_labels, resize, shuffle_and_split
 
 VALIDATION = 10_000  # of the 60,000

@@ -14,8 +14,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from mixzoo import host_free
-from mixzoo_datasets.reading import GROWTH, open_regular
+from mixzoo import host_free, open_regular
+from mixzoo_datasets.reading import GROWTH
 
 HEADER, MATRIX, COMPRESSED = 128, 14, 15
 STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}  # data types

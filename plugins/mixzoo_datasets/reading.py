@@ -5,21 +5,13 @@ Opening a FIFO could block for ever, a device may never end, and a small compres
 
 import os
 import stat
-from io import BufferedReader
 from pathlib import Path
 
-from mixzoo import DataError
+from mixzoo import DataError, open_regular
 
 GROWTH = 1032  # most bytes that one compressed byte expands to (deflate)
 LONGEST_LIST = 256_000_000  # bytes of a text file, at most
 LONGEST_PATH = 200  # characters of a path in a message, at most
-_KINDS = (
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISFIFO, "a FIFO"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
 
 
 def resolve_path(folder: str) -> Path:
@@ -43,23 +35,14 @@ def is_folder(path: Path) -> bool:
     return mode is not None and stat.S_ISDIR(mode)
 
 
-def open_regular(path: Path) -> BufferedReader:
-    """A regular file, opened without blocking. Raises OSError if it is not a regular file or cannot be opened."""
-    _check_regular(os.stat(path).st_mode)  # before opening, which can have effects on a device
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    try:
-        _check_regular(os.fstat(descriptor).st_mode)
-        return os.fdopen(descriptor, "rb")
-    except BaseException:
-        os.close(descriptor)
-        raise
-
-
-def read_bytes(path: Path) -> bytes:
-    """The bytes of a regular file. Raises DataError if it cannot be read."""
+def read_bytes(path: Path, at_most: int) -> bytes:
+    """The bytes of a regular file. Raises DataError if it cannot be read, or is longer than `at_most`."""
     try:
         with open_regular(path) as file:
-            return file.read()
+            content = file.read(at_most + 1)
+        if len(content) > at_most:
+            raise DataError(f"{path}: longer than the {at_most} bytes allowed")
+        return content
     except (OSError, ValueError) as err:
         raise DataError(f"{path}: cannot be read ({reason(err)})") from err
 
@@ -97,12 +80,6 @@ def _shortened(path: Path) -> str:
     """The path, without its middle if it is too long for a message."""
     text = str(path)
     return text if len(text) <= LONGEST_PATH else f"{text[:60]}...{text[-60:]} ({len(text)} characters)"
-
-
-def _check_regular(mode: int) -> None:
-    if not stat.S_ISREG(mode):
-        kind = next((words for is_kind, words in _KINDS if is_kind(mode)), "something else")
-        raise OSError(None, f"{kind}, not a regular file")
 
 
 def missing_file(root: Path, file: str, remedy: str = "") -> DataError:

@@ -15,9 +15,9 @@ from annotated_types import Ge, Le
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from mixzoo import DataError, Dataset, Split
+from mixzoo import DataError, Dataset, Split, open_regular
 from mixzoo_datasets.attributes import parse_attributes, select_attributes
-from mixzoo_datasets.reading import exists, is_folder, open_regular, reason, resolve_path
+from mixzoo_datasets.reading import exists, is_folder, reason, resolve_path
 from mixzoo_datasets.splits import TrainImages, build_dataset, shuffled_order
 
 SIDE, WINDOW = 64, 32  # pixels, side of an image and of a square that contains any shape

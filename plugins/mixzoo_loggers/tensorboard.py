@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from PIL import Image
 
-from mixzoo import PICTURE_FORMATS, ConfigError, LoggedRun
+from mixzoo import ConfigError, LoggedRun, open_picture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +47,7 @@ class TensorBoardSession:
     def picture(self, step: int, path: Path) -> None:
         """The picture, under "pictures"."""
         if self.pictures:
-            with Image.open(path, formats=PICTURE_FORMATS) as image:
+            with open_picture(path) as image:
                 self.writer.add_image("pictures", np.asarray(image.convert("RGB")), step, dataformats="HWC")
 
     def finish(self, results: Mapping[str, float]) -> None:

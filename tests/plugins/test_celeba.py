@@ -107,7 +107,7 @@ def test_missing_and_damaged_pictures_are_named_in_one_line(root):
     assert f"{FILES[3]} (No such file or directory)" in message
     assert f"{FILES[5]} (not an image in PNG, JPEG, BMP, GIF, WEBP, TIFF or PPM format)" in message
     assert f"{FILES[8]} (image file is truncated" in message
-    assert f"{FILES[30]} (64x64 pixels, expected 178x218)" in message
+    assert f"{FILES[30]} (64x64 pixels; expected 178x218)" in message
 
 
 def test_an_unknown_attribute_is_named_beside_those_there_are(root):
