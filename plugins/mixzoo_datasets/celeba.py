@@ -112,6 +112,8 @@ def read_attributes(path: Path) -> tuple[tuple[str, ...], dict[str, list[int]]]:
             raise DataError(
                 f"{path}: line {number} must be a file name and -1 or 1 for each of {len(names)} attributes"
             )
+        if Path(file).name != file or "\0" in file:
+            raise DataError(f"{path}: line {number}: {file!r} is not the name of a file in {PICTURES}")
         values[file] = [int(sign == "1") for sign in signs]
     if listed[0].strip() != str(len(values)):
         raise DataError(

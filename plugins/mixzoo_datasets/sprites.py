@@ -5,7 +5,7 @@ index = (((shape * 6 + scale) * 40 + orientation) * 32 + posX) * 32 + posY      
 
 import zipfile
 from dataclasses import dataclass
-from math import pi
+from math import pi, prod
 from pathlib import Path
 from typing import Annotated
 
@@ -15,9 +15,9 @@ from annotated_types import Ge, Le
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from mixzoo import DataError, Dataset, Split, open_regular
+from mixzoo import DataError, Dataset, Split, host_free, open_regular
 from mixzoo_datasets.attributes import parse_attributes, select_attributes
-from mixzoo_datasets.reading import exists, is_folder, reason, resolve_path
+from mixzoo_datasets.reading import GROWTH, exists, is_folder, reason, resolve_path
 from mixzoo_datasets.splits import TrainImages, build_dataset, shuffled_order
 
 SIDE, WINDOW = 64, 32  # pixels, side of an image and of a square that contains any shape
@@ -175,16 +175,28 @@ def read_archive(path: Path, numbers: Int[Tensor, " n"]) -> UInt8[Tensor, "n 1 6
 
 
 def read_member(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], file: Path) -> np.ndarray:
-    """One array of an npz. Raises DataError, before unpacking anything, if it has another shape."""
+    """One array of an npz. Raises DataError, before anything of it is unpacked, if it has another shape or length."""
     if f"{name}.npy" not in archive.namelist():
         raise DataError(f"{file}: no array {name!r}; is it the original file?")
-    with archive.open(f"{name}.npy") as stream:
+    member = archive.getinfo(f"{name}.npy")
+    with archive.open(member) as stream:
         version = np.lib.format.read_magic(stream)
         header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         found, _, dtype = header(stream)
+        start = stream.tell()
     at_most = 1 if name == "imgs" else 8  # bytes of a number
     if found != shape or dtype.hasobject or dtype.itemsize > at_most:
         raise DataError(f"{file}: {name} is {list(found)} of {dtype}, expected {list(shape)}")
-    with archive.open(f"{name}.npy") as stream:
+
+    # The lengths that the archive states, and the memory that is free, before the array is allocated.
+    needed, free = prod(shape) * dtype.itemsize, host_free()
+    if member.file_size != start + needed or member.file_size > GROWTH * member.compress_size:
+        raise DataError(
+            f"{file}: {name} has {member.file_size} bytes, packed as {member.compress_size}, "
+            f"but needs {start + needed}; the file is damaged"
+        )
+    if free is not None and needed > free:
+        raise DataError(f"{file}: {name} takes {needed / 1e9:.1f} GB of memory, but only {free / 1e9:.1f} GB are free")
+    with archive.open(member) as stream:
         array: np.ndarray = np.lib.format.read_array(stream, allow_pickle=False)
     return array

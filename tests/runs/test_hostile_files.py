@@ -25,9 +25,9 @@ from mixzoo_datasets.cifar import CIFAR10
 from mixzoo_datasets.emnist import EMNIST
 from mixzoo_datasets.files import read_each
 from mixzoo_datasets.folder import Folder, walk_files
-from mixzoo_datasets.idx import IMAGES, MNIST, read_idx
+from mixzoo_datasets.idx import IMAGES, LABELS, MNIST, read_idx
 from mixzoo_datasets.mat import read_arrays
-from mixzoo_datasets.sprites import ARCHIVE, Sprites
+from mixzoo_datasets.sprites import ARCHIVE, Sprites, read_member
 from mixzoo_datasets.svhn import SVHN, read_mat
 
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n"
@@ -192,17 +192,25 @@ def files_of(root):
     """Recipes, each with the file that it reads first."""
     return {
         "mnist": (MNIST(root=str(root)), f"MNIST/raw/train-{IMAGES}"),
+        "mnist labels": (MNIST(root=str(root)), f"MNIST/raw/train-{LABELS}"),
         "mnist.gz": (MNIST(root=str(root)), f"MNIST/raw/train-{IMAGES}.gz"),
         "emnist": (EMNIST(root=str(root)), f"EMNIST/raw/emnist-letters-train-{IMAGES}"),
         "cifar": (CIFAR10(root=str(root)), "cifar-10-batches-py/data_batch_1"),
         "cifar.bin": (CIFAR10(root=str(root)), "cifar-10-batches-bin/data_batch_1.bin"),
         "svhn": (SVHN(root=str(root)), "train_32x32.mat"),
         "celeba": (CelebA(root=str(root)), f"celeba/{celeba.ATTRIBUTES}"),
+        "celeba partition": (CelebA(root=str(root)), f"celeba/{celeba.PARTITION}"),
         "sprites": (Sprites(path=str(root / ARCHIVE)), ARCHIVE),
     }
 
 
+GOOD = {
+    f"MNIST/raw/train-{IMAGES}": idx_bytes(np.zeros((1, 28, 28))),
+    f"celeba/{celeba.ATTRIBUTES}": b"1\nMale Heavy_Makeup Wearing_Lipstick\na.jpg 1 1 1\n",
+}
 BESIDE = {
+    "mnist labels": (f"MNIST/raw/train-{IMAGES}",),
+    "celeba partition": (f"celeba/{celeba.ATTRIBUTES}",),
     "mnist": ("MNIST/raw/train-labels-idx1-ubyte",),
     "mnist.gz": ("MNIST/raw/train-labels-idx1-ubyte",),
     "emnist": ("EMNIST/raw/emnist-letters-train-labels-idx1-ubyte",),
@@ -217,7 +225,7 @@ def test_a_data_file_that_is_not_a_regular_file_is_one_line_and_not_waited_for(t
     recipe, file = files_of(tmp_path)[name]
     for other in BESIDE.get(name, ()):
         (tmp_path / other).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / other).write_bytes(b"")
+        (tmp_path / other).write_bytes(GOOD.get(other, b""))
     (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
     KINDS[words](tmp_path / file)
     with pytest.raises(DataError, match=words) as refused:
@@ -315,6 +323,55 @@ def test_an_npz_of_another_shape_is_refused_before_it_is_unpacked(tmp_path, monk
     monkeypatch.setattr(np.lib.format, "read_array", lambda *_, **__: pytest.fail("it was unpacked"))
     with pytest.raises(DataError, match=r"imgs is \[1000000, 1000, 1000\] of uint8, expected \[737280, 64, 64\]"):
         Sprites(path=str(tmp_path)).load(0)
+
+
+def npz(path, claimed, content, packing=zipfile.ZIP_DEFLATED):
+    """An archive whose array says that shape, and has those bytes."""
+    with zipfile.ZipFile(path, "w", packing) as archive:
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": claimed})
+        archive.writestr("imgs.npy", header.getvalue() + content)
+
+
+@pytest.mark.parametrize("more", [-1, 1])
+def test_an_npz_whose_array_has_another_length_than_its_header_is_refused_before_it_is_unpacked(
+    tmp_path, monkeypatch, more
+):
+    npz(tmp_path / "a.npz", (30, 4, 4), bytes(480 + more))
+    monkeypatch.setattr(np.lib.format, "read_array", lambda *_, **__: pytest.fail("it was unpacked"))
+    with (
+        zipfile.ZipFile(tmp_path / "a.npz") as archive,
+        pytest.raises(
+            DataError, match=rf"imgs has {608 + more} bytes, packed as \d+, but needs 608; the file is damaged"
+        ),
+    ):
+        read_member(archive, "imgs", (30, 4, 4), tmp_path / "a.npz")
+
+
+def test_an_npz_that_needs_more_memory_than_is_free_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+    npz(tmp_path / "a.npz", (30, 4, 4), bytes(480))
+    monkeypatch.setattr("mixzoo_datasets.sprites.host_free", lambda: 400)
+    with (
+        zipfile.ZipFile(tmp_path / "a.npz") as archive,
+        pytest.raises(DataError, match=r"imgs takes 0\.0 GB of memory, but only 0\.0 GB are free"),
+    ):
+        read_member(archive, "imgs", (30, 4, 4), tmp_path / "a.npz")
+
+
+def test_a_batch_of_cifar_that_is_far_too_long_is_not_read_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(cifar, "LARGEST", 100)
+    for folder, ending in ((cifar.PICKLED, ""), (cifar.BINARY, ".bin")):
+        (tmp_path / folder / folder).mkdir(parents=True)
+        (tmp_path / folder / folder / f"test_batch{ending}").write_bytes(bytes(101))
+        with pytest.raises(DataError, match=rf"test_batch{ending}: longer than the 100 bytes allowed"):
+            cifar.read_batches(tmp_path / folder, cifar.TEST)
+
+
+@pytest.mark.parametrize("name", ["/etc/a.jpg", "../a.jpg", "a/b.jpg"])
+def test_lists_of_celeba_name_files_of_its_own_folder_alone(tmp_path, name):
+    (tmp_path / "list").write_text(f"1\nMale\n{name} 1\n")
+    with pytest.raises(DataError, match=r"line 3: '.*' is not the name of a file in img_align_celeba"):
+        celeba.read_attributes(tmp_path / "list")
 
 
 # --- MATLAB files
