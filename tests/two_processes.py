@@ -21,6 +21,7 @@ from mixzoo.training import signals
 from mixzoo.training.build import build_players
 from mixzoo.training.checkpoint import modules_of
 from mixzoo.training.distributed import SINGLE_PROCESS, end_process, joined
+from mixzoo.training.failure_monitor import LOST_AFTER
 from mixzoo.training.loop import Loop
 from mixzoo.training.step import train_step
 from toys import TOY_FLAGS, toy_config, toy_zoo
@@ -45,7 +46,7 @@ CASES = {  # name -> flags in place of the toys'
 }
 
 
-def in_two(work, *given, seconds=240):
+def in_two(work, *given, seconds=240, lost_after=LOST_AFTER):
     """Exit codes of two processes that call work(distributed, *given)."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -61,7 +62,7 @@ def in_two(work, *given, seconds=240):
         processes = [warm.start("-c", code, env={**os.environ, **shared, **rank}) for rank in ranks]
         for _ in processes:
             with Connection(listener.accept()[0].detach()) as connection:
-                connection.send((work, given))
+                connection.send((work, given, lost_after))
     return [process.wait(seconds) for process in processes]
 
 
@@ -70,10 +71,10 @@ def _started(folder):
     asking = socket.socket(socket.AF_UNIX)
     asking.connect(f"{folder}/socket")
     with Connection(asking.detach()) as connection:
-        work, given = connection.recv()
+        work, given, lost_after = connection.recv()
     code = 0
     try:
-        with joined() as distributed:
+        with joined(lost_after) as distributed:
             work(distributed, *given)
     except MixzooError as err:  # as the command line does
         print(f"mixzoo: {err}", file=sys.stderr, flush=True)
@@ -127,13 +128,13 @@ def alone(name):
     return twenty_steps(SINGLE_PROCESS, name)
 
 
-def trains(distributed, home, numbers, trouble=None, at=5, flags=None):
-    """A run on toy parts; with `trouble`, what process 1 does once it has taken that many steps."""
+def trains(distributed, home, numbers, trouble=None, at=5, flags=None, rank=1):
+    """A run on toy parts; with `trouble`, what the process of that rank does once it has taken that many steps."""
     plain = Loop.step
 
     def step(self, number, draws):
         report = plain(self, number, draws)
-        if trouble is not None and distributed.rank == 1 and number + 1 == at:
+        if trouble is not None and distributed.rank == rank and number + 1 == at:
             trouble()
         return report
 
@@ -152,6 +153,10 @@ def raises():
 
 def is_killed():
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def is_stopped():
+    os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def is_asked_to_stop():

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from mixzoo.cli import completion
-from mixzoo.cli.schema import LogTo, Values, integer
+from mixzoo.cli.schema import LogTo, LostAfter, MaxTime, Values, integer
 from mixzoo.cli.sweep import Jobs
 from mixzoo.cli.zoo import NoPlugins, PluginFiles, flags_of, zoo_from
 from mixzoo.core.errors import ConfigError
@@ -37,6 +37,8 @@ def resume(
     values: Values = None,
     log_to: LogTo = None,
     jobs: Jobs = None,
+    max_time: MaxTime = None,
+    lost_after: LostAfter = None,
     plugin: PluginFiles = None,
     no_plugins: NoPlugins = False,
 ) -> None:
@@ -46,15 +48,17 @@ def resume(
     Example: mixzoo resume runs/20260101-120000-digits-amr-mixup --steps 1000
     """
     from mixzoo.cli.summary import print_summary
-    from mixzoo.cli.sweep import check_jobs, check_not_logged, finish, watch_for
+    from mixzoo.cli.sweep import check_jobs, check_not_logged, check_several, finish, joined_processes, time_limit
+    from mixzoo.cli.sweep import watch_for as watch
     from mixzoo.runs.log_process import log_to as log_of
     from mixzoo.runs.run import resume as resume_run
     from mixzoo.runs.sweep import is_sweep
     from mixzoo.runs.sweep import resume as resume_sweep
-    from mixzoo.training.distributed import joined
     from mixzoo.training.logs import display_for
     from mixzoo.training.memory import keep_freed_memory
 
+    limit = time_limit(max_time)
+    check_several(lost_after)
     zoo = zoo_from(plugin, no_plugins)
     if is_sweep(run):
         check_not_logged(log_to)
@@ -66,11 +70,11 @@ def resume(
             *flags_of(plugin, no_plugins),
             *(text for key in allow_change or () for text in ("--allow-change", key)),
         ]
-        finish(resume_sweep(zoo, run, jobs, watch_for(), flags))
+        finish(resume_sweep(zoo, run, jobs, watch(), flags, limit))
         return
     check_jobs(jobs)
     keep_freed_memory()
-    with joined() as distributed:
+    with joined_processes(lost_after) as distributed:
         result = resume_run(
             zoo,
             run,
@@ -80,6 +84,7 @@ def resume(
             allow_change=allow_change or (),
             values=values or (),
             log=log_of(zoo, log_to, flags_of(plugin, no_plugins)),
+            limit=limit,
         )
         if distributed.is_main:
             print_summary(result)

@@ -10,6 +10,7 @@ import typer
 from annotated_types import Ge, Le
 
 from mixzoo.cli import completion, sections
+from mixzoo.core.durations import seconds_of
 from mixzoo.core.errors import ConfigError, excerpt, truncated_repr
 from mixzoo.registry.config import Train
 from mixzoo.registry.kinds import KINDS
@@ -23,6 +24,7 @@ SECTIONS = {  # of the help, in which a number of the run is listed; the others 
     ),
     **dict.fromkeys(("log_every", "evaluate_every", "checkpoint_every", "keep_checkpoints", "select"), sections.OUTPUT),
 }
+LATE = ("max_time", "lost_after")  # after the numbers of the run in their section of the help
 _METAVARS = {"integer": "INTEGER", "number": "FLOAT"}
 
 Values = Annotated[
@@ -33,6 +35,34 @@ Values = Annotated[
         autocompletion=completion.setting,
         rich_help_panel=sections.FILE,
         help="Another value than the run file's: train.lr=1e-4, objective.lam=5; repeatable.",
+    ),
+]
+
+
+def duration(flag: str, least: float = 0.0) -> Callable[[Any], float]:
+    """A parser for a flag that takes a length of time, at least that many seconds; it raises ConfigError."""
+    return lambda text: text if isinstance(text, float) else seconds_of(text, flag, least)
+
+
+MaxTime = Annotated[
+    float | None,
+    typer.Option(
+        "--max-time",
+        rich_help_panel=sections.HARDWARE,
+        parser=duration("--max-time"),
+        metavar="TIME",
+        help="Stop after this time as at a signal, with a checkpoint and exit code 75: 3h50m, 3:50:00, 90m, seconds.",
+    ),
+]
+
+LostAfter = Annotated[
+    float | None,
+    typer.Option(
+        "--lost-after",
+        rich_help_panel=sections.HARDWARE,
+        parser=duration("--lost-after", 5),
+        metavar="TIME",
+        help="With torchrun: end the run if a process gives no sign of life for this time. [default: 5m]",
     ),
 ]
 
@@ -88,8 +118,10 @@ def _with_flags(
         command(**given, numbers=numbers)
 
     wrapper.__name__, wrapper.__doc__ = command.__name__, command.__doc__
-    wrapper.__signature__ = inspect.Signature([*own, *flags])  # type: ignore[attr-defined]
-    wrapper.__annotations__ = {p.name: p.annotation for p in [*own, *flags]}
+    late = [p for p in own if p.name in LATE]
+    listed = [*(p for p in own if p not in late), *flags, *late]
+    wrapper.__signature__ = inspect.Signature(listed)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {p.name: p.annotation for p in listed}
     return wrapper
 
 

@@ -1,5 +1,6 @@
 """The display of a sweep: progress of its runs on standard error, and their comparison on standard output."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,11 +10,16 @@ import typer
 from mixzoo.cli import sections
 from mixzoo.cli.schema import integer
 from mixzoo.cli.summary import after_a_run
+from mixzoo.core.durations import duration_text
 from mixzoo.core.errors import ConfigError, excerpt, printable
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from mixzoo.runs.launcher import Watch
     from mixzoo.runs.sweep import Sweep
+    from mixzoo.training.distributed import DistributedContext
+    from mixzoo.training.time_limit import TimeLimit
 
 Jobs = Annotated[
     int | None,
@@ -33,6 +39,31 @@ def check_jobs(jobs: int | None) -> None:
         raise ConfigError(
             f"--jobs {jobs}: a single run is one process; give --jobs with --seeds, --grid or a sweep's directory"
         )
+
+
+def joined_processes(lost_after: float | None) -> "AbstractContextManager[DistributedContext]":
+    """The processes of the run. Raises ConfigError if --lost-after is given where there is but one."""
+    from mixzoo.training.distributed import joined
+    from mixzoo.training.failure_monitor import LOST_AFTER
+
+    check_several(lost_after)
+    return joined(LOST_AFTER if lost_after is None else lost_after)
+
+
+def check_several(lost_after: float | None) -> None:
+    """Raises ConfigError if --lost-after is given without torchrun, where it has no effect."""
+    if lost_after is not None and "WORLD_SIZE" not in os.environ:
+        raise ConfigError(
+            f"--lost-after {duration_text(lost_after)}: it is for a run on several processes, started by torchrun; "
+            "leave it out"
+        )
+
+
+def time_limit(max_time: float | None) -> "TimeLimit | None":
+    """The limit of --max-time, which begins now."""
+    from mixzoo.training.time_limit import TimeLimit
+
+    return None if max_time is None else TimeLimit(max_time)
 
 
 def finish(sweep: "Sweep") -> None:

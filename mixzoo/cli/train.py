@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mixzoo.cli import completion, sections
-from mixzoo.cli.schema import LogTo, Values, part_option, with_train_flags
+from mixzoo.cli.schema import LogTo, LostAfter, MaxTime, Values, part_option, with_train_flags
 from mixzoo.cli.sweep import Jobs
 from mixzoo.cli.zoo import NoPlugins, PluginFiles, flags_of, zoo_from
 
@@ -87,6 +87,8 @@ def train(
         ),
     ] = None,
     jobs: Jobs = None,
+    max_time: MaxTime = None,
+    lost_after: LostAfter = None,
     plugin: PluginFiles = None,
     no_plugins: NoPlugins = False,
     numbers: Any = None,
@@ -96,6 +98,11 @@ def train(
     With --seeds or --grid, train several runs, each in its own process, and print a table of them.
     Example: mixzoo train --mixer dirichlet:k=4 --objective amr:lam=10 --seed 1
     """
+    from mixzoo.cli.sweep import check_several, time_limit
+
+    limit = time_limit(max_time)
+    check_several(lost_after)
+
     from mixzoo.registry.config import resolve, under_data_root
     from mixzoo.runs.setting import with_values
 
@@ -125,15 +132,14 @@ def train(
 
         from mixzoo.runs.sweep import start as start_sweep
 
-        finish(start_sweep(zoo, members, out, jobs, watch_for(), flags_of(plugin, no_plugins)))
+        finish(start_sweep(zoo, members, out, jobs, watch_for(), flags_of(plugin, no_plugins), limit))
         return
 
     from mixzoo.cli.summary import print_summary
-    from mixzoo.cli.sweep import check_jobs
-    from mixzoo.training.distributed import joined
+    from mixzoo.cli.sweep import check_jobs, joined_processes
 
     check_jobs(jobs)
-    with joined() as distributed:
+    with joined_processes(lost_after) as distributed:
         resolved = configure(given, numbers)
 
         from mixzoo.runs.log_process import log_to as log_of
@@ -143,6 +149,6 @@ def train(
 
         log = log_of(zoo, log_to, flags_of(plugin, no_plugins))
         keep_freed_memory()
-        result = start(zoo, resolved, out, display_for, distributed, log)
+        result = start(zoo, resolved, out, display_for, distributed, log, limit)
         if distributed.is_main:
             print_summary(result)

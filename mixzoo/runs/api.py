@@ -10,10 +10,12 @@ mixzoo.figure("strips", sweep).save("strips.png")
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mixzoo.core.arguments import integers_of, path_of, table_of, texts_of, with_argument_names
+from mixzoo.core.durations import seconds_of
 from mixzoo.core.errors import ConfigError, listing, nearest, truncated_repr
 from mixzoo.registry.config import RunConfig, Train, resolve, under_data_root
 from mixzoo.registry.options import options_of
@@ -32,6 +34,7 @@ from mixzoo.runs.tracking import LOGS, track_runs
 from mixzoo.runs.trained_run import Run
 from mixzoo.training.logs import display_for
 from mixzoo.training.memory import keep_freed_memory
+from mixzoo.training.time_limit import TimeLimit
 
 if TYPE_CHECKING:
     from mixzoo.runs.chosen_images import Images
@@ -42,7 +45,7 @@ if TYPE_CHECKING:
 Spec = str | Sequence[str] | None  # one part, or several for a grid
 ARGUMENTS = (
     "data", "autoencoder", "discriminator", "mixer", "objective", "metrics", "config", "out", "seeds", "grid", "jobs",
-    "progress", "log_to",
+    "progress", "log_to", "max_time",
 )  # fmt: skip  # of train, beside the numbers of a run
 
 
@@ -62,6 +65,7 @@ def train(
     jobs: int | None = None,
     progress: bool = True,
     log_to: str | None = None,
+    max_time: str | float | timedelta | None = None,
     **numbers: Any,
 ) -> Run | list[Run]:
     """Train a run, as `mixzoo train` does; with `seeds`, `grid` or a list of specs a sweep, as a list of its runs.
@@ -69,9 +73,11 @@ def train(
     Parts are specs, such as "dirichlet:k=4"; `numbers` are those of a run file's [train]: steps, lr, seed, device, ...
     `grid` maps keys of the run file to values: {"objective.lam": [5, 10]}. A sweep's runs are processes of their own,
     so its parts come from installed plugins, not from `mixzoo.register`, and `progress`, the display of a single run,
-    has no effect. `log_to` logs a single run as it trains, to "tensorboard" for example (see `mixzoo.track`). Raises
-    ConfigError for what is not allowed, and what training itself raises.
+    has no effect. `log_to` logs a single run as it trains, to "tensorboard" for example (see `mixzoo.track`). After
+    `max_time`, such as "3h50m" or seconds, the run, or the whole sweep, stops as after a signal: it saves its state and
+    raises Interrupted. Raises ConfigError for what is not allowed, and what training itself raises.
     """
+    limit = None if max_time is None else TimeLimit(seconds_of(max_time, "max_time"), "max_time ")
     specs = {
         "dataset": data,
         "autoencoder": autoencoder,
@@ -105,7 +111,8 @@ def train(
     if seeds is None and not gridded and not several:
         keep_freed_memory()
         log = logging_to(zoo, log_to)
-        result = start(zoo, configure(flags, numbers), directory, display_for if progress else None, log=log)
+        shown = display_for if progress else None
+        result = start(zoo, configure(flags, numbers), directory, shown, log=log, limit=limit)
         return Run(result.directory, zoo=zoo)
     if log_to is not None:
         raise ConfigError("log_to is for a single run; call mixzoo.track(runs, to=...) when the sweep has ended")
@@ -114,7 +121,7 @@ def train(
     text = None if seeds is None else ",".join(map(str, integers_of(seeds, "seeds")))
     members = plan(zoo, text, axes, flags, numbers, configure)
     _check_found_by_processes(zoo, [member.config for member in members])
-    sweep = start_sweep(zoo, members, directory, jobs, Watch(), [])
+    sweep = start_sweep(zoo, members, directory, jobs, Watch(), [], limit)
     check_none_failed(sweep)
     return _runs_of(zoo, sweep)
 

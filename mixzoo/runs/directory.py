@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from time import time
+from time import monotonic, sleep, time
 from typing import Any
 
 import torch
@@ -32,11 +32,12 @@ from mixzoo.core.errors import (
     printable,
 )
 from mixzoo.core.json_file import read_object, write_json
+from mixzoo.core.process_id import ProcessId
 from mixzoo.core.storage import flush_entries, open_for_appending, storage_errors, write_all
 from mixzoo.registry.config import RunConfig
 from mixzoo.registry.zoo import Zoo
 from mixzoo.runs.changes import Change, recorded_changes
-from mixzoo.runs.listing import RUN, STATES, SWEEP
+from mixzoo.runs.listing import LOCK, RUN, STATES, SWEEP, holder_text
 from mixzoo.runs.provenance import Origin, origins, recorded, source_revision
 from mixzoo.training.checkpoint import last_readable
 
@@ -44,6 +45,7 @@ ROOT = Path("runs")
 OLD_SWEEP = "fleet.json"  # the name of sweep.json in older versions
 NEW_PREFIX = ".tmp-new-"  # of the temporary name of a directory, until it has its first files
 ABANDONED_SECONDS = 3600
+LOCK_SECONDS = 10  # for which children of a process that was killed may keep its lock
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ def lock(run_dir: Path) -> Iterator[None]:
 
     The kernel releases the lock when the process ends, even if it is killed.
     """
-    path = run_dir / ".lock"
+    path = run_dir / LOCK
     with storage_errors(path):
         handle = open_for_appending(path)
     try:
@@ -166,7 +168,7 @@ def lock(run_dir: Path) -> Iterator[None]:
             raise LockedError(f"{run_dir}: {holder} is writing to it; wait for it to end, or stop it") from err
         with storage_errors(path):
             os.ftruncate(handle, 0)
-            write_all(handle, f"process {os.getpid()} on {platform.node()}".encode())
+            write_all(handle, holder_text(os.getpid(), platform.node()).encode())
         yield
     finally:
         os.close(handle)
@@ -263,6 +265,38 @@ def try_status(run_dir: Path, state: str, exit_code: int, reason: str) -> None:
     """Write the status if possible. A failure is ignored, because the caller is reporting another error."""
     with suppress(StorageError):
         write_status(run_dir, state, exit_code, reason)
+
+
+def record_for_gone(run_dir: Path, exit_code: int, reason: str, gone: ProcessId | None) -> None:
+    """Set the status to "failed" in place of the process that was writing to an unfinished run, if that is gone.
+
+    Any number of processes may call this: the one that gets the lock does it, and one that may not write leaves it to
+    the others. `gone` is the process if it is known to be gone or not to answer. If it is on another machine, where
+    nobody could kill it, its lock is ignored: it has been told to write no more.
+    """
+
+    def record() -> None:
+        with suppress(CheckpointError):
+            status = read_status(run_dir)
+            if status is None or status.state in ("waiting", "running"):
+                try_status(run_dir, "failed", exit_code, reason)
+
+    ends = monotonic() + (LOCK_SECONDS if gone else 0)
+    while True:
+        try:
+            with lock(run_dir):
+                return record()
+        except StorageError:
+            return None
+        except LockedError:
+            if monotonic() >= ends:
+                break
+        sleep(0.1)
+    if gone is not None and not gone.is_here:
+        with suppress(OSError):
+            if (run_dir / LOCK).read_text() == holder_text(gone.pid, gone.node):
+                record()
+    return None
 
 
 @contextmanager

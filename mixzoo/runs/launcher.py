@@ -17,6 +17,7 @@ from typing import IO
 
 from mixzoo.core.errors import StorageError
 from mixzoo.core.storage import open_for_appending
+from mixzoo.training.time_limit import TimeLimit
 
 POLL_SECONDS = 0.05
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -67,16 +68,20 @@ def run_all(
     watch: Watch,
     on_end: Callable[[str, int, bool], str],
     on_start: Callable[[str], Mapping[str, str]] = lambda name: {},
+    limit: TimeLimit | None = None,
 ) -> str:
-    """Run every command, `at_once` at a time. Returns the name of the signal that stopped them, or ''.
+    """Run every command, `at_once` at a time. Returns what stopped them, a signal or the time limit, or ''.
 
     `on_start(name)` returns additional environment variables for the process. `on_end(name, exit_status, stopping)`
-    returns its final state; exit_status is -n if signal n killed it, and stopping is whether a signal was received.
+    returns its final state; exit_status is -n if signal n killed it, and stopping is whether all are being stopped.
     """
-    waiting, running = list(commands), list[Process]()
+    waiting, running, out_of_time = list(commands), list[Process](), False
     with _signals() as received:
         try:
             while running or (waiting and not received):
+                if limit is not None and limit.is_over and not received:
+                    out_of_time = True
+                    received.append(signal.SIGTERM)  # which is passed on, as if it had been sent to this process
                 while waiting and len(running) < at_once and not received:
                     name = waiting.pop(0)
                     running.append(_start(name, commands[name], logs[name], on_start(name)))
@@ -94,6 +99,8 @@ def run_all(
         finally:
             _end(running)
             watch.close()
+        if limit is not None and out_of_time:
+            return limit.name
         return signal.Signals(received[0]).name if received else ""
 
 

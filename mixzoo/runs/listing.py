@@ -4,10 +4,12 @@ A directory is a run if it has run.toml, and a sweep if it has sweep.json; a swe
 """
 
 import os
+import platform
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
 from time import time
@@ -15,10 +17,13 @@ from typing import Any
 
 from mixzoo.core.errors import ConfigError, MixzooError, listing, nearest, one_line, path_excerpt, truncated_repr
 from mixzoo.core.json_file import read_object
+from mixzoo.core.storage import read_regular
 from mixzoo.runs.stored_scores import FOLDER, read_scores
 
 STATES = ("waiting", "running", "completed", "interrupted", "failed")
 OUTPUTS = (".png", ".svg", ".pdf", ".webp", ".gif", ".html", ".npz", ".safetensors", ".md", ".tex", ".csv", ".json")
+KILLED = "killed"  # stored "running", and no process of this machine has the lock
+LOCK = ".lock"  # in a run's directory, locked by the process that writes there, and with its name
 RUN, SWEEP = "run.toml", "sweep.json"  # the file that marks a directory as a run, or as a sweep of runs
 PARTS = ("dataset", "autoencoder", "discriminator", "mixer", "objective")
 SAME_RUN = ("train.seed", "train.device", "train.threads", "train.workers", "train.data_on")  # they are no variant
@@ -37,7 +42,7 @@ class RunRecord:
     """What the files of a run say of it, without its parts being loaded."""
 
     path: Path
-    state: str  # waiting, running, completed, interrupted, failed; damaged if its files cannot be read
+    state: str  # one of STATES, or killed; damaged if its files cannot be read
     step: int  # of the newest checkpoint
     table: Mapping[str, Any]  # run.toml as a table; empty if it cannot be read
     numbers: Mapping[str, float] = field(default_factory=dict)  # results.json and scores/ together
@@ -101,7 +106,62 @@ def find_runs(folders: Iterable[Path]) -> list[RunRecord]:
             status = path.stat()
             if (status.st_dev, status.st_ino) not in found:
                 found[status.st_dev, status.st_ino] = _record(path, sweep)
-    return sorted(found.values(), key=lambda record: _by_number(record.path))
+    records = with_killed(list(found.values()))
+    return sorted(records, key=lambda record: _by_number(record.path))
+
+
+def holder_text(pid: int, node: str) -> str:
+    """What a lock file says of the process that has locked it."""
+    return f"process {pid} on {node}"
+
+
+def with_killed(records: Sequence[RunRecord]) -> list[RunRecord]:
+    """The records, "killed" in place of "running" where the process was killed before it could write how it ended.
+
+    Locks are looked up, not taken: a run that starts meanwhile must find its lock free. Where they cannot be looked up
+    (Linux can), or the process was one of another machine, a run stays "running".
+    """
+    checked, locked = list(records), None
+    for i, record in enumerate(records):
+        if record.state == "running" and (holder := _holder_here(record.path)) is not None:
+            # After all states were read: a run that starts later is not among the "running" ones.
+            locked = _locked_files() if locked is None else locked
+            file = record.path / LOCK
+            if locked and file.stat().st_ino not in locked and not _has_open(holder, file):
+                now = _record(record.path, record.sweep)  # it may have ended since
+                checked[i] = replace(now, state=KILLED) if now.state == "running" else now
+    return checked
+
+
+def _holder_here(run_dir: Path) -> int | None:
+    """The number of the process of this machine that has, or had, locked the run; None if it is of another."""
+    try:
+        text = read_regular(run_dir / LOCK, 200).decode(errors="replace")
+    except OSError:
+        return None
+    pid = text.removeprefix("process ").partition(" ")[0]
+    return int(pid) if pid.isascii() and pid.isdigit() and text == holder_text(int(pid), platform.node()) else None
+
+
+def _locked_files() -> set[int]:
+    """Inode numbers of the files that processes of this machine have locked; empty if they are not known."""
+    try:
+        lines = Path("/proc/locks").read_text().splitlines()
+        return {int(line.split()[-3].rpartition(":")[2]) for line in lines} | {0}
+    except (OSError, ValueError, IndexError):
+        return set()
+
+
+def _has_open(pid: int, file: Path) -> bool:
+    """Whether that process is alive and has the file open, or may have: a container can hide its locks."""
+    try:
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            with suppress(FileNotFoundError):  # closed meanwhile
+                if os.path.samefile(f"/proc/{pid}/fd/{fd}", file):
+                    return True
+    except OSError as err:
+        return isinstance(err, PermissionError)
+    return False
 
 
 def _by_number(path: Path) -> list[tuple[str, int]]:

@@ -11,6 +11,7 @@ import torch
 from mixzoo.core.arguments import texts_of
 from mixzoo.core.errors import CheckpointError, ConfigError, Interrupted, MixzooError, StorageError
 from mixzoo.core.json_file import read_object, write_json
+from mixzoo.core.process_id import ProcessId
 from mixzoo.core.storage import storage_errors, write_text
 from mixzoo.data import placement
 from mixzoo.data.batches import check_batch_fits, labelled_images
@@ -28,6 +29,7 @@ from mixzoo.runs.directory import (
     lock,
     new_directory,
     read_environment,
+    record_for_gone,
     remove_leftovers,
     storage_status,
     try_status,
@@ -54,6 +56,7 @@ from mixzoo.training.players import Players
 from mixzoo.training.rehearsal import rehearse
 from mixzoo.training.settings import settings
 from mixzoo.training.signals import interruptible
+from mixzoo.training.time_limit import TimeLimit, in_time
 from mixzoo.training.trouble import as_trouble, out_of_memory_errors
 
 
@@ -75,8 +78,12 @@ def start(
     display_for: Callable[..., ProgressDisplay] | None = None,
     distributed: DistributedContext = SINGLE_PROCESS,
     log: Log | None = None,
+    limit: TimeLimit | None = None,
 ) -> Result:
-    """Train a new run to its last step, in a new directory, together with the other processes of the run."""
+    """Train a new run to its last step, in a new directory, together with the other processes of the run.
+
+    Raises Interrupted after a signal, or when the time `limit` is over.
+    """
     # These checks read neither data nor device, so a typing error is reported at once.
     if distributed.is_main:
         check_directory_is_new(directory)
@@ -105,7 +112,7 @@ def start(
             if log is not None:
                 stack.enter_context(log(run_dir))
         run_dir = Path(distributed.broadcast_text("run_dir", str(run_dir)))
-        return _train(run_dir, config, loaded, players, fresh(), display, device, warnings)
+        return _train(run_dir, config, loaded, players, fresh(), display, device, warnings, limit)
 
 
 def check_startable(zoo: Zoo, configs: Iterable[RunConfig]) -> None:
@@ -162,6 +169,7 @@ def resume(
     allow_change: Sequence[str] = (),
     values: Sequence[str] = (),
     log: Log | None = None,
+    limit: TimeLimit | None = None,
 ) -> Result:
     """Continue a run from its newest checkpoint, bit for bit as if it had never stopped, or start a prepared run.
 
@@ -249,7 +257,7 @@ def resume(
             display.note(line)
         if log is not None and distributed.is_main:
             stack.enter_context(log(run_dir))
-        return _train(run_dir, config, loaded, players, progress, display, device, rehearsed)
+        return _train(run_dir, config, loaded, players, progress, display, device, rehearsed, limit)
 
 
 def _train(
@@ -261,6 +269,7 @@ def _train(
     display: ProgressDisplay,
     device: torch.device,
     warnings: Iterable[str] = (),
+    limit: TimeLimit | None = None,
 ) -> Result:
     """Train from `progress` to the last step and score the run; status.json says how it ended, whatever happens."""
     distributed, data, pictures, start_time = players.distributed, loaded.data, run_dir / "pictures", monotonic()
@@ -281,13 +290,20 @@ def _train(
                 add_to_environment(run_dir, seconds=monotonic() - start_time)
 
     def record_end(state: str, exit_code: int, reason: str) -> None:
+        distributed.end_if_lost()
         record_seconds()
         if distributed.is_main:
             # If several processes fail, the one that failed first has the reason.
             cause = distributed.cause(exit_code, reason) if state == "failed" else (exit_code, reason)
             try_status(run_dir, state, *cause)
 
-    distributed.on_failure(lambda exit_code, reason: record_end("failed", exit_code, reason))
+    def record_failure(exit_code: int, reason: str, gone: ProcessId | None) -> None:
+        if distributed.is_main:
+            record_end("failed", exit_code, reason)
+        else:
+            record_for_gone(run_dir, exit_code, reason, gone)
+
+    distributed.on_failure(record_failure)
     metrics: MetricsFile | NullMetricsFile = NullMetricsFile()
     try:
         with interruptible(run_dir):
@@ -303,7 +319,7 @@ def _train(
             images = placement.train_batches(loaded, config.train, device, distributed.shard)
             engine = build_engine(config.train, players, device, display.note)
             loop = Loop(config.train, players, engine, data, images, metrics, run_dir / "checkpoints", display,
-                        draw_picture, config.to_toml(), committed=lambda: set_status("running"))  # fmt: skip
+                        draw_picture, config.to_toml(), lambda: set_status("running"), limit)  # fmt: skip
             distributed.sync_parameters(modules_of(players), step=progress.step, data=data.fingerprint)
             with images:
                 progress = loop.run(progress)
@@ -312,7 +328,8 @@ def _train(
             # The best step was evaluated, so it has its picture. results.json comes before the status, so that a run
             # called completed has its results.
             scored = load_selected(run_dir, config, players, progress) if distributed.is_main else progress.step
-            numbers, better = scores(config, data, players, progress, device) if distributed.is_main else ({}, {})
+            with in_time(limit if distributed.is_main else None, run_dir):
+                numbers, better = scores(config, data, players, progress, device) if distributed.is_main else ({}, {})
             picture = Path("pictures") / f"step-{scored:08d}.png"
             if distributed.is_main:
                 results = {"steps": progress.step, "scored_step": scored, "numbers": numbers, "better": better,
@@ -321,7 +338,10 @@ def _train(
             record_seconds()
             set_status("completed")
     except MixzooError as err:
-        record_end("interrupted" if isinstance(err, Interrupted) else "failed", err.exit_code, str(err))
+        if isinstance(err, Interrupted):
+            record_end("interrupted", err.exit_code, str(err))
+        else:
+            record_end("failed", err.exit_code, distributed.named(str(err), err))
         raise
     except KeyboardInterrupt:
         record_end("interrupted", 130, "stopped at once by a second signal; nothing more was committed")
@@ -329,7 +349,8 @@ def _train(
     except BaseException as err:
         # An error that a user can act on, such as out of memory, becomes a MixzooError; any other is raised as it is.
         trouble = as_trouble(err, config.train, run_dir)
-        record_end("failed", trouble.exit_code if trouble else 1, str(trouble or f"{type(err).__name__}: {err}"))
+        reason = distributed.named(str(trouble or f"{type(err).__name__}: {err}"), err)
+        record_end("failed", trouble.exit_code if trouble else 1, reason)
         if trouble:
             raise trouble from err
         raise

@@ -39,6 +39,7 @@ from mixzoo.runs.listing import RUN, SWEEP
 from mixzoo.runs.opening import open_config
 from mixzoo.runs.run import check_startable, prepare, result
 from mixzoo.training.devices import pick_device
+from mixzoo.training.time_limit import TimeLimit
 
 GPU_JOBS = 4  # processes that share a GPU
 LOG = "output.log"
@@ -96,12 +97,19 @@ class Sweep:
 
 
 def start(
-    zoo: Zoo, members: Sequence[Member], directory: Path | None, jobs: int | None, watch: Watch, flags: Sequence[str]
+    zoo: Zoo,
+    members: Sequence[Member],
+    directory: Path | None,
+    jobs: int | None,
+    watch: Watch,
+    flags: Sequence[str],
+    limit: TimeLimit | None = None,
 ) -> Sweep:
     """Train every member in a new sweep directory. If any config is invalid, no directory is made.
 
     `flags` are the command-line flags with which a member's process finds its plugins. Raises Interrupted after a
-    signal. If a member fails, the others still run; call `check_none_failed` afterwards.
+    signal, or when the time `limit` is over: running members stop, and others wait. If a member fails, the others still
+    run; call `check_none_failed` afterwards.
     """
     check_directory_is_new(directory)
     configs = {member.name: member.config for member in members}
@@ -117,10 +125,17 @@ def start(
         _write(Sweep(sweep_dir, entries, sys.argv[1:]))
 
     with new_directory(directory, slug(members), write_first_files) as sweep_dir:
-        return _run(Sweep(sweep_dir, entries, sys.argv[1:]), list(configs), at_once, pool, watch, flags)
+        return _run(Sweep(sweep_dir, entries, sys.argv[1:]), list(configs), at_once, pool, watch, flags, limit=limit)
 
 
-def resume(zoo: Zoo, sweep_dir: Path, jobs: int | None, watch: Watch, flags: Sequence[str]) -> Sweep:
+def resume(
+    zoo: Zoo,
+    sweep_dir: Path,
+    jobs: int | None,
+    watch: Watch,
+    flags: Sequence[str],
+    limit: TimeLimit | None = None,
+) -> Sweep:
     """Continue every member that is not completed, from its newest checkpoint or from step 0.
 
     A member whose directory is gone is made again. A member that cannot be read counts as failed, and the others still
@@ -141,7 +156,8 @@ def resume(zoo: Zoo, sweep_dir: Path, jobs: int | None, watch: Watch, flags: Seq
         if not configs and sweep.members:
             raise CheckpointError(unreadable[sweep.members[0].name])
         pool = _gpu_pool(configs)
-        return _run(sweep, list(configs), _at_once(jobs, configs, pool), pool, watch, flags, unreadable)
+        at_once = _at_once(jobs, configs, pool)
+        return _run(sweep, list(configs), at_once, pool, watch, flags, unreadable, limit)
 
 
 def _restore_directory(sweep: Sweep, member: Entry) -> None:
@@ -181,6 +197,7 @@ def _run(
     watch: Watch,
     flags: Sequence[str],
     unreadable: Mapping[str, str] = {},
+    limit: TimeLimit | None = None,
 ) -> Sweep:
     """Run a process for each readable member that is not completed, and keep sweep.json up to date."""
     # A member may have been completed alone since sweep.json was written, so its directory decides.
@@ -211,7 +228,7 @@ def _run(
     command = [sys.executable, "-m", "mixzoo", "resume"]
     commands = {name: [*command, str(sweep.directory / name), *flags] for name in unfinished}
     logs = {name: sweep.directory / name / LOG for name in unfinished}
-    stopped_by = run_all(commands, logs, at_once, watch, on_end, on_start)
+    stopped_by = run_all(commands, logs, at_once, watch, on_end, on_start, limit)
     _write(sweep)
 
     # A member can also be stopped alone, by a signal to its own process.

@@ -11,11 +11,15 @@ player's gradient here, does not call its hooks.
 import hashlib
 import os
 import platform
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from time import monotonic, sleep
+from types import FrameType
 from typing import Any, NoReturn
 
 import torch
@@ -32,13 +36,15 @@ from mixzoo.core.errors import (
     MixzooError,
     PluginError,
     is_out_of_memory,
+    one_line,
     truncated_repr,
 )
+from mixzoo.core.process_id import ProcessId
 from mixzoo.data.streaming import is_dead_worker_error
-from mixzoo.training.failure_monitor import FailureMonitor
+from mixzoo.training.failure_monitor import EVERY, JOINING, LOST_AFTER, PATIENCE, FailureMonitor, is_gone
 
-PATIENCE = timedelta(hours=2)  # of a process that waits for another: process 0 evaluates alone
-_JOINED: list[int] = []  # the rank of this process, once it is one of several: for the rest of its life
+LONGEST_WAIT = timedelta(hours=2)  # of a process that gives signs of life: process 0 evaluates alone
+_JOINED: list[FailureMonitor] = []  # that of this process, once it is one of several: for the rest of its life
 STARTED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # what torchrun tells each process
 
 
@@ -156,17 +162,39 @@ class DistributedContext:
                     "the images that it sees; run it in one process"
                 )
 
-    def on_failure(self, note: Callable[[int, str], None]) -> None:
-        """Call `note`, with an exit code and a reason, on this process where another fails."""
+    def on_failure(self, note: Callable[[int, str, ProcessId | None], None]) -> None:
+        """Call `note` where another process fails, on process 0 and, if that has not recorded it, on the others.
+
+        It gets an exit code, a reason and, if it is known to be gone or not to answer, process 0.
+        """
         if self.monitor is not None:
             self.monitor.on_failure = note
 
+    def named(self, reason: str, err: BaseException) -> str:
+        """The reason for which this process fails, with its number; the error may name another one itself."""
+        alone = self.world_size == 1 or isinstance(err, ProcessGone)
+        return reason if alone else f"process {self.rank}: {reason}"
+
     def cause(self, exit_code: int, reason: str) -> tuple[int, str]:
         """Exit code and reason of the process that failed first; those given where it is this one."""
-        return (self.monitor.first_failure() if self.monitor else None) or (exit_code, reason)
+        first = self.monitor.first_failure() if self.monitor else None
+        return (first.exit_code, first.reason) if first else (exit_code, reason)
+
+    def end_if_lost(self) -> None:
+        """End this process if it did not answer for so long that the others have ended the run without it."""
+        if self.monitor is not None:
+            self.monitor.end_if_lost()
 
 
 SINGLE_PROCESS = DistributedContext()
+
+
+class ProcessGone(MixzooError):
+    """The connection to another process was lost: to number `lost`, or to an unknown one."""
+
+    def __init__(self, message: str, lost: int | None = None) -> None:
+        super().__init__(message)
+        self.lost = lost
 
 
 class _AllGather(torch.autograd.Function):
@@ -197,8 +225,9 @@ def collective_errors() -> Iterator[None]:
     except RuntimeError as err:
         if is_out_of_memory(err) or is_dead_worker_error(err):  # trouble of this process
             raise
-        reason = str(err).partition("\n")[0]
-        raise MixzooError(f"another process of the run is gone ({reason}); `mixzoo resume` goes on") from err
+        lost = _JOINED[-1].gone() if _JOINED else None
+        reason = f"another process of the run is gone ({one_line(err)}); `mixzoo resume` goes on"
+        raise ProcessGone(reason if lost is None else is_gone(lost), lost) from err
 
 
 def state_tensors(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
@@ -213,16 +242,18 @@ def digest(tensor: Tensor) -> int:
 
 
 @contextmanager
-def joined() -> Iterator[DistributedContext]:
+def joined(lost_after: float = LOST_AFTER) -> Iterator[DistributedContext]:
     """The processes that torchrun started, until the end of the block; this process alone if there is no torchrun.
 
-    If one fails, all end. One process reports why: the first that fails or, of a stop by a signal, process 0.
+    If one fails, is killed or gives no sign of life for `lost_after` seconds, all end. One process reports why: the
+    first that fails or, of a stop by a signal, process 0.
     """
-    distributed = SINGLE_PROCESS if _number("WORLD_SIZE", 1) == 1 else _join()
+    distributed = SINGLE_PROCESS if _number("WORLD_SIZE", 1) == 1 else _join(lost_after)
     try:
         yield distributed
     except (Interrupted, KeyboardInterrupt) as err:
         if isinstance(err, Interrupted):  # all of them stop after the same step
+            _wait_for_main(distributed, PATIENCE)
             _leave(distributed)
         if distributed.is_main:
             raise
@@ -231,7 +262,24 @@ def joined() -> Iterator[DistributedContext]:
         if distributed.monitor is not None and not distributed.monitor.fail(err):
             raise SystemExit(getattr(err, "exit_code", 1)) from err  # any exception; mixzoo's own have a code
         raise
+    _wait_for_main(distributed)
     _leave(distributed)
+
+
+def _wait_for_main(distributed: DistributedContext, seconds: float = float("inf")) -> None:
+    """Wait until process 0 has written how the run ended, which may take it a long evaluation.
+
+    If it is killed before that, the others record it. And if a process ended with an error before, as it does after a
+    signal, torchrun would end process 0.
+    """
+    if distributed.store is None:
+        return
+    began = monotonic()
+    with suppress(RuntimeError):  # process 0 or torchrun is gone
+        if distributed.is_main:
+            distributed.store.set("ended", "")
+        while not distributed.store.check(["ended"]) and monotonic() - began < seconds:
+            sleep(EVERY)
 
 
 def _leave(distributed: DistributedContext) -> None:
@@ -258,16 +306,35 @@ def has_joined() -> bool:
     return bool(_JOINED)
 
 
-def _join() -> DistributedContext:
+def _join(lost_after: float) -> DistributedContext:
     if missing := [name for name in STARTED if name not in os.environ]:
         raise ConfigError(f"WORLD_SIZE is set and {missing[0]} is not; start several processes with torchrun")
-    store, rank, size = next(rendezvous("env://", timeout=PATIENCE))
+    store, rank, size = next(rendezvous("env://", timeout=timedelta(seconds=JOINING * lost_after)))
+    store.set_timeout(LONGEST_WAIT)
     own = PrefixStore("mixzoo", store)
+    monitor = FailureMonitor(own, rank, size, lost_after)  # first: it also watches over those that do not come
+    _handle_signals(monitor)
+    _JOINED.append(monitor)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
     groups = PrefixStore("groups", store)
-    dist.init_process_group(backend, store=groups, rank=rank, world_size=size, timeout=PATIENCE)
-    _JOINED.append(rank)
-    return DistributedContext(rank, size, _number("LOCAL_RANK", 0), own, FailureMonitor(own, rank))
+    dist.init_process_group(backend, store=groups, rank=rank, world_size=size, timeout=LONGEST_WAIT)
+    monitor.meet()
+    return DistributedContext(rank, size, _number("LOCAL_RANK", 0), own, monitor)
+
+
+def _handle_signals(monitor: FailureMonitor) -> None:
+    """Handle the signals that come where a run does not handle them itself, for the rest of the process's life."""
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        # torchrun sends it to the others as soon as one has failed; that is to be recorded first.
+        if not monitor.is_recording:
+            monitor.close()
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, terminate)
+        signal.signal(signal.SIGCONT, lambda number, frame: monitor.end_if_lost())
 
 
 def _number(name: str, default: int) -> int:

@@ -25,6 +25,7 @@ from mixzoo.training.engine import Engine
 from mixzoo.training.logs import LINE_SECONDS, MetricsFile, NullMetricsFile, ProgressDisplay
 from mixzoo.training.players import Players
 from mixzoo.training.signals import StopTogether, stop_requested
+from mixzoo.training.time_limit import TimeLimit
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,11 @@ class Loop:
     picture: Callable[[int], None]  # draws the fixed rows at this step
     run_file: str = ""  # the run file, which each checkpoint keeps
     committed: Callable[[], None] = lambda: None  # called after each checkpoint, on process 0
+    limit: TimeLimit | None = None
 
     def run(self, progress: Progress) -> Progress:
-        """Train from `progress` to the last step. On a signal, commit the state and raise Interrupted."""
-        clock, shared_stop = Clock(self.train, progress.step), StopTogether(self.players.distributed)
+        """Train from `progress` to the last step. On a signal, or out of time, commit and raise Interrupted."""
+        clock, shared_stop = Clock(self.train, progress.step), StopTogether(self.players.distributed, self.limit)
         draws = Blocks(self.draw, self.images.device, self.train.steps)
         # Training reseeds torch's own generators at every step; the caller's state comes back afterwards.
         gpus = [self.images.device] if self.images.device.type == "cuda" else []
@@ -64,18 +66,18 @@ class Loop:
                 if evaluated:
                     progress = self._evaluate(done, progress)
 
-                # The last step commits too, and so does the step after which a signal stops the run, and one whose
-                # weights may be those that the run ends with.
+                # The last step commits too, and so does the step after which a signal or the time limit stops the run,
+                # and one whose weights may be those that the run ends with.
                 progress = replace(progress, step=done)
                 best = evaluated and self._is_best(progress)
                 # Read once: a signal that arrives during the commit takes effect after the next step.
-                signalled = shared_stop(stop())
-                if signalled or best or done % self.train.checkpoint_every == 0 or done == self.train.steps:
+                stopped_by = shared_stop(stop())
+                if stopped_by or best or done % self.train.checkpoint_every == 0 or done == self.train.steps:
                     progress = self._commit(progress)
-                if signalled and done < self.train.steps:
+                if stopped_by and done < self.train.steps:
                     run_dir = self.checkpoints.parent
                     raise Interrupted(
-                        f"stopped by {signalled} after step {done}; `mixzoo resume {run_dir}` continues it"
+                        f"stopped by {stopped_by} after step {done}; `mixzoo resume {run_dir}` continues it"
                     )
         return progress
 
@@ -165,6 +167,7 @@ class Loop:
         distributed = self.players.distributed
         distributed.check_in_sync(modules_of(self.players))
         if distributed.is_main:
+            distributed.end_if_lost()
             progress = replace(progress, metrics_bytes=self.metrics.fsync())
             keep, keep_best = self.train.keep_checkpoints, self.train.select == "best"
             commit(self.checkpoints, self.players, progress, keep=keep, keep_best=keep_best, run=self.run_file)

@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop, and the step after which all its processes do."""
+"""What asks a run to stop, signals and --max-time, and the step after which all its processes do."""
 
 import signal
 import threading
@@ -10,9 +10,11 @@ from types import FrameType
 
 from mixzoo.core.errors import Interrupted
 from mixzoo.training.distributed import DistributedContext
+from mixzoo.training.time_limit import TimeLimit
 
 # SIGHUP: a terminal that is closed; SIGUSR1 and SIGUSR2: a scheduler's warning that time is nearly up
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+TIME_IS_OVER = 0.5  # exchanged in place of the number of a signal, which goes before it
 SECONDS = 1.0  # between two exchanges between the processes
 MAX_STEPS = 100  # between two exchanges
 
@@ -65,25 +67,30 @@ def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[No
 
 
 class StopTogether:
-    """The signal that any process of the run has received, or '': the same on all of them after the same step.
+    """What asks any process of the run to stop, a signal or the time limit, or '': the same after the same step.
 
     They exchange it about once a second, after a number of steps that they agree on; that costs one small all-reduce on
     the CPU.
     """
 
-    def __init__(self, distributed: DistributedContext) -> None:
-        self._distributed = distributed
+    def __init__(self, distributed: DistributedContext, limit: TimeLimit | None = None) -> None:
+        self._distributed, self._limit = distributed, limit
         self._every = self._left = 1
         self._asked = monotonic()
 
     def __call__(self, own: str) -> str:
+        """What asks for a stop; `own` is the signal that this process has received, or ''."""
+        over = self._limit is not None and self._limit.is_over
+        by_limit = self._limit.name if self._limit else "--max-time"  # of another process, if this one has none
         if self._distributed.world_size == 1:
-            return own
+            return own or (by_limit if over else "")
         self._left -= 1
         if self._left:
             return ""
-        number = float(signal.Signals[own]) if own else 0.0
+        number = float(signal.Signals[own]) if own else TIME_IS_OVER if over else 0.0
         greatest, seconds = self._distributed.all_reduce_max([number, monotonic() - self._asked])
         self._every = self._left = min(max(1, int(SECONDS * self._every / max(seconds, 1e-9))), MAX_STEPS)
         self._asked = monotonic()
+        if greatest == TIME_IS_OVER:
+            return by_limit
         return signal.Signals(int(greatest)).name if greatest else ""

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from time import perf_counter
 import pytest
 
 from mixzoo.core.errors import ConfigError, LockedError, StorageError
+from mixzoo.runs import listing
 from mixzoo.runs.directory import lock
 from mixzoo.runs.listing import age, find_runs, matching, ordered
 from mixzoo.runs.stored_scores import Score, write_score
@@ -257,3 +259,57 @@ def test_what_is_no_run_is_never_removed(mixzoo, folder, monkeypatch):
     assert code == ConfigError.exit_code
     assert "give --yes to remove without asking" in err
     assert (folder / "a").is_dir()
+
+
+def killed(path, text=None, **changes):
+    """A run whose status says that it runs, with the lock file that a process left."""
+    made(path, state="running", step=100, **changes)
+    (path / ".lock").write_text(text or f"process 999999999 on {platform.node()}")
+    return path
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/locks"), reason="locks can be looked up on Linux alone")
+def test_a_run_that_was_killed_is_listed_as_killed(tmp_path, mixzoo):
+    killed(tmp_path / "a")
+    with lock(killed(tmp_path / "b")):
+        assert [(r.path.name, r.state) for r in find_runs([tmp_path])] == [("a", "killed"), ("b", "running")]
+        with lock(tmp_path / "a"):  # it was not locked by that; this is a resume that has just begun
+            assert [record.state for record in find_runs([tmp_path])] == ["running", "running"]
+        (tmp_path / "a" / ".lock").write_text(f"process 999999999 on {platform.node()}")
+        code, out, _ = mixzoo("runs", str(tmp_path), "--where", "state=killed")
+        assert (code, len(out.splitlines())) == (0, 2)
+        assert " killed " in out
+
+
+@pytest.mark.parametrize("text", ["process 999999999 on another", "process one", "", "process ４ on {}", "x" * 300])
+def test_a_run_of_another_machine_or_with_a_damaged_lock_file_stays_running(tmp_path, text):
+    run = killed(tmp_path / "a", text.format(platform.node()) or " ")
+    assert find_runs([run])[0].state == "running"
+    (run / ".lock").unlink()
+    assert find_runs([run])[0].state == "running"
+
+
+def test_a_run_stays_running_where_locks_cannot_be_looked_up(tmp_path, monkeypatch):
+    run = killed(tmp_path / "a")
+    monkeypatch.setattr(listing, "_locked_files", set)
+    assert find_runs([run])[0].state == "running"
+
+
+def test_a_run_whose_locks_are_hidden_stays_running_while_its_process_has_the_file_open(tmp_path, monkeypatch):
+    run = killed(tmp_path / "a", f"process {os.getpid()} on {platform.node()}")
+    monkeypatch.setattr(listing, "_locked_files", lambda: {0})
+    with (run / ".lock").open():
+        assert find_runs([run])[0].state == "running"
+    assert find_runs([run])[0].state == "killed"
+
+
+def test_a_run_that_ends_while_it_is_listed_is_listed_with_its_end(tmp_path, monkeypatch):
+    run = killed(tmp_path / "a")
+
+    def ends():
+        status = json.loads((run / "status.json").read_text())
+        (run / "status.json").write_text(json.dumps(status | {"state": "interrupted"}))
+        return {0}
+
+    monkeypatch.setattr(listing, "_locked_files", ends)
+    assert find_runs([run])[0].state == "interrupted"

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -35,6 +34,7 @@ from two_processes import (
     in_two,
     is_asked_to_stop,
     is_killed,
+    is_stopped,
     raises,
     trains,
 )
@@ -182,13 +182,31 @@ def test_an_error_in_one_process_ends_both_and_the_run_says_which(tmp_path, capf
     assert capfd.readouterr().err.count("the planted error") == 2  # one traceback: the line that raised it, and it
 
 
-def test_a_process_that_is_killed_ends_the_other(tmp_path):
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_is_killed_ends_the_other_and_the_status_names_it(tmp_path, rank):
+    """Also if it is process 0, which would have written the status."""
     began = monotonic()
-    codes = in_two(trains, tmp_path / "run", NUMBERS, is_killed)
+    codes = in_two(trains, tmp_path / "run", NUMBERS, is_killed, 5, None, rank)
     assert monotonic() - began < 60
-    assert codes == [1, -9]
-    assert status(tmp_path / "run")["state"] == "failed"
-    assert re.search("another process of the run is gone", status(tmp_path / "run")["reason"])
+    assert codes == ([-9, 1] if rank == 0 else [1, -9])
+    assert status(tmp_path / "run") == {
+        "state": "failed",
+        "exit": 1,
+        "last_committed": 4,
+        "reason": f"process {rank} is gone: it was killed, or it crashed; `mixzoo resume` goes on",
+    }
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_is_stopped_ends_the_other_and_is_killed(tmp_path, rank):
+    """Process 0 has the store here, which then does not answer either; with torchrun, torchrun has it."""
+    began = monotonic()
+    codes = in_two(trains, tmp_path / "run", NUMBERS, is_stopped, 5, None, rank, lost_after=2)
+    assert monotonic() - began < 60
+    assert codes == ([-9, 1] if rank == 0 else [1, -9])
+    found = status(tmp_path / "run")
+    assert (found["state"], found["exit"], found["last_committed"]) == ("failed", 1, 4)
+    assert found["reason"].startswith(f"process {rank} has not answered for 2s")
 
 
 @pytest.mark.parametrize(
