@@ -7,7 +7,7 @@ import sys
 import tempfile
 from dataclasses import replace
 from multiprocessing.connection import Connection
-from time import perf_counter
+from time import perf_counter, sleep
 
 import torch
 from safetensors.torch import save_file
@@ -141,6 +141,26 @@ def trains(distributed, home, numbers, trouble=None, at=5, flags=None, rank=1):
     Loop.step = step
     zoo = toy_zoo()
     start(zoo, toy_config(zoo, flags=flags, **numbers), home, None, distributed)
+
+
+def trains_where_one_may_not_write(distributed, home, numbers):
+    """A run on toy parts; process 1 may write nowhere in its directory."""
+    if distributed.rank == 1:
+        os.seteuid(65534)
+    trains(distributed, home, numbers)
+
+
+def sleeps_in_an_evaluation(distributed, home, numbers, seconds):
+    """A run on toy parts whose process 0 evaluates for so long."""
+    plain = Loop._evaluate
+
+    def evaluate(self, done, progress):
+        if distributed.is_main:
+            sleep(seconds)
+        return plain(self, done, progress)
+
+    Loop._evaluate = evaluate
+    trains(distributed, home, numbers)
 
 
 def goes_on(distributed, home):

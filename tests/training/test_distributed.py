@@ -34,7 +34,6 @@ from two_processes import (
     in_two,
     is_asked_to_stop,
     is_killed,
-    is_stopped,
     raises,
     trains,
 )
@@ -195,18 +194,6 @@ def test_a_process_that_is_killed_ends_the_other_and_the_status_names_it(tmp_pat
         "last_committed": 4,
         "reason": f"process {rank} is gone: it was killed, or it crashed; `mixzoo resume` goes on",
     }
-
-
-@pytest.mark.parametrize("rank", [0, 1])
-def test_a_process_that_is_stopped_ends_the_other_and_is_killed(tmp_path, rank):
-    """Process 0 has the store here, which then does not answer either; with torchrun, torchrun has it."""
-    began = monotonic()
-    codes = in_two(trains, tmp_path / "run", NUMBERS, is_stopped, 5, None, rank, lost_after=2)
-    assert monotonic() - began < 60
-    assert codes == ([-9, 1] if rank == 0 else [1, -9])
-    found = status(tmp_path / "run")
-    assert (found["state"], found["exit"], found["last_committed"]) == ("failed", 1, 4)
-    assert found["reason"].startswith(f"process {rank} has not answered for 2s")
 
 
 @pytest.mark.parametrize(
