@@ -60,12 +60,18 @@ def evaluate(
             zoo = zoo_from(plugin, no_plugins) if zoo is None else zoo
             from mixzoo.runs.evaluating import evaluate as compute
 
-            scores = compute(zoo, record.path, metric, device=device, again=again)
+            scores = compute(zoo, record.path, metric, device=device, again=again, note=_warn)
         rows += [(record.path, scores[spec]) for spec in metric]
         if not as_json:
             _print_scores(record.path, [scores[spec] for spec in metric])
     if as_json:
         typer.echo(json.dumps([{"run": str(path), **vars(score)} for path, score in rows], indent=2))
+
+
+def _warn(line: str) -> None:
+    from mixzoo.core.errors import printable
+
+    typer.echo(printable(f"warning: {line}"), err=True)
 
 
 def _print_scores(run: Path, scores: "list[Score]") -> None:

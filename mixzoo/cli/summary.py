@@ -10,7 +10,7 @@ from mixzoo.core.errors import StorageError, one_line
 from mixzoo.runs.comparison_text import is_accuracy, number
 
 if TYPE_CHECKING:
-    from mixzoo.runs.run import Result
+    from mixzoo.runs.reading import Result
 
 
 @contextmanager

@@ -3,8 +3,12 @@
 status = read_object(run_dir / "status.json")
 status.text("state")                     # CheckpointError names the file, the key, what is there and what should be
 status.integer("exit", most=255)
+
+A file that `write_json` has written begins with "sha256", the hash of its other members: a flipped bit is found. Files
+of older versions have none.
 """
 
+import hashlib
 import json
 import math
 import re
@@ -17,6 +21,9 @@ from mixzoo.core.storage import read_regular, write_text
 
 MOST_BYTES = 64_000_000  # of a file
 DEEPEST = 12  # objects and lists inside one another
+SEAL = "sha256"  # the first member: the SHA-256 of the others, in the form of `_seal`
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _REQUIRED: Any = object()
 
@@ -115,13 +122,31 @@ class Fields:
         return CheckpointError(f"{self.where}: damaged: {truncated_repr(key)} {given}, expected {expected}")
 
 
-def read_object(path: Path, at_most: int = MOST_BYTES) -> Fields:
-    """The object in a file of a run; raises CheckpointError if it cannot be read or is something else."""
+def read_object(path: Path, at_most: int = MOST_BYTES, *, sealed: bool = True) -> Fields:
+    """The object in a file of a run, without its hash.
+
+    Raises CheckpointError if the file cannot be read, is something else, or was changed since mixzoo wrote it. With
+    sealed=False it is a file that `write_json` did not write, and has no hash.
+    """
     where = printable(str(path))
     try:
-        return parse_object(read_regular(path, at_most), where)
+        found = parse_object(read_regular(path, at_most), where)
     except OSError as err:
         raise CheckpointError(f"{where}: cannot be read: {err.strerror or err}") from err
+    if not sealed:
+        return found
+    values = dict(found.values)
+    if SEAL in values:
+        intact = values.pop(SEAL) == _seal(values)
+    else:  # a file of an older version, unless the bit that flipped is one of the name "sha256"
+        first = next(iter(values.values()), None)
+        intact = not (isinstance(first, str) and _DIGEST.fullmatch(first))
+    if not intact:
+        raise CheckpointError(
+            f"{where}: damaged, or edited by hand: its SHA-256 is not that of its content; undo the edit or, if it is "
+            f'meant, remove the line "{SEAL}"'
+        )
+    return Fields(values, where)
 
 
 def parse_object(content: bytes, where: str) -> Fields:
@@ -137,8 +162,14 @@ def parse_object(content: bytes, where: str) -> Fields:
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write the object as standard JSON, whole or not at all; raises ValueError for a NaN or an infinity."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    """Write the object as standard JSON with its hash, whole or not at all; ValueError for a NaN or an infinity."""
+    as_read = json.loads(json.dumps(value, allow_nan=False))  # a tuple is a list then, and each key a text
+    write_text(path, json.dumps({SEAL: _seal(as_read), **value}, indent=2, allow_nan=False) + "\n")
+
+
+def _seal(values: Mapping[str, object]) -> str:
+    """The hash of an object, whatever the order of its members and the space between them."""
+    return hashlib.sha256(_CANONICAL.encode(values).encode()).hexdigest()
 
 
 def _check_depth(content: bytes) -> None:

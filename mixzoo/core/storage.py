@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from mixzoo.core.errors import StorageError, printable
 
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a FIFO"),
@@ -117,3 +119,32 @@ def write_whole(path: Path, content: bytes) -> None:
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+def free_bytes(directory: Path) -> int | None:
+    """The bytes that are free where the directory is, or will be; None if the system does not say."""
+    for folder in (directory, *directory.absolute().parents):
+        try:
+            return shutil.disk_usage(folder).free
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (OSError, ValueError):
+            return None
+    return None
+
+
+def no_room(directory: Path, needed: int) -> str:
+    """ "; need X MB, have Y MB at PATH", for the end of a message; "" if the free space is not known."""
+    free = free_bytes(directory)
+    return "" if free is None else f"; {_need(needed, free, directory)}"
+
+
+def check_room(directory: Path, needed: int, what: str) -> None:
+    """Raises StorageError, which names `what` is to be written, if that many bytes are not free at the directory."""
+    free = free_bytes(directory)
+    if free is not None and free < needed:
+        raise StorageError(f"no room for {what}: {_need(needed, free, directory)}")
+
+
+def _need(needed: int, free: int, directory: Path) -> str:
+    return f"need {needed / 1e6:.1f} MB, have {free / 1e6:.1f} MB at {printable(str(directory))}"

@@ -88,7 +88,7 @@ class PluginCache:
         if folder is None:
             return None
         try:
-            kept = read_object(folder / self.name, LARGEST)
+            kept = read_object(folder / self.name, LARGEST, sealed=False)
             files = kept.part("dependencies")
             dependencies = Dependencies(tuple(files.text_list("packages")), tuple(files.text_list("files")))
             cached = CachedPlugin(

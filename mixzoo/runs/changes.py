@@ -50,11 +50,13 @@ def recorded_changes(environment: Fields) -> list[Change]:
     return [Change(row.integer("step"), row.text("key"), row.text("was"), row.text("now")) for row in rows]
 
 
-def changed(run: str, step: int, config: RunConfig, accepted: Sequence[Change], where: str) -> list[Change]:
+def changed(
+    run: str, step: int, config: RunConfig, accepted: Sequence[Change], where: str, *, free: bool = False
+) -> list[Change]:
     """The differences between `run`, the run file kept in the checkpoint of this step, and the config now.
 
-    The number of steps counts; changes that were accepted at this step or later do not. Raises CheckpointError if the
-    checkpoint's run file cannot be read.
+    The number of steps counts; changes that were accepted at this step or later do not. With `free`, those of keys that
+    may change are returned, and no others. Raises CheckpointError if the checkpoint's run file cannot be read.
     """
     try:
         before = _flat(tomllib.loads(run))
@@ -68,7 +70,7 @@ def changed(run: str, step: int, config: RunConfig, accepted: Sequence[Change], 
     for key in [*before, *(key for key in now if key not in before)]:
         was, is_ = before.get(key, ""), now.get(key, "")
         new_option = key not in before and defaults.get(key) == is_  # added by a newer mixzoo
-        if was != is_ and key not in FREE and not new_option:
+        if was != is_ and (key in FREE) is free and not new_option:
             differences.append(Change(step, key, was, is_))
     return differences
 

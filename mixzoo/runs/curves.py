@@ -103,7 +103,7 @@ def read_values(record: RunRecord) -> dict[str, Values]:
 
     Raises CheckpointError if the file cannot be read, ConfigError if it has no line yet.
     """
-    if record.problem:
+    if record.problem and not record.table:
         raise CheckpointError(record.problem)
     file = record.path / "metrics.jsonl"
     lines = read_metrics(file) if file.exists() else []

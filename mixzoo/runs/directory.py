@@ -31,7 +31,7 @@ from mixzoo.core.errors import (
     path_excerpt,
     printable,
 )
-from mixzoo.core.json_file import read_object, write_json
+from mixzoo.core.json_file import Fields, read_object, write_json
 from mixzoo.core.process_id import ProcessId
 from mixzoo.core.storage import flush_entries, open_for_appending, storage_errors, write_all
 from mixzoo.registry.config import RunConfig
@@ -201,12 +201,8 @@ def environment(
     }
 
 
-def read_environment(run_dir: Path, *, needed: bool = False) -> Environment | None:
-    """Read environment.json; None if it is missing. Raises CheckpointError if it is damaged or `needed`."""
-    path = run_dir / "environment.json"
-    if not needed and not is_there(path):
-        return None
-    record = read_object(path)
+def environment_of(record: Fields) -> Environment:
+    """What environment.json says. Raises CheckpointError if a value is damaged."""
     return Environment(
         data_fingerprint=record.lines("data_fingerprint", ""),
         compared={
@@ -343,15 +339,3 @@ def last_committed(run_dir: Path) -> int | None:
     """The step of the run's newest checkpoint; None if there is none yet."""
     last = last_readable(run_dir / "checkpoints")
     return last.progress.step if last else None
-
-
-def scored_step(run_dir: Path) -> int | None:
-    """The step whose weights a run is opened with: of its newest checkpoint, or those that a completed run ended with.
-
-    None if there is no checkpoint. Raises CheckpointError if results.json or status.json is damaged.
-    """
-    newest, status, results = last_committed(run_dir), read_status(run_dir), run_dir / "results.json"
-    if newest is None or status is None or status.state != "completed" or not results.is_file():
-        return newest
-    found = read_object(results)
-    return found.integer("scored_step", default=newest) if found.integer("steps") == newest else newest

@@ -1,6 +1,6 @@
 """Metrics of a run that has been trained: each computed once, and kept in the run."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
@@ -11,8 +11,8 @@ import torch
 from mixzoo.core.errors import DataError
 from mixzoo.registry.spec import parse_spec
 from mixzoo.registry.zoo import Zoo
-from mixzoo.runs.directory import scored_step
 from mixzoo.runs.opening import Opened, open_run
+from mixzoo.runs.reading import scored_step
 from mixzoo.runs.scoring import better_scores, check_metric, finished_run, score_of
 from mixzoo.runs.stored_scores import Score, kept_scores, write_score
 
@@ -20,12 +20,19 @@ PACKAGES = ("mixzoo", "torch", "numpy", "scikit-learn")
 
 
 def evaluate(
-    zoo: Zoo, run_dir: Path, metrics: Sequence[str], *, device: str = "auto", again: bool = False
+    zoo: Zoo,
+    run_dir: Path,
+    metrics: Sequence[str],
+    *,
+    device: str = "auto",
+    again: bool = False,
+    note: Callable[[str], object] = lambda line: None,
 ) -> dict[str, Score]:
     """The scores by metric of the weights that `open_run` loads; those that the run has are read, unless `again`.
 
     All metrics are checked before the first is computed: raises ConfigError for a spec that is not allowed, DataError,
     naming the metric, if one has no number for the run's data, NonFiniteError if the codes or a score are not finite.
+    `note` gets a line for each file of the run that is damaged or was edited.
     """
     plugins = {spec: zoo.find("metric", parse_spec(spec).name).plugin for spec in metrics}
     versions = {str(parse_spec(spec)): plugin.version for spec, plugin in plugins.items()}
@@ -36,6 +43,8 @@ def evaluate(
     }
     if recipes:
         run = open_run(zoo, run_dir, device)
+        for line in run.changed:
+            note(line)
         for spec, metric in recipes.items():
             try:
                 check_metric(spec, metric, run.data)

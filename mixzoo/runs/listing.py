@@ -15,7 +15,16 @@ from pathlib import Path
 from time import time
 from typing import Any
 
-from mixzoo.core.errors import ConfigError, MixzooError, listing, nearest, one_line, path_excerpt, truncated_repr
+from mixzoo.core.errors import (
+    CheckpointError,
+    ConfigError,
+    MixzooError,
+    listing,
+    nearest,
+    one_line,
+    path_excerpt,
+    truncated_repr,
+)
 from mixzoo.core.json_file import read_object
 from mixzoo.core.storage import read_regular
 from mixzoo.runs.stored_scores import FOLDER, read_scores
@@ -27,6 +36,7 @@ LOCK = ".lock"  # in a run's directory, locked by the process that writes there,
 RUN, SWEEP = "run.toml", "sweep.json"  # the file that marks a directory as a run, or as a sweep of runs
 PARTS = ("dataset", "autoencoder", "discriminator", "mixer", "objective")
 SAME_RUN = ("train.seed", "train.device", "train.threads", "train.workers", "train.data_on")  # they are no variant
+LARGEST_RUN_FILE = 1_000_000  # bytes
 DEEPEST = 3  # folders below the one given in which runs are looked for
 HEADLINE = "probe.test_accuracy_at_best_validation"
 PROBE_BETTER = {  # what is better of the probe's scores, which no metric declares
@@ -49,7 +59,7 @@ class RunRecord:
     better: Mapping[str, str] = field(default_factory=dict)  # "less" or "more" of each number of which a metric says it
     modified: float = 0.0  # seconds since 1970
     sweep: Path | None = None
-    problem: str = ""  # why it is damaged
+    problem: str = ""  # why it is damaged; if it has a table, that is its status alone, and the rest can be used
     scored_step: int = 0  # whose weights are scored: of the newest checkpoint, or those that a completed run ended with
     stale: str = ""  # why its results are not among its numbers, if it has older ones
 
@@ -191,7 +201,7 @@ def _record(path: Path, sweep: Path | None) -> RunRecord:
     """What the files say; a file that cannot be read makes the run damaged, and hides no other run."""
     reading = path / RUN
     try:
-        table = tomllib.loads(reading.read_text(encoding="utf-8"))
+        table = tomllib.loads(read_regular(reading, LARGEST_RUN_FILE).decode())
         for name in ("train", *PARTS):
             if name in table and not isinstance(table[name], dict):
                 raise ValueError(f"its {name} is {truncated_repr(table[name])}, which is not a table")
@@ -203,12 +213,7 @@ def _record(path: Path, sweep: Path | None) -> RunRecord:
         for name in ("seed", "steps"):
             if name in train and type(train[name]) is not int:
                 raise ValueError(f"its {name} is {truncated_repr(train[name])}, which is not an integer")
-        reading = path / "status.json"
-        status = read_object(reading) if reading.is_file() else None
-        state = status.text("state") if status else "waiting"
-        if state not in STATES:
-            raise ValueError(f"its state is {truncated_repr(state)}, expected one of {listing(STATES)}")
-        step = status.integer_or_none("last_committed", 0, 10**18) if status else None
+        state, step, problem = _status(path)
 
         # Results of an earlier end of the run are not those of the steps that it has now.
         numbers, better, stale, scored = dict[str, float](), dict[str, str](), "", step
@@ -219,7 +224,7 @@ def _record(path: Path, sweep: Path | None) -> RunRecord:
                 numbers |= results.numbers("numbers")
                 better |= {name: value for name, value in PROBE_BETTER.items() if name in numbers}
                 better |= results.texts("better", {})
-                if state == "completed" and step is not None:
+                if (state == "completed" or problem) and step is not None:
                     scored = results.integer("scored_step", default=step)
             else:
                 stale = f"{state}, its scores are of step {results.integer('steps')}"
@@ -229,13 +234,34 @@ def _record(path: Path, sweep: Path | None) -> RunRecord:
                 numbers |= {f"{score.metric}.{name}": value for name, value in score.numbers.items()}
                 better |= {f"{score.metric}.{name}": value for name, value in score.better.items()}
         modified = max((path / name).stat().st_mtime for name in (RUN, "status.json") if (path / name).exists())
-        return RunRecord(
-            path, state, step or 0, table, numbers, better, modified, sweep, scored_step=scored or 0, stale=stale
-        )
+        return RunRecord(path, state, step or 0, table, numbers, better, modified, sweep, problem, scored or 0, stale)
     except (MixzooError, OSError, ValueError, RecursionError) as err:
         reason = one_line(err) or type(err).__name__
         where = "" if str(path) in reason else f"{reading}: "
         return RunRecord(path, "damaged", 0, {}, {}, {}, path.stat().st_mtime, sweep, f"{where}{reason}")
+
+
+def _status(path: Path) -> tuple[str, int | None, str]:
+    """State and last committed step by status.json; if it is damaged, the step by the names of checkpoints, and why."""
+    file = path / "status.json"
+    if not os.path.lexists(file):
+        return "waiting", None, ""
+    try:
+        status = read_object(file)
+        state = status.text("state")
+        if state not in STATES:
+            raise CheckpointError(f"{file}: its state is {truncated_repr(state)}, expected one of {listing(STATES)}")
+        return state, status.integer_or_none("last_committed", 0, 10**18), ""
+    except CheckpointError as err:
+        steps = [int(name[5:]) for name in _names_in(path / "checkpoints") if re.fullmatch("step-[0-9]{8,18}", name)]
+        return "damaged", max(steps, default=None), f"{err}; `mixzoo resume {path_excerpt(path)}` writes it anew"
+
+
+def _names_in(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
 
 
 def matching(records: Sequence[RunRecord], conditions: Iterable[str]) -> list[RunRecord]:

@@ -11,11 +11,14 @@ from mixzoo.data import placement
 from mixzoo.registry.building import build_part, check_takes_codes
 from mixzoo.registry.config import RunConfig, resolve
 from mixzoo.registry.zoo import Zoo
-from mixzoo.runs.directory import OLD_SWEEP, is_there, last_committed, read_environment, scored_step
+from mixzoo.runs.changes import STEPS, changed
+from mixzoo.runs.directory import OLD_SWEEP, is_there, last_committed
 from mixzoo.runs.listing import RUN, SWEEP
 from mixzoo.runs.provenance import changes, same_parts
+from mixzoo.runs.reading import read_past_environment, scored_step
 from mixzoo.training.build import build_players
 from mixzoo.training.checkpoint import check_modules, load_modules, load_step, modules_of, newest, saved
+from mixzoo.training.checkpoint_manifest import Manifest
 from mixzoo.training.devices import pick_device
 from mixzoo.training.players import Players
 from mixzoo.training.step import trainable
@@ -49,13 +52,25 @@ def open_run(zoo: Zoo, run_dir: Path, device: str = "auto") -> Opened:
         players = build_players(zoo, config, data, picked, restored=True)
         modules, step = modules_of(players), scored_step(run_dir)
         if step is not None and step != last_committed(run_dir):
-            load_step(run_dir / "checkpoints", step, modules)
-            return Opened(config, data, players, str(picked), step, changed_parts)
+            manifest = load_step(run_dir / "checkpoints", step, modules)
+            edited = _edited(run_dir, config, manifest)
+            return Opened(config, data, players, str(picked), step, [*changed_parts, *edited])
         checkpoint, state, manifest, damaged = newest(
             run_dir / "checkpoints", lambda state, manifest, where: check_modules(state, modules, where)
         )
         load_modules(state, modules, checkpoint)
-    return Opened(config, data, players, str(picked), manifest.progress.step, [*damaged, *changed_parts])
+    edited = _edited(run_dir, config, manifest)
+    return Opened(config, data, players, str(picked), manifest.progress.step, [*damaged, *changed_parts, *edited])
+
+
+def _edited(run_dir: Path, config: RunConfig, manifest: Manifest) -> list[str]:
+    """A line for each value of run.toml that is not what the checkpoint was trained with."""
+    if not manifest.run:
+        return []
+    before, _ = read_past_environment(run_dir)
+    accepted, where = before.changes if before else [], f"{run_dir / RUN}"
+    found = changed(manifest.run, manifest.progress.step, config, accepted, where)
+    return [f"{printable(where)}: {change}" for change in found if change.key != STEPS]
 
 
 def open_config(zoo: Zoo, run_dir: Path) -> tuple[Zoo, RunConfig, list[str]]:
@@ -77,10 +92,10 @@ def open_config(zoo: Zoo, run_dir: Path) -> tuple[Zoo, RunConfig, list[str]]:
         reason = "has no run.toml, so it is not a run" if run_dir.is_dir() else "no such directory"
         reason = "it is a file, and a run is a directory" if exists and run_dir.is_file() else reason
         raise CheckpointError(f"{printable(str(run_dir))}: {reason}; `mixzoo train` makes one")
-    before = read_environment(run_dir)
+    before, problem = read_past_environment(run_dir)
     parts = before.parts if before else []
     zoo = same_parts(zoo, parts, str(run_dir))
-    return zoo, resolve(zoo, run_dir / RUN, {}, {}), changes(zoo, parts)
+    return zoo, resolve(zoo, run_dir / RUN, {}, {}), [*([problem] if problem else []), *changes(zoo, parts)]
 
 
 def build_mixer(run: Opened, recipe: Any, name: str) -> Mixer:

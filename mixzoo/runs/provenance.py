@@ -68,9 +68,7 @@ def recorded(environment: Fields) -> list[Origin]:
             for row in rows
         ]
     except CheckpointError as err:
-        raise CheckpointError(
-            f"{environment.where}: its table of parts is damaged; copy the file back, or start a new run"
-        ) from err
+        raise CheckpointError(f"{environment.where}: its table of parts is damaged") from err
 
 
 @cache

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
@@ -22,13 +22,14 @@ from mixzoo.registry.options import to_table
 from mixzoo.registry.zoo import Zoo
 from mixzoo.runs.changes import STEPS
 from mixzoo.runs.directory import (
+    ROOT,
     add_to_environment,
     check_directory_is_new,
     differences,
     environment,
+    environment_of,
     lock,
     new_directory,
-    read_environment,
     record_for_gone,
     remove_leftovers,
     storage_status,
@@ -38,7 +39,9 @@ from mixzoo.runs.directory import (
 from mixzoo.runs.listing import RUN
 from mixzoo.runs.log_process import Log
 from mixzoo.runs.opening import open_config
+from mixzoo.runs.reading import ENVIRONMENT, RESULTS, Result, known_environment, result
 from mixzoo.runs.resuming import checked_steps, plan_resume
+from mixzoo.runs.room import check_run_fits, run_bytes
 from mixzoo.runs.scoring import check_scorable, metric_notes, scores
 from mixzoo.runs.selecting import check_best_is_kept, check_selectable, load_selected
 from mixzoo.runs.setting import changeable_keys, with_values
@@ -58,17 +61,6 @@ from mixzoo.training.settings import settings
 from mixzoo.training.signals import interruptible
 from mixzoo.training.time_limit import TimeLimit, in_time
 from mixzoo.training.trouble import as_trouble, out_of_memory_errors
-
-
-@dataclass(frozen=True)
-class Result:
-    """The result of a run. Only process 0 has `numbers`; accuracies are in [0, 1]."""
-
-    directory: Path
-    steps: int
-    numbers: dict[str, float]
-    picture: Path
-    scored_step: int  # whose weights the numbers and the picture are of: the last, or the best
 
 
 def start(
@@ -96,6 +88,7 @@ def start(
         players = build_players(zoo, config, loaded.data, device, distributed=distributed)
         check_parallel(config, players, distributed)
         warnings = rehearse(zoo, config, players, loaded.data, device)
+        check_run_fits(config, players, loaded.data.test, directory or ROOT)
 
         # One writer: process 0 makes the directory and holds its lock until the run ends; the others learn its name.
         processes, run_dir, display = distributed.process_devices(device), Path(), ProgressDisplay()
@@ -104,7 +97,7 @@ def start(
 
             def write_first_files(run_dir: Path) -> None:
                 write_text(run_dir / RUN, config.to_toml())
-                write_json(run_dir / "environment.json", described)
+                write_json(run_dir / ENVIRONMENT, described)
                 write_status(run_dir, "waiting")
 
             run_dir = stack.enter_context(new_directory(directory, config.slug, write_first_files))
@@ -115,23 +108,27 @@ def start(
         return _train(run_dir, config, loaded, players, fresh(), display, device, warnings, limit)
 
 
-def check_startable(zoo: Zoo, configs: Iterable[RunConfig]) -> None:
+def check_startable(zoo: Zoo, configs: Iterable[RunConfig]) -> list[int]:
     """Make the checks that `start` makes before it creates a directory, for every config; raises what it would raise.
 
-    Parts are built on the CPU without weights, and no GPU is opened, because other processes will train the runs.
+    Returns about how many bytes each run writes; whether they are free is not checked. Parts are built on the CPU
+    without weights, and no GPU is opened, because other processes will train the runs.
     """
     # Grouped by data set, so that each is loaded once and only one is in memory at a time.
-    groups: dict[str, list[RunConfig]] = {}
-    for config in configs:
-        groups.setdefault(_data_key(config), []).append(config)
+    groups: dict[str, list[tuple[int, RunConfig]]] = {}
+    for number, config in enumerate(configs):
+        groups.setdefault(_data_key(config), []).append((number, config))
+    sizes = dict[int, int]()
     for group in groups.values():
         loaded = None
-        for config in group:
+        for number, config in group:
             loaded, device = _load_and_check(config, loaded=loaded, untouched=True)
             with settings(config.train, device):
                 players = build_players(zoo, config, loaded.data, torch.device("cpu"), restored=True)
                 if device.type == "cpu":  # parts for a GPU may not run on the CPU; their run rehearses them
                     rehearse(zoo, config, players, loaded.data, device)
+                sizes[number] = run_bytes(config.train, players, loaded.data.test)
+    return [sizes[number] for number in sorted(sizes)]
 
 
 def _data_key(config: RunConfig) -> str:
@@ -146,17 +143,6 @@ def prepare(config: RunConfig, run_dir: Path) -> None:
         run_dir.mkdir()
     write_text(run_dir / RUN, config.to_toml())
     write_status(run_dir, "waiting")
-
-
-def result(run_dir: Path) -> Result:
-    """The result of a completed run; raises CheckpointError if results.json is damaged."""
-    done = read_object(run_dir / "results.json")
-    picture = Path(done.text("picture"))
-    if picture.is_absolute() or ".." in picture.parts:
-        raise CheckpointError(f"{run_dir}/results.json: damaged: its picture {str(picture)!r} is not in the run")
-    steps = done.integer("steps")
-    scored = done.integer("scored_step", default=steps)
-    return Result(run_dir, steps, done.numbers("numbers"), run_dir / picture, scored)
 
 
 def resume(
@@ -188,9 +174,9 @@ def resume(
     if plan.completed:
         if values:
             raise ConfigError(f"--set {values[0]}: {run_dir} is completed; give --steps, to train it further with it")
-        if plan.notes and display_for and distributed.is_main:
+        if (plan.notes or changed_parts) and display_for and distributed.is_main:
             display = display_for(config.train.steps, config.train.steps)
-            for line in plan.notes:
+            for line in (*(f"warning: {line}" for line in changed_parts), *plan.notes):
                 display.note(line)
             display.close()
         if log is not None and distributed.is_main:
@@ -211,14 +197,15 @@ def resume(
             remove_leftovers(run_dir)
 
         # The same data, parts and number of threads as when the run started: its results depend on each of them.
-        before = read_environment(run_dir, needed=True) if plan.has_checkpoint else None
+        record, environment_lost = known_environment(run_dir)
+        before = environment_of(record) if record and plan.has_checkpoint else None
         stack.enter_context(out_of_memory_errors(config.train))
         threads = before.compared["threads"] if before else 0
         stack.enter_context(settings(config.train, device, threads if isinstance(threads, int) else 0))
         loaded = _load(config, device, distributed)
         check_selectable(config, loaded.data)
         now = environment(zoo, config, loaded.data, device, distributed.process_devices(device))
-        warnings = [*changed_parts, *differences(before, now, run_dir)] if before else []
+        warnings = [*changed_parts, *(differences(before, now, run_dir) if before else []), *plan.warnings]
         players = build_players(zoo, config, loaded.data, device, restored=plan.has_checkpoint, distributed=distributed)
         check_parallel(config, players, distributed)
 
@@ -228,6 +215,7 @@ def resume(
             metrics = run_dir / "metrics.jsonl" if distributed.is_main else None
             progress, damaged = restore(run_dir / "checkpoints", players, metrics, config.train.steps)
             check_best_is_kept(run_dir, config, progress)
+        check_run_fits(config, players, loaded.data.test, run_dir, progress.step)
         rehearsed = [] if plan.has_checkpoint else rehearse(zoo, config, players, loaded.data, device)
         if any(change.key == STEPS for change in plan.changes) and follows_progress(players, config):
             warnings.append(
@@ -238,8 +226,8 @@ def resume(
         # The files of the run are changed only now, when nothing more can be refused. run.toml is written before
         # environment.json: after a kill between the two, the next resume finds the change again.
         if distributed.is_main:
-            if not plan.has_checkpoint:
-                write_json(run_dir / "environment.json", now)
+            if environment_lost or not plan.has_checkpoint:
+                write_json(run_dir / ENVIRONMENT, record.values if record and plan.has_checkpoint else now)
             keep, keep_best = config.train.keep_checkpoints, config.train.select == "best"
             remove_older(run_dir / "checkpoints", progress.step, keep, keep_best=keep_best)
             if plan.changes or values:  # values of how a run is computed, such as train.device, are no changes of it
@@ -315,11 +303,13 @@ def _train(
             for line in (*warnings, *notes(config, loaded, players, progress), *metric_notes(config, data)):
                 display.note(line)
 
+            environment = read_object(run_dir / ENVIRONMENT).values if distributed.is_main else {}
+
             # All processes train from the weights of process 0; they stop here if their data or their step differ.
             images = placement.train_batches(loaded, config.train, device, distributed.shard)
             engine = build_engine(config.train, players, device, display.note)
             loop = Loop(config.train, players, engine, data, images, metrics, run_dir / "checkpoints", display,
-                        draw_picture, config.to_toml(), lambda: set_status("running"), limit)  # fmt: skip
+                        draw_picture, config.to_toml(), environment, lambda: set_status("running"), limit)  # fmt: skip
             distributed.sync_parameters(modules_of(players), step=progress.step, data=data.fingerprint)
             with images:
                 progress = loop.run(progress)
@@ -334,7 +324,7 @@ def _train(
             if distributed.is_main:
                 results = {"steps": progress.step, "scored_step": scored, "numbers": numbers, "better": better,
                            "picture": str(picture)}  # fmt: skip
-                write_json(run_dir / "results.json", results)
+                write_json(run_dir / RESULTS, results)
             record_seconds()
             set_status("completed")
     except MixzooError as err:

@@ -20,24 +20,26 @@ import torch
 from mixzoo.core.errors import CheckpointError, ConfigError, Interrupted, StorageError, SweepError
 from mixzoo.core.gpu_pool import GpuPool, visible
 from mixzoo.core.json_file import read_object, write_json
-from mixzoo.core.storage import read_regular, storage_errors, write_text
+from mixzoo.core.storage import check_room, read_regular, storage_errors, write_text
 from mixzoo.registry.config import RunConfig
 from mixzoo.registry.zoo import Zoo
 from mixzoo.runs.directory import (
+    ROOT,
     Status,
     check_directory_is_new,
     is_there,
     last_committed,
     lock,
     new_directory,
-    read_status,
     write_status,
 )
 from mixzoo.runs.grid import Member, slug
 from mixzoo.runs.launcher import Watch, run_all
 from mixzoo.runs.listing import RUN, SWEEP
 from mixzoo.runs.opening import open_config
-from mixzoo.runs.run import check_startable, prepare, result
+from mixzoo.runs.reading import known_status, result
+from mixzoo.runs.room import PLANNED
+from mixzoo.runs.run import check_startable, prepare
 from mixzoo.training.devices import pick_device
 from mixzoo.training.time_limit import TimeLimit
 
@@ -116,7 +118,7 @@ def start(
     pool = _gpu_pool(configs)
     at_once = _at_once(jobs, configs, pool)
     _check_not_under_torchrun()
-    _check_points(zoo, members)
+    _check_points(zoo, members, directory or ROOT)
     entries = [Entry(m.name, dict(m.point), m.config.train.seed, run=m.config.to_toml()) for m in members]
 
     def write_first_files(sweep_dir: Path) -> None:
@@ -148,9 +150,7 @@ def resume(
         for member in sweep.members:
             try:
                 _restore_directory(sweep, member)
-                config = open_config(zoo, sweep_dir / member.name)[1]
-                read_status(sweep_dir / member.name)
-                configs[member.name] = config
+                configs[member.name] = open_config(zoo, sweep_dir / member.name)[1]
             except (CheckpointError, ConfigError, StorageError) as err:
                 unreadable[member.name] = str(err)
         if not configs and sweep.members:
@@ -247,7 +247,7 @@ def _update(sweep: Sweep, member: Entry, exit_status: int | None, *, stopping: b
     run_dir = sweep.directory / member.name
     member.exit, member.reason = exit_status, ""
     try:
-        status = read_status(run_dir) or Status("waiting")
+        status = known_status(run_dir)[0] or Status("waiting")  # a damaged one is written again by the process
         if status.state == "completed":
             results = result(run_dir)
             member.state, member.steps, member.numbers = "completed", results.steps, dict(results.numbers)
@@ -298,10 +298,13 @@ def _at_once(jobs: int | None, configs: Mapping[str, RunConfig], pool: GpuPool) 
     return max(1, cores // max(threads))
 
 
-def _check_points(zoo: Zoo, members: Sequence[Member]) -> None:
+def _check_points(zoo: Zoo, members: Sequence[Member], directory: Path) -> None:
     """Make the checks of `start` in run.py once for each point of the grid, before anything is made."""
     points = [member.point for member in members]
-    check_startable(zoo, [member.config for i, member in enumerate(members) if member.point not in points[:i]])
+    firsts = [member for i, member in enumerate(members) if member.point not in points[:i]]
+    sizes = check_startable(zoo, [member.config for member in firsts])
+    needed = sum(size * points.count(member.point) for member, size in zip(firsts, sizes))
+    check_room(directory, needed, f"the {PLANNED} of {len(members)} runs")
 
 
 def _check_not_under_torchrun() -> None:

@@ -23,10 +23,11 @@ from mixzoo.evaluation.pictures.grid import Row, save_png, sheet
 from mixzoo.registry.config import RunConfig
 from mixzoo.registry.functional import mix
 from mixzoo.registry.zoo import Zoo, load_zoo, with_registered_since
-from mixzoo.runs.directory import last_committed, read_status
+from mixzoo.runs.directory import last_committed
 from mixzoo.runs.evaluating import evaluate
 from mixzoo.runs.listing import RunRecord, find_runs
 from mixzoo.runs.opening import Opened, open_config, open_run, other_mixer
+from mixzoo.runs.reading import known_status
 from mixzoo.training.logs import read_metrics
 
 if TYPE_CHECKING:
@@ -73,13 +74,13 @@ class Run:
     # --- what is recorded
 
     config: RunConfig
-    warnings: list[str]  # a line for each part whose plugin has changed since the run was trained
+    warnings: list[str]  # a line for each part whose plugin has changed, and each damaged file that was passed over
 
     @property
     def state(self) -> str:
-        """waiting, running, completed, interrupted or failed."""
-        status = read_status(self.path)
-        return "waiting" if status is None else status.state
+        """waiting, running, completed, interrupted or failed; damaged if status.json is."""
+        status, problem = known_status(self.path)
+        return status.state if status else "damaged" if problem else "waiting"
 
     @property
     def step(self) -> int:
@@ -113,7 +114,9 @@ class Run:
 
     @cached_property
     def _opened(self) -> Opened:
-        return with_argument_names(open_run)(self._zoo, self.path, self._device)
+        opened = with_argument_names(open_run)(self._zoo, self.path, self._device)
+        self.warnings = opened.changed
+        return opened
 
     @property
     def data(self) -> Dataset:

@@ -6,7 +6,6 @@ It is written to a temporary directory, flushed to the disk and renamed. Loading
 Tensors are compared with the parts that they are for before any of them is loaded.
 """
 
-import errno
 import hashlib
 import re
 import shutil
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from mixzoo.core.errors import CheckpointError, StorageError, printable
-from mixzoo.core.storage import flush_entries, read_regular, write_flushed
+from mixzoo.core.storage import DISK_FULL, flush_entries, no_room, read_regular, write_flushed
 from mixzoo.training.checkpoint_manifest import Manifest, Progress, manifest_files, read_manifest
 from mixzoo.training.optimiser_state import check_moments, load_moments, moments_of, non_finite_moment
 from mixzoo.training.players import Players
@@ -29,23 +28,27 @@ _NAME = re.compile(r"step-([0-9]{8,18})")
 
 
 def commit(
-    directory: Path, players: Players, progress: Progress, *, keep: int, keep_best: bool = False, run: str = ""
-) -> Path:
+    directory: Path, players: Players, progress: Progress, *, keep: int, keep_best: bool = False, run: str = "",
+    environment: Mapping[str, object] | None = None,
+) -> Path:  # fmt: skip
     """Write the checkpoint of this step and keep those that `remove_older` keeps; returns its directory.
 
-    `run` is the text of the run file used for these steps. Raises StorageError if it cannot be written.
+    `run` is the text of the run file used for these steps, `environment` what environment.json has. Raises StorageError
+    if it cannot be written.
     """
     from safetensors.torch import save
 
     target = path_of(directory, progress.step)
-    temporary = directory / f".tmp-{target.name}"
+    temporary, size = directory / f".tmp-{target.name}", 0
     try:
         # Written under a temporary name, which no reader takes for a checkpoint.
         shutil.rmtree(temporary, ignore_errors=True)
         directory.mkdir(exist_ok=True)
         temporary.mkdir()
         files = {f"{stem}.safetensors": save(tensors) for stem, tensors in state_of(players).items()}
-        for name, content in {**files, **manifest_files(progress, files, run)}.items():
+        files |= manifest_files(progress, files, run, environment)
+        size = sum(map(len, files.values()))
+        for name, content in files.items():
             write_flushed(temporary / name, content)
         flush_entries(temporary)
 
@@ -55,7 +58,7 @@ def commit(
         flush_entries(directory)
     except OSError as err:
         shutil.rmtree(temporary, ignore_errors=True)
-        reason = f"{err.strerror or err}{_room(directory, err)}"
+        reason = f"{err.strerror or err}{no_room(directory, size) if err.errno in DISK_FULL else ''}"
         raise StorageError(f"{printable(str(target))}: the checkpoint could not be written: {reason}") from err
     remove_older(directory, progress.step, keep, keep_best=keep_best)
     return target
@@ -116,19 +119,23 @@ def restore(
     """Load the newest whole checkpoint into the players, for a run of `steps` steps.
 
     Returns its progress, and a line for each newer one that is damaged or does not fit. With `metrics`, a checkpoint
-    that does not fit that file is skipped too. Raises CheckpointError if none is left.
+    that does not fit that file is skipped too, and a line says so if the file is damaged. Raises CheckpointError if
+    none is left.
     """
+
+    changed: list[str] = []
 
     def check(state: State, manifest: Manifest, where: Path) -> None:
         _check_parts(state, manifest, players, where)
         if metrics is not None:
             progress = progress_for(manifest, steps)
-            check_metrics(metrics, progress, where, more_of_the_step=progress is not manifest.progress)
+            found = check_metrics(metrics, progress, where, more_of_the_step=progress is not manifest.progress)
+            changed[:] = [found] if found else []
 
     # Everything is checked before the first tensor is loaded, so players never hold parts of two checkpoints.
     checkpoint, state, manifest, damaged = newest(directory, check)
     _load(state, players, checkpoint)
-    return progress_for(manifest, steps), damaged
+    return progress_for(manifest, steps), [*damaged, *changed]
 
 
 def progress_for(manifest: Manifest, steps: int) -> Progress:
@@ -159,14 +166,18 @@ def newest(
     raise CheckpointError(f"{printable(str(directory))}: no usable checkpoint{detail}; start again with `mixzoo train`")
 
 
-def load_step(directory: Path, step: int, modules: Mapping[str, nn.Module]) -> None:
-    """Load the modules' tensors of the checkpoint of this step. Raises CheckpointError if it is gone or damaged."""
+def load_step(directory: Path, step: int, modules: Mapping[str, nn.Module]) -> Manifest:
+    """Load the modules' tensors of the checkpoint of this step, and return its manifest.
+
+    Raises CheckpointError if it is gone or damaged.
+    """
     checkpoint = path_of(directory, step)
     if not checkpoint.exists():
         raise CheckpointError(f"{printable(str(checkpoint))}: the checkpoint of the best step is gone")
-    _, state = read_whole(checkpoint)
+    manifest, state = read_whole(checkpoint)
     check_modules(state, modules, checkpoint)
     load_modules(state, modules, checkpoint)
+    return manifest
 
 
 def read(checkpoint: Path) -> tuple[State, Progress]:
@@ -197,10 +208,11 @@ def read_whole(checkpoint: Path) -> tuple[Manifest, State]:
         raise CheckpointError(f"{where}: damaged ({printable(f'{name}: {err}')})") from err
 
 
-def check_metrics(path: Path, progress: Progress, where: Path, *, more_of_the_step: bool = False) -> None:
+def check_metrics(path: Path, progress: Progress, where: Path, *, more_of_the_step: bool = False) -> str:
     """Raises CheckpointError if metrics.jsonl does not begin with the lines that the checkpoint counts on.
 
-    Lines of later steps may follow and, with `more_of_the_step`, others of its own.
+    Lines of later steps may follow and, with `more_of_the_step`, others of its own. Returns a line of text if the lines
+    are not as they were written: no weight depends on them, so the run can go on.
     """
     length, damaged = progress.metrics_bytes, f"{printable(str(where))}: damaged: metrics_bytes is"
     try:
@@ -217,6 +229,12 @@ def check_metrics(path: Path, progress: Progress, where: Path, *, more_of_the_st
     last = progress.step - more_of_the_step
     if any(step <= last for step in _steps(rest[:4096])):
         raise CheckpointError(f"{damaged} {length}, which is before a line of step {last} or earlier")
+    if progress.metrics_sha256 in ("", hashlib.sha256(kept).hexdigest()):
+        return ""
+    return (
+        f"{printable(str(path))}: damaged, or edited: its lines up to step {progress.step} are not those that were "
+        "written; the weights do not depend on them"
+    )
 
 
 def _steps(lines: bytes) -> Iterator[int]:
@@ -244,16 +262,6 @@ def _discard(path: Path) -> None:
         shutil.rmtree(aside, ignore_errors=True)
         path.rename(aside)
         shutil.rmtree(aside, ignore_errors=True)
-
-
-def _room(directory: Path, err: OSError) -> str:
-    """The free space, if the error is that the disk is full."""
-    if err.errno != errno.ENOSPC:
-        return ""
-    try:
-        return f" ({shutil.disk_usage(directory).free / 1e6:.1f} MB are free there)"
-    except OSError:
-        return ""
 
 
 def modules_of(players: Players) -> dict[str, nn.Module]:

@@ -1,6 +1,6 @@
 """The manifest of a checkpoint: all that is saved except tensors, and the size and hash of every tensor file.
 
-    manifest.json    {"format": 2, "step": 400, "metrics_bytes": 5120, "probe": {...}, "files": {...}, "run": ...}
+    manifest.json    {"format": 2, "step": 400, "metrics_bytes": 5120, "probe": {...}, "files": {...}, "run": ..., ...}
     manifest.sha256  the hash of manifest.json, in the format of `sha256sum -c`
 
 Checkpoints of format 1 have no manifest.sha256, no sizes and no run file. They can still be read.
@@ -9,6 +9,7 @@ Checkpoints of format 1 have no manifest.sha256, no sizes and no run file. They 
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ class Progress:
     probe: ProbeRecord
     # Set if the last step was evaluated only because it is the last: the progress of a run with more steps here.
     longer: "Progress | None" = None
+    metrics_sha256: str = ""  # of those bytes of metrics.jsonl; '' in checkpoints of older versions
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,17 @@ class Manifest:
     files: dict[str, File]  # by file name
     run: str  # the run.toml that the steps so far were trained with; '' in format 1
     format: int = FORMAT
+    environment: Fields | None = None  # environment.json as of the run's start; None in those of older versions
 
 
-def manifest_files(progress: Progress, files: dict[str, bytes], run: str) -> dict[str, bytes]:
+def manifest_files(
+    progress: Progress, files: dict[str, bytes], run: str, environment: Mapping[str, Any] | None = None
+) -> dict[str, bytes]:
     """The contents of manifest.json and manifest.sha256, by name; `files` are the contents of the tensor files."""
     table = {name: asdict(File(hashlib.sha256(content).hexdigest(), len(content))) for name, content in files.items()}
     values = {"format": FORMAT, **_as_dict(progress), "files": table, "run": run}
+    if environment:
+        values["environment"] = dict(environment)
     if progress.longer is not None:
         values["longer"] = _as_dict(progress.longer)
     content = json.dumps(values, indent=2, allow_nan=False).encode()
@@ -86,7 +93,8 @@ def read_manifest(checkpoint: Path) -> Manifest:
     if checkpoint.name != f"step-{progress.step:08d}":
         raise CheckpointError(f"{where}: damaged: it records step {progress.step}")
     run = fields.lines("run") if format_ > 1 else ""
-    return Manifest(progress, _files(fields.part("files"), format_), run, format_)
+    environment = fields.part("environment") if "environment" in fields else None
+    return Manifest(progress, _files(fields.part("files"), format_), run, format_, environment)
 
 
 def _check_hash(checkpoint: Path, content: bytes) -> None:
@@ -98,7 +106,8 @@ def _check_hash(checkpoint: Path, content: bytes) -> None:
 
 
 def _as_dict(progress: Progress) -> dict[str, Any]:
-    return {"step": progress.step, "metrics_bytes": progress.metrics_bytes, "probe": asdict(progress.probe)}
+    values = {"step": progress.step, "metrics_bytes": progress.metrics_bytes, "probe": asdict(progress.probe)}
+    return {**values, "metrics_sha256": progress.metrics_sha256} if progress.metrics_sha256 else values
 
 
 def _progress(fields: Fields, longer: Progress | None = None) -> Progress:
@@ -112,7 +121,10 @@ def _progress(fields: Fields, longer: Progress | None = None) -> Progress:
         last_validation=record.number("last_validation", 0, 1),
         last_test=record.number("last_test", 0, 1),
     )
-    return Progress(step, fields.integer("metrics_bytes"), probe, longer)
+    digest = fields.text("metrics_sha256", "")
+    if digest and not _DIGEST.fullmatch(digest):
+        raise CheckpointError(f"{fields.where}: damaged: 'metrics_sha256' is not a SHA-256")
+    return Progress(step, fields.integer("metrics_bytes"), probe, longer, digest)
 
 
 def _files(fields: Fields, format_: int) -> dict[str, File]:

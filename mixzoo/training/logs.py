@@ -5,6 +5,7 @@ between two runs of the same config.
 """
 
 import errno
+import hashlib
 import json
 import os
 import sys
@@ -36,6 +37,7 @@ class MetricsFile:
             size = os.fstat(self._handle).st_size
             if size >= keep_bytes:
                 os.ftruncate(self._handle, keep_bytes)
+                self._hash = hashlib.sha256(os.pread(self._handle, keep_bytes, 0))
         if size < keep_bytes:
             self.close()
             raise StorageError(f"{path}: it has {size} bytes, but had {keep_bytes} at the checkpoint; restore it")
@@ -51,14 +53,15 @@ class MetricsFile:
                 os.ftruncate(self._handle, self._length)
             raise
         self._length += len(content)
+        self._hash.update(content)
 
-    def fsync(self) -> int:
-        """Flush to disk and return the length in bytes."""
+    def fsync(self) -> tuple[int, str]:
+        """Flush to disk and return the length in bytes, and the SHA-256."""
         with storage_errors(self._path):
             os.fsync(self._handle)
             if not os.path.samestat(os.fstat(self._handle), os.stat(self._path)):
                 raise OSError(errno.ESTALE, "another file has replaced it")
-        return self._length
+        return self._length, self._hash.hexdigest()
 
     def close(self) -> None:
         if self._handle >= 0:
@@ -72,8 +75,8 @@ class NullMetricsFile:
     def write(self, line: Mapping[str, Any]) -> None:
         pass
 
-    def fsync(self) -> int:
-        return 0
+    def fsync(self) -> tuple[int, str]:
+        return 0, ""
 
     def close(self) -> None:
         pass

@@ -4,8 +4,8 @@ A step depends only on its number, the seed and the state before it, so a run th
 writes the same metrics and ends with the same weights.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -42,6 +42,7 @@ class Loop:
     display: ProgressDisplay
     picture: Callable[[int], None]  # draws the fixed rows at this step
     run_file: str = ""  # the run file, which each checkpoint keeps
+    environment: Mapping[str, Any] = field(default_factory=dict)  # as in environment.json, which each keeps, too
     committed: Callable[[], None] = lambda: None  # called after each checkpoint, on process 0
     limit: TimeLimit | None = None
 
@@ -132,7 +133,7 @@ class Loop:
         device = str(self.images.device)
         players, longer = self.players, None
         if done % self.train.evaluate_every:  # evaluated only because it is the last step; a longer run would not
-            longer = Progress(done, self.metrics.fsync(), progress.probe)
+            longer = self._written(Progress(done, 0, progress.probe))
         record, line = progress.probe, {"kind": "evaluate", "step": done}
         if players.probe is not None:
             try:
@@ -149,7 +150,7 @@ class Loop:
         self.metrics.write(line)
         self.display.evaluate(line)
         self.picture(done)
-        return Progress(done, progress.metrics_bytes, record, longer)
+        return replace(progress, step=done, probe=record, longer=longer)
 
     def _is_best(self, progress: Progress) -> bool:
         """Whether the run is to end with its best weights, and these are the best so far."""
@@ -168,12 +169,17 @@ class Loop:
         distributed.check_in_sync(modules_of(self.players))
         if distributed.is_main:
             distributed.end_if_lost()
-            progress = replace(progress, metrics_bytes=self.metrics.fsync())
-            keep, keep_best = self.train.keep_checkpoints, self.train.select == "best"
-            commit(self.checkpoints, self.players, progress, keep=keep, keep_best=keep_best, run=self.run_file)
+            progress, train = self._written(progress), self.train
+            commit(self.checkpoints, self.players, progress, keep=train.keep_checkpoints,
+                   keep_best=train.select == "best", run=self.run_file, environment=self.environment)  # fmt: skip
             self.committed()
         distributed.barrier()  # no process goes on before the checkpoint is committed
         return progress
+
+    def _written(self, progress: Progress) -> Progress:
+        """The progress with what is in metrics.jsonl now, flushed to the disk."""
+        length, sha256 = self.metrics.fsync()
+        return replace(progress, metrics_bytes=length, metrics_sha256=sha256)
 
 
 class Clock:

@@ -11,6 +11,7 @@ import sys
 import threading
 
 import pytest
+import torch
 from test_signals import HERE, started, weights
 
 from mixzoo.core.errors import (
@@ -29,7 +30,7 @@ from mixzoo.runs.opening import open_run
 from mixzoo.runs.run import resume, start
 from mixzoo.training.checkpoint import saved
 from mixzoo.training.logs import MetricsFile, PlainLines, ProgressDisplay, read_metrics
-from toys import SMALL, TOYS, ToyData, toy_config, toy_zoo
+from toys import SMALL, TOYS, ToyData, edited, toy_config, toy_zoo
 
 
 class At(ProgressDisplay):
@@ -490,8 +491,7 @@ def test_the_seconds_of_a_stopped_run_are_counted(tmp_path):
 def test_a_resume_that_fails_says_so_of_a_run_that_a_kill_left_running(tmp_path, whole):
     home = shutil.copytree(whole, tmp_path / "run")
     write_status(home, "running")
-    environment = json.loads((home / "environment.json").read_text())
-    (home / "environment.json").write_text(json.dumps(environment | {"data_fingerprint": "another"}))
+    edited(home / "environment.json", data_fingerprint="another")
     with pytest.raises(CheckpointError, match="the data set has changed"):
         resume(toy_zoo(), home)
     assert json.loads((home / "status.json").read_text())["state"] == "failed"
@@ -504,3 +504,66 @@ def test_a_file_system_without_locks_is_not_another_process(tmp_path, monkeypatc
     monkeypatch.setattr(directory.fcntl, "flock", without_locks)
     with pytest.raises(StorageError, match=r"cannot be locked .No locks available."), lock(tmp_path):
         pass
+
+
+# room, before the first step
+
+
+def with_free(monkeypatch, size):
+    real = shutil.disk_usage
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: real(path)._replace(free=size))
+
+
+def test_a_run_that_does_not_fit_on_its_disk_is_refused_before_its_first_step(tmp_path, monkeypatch, whole):
+    with_free(monkeypatch, 40_000)
+    room = rf"need 0\.\d MB, have 0\.0 MB at {tmp_path}/"
+    with pytest.raises(StorageError, match=rf"^no room for the run's checkpoints and pictures: {room}run$"):
+        run_with(tmp_path / "run", lambda: pytest.fail("it trained"))
+    assert list(tmp_path.iterdir()) == []
+
+    home = shutil.copytree(whole, tmp_path / "resumed")
+    with pytest.raises(StorageError, match=rf"{room}resumed$"):
+        resume(toy_zoo(), home, lambda *_: At(13, lambda: pytest.fail("it trained")), steps=24)
+    assert weights(home) == weights(whole)
+    monkeypatch.undo()
+    resume(toy_zoo(), home, steps=24)
+
+
+def test_a_sweep_needs_the_room_of_all_its_runs(mixzoo, tmp_path, monkeypatch):
+    with_free(monkeypatch, 300_000)
+    code, _, err = mixzoo("train", *TOYS, *SMALL, "--seeds", "1,2,3,4,5,6,7,8", "--out", "sweep")
+    assert code == 8
+    assert re.search(
+        r"no room for the checkpoints and pictures of 8 runs: need \d\.\d MB, have 0\.3 MB at sweep\n", err
+    )
+    assert not (tmp_path / "sweep").exists()
+    assert mixzoo("train", *TOYS, *SMALL, "--out", "run")[0] == 0
+
+
+def test_a_disk_that_is_full_for_a_checkpoint_says_what_it_needs(tmp_path, monkeypatch):
+    import mixzoo.training.checkpoint as checkpoint
+
+    home = tmp_path / "run"
+    reason = (
+        r"step-00000010: the checkpoint could not be written: No space left on device; need 0\.0 MB, have \d+\.\d MB"
+    )
+    with pytest.raises(StorageError, match=rf"{reason} at {home}/checkpoints$"):
+        run_with(home, lambda: monkeypatch.setattr(checkpoint, "write_flushed", full))
+    assert failed_with_8(home)
+
+
+def test_the_room_of_a_run_is_about_what_it_writes(whole):
+    from mixzoo.runs.room import checkpoint_bytes, run_bytes
+    from mixzoo.training.build import build_players
+
+    zoo = toy_zoo()
+    config = toy_config(zoo)
+    data = ToyData().load(0)
+    players = build_players(zoo, config, data, torch.device("cpu"))
+    newest = saved(whole / "checkpoints")[-1]
+    size = sum(file.stat().st_size for file in newest.iterdir())
+    assert size <= checkpoint_bytes(players) <= size + 30_000
+    pictures = sum(file.stat().st_size for file in (whole / "pictures").iterdir())
+    assert 3 * size + pictures <= run_bytes(config.train, players, data.test) <= 3 * size + 5 * pictures + 100_000
+    left = run_bytes(config.train, players, data.test, whole, done=10)
+    assert left == checkpoint_bytes(players) + max(file.stat().st_size for file in (whole / "pictures").iterdir())

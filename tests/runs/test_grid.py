@@ -222,7 +222,7 @@ def test_an_invalid_grid_is_a_one_line_error_and_makes_no_directory(mixzoo, tmp_
     assert (out, list(tmp_path.iterdir())) == ("", [])
 
 
-def test_runs_with_the_same_data_load_them_once_before_the_sweep_starts(monkeypatch):
+def test_runs_with_the_same_data_load_them_once_before_the_sweep_starts(tmp_path, monkeypatch):
     loaded, plain = [], ToyData.load
 
     def load(self, seed):
@@ -231,7 +231,7 @@ def test_runs_with_the_same_data_load_them_once_before_the_sweep_starts(monkeypa
 
     monkeypatch.setattr(ToyData, "load", load)
     grids = ["objective.lam=5,10", "dataset=toy_data,toy_data:salt=1,toy_tagged", "train.lr=1e-3,1e-4"]
-    sweep._check_points(toy_zoo(), planned(*grids, seeds="3,4"))
+    sweep._check_points(toy_zoo(), planned(*grids, seeds="3,4"), tmp_path)
     assert loaded == [("ToyData", 0, 3), ("ToyData", 1, 3), ("ToyTagged", 0, 3)]
 
 

@@ -227,7 +227,7 @@ def test_damaged_and_unfinished_runs_are_on_the_page_with_a_note(folder):
     (folder / "dirichlet-1" / "environment.json").write_text("[]")
     made_page = report(folder)
     text = " ".join(" ".join(Parsed(made_page.html).text).split())
-    assert "mixup-0 : This run cannot be read: mixup-0/status.json: cannot be read" in text
+    assert "mixup-0 : The status of this run cannot be read: mixup-0/status.json: cannot be read" in text
     assert "mixup-1 : This run is interrupted: it has taken 100 of 400 steps." in text
     assert "dirichlet-0 : its picture of step 400 cannot be read" in text
     assert "Its record of versions and machine cannot be read" in text

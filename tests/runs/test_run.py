@@ -24,6 +24,7 @@ from mixzoo.core.errors import (
     PluginError,
     StorageError,
 )
+from mixzoo.core.json_file import read_object
 from mixzoo.core.storage import write_text
 from mixzoo.registry.zoo import RegisteredPart
 from mixzoo.runs.directory import lock
@@ -32,7 +33,7 @@ from mixzoo.runs.run import resume, start
 from mixzoo.training.checkpoint import saved
 from mixzoo.training.distributed import DistributedContext
 from mixzoo.training.logs import CLOCK, ProgressDisplay, read_metrics
-from toys import TOY_PLUGIN, ToyDiscriminator, ToyNet, toy_config, toy_zoo
+from toys import TOY_PLUGIN, ToyDiscriminator, ToyNet, edited, toy_config, toy_zoo
 
 FLAGS = {"mixer": "dirichlet:k=3", "objective": "amr:beta=0.1", "autoencoder": "toy_net:dropout=0.2"}
 
@@ -144,14 +145,6 @@ def test_a_run_killed_before_its_first_checkpoint_restarts_with_the_same_result(
     resume(toy_zoo(), tmp_path / "killed")
     assert without_clock(tmp_path / "killed") == without_clock(tmp_path / "whole")
     assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
-
-
-@pytest.mark.parametrize("name", ["environment.json", "status.json"])
-def test_a_damaged_file_of_a_run_is_named_in_the_error(tmp_path, name):
-    stopped(tmp_path / "run", 2, log_every=1)
-    (tmp_path / "run" / name).write_text("{")
-    with pytest.raises(CheckpointError, match=f"{name}: cannot be read"):
-        resume(toy_zoo(), tmp_path / "run")
 
 
 def test_a_run_without_a_checkpoint_cannot_be_opened(tmp_path):
@@ -352,9 +345,7 @@ def test_resume_refuses_a_data_set_that_has_changed(tmp_path):
 def test_resume_warns_of_differences_in_the_environment(tmp_path):
     stopped(tmp_path / "run", 4, log_every=1)
     file = tmp_path / "run" / "environment.json"
-    recorded = json.loads(file.read_text())
-    recorded["packages"]["torch"] = "0.1"
-    file.write_text(json.dumps(recorded))
+    edited(file, packages={**read_object(file).texts("packages"), "torch": "0.1"})
     display = StopAt(step=None)
     resume(toy_zoo(), tmp_path / "run", lambda *_: display)
     assert any("torch was 0.1 and is" in note for note in display.notes)
@@ -363,9 +354,8 @@ def test_resume_warns_of_differences_in_the_environment(tmp_path):
 def test_resume_uses_the_recorded_number_of_threads(tmp_path):
     stopped(tmp_path / "run", 4, log_every=1, threads=0)
     file = tmp_path / "run" / "environment.json"
-    recorded = json.loads(file.read_text())
-    recorded["threads"] += 1
-    file.write_text(json.dumps(recorded))
+    threads = read_object(file).integer("threads") + 1
+    edited(file, threads=threads)
     seen = []
 
     class Watch(ProgressDisplay):
@@ -373,7 +363,7 @@ def test_resume_uses_the_recorded_number_of_threads(tmp_path):
             seen.append(torch.get_num_threads())
 
     resume(toy_zoo(), tmp_path / "run", lambda *_: Watch())
-    assert set(seen) == {recorded["threads"]}
+    assert set(seen) == {threads}
 
 
 @pytest.mark.bit_exact

@@ -16,7 +16,7 @@ from mixzoo.runs.opening import open_run
 from mixzoo.runs.run import resume, start
 from mixzoo.runs.trained_run import Run
 from mixzoo.training.checkpoint import saved
-from toys import TOYS, toy_zoo
+from toys import TOYS, edited, toy_zoo
 
 BEST = 10  # of 12 steps; 2 and 6 are the best until then
 
@@ -102,11 +102,10 @@ def test_best_weights_that_were_not_kept_cannot_be_asked_for(tmp_path):
 
 
 def test_a_damaged_best_checkpoint_is_told_and_the_last_weights_can_be_taken(run):
-    status = run / "status.json"
     (saved(run / "checkpoints")[0] / "autoencoder.safetensors").write_bytes(b"")
     with pytest.raises(CheckpointError, match=f"step-{BEST:08d}"):
         open_run(toy_zoo(), run, "cpu")
-    status.write_text(status.read_text().replace("completed", "failed"))
+    edited(run / "status.json", state="failed")
     with pytest.raises(CheckpointError, match=r"--set train\.select=last` ends the run with its last weights"):
         resume(toy_zoo(), run)
     assert resume(toy_zoo(), run, values=["train.select=last"]).scored_step == 12

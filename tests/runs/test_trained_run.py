@@ -16,7 +16,7 @@ from mixzoo.registry import session
 from mixzoo.runs.opening import open_run
 from mixzoo.runs.run import start
 from mixzoo.training.logs import read_metrics
-from toys import toy_config, toy_zoo
+from toys import edited, toy_config, toy_zoo
 
 PHOTOS = [Image.fromarray(np.random.default_rng(i).integers(0, 256, (20, 30, 3), dtype=np.uint8)) for i in range(3)]
 
@@ -201,7 +201,7 @@ def test_a_score_of_another_step_is_computed_again(path, tmp_path):
     run = Run(copy, zoo=toy_zoo())
     run.evaluate("reconstruction")
     (file,) = (copy / "scores").iterdir()
-    file.write_text(file.read_text().replace(f'"step": {run.step}', '"step": 1'))
+    edited(file, step=1)
     run.evaluate("reconstruction")
     assert f'"step": {run.step}' in file.read_text()
 

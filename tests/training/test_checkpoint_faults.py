@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save
 
 from mixzoo.core.errors import CheckpointError, NonFiniteError
+from mixzoo.core.json_file import read_object
 from mixzoo.runs.opening import open_run
 from mixzoo.runs.run import resume, start
 from mixzoo.training.checkpoint import non_finite, remove_older, saved
@@ -332,7 +333,8 @@ def as_format_1(checkpoint):
     """The checkpoint as mixzoo wrote it before manifests had hashes."""
     manifest = json.loads((checkpoint / "manifest.json").read_text())
     manifest["files"] = {name: file["sha256"] for name, file in manifest["files"].items()}
-    del manifest["run"]
+    for key in ("run", "environment", "metrics_sha256"):
+        del manifest[key]
     (checkpoint / "manifest.json").write_text(json.dumps({**manifest, "format": 1}, indent=2))
     (checkpoint / "manifest.sha256").unlink()
 
@@ -430,14 +432,51 @@ def test_a_first_step_that_diverges_is_not_finite_and_no_traceback(tmp_path, lr)
 # other files of a run
 
 
+DAMAGES = {
+    "a list": "[]",
+    "a number": "3",
+    "nothing": "",
+    "wrong types": '{"state": [], "packages": 3, "parts": {}}',
+    "a pipe": None,
+}
+
+
+def damage(file, content):
+    file.unlink()
+    os.mkfifo(file) if content is None else file.write_text(content)
+
+
+def notes_of_resuming(run):
+    show = Notes()
+    resume(toy_zoo(), run, lambda *_: show)
+    return show.notes
+
+
 @pytest.mark.parametrize("name", ["status.json", "environment.json"])
-@pytest.mark.parametrize("content", ["[]", "3", "null", "", '{"state": [], "packages": 3, "parts": {}}', "pipe"])
-def test_another_file_of_a_run_that_is_damaged_is_one_line(run, name, content):
-    (run / name).unlink()
-    os.mkfifo(run / name) if content == "pipe" else (run / name).write_text(content)
-    with pytest.raises(CheckpointError, match=rf"{name}: ") as err:
-        resume(toy_zoo(), run)
-    assert "\n" not in str(err.value)
+@pytest.mark.parametrize("content", DAMAGES)
+def test_a_derived_file_that_is_damaged_is_written_anew_with_a_warning(run, whole, name, content):
+    before = read_object(run / name)
+    damage(run / name, DAMAGES[content])
+    opened = open_run(toy_zoo(), run, "cpu")
+    assert opened.step == 10
+    found = [note for note in notes_of_resuming(run) if name in note]
+    assert len(found) == 1, found
+    assert found[0].startswith("warning: ")
+    assert found[0].endswith("it is written anew" if name == "status.json" else "has of it is used")
+    assert metrics(run) == metrics(whole)
+    assert weights(run) == weights(whole)
+    if name == "environment.json":
+        assert read_object(run / name).text("started") == before.text("started")
+
+
+def test_an_environment_that_is_gone_with_those_of_the_checkpoints_is_that_of_now(run, whole):
+    for checkpoint in saved(run / "checkpoints"):
+        as_format_1(checkpoint)
+    (run / "environment.json").unlink()
+    notes = notes_of_resuming(run)
+    assert any("environment.json" in n and "whether data and versions are those that the run began" in n for n in notes)
+    assert read_object(run / "environment.json").text("data") == "toy bars"
+    assert weights(run) == weights(whole)
 
 
 @pytest.mark.parametrize(
@@ -449,11 +488,73 @@ def test_another_file_of_a_run_that_is_damaged_is_one_line(run, name, content):
         '{"steps": 12, "numbers": {}, "picture": "/x"}',
     ],
 )
-def test_results_that_are_damaged_are_one_line(whole, tmp_path, content):
+def test_results_that_are_damaged_are_computed_again(whole, tmp_path, content):
     run = shutil.copytree(whole, tmp_path / "run")
+    (run / "results.json").write_text(content)
+    (note,) = [note for note in notes_of_resuming(run) if "results.json" in note]
+    assert note.endswith("; the run is scored again")
+    assert (run / "results.json").read_bytes() == (whole / "results.json").read_bytes()
+    shutil.rmtree(run / "checkpoints")
     (run / "results.json").write_text(content)
     with pytest.raises(CheckpointError, match=r"results\.json"):
         resume(toy_zoo(), run)
+
+
+def flip(file, at, bit=0):
+    content = bytearray(file.read_bytes())
+    content[at] ^= 1 << bit
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["status.json", "environment.json", "results.json"])
+def test_a_flipped_bit_of_a_json_file_is_found_wherever_it_is(whole, tmp_path, name):
+    content = (whole / name).read_bytes()
+    file = tmp_path / name
+    for at in range(len(content)):
+        file.write_bytes(content)
+        flip(file, at, at % 8)
+        try:
+            found = read_object(file)
+        except CheckpointError:
+            continue
+        assert found.values == read_object(whole / name).values, at  # the e of 1e-05
+
+
+def test_a_json_file_that_was_edited_is_refused_with_what_to_do_and_one_of_an_older_version_is_read(whole, tmp_path):
+    file = shutil.copy(whole / "status.json", tmp_path / "status.json")
+    text = file.read_text()
+    file.write_text(text.replace("completed", "running"))
+    advice = r'edited by hand: its SHA-256 is not .*; undo the edit or, if it is meant, remove the line "sha256"$'
+    with pytest.raises(CheckpointError, match=advice):
+        read_object(file)
+    file.write_text(text.replace('"sha256"', '"sha25"'))
+    with pytest.raises(CheckpointError, match=advice):
+        read_object(file)
+    older = {key: value for key, value in json.loads(text).items() if key != "sha256"}
+    file.write_text(json.dumps({**older, "state": "running"}))
+    assert read_object(file).text("state") == "running"
+
+
+def test_lines_of_metrics_that_were_changed_are_said_and_do_not_end_the_run(run, whole):
+    lines = (run / "metrics.jsonl").read_text()
+    (run / "metrics.jsonl").write_text(lines.replace('"images_per_second"', '"images_per_sekond"', 1))
+    notes = notes_of_resuming(run)
+    assert [note for note in notes if "metrics.jsonl: damaged, or edited: its lines up to step 10 are not" in note]
+    assert (metrics(run)[1:], weights(run)) == (metrics(whole)[1:], weights(whole))
+    assert not [note for note in notes_of_resuming(run) if "metrics.jsonl" in note]  # of the new lines
+
+
+def test_values_of_run_toml_that_may_change_are_said(run):
+    toml = run / "run.toml"
+    toml.write_text(toml.read_text().replace("evaluate_every = 4", "evaluate_every = 6"))
+    assert f"{toml}: train.evaluate_every was 4 and is 6" in notes_of_resuming(run)
+
+
+def test_a_run_is_opened_with_a_warning_if_its_run_toml_is_not_what_it_was_trained_with(run):
+    toml = run / "run.toml"
+    assert open_run(toy_zoo(), run, "cpu").changed == []
+    toml.write_text(toml.read_text().replace("k = 3", "k = 2"))
+    assert open_run(toy_zoo(), run, "cpu").changed == [f"{toml}: mixer.k was 3 and is 2"]
 
 
 def test_a_run_whose_metrics_are_gone_is_refused_with_the_reason(run):

@@ -22,7 +22,7 @@ from mixzoo.training.players import Players
 from mixzoo.training.step import train_step
 from mixzoo_objectives.losses import dropped_out
 from mixzoo_objectives.variational import gaussian_nll
-from toys import TOY_PLUGIN, ToyAutoEncoder, toy_config, toy_zoo
+from toys import TOY_PLUGIN, ToyAutoEncoder, edited, toy_config, toy_zoo
 
 LOG3 = log(3)
 AE = load_zoo().recipe("objective", "ae")
@@ -196,8 +196,7 @@ def test_a_run_trains_resumes_bit_for_bit_and_its_label_mixer_learns(tmp_path):
     start(zoo, config, tmp_path / "whole")
     shorter = toy_config(zoo, flags=flags, labelled_images=40, checkpoint_every=4)
     start(zoo, shorter, tmp_path / "again")
-    text = (tmp_path / "again" / "status.json").read_text()
-    (tmp_path / "again" / "status.json").write_text(text.replace("completed", "interrupted"))
+    edited(tmp_path / "again" / "status.json", state="interrupted")
     newest = saved(tmp_path / "again" / "checkpoints")[-1]
     newest.rename(newest.with_name("gone"))
     resume(zoo, tmp_path / "again")

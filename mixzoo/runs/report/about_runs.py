@@ -92,7 +92,8 @@ def _text(record: RunRecord, variant: Variant, naming: Naming) -> RunText:
     notes, facts, files = [], list[tuple[str, str]](), list[str]()
     seconds = device = ""
     if record.problem:
-        notes.append(f"This run cannot be read: {naming.public(record.problem)}.")
+        what = "The status of this run" if record.table else "This run"
+        notes.append(f"{what} cannot be read: {naming.public(record.problem)}.")
     elif record.state != "completed":
         notes.append(f"This run is {record.state}: it has taken {record.step} of {record.steps} steps.")
     if record.stale:
@@ -176,7 +177,7 @@ def best_of_each(records: Sequence[RunRecord], score: str, sign: Mapping[str, in
     """Of each variant the run with the best score, or its first run that has a checkpoint."""
     found = []
     for variant in variants_of(records):
-        having = [run for run in variant.runs if run.step and not run.problem]
+        having = [run for run in variant.runs if run.step]
         if having:
             direction = sign.get(having[0].better.get(score, "more"), 1)
             found.append(

@@ -33,7 +33,7 @@ def to_explore(records: Sequence[RunRecord], wanted: bool | Sequence[Path]) -> l
     Raises ConfigError if one is not on the page.
     """
     if isinstance(wanted, bool):
-        able = [record for record in records if record.step and not record.problem]
+        able = [record for record in records if record.step]
         return [] if not wanted else able if len(records) <= MOST else best_of_each(able, HEADLINE, SIGNS)[:MOST]
     found = {record.path: record for record in records}
     paths = [Path(os.path.abspath(path)) for path in wanted]
