@@ -7,7 +7,7 @@ TYPE_CHECKING = (
 )
 
 if TYPE_CHECKING:
-    from mixzoo.core.data import Dataset, Source, Split
+    from mixzoo.core.data import CheckedFile, Dataset, Source, Split
     from mixzoo.core.errors import (
         CheckpointError,
         ConfigError,
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from mixzoo.core.storage import open_regular
     from mixzoo.core.strides import canonical
     from mixzoo.data.batches import to_images
+    from mixzoo.data.checking import DataReport, check_data
     from mixzoo.data.free_memory import host_free
     from mixzoo.data.picture_file import PICTURE_FORMATS, PictureError, open_picture
     from mixzoo.data.prepare import picture_bytes, prepare_images
@@ -76,10 +77,12 @@ __all__ = [
     "Better",
     "Block",
     "BuildContext",
+    "CheckedFile",
     "CheckpointError",
     "CodeShape",
     "ConfigError",
     "DataError",
+    "DataReport",
     "Dataset",
     "Discriminator",
     "DiscriminatorOutput",
@@ -127,6 +130,7 @@ __all__ = [
     "beside",
     "block_sheet",
     "canonical",
+    "check_data",
     "compare",
     "conditioned_path",
     "create",
@@ -171,6 +175,7 @@ __all__ = [
 __version__ = "0.1.0"
 _HOMES = {  # module -> the names that it gives
     "core.data": (
+        "CheckedFile",
         "Dataset",
         "Source",
         "Split",
@@ -240,6 +245,10 @@ _HOMES = {  # module -> the names that it gives
     "core.storage": ("open_regular",),
     "core.strides": ("canonical",),
     "data.batches": ("to_images",),
+    "data.checking": (
+        "DataReport",
+        "check_data",
+    ),
     "data.free_memory": ("host_free",),
     "evaluation.codes": (
         "batches",

@@ -15,6 +15,7 @@ from mixzoo.cli.bench import bench
 from mixzoo.cli.check import check
 from mixzoo.cli.compare import compare
 from mixzoo.cli.completion import prepare_shell
+from mixzoo.cli.data import data
 from mixzoo.cli.doctor import doctor
 from mixzoo.cli.embed import embed
 from mixzoo.cli.evaluate import evaluate
@@ -81,6 +82,7 @@ app.command("show")(show)
 app.command("plugins")(plugins)
 app.command("check")(check)
 app.command("bench", cls=SectionedCommand)(bench)
+app.add_typer(data, name="data")
 app.command("doctor")(doctor)
 app.command("new-plugin")(new_plugin)
 

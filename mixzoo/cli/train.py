@@ -58,6 +58,15 @@ def train(
             help="Folder of data sets; overrides root= in a run file. [default: $MIXZOO_DATA, if set]",
         ),
     ] = None,
+    skip_bad: Annotated[
+        int | None,
+        typer.Option(
+            "--skip-bad",
+            rich_help_panel=sections.PARTS,
+            metavar="N",
+            help="Leave out files of the data set that cannot be read, N at most; `mixzoo data check` lists them.",
+        ),
+    ] = None,
     values: Values = None,
     out: Annotated[
         Path | None,
@@ -104,7 +113,7 @@ def train(
     check_several(lost_after)
 
     from mixzoo.registry.config import resolve, under_data_root
-    from mixzoo.runs.setting import with_values
+    from mixzoo.runs.setting import with_option, with_values
 
     parts = {
         "dataset": data,
@@ -120,6 +129,8 @@ def train(
         root = os.environ.get("MIXZOO_DATA")
         resolved = resolve(zoo, config, flags, numbers, metric)
         resolved = with_values(zoo, resolved, values or ())
+        if skip_bad is not None:
+            resolved = with_option(zoo, resolved, "dataset", "skip_bad", str(skip_bad), "--skip-bad")
         return under_data_root(resolved, flag=data_root, environment=root, data=flags.get("dataset"))
 
     if seeds is not None or grid:

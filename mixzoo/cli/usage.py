@@ -8,7 +8,7 @@ from itertools import pairwise
 from typer import BadParameter
 
 # typer's parser has no public names for these; they are the same since typer 0.26.
-from typer._click.core import Command
+from typer._click.core import Command, Context
 from typer._click.exceptions import (
     BadOptionUsage,
     ClickException,
@@ -71,7 +71,7 @@ def usage_message(err: ClickException, words: list[str]) -> str:
     context = err.ctx if isinstance(err, UsageError) else None
     if context is None:
         return printable(err.format_message())
-    command = f"mixzoo {context.info_name}" if context.parent else "mixzoo"
+    command = _command_of(context)
     match err:
         case NoSuchOption():
             return _no_such_option(context.command, command, err.option_name, words)
@@ -85,12 +85,21 @@ def usage_message(err: ClickException, words: list[str]) -> str:
         case BadParameter(param=TyperOption() as option):
             return f"{_bad_value(option, err.message, words)}; see `{command} --help`"
     if isinstance(context.command, TyperGroup):
-        return _no_such_command(context.command, words)
+        return _no_such_command(context.command, words[len(command.split()) - 1 :], command)
     extra = err.message.partition("extra argument(s) (")[2]
     for before, word in pairwise(words):
         if extra.startswith((f"{word})", f"{word} ")):
             return _unexpected_word(context.command, command, word, before, words)
     return f"{printable(err.format_message())}; see `{command} --help`"
+
+
+def _command_of(context: Context) -> str:
+    """The command as it is typed, with the words of its groups: `mixzoo data check`."""
+    words = list[str]()
+    while context.parent is not None:
+        words.insert(0, context.info_name or "")
+        context = context.parent
+    return " ".join(["mixzoo", *words])
 
 
 def check_no_word_is_empty(words: Sequence[str]) -> None:
@@ -151,11 +160,12 @@ def _bad_value(option: TyperOption, message: str, words: list[str]) -> str:
     return f"{name} {excerpt(value)}: {printable(must)}"
 
 
-def _no_such_command(group: TyperGroup, words: list[str]) -> str:
+def _no_such_command(group: TyperGroup, words: list[str], command: str) -> str:
     word = next((word for word in words if not word.startswith("-")), "")
-    other = COMMON_COMMANDS.get(word.lower())
+    other = COMMON_COMMANDS.get(word.lower()) if command == "mixzoo" else None
     meant = f" Did you mean `{other}`?" if other else nearest(word, group.commands)
-    return f"{truncated_repr(word)} is not a command ({', '.join(group.commands)}).{meant}"
+    of = "" if command == "mixzoo" else f" of `{command}`"
+    return f"{truncated_repr(word)} is not a command{of} ({', '.join(group.commands)}).{meant}"
 
 
 def _unexpected_word(given: Command, command: str, word: str, before: str, words: list[str]) -> str:

@@ -1,6 +1,6 @@
 """Data sets: splits of images, held in memory or read from files as they are needed, and their labels."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -71,6 +71,7 @@ class Dataset:
     fingerprint: str = field(default="", compare=False)  # hash of the data, so that a resumed run notices a change
     attribute_names: tuple[str, ...] = ()
     factor_names: tuple[str, ...] = ()
+    skipped: Mapping[str, str] = field(default_factory=dict)  # name of each file that was left out -> why
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -82,12 +83,26 @@ class Dataset:
         return BuildContext(self.image_shape, len(self.class_names), latent_shape, len(self.attribute_names))
 
 
+@dataclass(frozen=True, kw_only=True)
+class CheckedFile:
+    """What a check found in one file of a data set: images or labels, or why a run cannot use it."""
+
+    file: str  # its path, under the folder of the data set if there is one
+    problem: str = ""  # why it cannot be used; '' if it can
+    allowed: str = ""  # what would be, or what to do
+    images: int = 0
+    classes: Mapping[str, int] = field(default_factory=dict)  # images of each class
+    sizes: Mapping[str, int] = field(default_factory=dict)  # images of each size, such as "28x28"
+    modes: Mapping[str, int] = field(default_factory=dict)  # images of each mode, as Pillow calls them
+    skippable: bool = False  # whether a run may leave it out
+
+
 @runtime_checkable
 class DatasetRecipe(Protocol):
     """A data set that can be loaded. Raises DataError if something is missing or damaged.
 
-    It may have `stream` (`HasStream`), `data_files` (`HasDataFiles`) and `run_defaults`, too
-    (`mixzoo.registry.recipes`).
+    It may have `stream` (`HasStream`), `data_files` (`HasDataFiles`), `check_files` (`HasFileChecks`) and
+    `run_defaults`, too (`mixzoo.registry.recipes`).
     """
 
     def load(self, seed: int) -> Dataset:
@@ -110,4 +125,16 @@ class HasDataFiles(Protocol):
 
     def data_files(self) -> Mapping[str, bool]:
         """Every file that it reads, and whether it is there."""
+        ...
+
+
+@runtime_checkable
+class HasFileChecks(Protocol):
+    """A data set whose files can be checked one by one; without it, `mixzoo data check` loads the whole."""
+
+    def check_files(self) -> Iterator[CheckedFile]:
+        """Every file, read as a run reads it; a bad one is an item, too, and the next ones follow.
+
+        Raises DataError for what concerns no single file, such as a folder that is missing.
+        """
         ...

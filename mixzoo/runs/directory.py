@@ -46,6 +46,7 @@ OLD_SWEEP = "fleet.json"  # the name of sweep.json in older versions
 NEW_PREFIX = ".tmp-new-"  # of the temporary name of a directory, until it has its first files
 ABANDONED_SECONDS = 3600
 LOCK_SECONDS = 10  # for which children of a process that was killed may keep its lock
+SKIPPED_NAMED = 20  # files left out of the data that environment.json names
 
 
 @dataclass(frozen=True)
@@ -196,6 +197,7 @@ def environment(
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "data": data.source,
         "data_fingerprint": data.fingerprint,
+        "data_skipped": {"files": len(data.skipped), "first": dict(list(data.skipped.items())[:SKIPPED_NAMED])},
         "command": sys.argv[1:],
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
     }

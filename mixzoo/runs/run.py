@@ -324,6 +324,8 @@ def _train(
             if distributed.is_main:
                 results = {"steps": progress.step, "scored_step": scored, "numbers": numbers, "better": better,
                            "picture": str(picture)}  # fmt: skip
+                if data.skipped:
+                    results["skipped_files"] = len(data.skipped)
                 write_json(run_dir / RESULTS, results)
             record_seconds()
             set_status("completed")

@@ -1,6 +1,6 @@
 """What a person is shown of a run before its first step."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import prod
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from mixzoo.registry.config import RunConfig
 from mixzoo.training.checkpoint import modules_of
 from mixzoo.training.checkpoint_manifest import Progress
 from mixzoo.training.players import Players
+
+NAMED = 3  # files that the first lines of a run name
 
 
 def notes(config: RunConfig, placed: LoadedData, players: Players, progress: Progress) -> Iterator[str]:
@@ -42,13 +44,22 @@ def facts(run_dir: Path, data: Dataset, players: Players, device: torch.device) 
     latent = players.autoencoder.latent_shape
     shape = "x".join(map(str, data.image_shape))
     threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    skipped = [f"skipped     {skipped_files(data.skipped)}"] if data.skipped else []
     return [
         f"run         {printable(str(run_dir))}",
         f"data        {printable(data.source)}: images of {shape}, {splits}",
+        *skipped,
         f"code        {'x'.join(map(str, latent))}, {prod(latent):,} numbers (an image: {prod(data.image_shape):,})",
         f"parameters  {parameters}",
         f"device      {device}{threads}",
     ]
+
+
+def skipped_files(skipped: Mapping[str, str]) -> str:
+    """How many files were left out of the data, and the first of them with the reasons."""
+    first = ", ".join(f"{printable(name)} ({printable(reason)})" for name, reason in list(skipped.items())[:NAMED])
+    more = f" and {len(skipped) - NAMED} more" if len(skipped) > NAMED else ""
+    return f"{len(skipped)} file{'' if len(skipped) == 1 else 's'} that cannot be read: {first}{more}"
 
 
 def follows_progress(players: Players, config: RunConfig) -> bool:

@@ -5,6 +5,7 @@ root/celeba/list_attr_celeba.txt                the count, the names, then per i
 root/celeba/list_eval_partition.txt             per image a line: file, 0 for train, 1 for validation or 2 for test
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,9 +16,9 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image
 
-from mixzoo import DataError, Dataset, PictureError, Split, open_picture, truncated_repr
+from mixzoo import CheckedFile, DataError, Dataset, PictureError, Split, open_picture, truncated_repr
 from mixzoo_datasets.attributes import parse_attributes
-from mixzoo_datasets.files import ImageFiles, hold_in_memory, read_each
+from mixzoo_datasets.files import ImageFiles, check_each, hold_in_memory, read_each
 from mixzoo_datasets.reading import exists, missing_file, read_lines, resolve_path
 from mixzoo_datasets.splits import Root, TrainImages, build_dataset, choose_train_images, select
 
@@ -48,6 +49,13 @@ class CelebA:
         root = resolve_path(self.root)
         return {file: exists(root / "celeba" / file) for file in (ATTRIBUTES, PARTITION, PICTURES)}
 
+    def check_files(self) -> Iterator[CheckedFile]:
+        """Both lists, then every picture that they name, decoded."""
+        root, files, *_ = self._lists()
+        yield from (CheckedFile(file=name) for name in (ATTRIBUTES, PARTITION))
+        pictures = {root / PICTURES / name: "" for split in SPLITS for name in files[split]}
+        yield from check_each(pictures, root, look_at_face, skippable=False)
+
     def load(self, seed: int) -> Dataset:
         return self._data(seed, whole=True)
 
@@ -55,7 +63,8 @@ class CelebA:
         """The same data: headers are read now, pictures when they are needed."""
         return self._data(seed, whole=False)
 
-    def _data(self, seed: int, *, whole: bool) -> Dataset:
+    def _lists(self) -> tuple[Path, dict[str, list[str]], tuple[str, ...], tuple[str, ...], dict[str, list[int]]]:
+        """The folder, the files of each split, the chosen attributes, all of them, and their values for each file."""
         folder = resolve_path(self.root)
         root = folder / "celeba"
         for name in (ATTRIBUTES, PARTITION):
@@ -66,7 +75,10 @@ class CelebA:
             names = parse_attributes(self.attributes, known)
         except ValueError as err:
             raise DataError(f"{root / ATTRIBUTES}: {err}") from err
-        files = read_partition(root / PARTITION, values)
+        return root, read_partition(root / PARTITION, values), names, known, values
+
+    def _data(self, seed: int, *, whole: bool) -> Dataset:
+        root, files, names, known, values = self._lists()
 
         # Choose the train images first, so that the others are not decoded.
         source = f"CelebA under {root}, {self.size}x{self.size}"
@@ -148,6 +160,14 @@ def check_aligned(file: Path) -> None:
     with open_picture(file) as image:
         if image.size != ALIGNED:
             raise PictureError(f"{image.width}x{image.height} pixels", "expected 178x218")
+
+
+def look_at_face(file: Path) -> tuple[str, str]:
+    """The size and mode of one picture, which is decoded."""
+    with open_picture(file) as image:
+        mode = image.mode
+    read_face(file, 32)
+    return f"{ALIGNED[0]}x{ALIGNED[1]}", mode
 
 
 def read_face(file: Path, size: int) -> UInt8[np.ndarray, "size size 3"]:

@@ -9,16 +9,16 @@ import os
 import pickletools
 import tarfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 
-from mixzoo import DataError, Dataset, Split, open_regular
+from mixzoo import CheckedFile, DataError, Dataset, Split, open_regular
 from mixzoo_datasets.download import fetch
-from mixzoo_datasets.reading import exists, is_folder, missing_file, read_bytes, reason, resolve_path
+from mixzoo_datasets.reading import bad_file, exists, is_folder, missing_file, read_bytes, reason, resolve_path
 from mixzoo_datasets.splits import PHOTOS, Download, Root, TrainImages, build_dataset, check_labels, shuffle_and_split
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
@@ -51,6 +51,20 @@ class CIFAR10:
         root = resolve_path(self.root)
         folder, end = (BINARY, ".bin") if _is_binary(root) else (PICKLED, "")
         return {file: exists(root / file) for file in (f"{folder}/{name}{end}" for name in TRAIN + TEST)}
+
+    def check_files(self) -> Iterator[CheckedFile]:
+        """Each batch file, checked by itself."""
+        root = resolve_path(self.root)
+        for name, file in zip(TRAIN + TEST, self.data_files()):
+            try:
+                split = read_batches(root, [name])
+            except DataError as err:
+                yield bad_file(file, root, err)
+                continue
+            classes = dict(zip(CLASSES, split.labels.bincount(minlength=len(CLASSES)).tolist()))
+            yield CheckedFile(
+                file=file, images=len(split), classes=classes, sizes={"32x32": len(split)}, modes={"RGB": len(split)}
+            )
 
     def load(self, seed: int) -> Dataset:
         root = resolve_path(self.root)

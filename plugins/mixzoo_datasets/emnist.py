@@ -1,11 +1,12 @@
 """EMNIST: handwritten letters and digits, in files of MNIST's format."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from string import ascii_lowercase, ascii_uppercase, digits
 from typing import Annotated, Literal
 
-from mixzoo import Dataset
-from mixzoo_datasets.idx import find_pairs, read_pair
+from mixzoo import CheckedFile, Dataset
+from mixzoo_datasets.idx import check_pair, find_pairs, read_pair
 from mixzoo_datasets.reading import resolve_path
 from mixzoo_datasets.splits import Root, TrainImages, build_dataset, shuffle_and_split
 
@@ -35,6 +36,12 @@ class EMNIST:
         """Every file that `load` reads, and whether it exists."""
         stem = f"EMNIST/raw/emnist-{self.split}"
         return find_pairs(resolve_path(self.root), f"{stem}-train", f"{stem}-test")
+
+    def check_files(self) -> Iterator[CheckedFile]:
+        """Each file, checked by itself."""
+        for part in ("train", "test"):
+            stem, first = f"EMNIST/raw/emnist-{self.split}-{part}", FIRST.get(self.split, 0)
+            yield from check_pair(resolve_path(self.root), stem, CLASSES[self.split], first)
 
     def load(self, seed: int) -> Dataset:
         root, names = resolve_path(self.root), CLASSES[self.split]

@@ -2,7 +2,9 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -13,10 +15,21 @@ from jaxtyping import Int, UInt8
 from PIL import UnidentifiedImageError
 from torch import Tensor
 
-from mixzoo import PICTURE_FORMATS, DataError, Dataset, Interrupted, Split, escaped, open_regular
+from mixzoo import (
+    PICTURE_FORMATS,
+    CheckedFile,
+    DataError,
+    Dataset,
+    Interrupted,
+    PictureError,
+    Split,
+    escaped,
+    open_regular,
+)
 from mixzoo_datasets.reading import reason
 
 NAMED = 5  # unreadable files that one message names
+THREADS, AHEAD = 2, 32  # that check files, and files that they have begun or wait for
 FINGERPRINTED = 4096  # bytes at each end of a file that its fingerprint covers
 
 T = TypeVar("T")
@@ -31,6 +44,11 @@ class ImageFiles:
     decode: Callable[[Path], np.ndarray]  # file -> bytes [height, width, 1 or 3]; can be pickled
     size: tuple[int, int, int]  # channels, height, width
     numbers: Int[Tensor, " n"]
+    stamps: 'Int[Tensor, "files 2"] | None' = None  # when each was changed, and a hash; filled by `fingerprint`
+
+    def __post_init__(self) -> None:
+        if self.stamps is None:  # shared by all selections of these files
+            object.__setattr__(self, "stamps", torch.zeros(len(self.files), 2, dtype=torch.int64))
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -40,9 +58,12 @@ class ImageFiles:
         return len(self.numbers)
 
     def read(self, index: Int[Tensor, " some"]) -> UInt8[Tensor, "some channels height width"]:
+        numbers = {self.files[number]: number for number in self.numbers[index].tolist()}
         files = [self.files[number] for number in self.numbers[index].tolist()]
         images = torch.empty(len(files), *self.size, dtype=torch.uint8)
-        for image, array in zip(images, read_each(files, self.root, self._decode_checked), strict=True):
+        for image, array in zip(
+            images, read_each(files, self.root, lambda file: self._decode_checked(file, numbers[file])), strict=True
+        ):
             image.copy_(
                 torch.from_numpy(array).permute(2, 0, 1)
             )  # repeats the channel of a grey image among coloured ones
@@ -59,11 +80,23 @@ class ImageFiles:
         pixels.
         """
         digest = hashlib.blake2b(repr(self.size).encode(), digest_size=16)
-        for part in read_each(
-            [self.files[number] for number in self.numbers.tolist()], self.root, self._fingerprint_part
-        ):
+        assert self.stamps is not None
+        files = [self.files[number] for number in self.numbers.tolist()]
+        for number, (changed, part) in zip(self.numbers, read_each(files, self.root, self._stamped), strict=True):
             digest.update(part)
+            self.stamps[number] = torch.tensor([changed, _hash(part)])
         return digest.digest()
+
+    def _stamped(self, file: Path) -> tuple[int, bytes]:
+        return os.stat(file).st_mtime_ns, self._fingerprint_part(file)
+
+    def _check_unchanged(self, file: Path, number: int) -> None:
+        """Raises ValueError if the file has other bytes than when its fingerprint was taken."""
+        assert self.stamps is not None
+        changed, digest = self.stamps[number].tolist()
+        # A copy of the same bytes is no change; most reads are settled by the time alone.
+        if changed and os.stat(file).st_mtime_ns != changed and _hash(self._fingerprint_part(file)) != digest:
+            raise ValueError("changed since the run started to use it; put the old file back, or start a new run")
 
     def _fingerprint_part(self, file: Path) -> bytes:
         with open_regular(file) as stream:
@@ -73,13 +106,18 @@ class ImageFiles:
             name = os.fsencode(file.relative_to(self.root)).decode("utf-8", "backslashreplace")
             return f"{name}/{length}/".encode() + start + stream.read(FINGERPRINTED)
 
-    def _decode_checked(self, file: Path) -> np.ndarray:
+    def _decode_checked(self, file: Path, number: int) -> np.ndarray:
         array = np.array(self.decode(file))  # a copy: torch warns about read-only arrays, such as Pillow's
         channels, height, width = self.size
         if array.shape[:2] != (height, width) or array.shape[2] not in (1, channels):
             found = f"{array.shape[1]}x{array.shape[0]}x{array.shape[2]}"
             raise ValueError(f"{found} now, expected {width}x{height}x{channels}")
+        self._check_unchanged(file, number)
         return array
+
+
+def _hash(part: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(part, digest_size=8).digest(), "big", signed=True)
 
 
 def hold_in_memory(data: Dataset, whole: UInt8[Tensor, "n channels height width"]) -> Dataset:
@@ -94,22 +132,91 @@ def hold_in_memory(data: Dataset, whole: UInt8[Tensor, "n channels height width"
     )
 
 
-def read_each(files: list[Path], root: Path, read: Callable[[Path], T]) -> Iterator[T]:
-    """Yields `read(file)` for every file that can be read. Raises DataError at the end, naming those that cannot."""
-    bad = []
+class BadFiles:
+    """The files that could not be read, each with the reason; more than `at_most` of them are an error."""
+
+    def __init__(self, at_most: int = 0) -> None:
+        self.at_most = at_most
+        self.reasons: dict[Path, str] = {}
+
+    def named(self, root: Path) -> dict[str, str]:
+        """The reason by the file's name."""
+        return {_named(file, root): reason for file, reason in self.reasons.items()}
+
+    def check(self, root: Path, files: int, advice: str = "") -> None:
+        """Raises DataError, naming the first ones, if there are more than `at_most`; `advice` ends the message."""
+        if len(self.reasons) > self.at_most:
+            first = [f"{name} ({reason})" for name, reason in self.named(root).items()][:NAMED]
+            more = f" and {len(self.reasons) - NAMED} more" if len(self.reasons) > NAMED else ""
+            limit = f", and skip_bad is {self.at_most}" if self.at_most else ""
+            count = f"{len(self.reasons)} of {files} images cannot be read{limit}"
+            raise DataError(f"{root}: {count}: {', '.join(first)}{more}{advice}")
+
+
+def read_each(
+    files: Sequence[Path], root: Path, read: Callable[[Path], T], bad: BadFiles | None = None, advice: str = ""
+) -> Iterator[T]:
+    """Yields `read(file)` for every file that can be read.
+
+    Those that cannot are added to `bad`. Raises DataError at the end, naming them, if there are more than it allows,
+    or any without it.
+    """
+    bad = BadFiles() if bad is None else bad
     for file in files:
         try:
             yield read(file)
-        except UnidentifiedImageError:  # whose message repeats the path
-            formats = f"{', '.join(PICTURE_FORMATS[:-1])} or {PICTURE_FORMATS[-1]}"
-            bad.append(f"{_named(file, root)} (not an image in {formats} format)")
-        except (MemoryError, Interrupted):  # not the file's fault: out of memory, or a signal stops the run
-            raise
-        except Exception as err:  # Pillow raises almost anything for damaged bytes: struct.error, IndexError, ...
-            bad.append(f"{_named(file, root)} ({reason(err).partition(':')[0]})")
-    if bad:
-        more = f" and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
-        raise DataError(f"{root}: {len(bad)} of {len(files)} images cannot be read: {', '.join(bad[:NAMED])}{more}")
+        except Exception as err:
+            bad.reasons[file] = fault(err)[0]
+    bad.check(root, len(files), advice)
+
+
+def fault(err: Exception) -> tuple[str, str]:
+    """Why an image cannot be read, and what is allowed, of the error that reading it raised.
+
+    Raises the error itself if it is not the file's fault: memory is short, or a signal stops the run.
+    """
+    if isinstance(err, MemoryError | Interrupted):
+        raise err
+    if isinstance(err, UnidentifiedImageError):  # whose message repeats the path
+        return f"not an image in {', '.join(PICTURE_FORMATS[:-1])} or {PICTURE_FORMATS[-1]} format", "save it in one"
+    if isinstance(err, PictureError):
+        return str(err), ""
+    said = reason(err).partition(":")[0]  # Pillow raises almost anything for damaged bytes: struct.error, IndexError
+    if isinstance(err, OSError) and err.errno is not None:
+        return said, "it must be there, and readable"
+    if said.endswith("not a regular file"):
+        return said, "only regular files are read"
+    return said, "the file is damaged; copy it again, or remove it"
+
+
+def check_each(
+    files: Mapping[Path, str], root: Path, look: Callable[[Path], tuple[str, str]], *, skippable: bool
+) -> Iterator[CheckedFile]:
+    """What `look`, which decodes an image and gives its size and mode, finds in each file; values are classes.
+
+    Some threads decode, since Pillow decodes without Python's lock; items come in the order of the files.
+    """
+
+    def checked(file: Path) -> CheckedFile:
+        name = _named(file, root)
+        try:
+            size, mode = look(file)
+        except PictureError as err:
+            return CheckedFile(file=name, problem=err.problem, allowed=err.allowed, skippable=skippable)
+        except Exception as err:
+            problem, allowed = fault(err)
+            return CheckedFile(file=name, problem=problem, allowed=allowed, skippable=skippable)
+        classes = {files[file]: 1} if files[file] else {}
+        return CheckedFile(file=name, images=1, classes=classes, sizes={size: 1}, modes={mode: 1})
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        waiting = deque[Future[CheckedFile]]()
+        for file in files:
+            waiting.append(pool.submit(checked, file))
+            if len(waiting) > AHEAD:  # so that memory does not grow with the number of files
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _named(file: Path, root: Path) -> str:

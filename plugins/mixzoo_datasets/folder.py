@@ -16,14 +16,25 @@ from jaxtyping import Int, UInt8
 from PIL import Image, ImageOps, TiffImagePlugin
 from torch import Tensor
 
-from mixzoo import DataError, Dataset, PictureError, Split, canonical, escaped, open_picture, picture_bytes
-from mixzoo_datasets.files import ImageFiles, hold_in_memory, read_each
+from mixzoo import (
+    CheckedFile,
+    DataError,
+    Dataset,
+    PictureError,
+    Split,
+    canonical,
+    escaped,
+    open_picture,
+    picture_bytes,
+)
+from mixzoo_datasets.files import BadFiles, ImageFiles, check_each, hold_in_memory, read_each
 from mixzoo_datasets.reading import is_folder, reason, resolve_path
 from mixzoo_datasets.splits import PHOTOS, TrainImages, build_dataset, select, shuffle_and_split
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 ORIENTATION, QUARTER_TURNS = 0x0112, (5, 6, 7, 8)  # the rotation tag, and the values that swap width and height
 NAMED = 5  # sizes that one message names
+ADVICE = "; `mixzoo data check` lists them all, and --skip-bad N leaves out up to N"
 SPLITS = {
     "train": "train",
     "valid": "validation",
@@ -48,52 +59,79 @@ class Folder:
     floating-point images are refused, transparent pixels become black, rotation tags are applied, and an animation
     gives its first frame. Images are grey if every file is grey and in colour otherwise, unless `mode` is given.
 
-    Images that do not fit in memory can be streamed (`--data-on stream`); then a start reads only their headers.
+    Images that do not fit in memory can be streamed (`--data-on stream`); then a start reads only their headers. With
+    `skip_bad` up to that many files that cannot be read are left out, and every start decodes all files to find them.
     """
 
     path: Annotated[str, "the folder"]
     size: Annotated[int, Ge(4), Le(1024), "side in pixels; without it all images must have one size"] | None = None
     mode: Annotated[Literal["auto", "grey", "rgb"], "channels"] = "auto"
     train_images: TrainImages | None = None
+    skip_bad: Annotated[int, Ge(0), "files that may be left out because they cannot be read"] = 0
 
     run_defaults: ClassVar[Mapping[str, Any]] = PHOTOS
 
     def load(self, seed: int) -> Dataset:
-        root, found, files = self._find_files()
-        images = stack_images(list(read_each(files, root, self._decode)), root)
+        root, found = self._find_files()
+        bad = BadFiles(self.skip_bad)
+        images = stack_images(list(read_each(files_of(found), root, self._decode, bad, ADVICE)), root)
         channels, height, width = images.shape[1:]
-        return hold_in_memory(self._data(root, found, (channels, height, width), seed), images)
+        return hold_in_memory(self._data(root, found, bad, (channels, height, width), seed), images)
 
     def stream(self, seed: int) -> Dataset:
-        """The same data: headers are read now, images when they are needed."""
-        root, found, files = self._find_files()
-        size = common_size(list(read_each(files, root, partial(image_size, size=self.size, mode=self.mode))), root)
-        return self._data(root, found, size, seed)
+        """The same data: headers are read now, images when they are needed; with `skip_bad` all are decoded now."""
+        root, found = self._find_files()
+        bad = BadFiles(self.skip_bad)
+        measure = partial(image_size, size=self.size, mode=self.mode)
+        if self.skip_bad:
+            measure = partial(decoded_size, size=self.size, mode=self.mode)
+        size = common_size(list(read_each(files_of(found), root, measure, bad, ADVICE)), root)
+        return self._data(root, found, bad, size, seed)
+
+    def check_files(self) -> Iterator[CheckedFile]:
+        """Every image, decoded; then whether they have one size, if that is needed."""
+        root, found = self._find_files()
+        sizes = Counter[str]()
+        classes = {file: name for pairs in found.values() for file, name in pairs}
+        look = partial(size_and_mode, mode=self.mode)
+        for checked in check_each(classes, root, look, skippable=True):
+            sizes.update(checked.sizes)
+            yield checked
+        if len(sizes) > 1 and self.size is None:
+            raise DataError(different_sizes(sizes, root))
 
     @property
     def _decode(self) -> Callable[[Path], np.ndarray]:
         return partial(read_pixels, size=self.size, mode=self.mode)
 
-    def _find_files(self) -> tuple[Path, FilesBySplit, list[Path]]:
-        """The folder, the files of each split, and all the files."""
+    def _find_files(self) -> tuple[Path, FilesBySplit]:
+        """The folder, and the files of each split."""
         root = resolve_path(self.path)
-        found = {split: list_images(folder, root) for split, folder in find_split_folders(root).items()}
-        return root, found, [file for pairs in found.values() for file, _ in pairs]
+        return root, {split: list_images(folder, root) for split, folder in find_split_folders(root).items()}
 
-    def _data(self, root: Path, found: FilesBySplit, size: tuple[int, int, int], seed: int) -> Dataset:
-        """The data set, with its images still in their files."""
-        files = [file for pairs in found.values() for file, _ in pairs]
-        class_names = tuple(sorted({name for _, name in found["train"]}))
+    def _data(self, root: Path, found: FilesBySplit, bad: BadFiles, size: tuple[int, int, int], seed: int) -> Dataset:
+        """The data set without the bad files, with its images still in their files."""
+        left = {split: [pair for pair in pairs if pair[0] not in bad.reasons] for split, pairs in found.items()}
+        class_names = tuple(sorted({name for _, name in left["train"]}))
+        if gone := sorted({name for _, name in found["train"]} - set(class_names)):
+            raise DataError(f"{root}: no train image of class {gone[0]!r} can be read{ADVICE}")
+        files = files_of(left)
         source = ImageFiles(files, root, self._decode, size, torch.arange(len(files)))
-        whole = Split(source, class_numbers(found, class_names, root))
+        whole = Split(source, class_numbers(left, class_names, root))
         return build_dataset(
-            train_validation_test(whole, {split: len(pairs) for split, pairs in found.items()}),
+            train_validation_test(whole, {split: len(pairs) for split, pairs in left.items()}),
             class_names=class_names,
             source=f"folder {root}",
             needed="at least 10, so that a tenth can be held out",
             train_images=self.train_images,
             seed=seed,
+            skipped=bad.named(root),
         )
+
+
+def files_of(found: FilesBySplit) -> list[Path]:
+    """The files of all splits."""
+    return [file for pairs in found.values() for file, _ in pairs]
 
 
 def find_split_folders(root: Path) -> dict[str, Path]:
@@ -212,6 +250,21 @@ def is_grey(image: Image.Image, mode: str) -> bool:
     return mode == "grey" or (mode == "auto" and (image.mode in ("1", "L", "LA", "I") or image.mode.startswith("I;16")))
 
 
+def decoded_size(file: Path, size: int | None, mode: str) -> tuple[int, int, int]:
+    """Channels, height and width of the file's image, decoded."""
+    height, width, channels = read_pixels(file, size, mode).shape
+    return channels, height, width
+
+
+def size_and_mode(file: Path, mode: str) -> tuple[str, str]:
+    """The size of the file's image, upright, and the mode that it is stored in; it is decoded."""
+    with open_supported(file) as found:
+        stored = found.mode
+        image = ImageOps.exif_transpose(found)
+    picture_bytes(image, grey=is_grey(image, mode))
+    return f"{image.width}x{image.height}", stored
+
+
 def read_pixels(file: Path, size: int | None, mode: str) -> np.ndarray:
     """One image, as bytes [height, width, 1 or 3]."""
     with open_supported(file) as found:
@@ -227,9 +280,14 @@ def common_size(sizes: list[tuple[int, int, int]], root: Path) -> tuple[int, int
     """
     sides = Counter(f"{width}x{height}" for _, height, width in sizes)
     if len(sides) > 1:
-        shown = ", ".join(f"{side} ({count})" for side, count in sides.most_common(NAMED))
-        raise DataError(f"{root}: images of {len(sides)} sizes: {shown}; give size= to resize them")
+        raise DataError(different_sizes(sides, root))
     return (max(channels for channels, _, _ in sizes), *sizes[0][1:])
+
+
+def different_sizes(sides: Counter[str], root: Path) -> str:
+    """The message about images of several sizes, most common first."""
+    shown = ", ".join(f"{side} ({count})" for side, count in sides.most_common(NAMED))
+    return f"{root}: images of {len(sides)} sizes: {shown}; give size= to resize them"
 
 
 def stack_images(arrays: list[np.ndarray], root: Path) -> UInt8[Tensor, "n channels height width"]:

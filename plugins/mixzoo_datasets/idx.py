@@ -5,6 +5,7 @@ idx = 0 0 8 (unsigned bytes) · number of axes · length of each axis, 4 bytes, 
 
 import gzip
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BufferedReader
 from math import prod
@@ -12,12 +13,12 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from mixzoo import DataError, Dataset, Split, canonical, host_free, open_regular
+from mixzoo import CheckedFile, DataError, Dataset, Split, canonical, host_free, open_regular
 from mixzoo_datasets.download import fetch
-from mixzoo_datasets.reading import GROWTH, exists, missing_file, reason, resolve_path
+from mixzoo_datasets.reading import GROWTH, bad_file, exists, missing_file, reason, resolve_path
 from mixzoo_datasets.splits import Download, Root, TrainImages, build_dataset, check_labels, resize, shuffle_and_split
 
 VALIDATION = 10_000  # of the 60,000
@@ -75,18 +76,51 @@ def read_pair(
     for path, kind in zip(paths, (IMAGES, LABELS)):
         if not (exists(path) or exists(gzip_path(path))):
             raise missing_file(root, f"{stem}-{kind} (or {stem.rpartition('/')[2]}-{kind}.gz)", remedy)
-    images, labels = read_idx(paths[0], axes=3), read_idx(paths[1], axes=1)
+    images, labels = read_images(paths[0]), read_labels(paths[1], classes, first)
+    _check_match(len(images), len(labels), paths[0])
+    upright = canonical(images.mT) if transposed else images
+    return Split(resize(upright[:, None]), labels)
+
+
+def check_pair(root: Path, stem: str, class_names: tuple[str, ...], first: int = 0) -> Iterator[CheckedFile]:
+    """The two files of a stem, each by itself; then the labels say whether there is one for each image."""
+    images = None
+    for kind in (IMAGES, LABELS):
+        path = root / f"{stem}-{kind}"
+        try:
+            if not (exists(path) or exists(gzip_path(path))):
+                raise missing_file(root, f"{stem}-{kind}", "; put it there, gzipped or not")
+            if kind == IMAGES:
+                images = len(read_images(path))
+                yield CheckedFile(file=f"{stem}-{kind}", images=images, sizes={"28x28": images}, modes={"L": images})
+                continue
+            labels = read_labels(path, len(class_names), first)
+            if images is not None:
+                _check_match(images, len(labels), path)
+            counts = dict(zip(class_names, labels.bincount(minlength=len(class_names)).tolist()))
+            yield CheckedFile(file=f"{stem}-{kind}", classes=counts)
+        except DataError as err:
+            yield bad_file(f"{stem}-{kind}", root, err)
+
+
+def read_images(path: Path) -> UInt8[Tensor, "n 28 28"]:
+    """The images in a file. Raises DataError if they have another size."""
+    images = read_idx(path, axes=3)
     if images.shape[1:] != PIXELS:
         shape = "x".join(map(str, images.shape[1:]))
-        raise DataError(f"{paths[0]}: images of {shape} pixels, expected 28x28")
-    if len(images) != len(labels):
-        split = stem.rpartition("/")[2]
-        raise DataError(
-            f"{paths[0].parent}: {len(images)} {split} images and {len(labels)} labels; the files do not match"
-        )
-    checked = check_labels(labels.long() - first, classes, str(paths[1]), first)
-    upright = canonical(images.mT) if transposed else images
-    return Split(resize(upright[:, None]), checked)
+        raise DataError(f"{path}: images of {shape} pixels, expected 28x28")
+    return images
+
+
+def read_labels(path: Path, classes: int, first: int) -> Int[Tensor, " n"]:
+    """The labels in a file, counted from 0. Raises DataError if one is no class."""
+    return check_labels(read_idx(path, axes=1).long() - first, classes, str(path), first)
+
+
+def _check_match(images: int, labels: int, path: Path) -> None:
+    if images != labels:
+        split = path.name.removesuffix(f"-{IMAGES}").removesuffix(f"-{LABELS}")
+        raise DataError(f"{path.parent}: {images} {split} images and {labels} labels; the files do not match")
 
 
 def gzip_path(path: Path) -> Path:
@@ -152,6 +186,13 @@ class Archived:
     train_images: TrainImages | None = None
 
     archive: ClassVar[Archive]
+
+    def check_files(self) -> Iterator[CheckedFile]:
+        """Each file, checked by itself."""
+        for split in ("train", "t10k"):
+            yield from check_pair(
+                resolve_path(self.root), f"{self.archive.folder}/raw/{split}", self.archive.class_names
+            )
 
     def load(self, seed: int) -> Dataset:
         return self.archive.load(self.root, download=self.download, train_images=self.train_images, seed=seed)

@@ -7,7 +7,7 @@ import os
 import stat
 from pathlib import Path
 
-from mixzoo import DataError, open_regular
+from mixzoo import CheckedFile, DataError, escaped, open_regular
 
 GROWTH = 1032  # most bytes that one compressed byte expands to (deflate)
 LONGEST_LIST = 256_000_000  # bytes of a text file, at most
@@ -92,3 +92,12 @@ def missing_file(root: Path, file: str, remedy: str = "") -> DataError:
         if inside.name == first and is_folder(inside):
             return DataError(f"{root}: missing {file}; did you mean root={inside.parent}?")
     return DataError(f"{root}: missing {file}{remedy}")
+
+
+def bad_file(file: str, root: Path, err: DataError) -> CheckedFile:
+    """The file under root as a bad one, with what the error says of it, less the paths that the message begins with."""
+    said = str(err)
+    for place in (root / file, f"{root / file}.gz", (root / file).parent, root):
+        said = said.removeprefix(f"{escaped(str(place))}: ")
+    problem, _, allowed = said.partition("; ")
+    return CheckedFile(file=escaped(file), problem=problem, allowed=allowed)

@@ -6,7 +6,7 @@ authors' own subsets were the same images every time, although their text says o
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, TypeAlias
 
 import numpy as np
@@ -60,10 +60,12 @@ def build_dataset(
     needed: str,
     train_images: int | None,
     seed: int,
+    skipped: Mapping[str, str] | None = None,
 ) -> Dataset:
     """The data set of the train, validation and test splits, reduced to `train_images`, with its fingerprint.
 
-    Raises DataError if a split is empty; `needed` tells the user how many images that takes.
+    `skipped` are files that were left out, with reasons; their names are part of the fingerprint. Raises DataError if a
+    split is empty; `needed` tells the user how many images that takes.
     """
     train, validation, test = splits
     source = escaped(source)
@@ -74,8 +76,8 @@ def build_dataset(
     if train_images is not None:
         train = select(train, choose_train_images(len(train), train_images, seed, source))
         source = f"{source}; {train_images} train images chosen by seed {seed}"
-    mark = fingerprint([train, validation, test])
-    return Dataset(train, validation, test, class_names, source, mark, attribute_names, factor_names)
+    mark = fingerprint([train, validation, test], skipped or {})
+    return Dataset(train, validation, test, class_names, source, mark, attribute_names, factor_names, skipped or {})
 
 
 def choose_train_images(images: int, train_images: int, seed: int, source: str) -> Int[Tensor, " train_images"]:
@@ -85,8 +87,11 @@ def choose_train_images(images: int, train_images: int, seed: int, source: str) 
     return torch.randperm(images, generator=rng_for(seed, "train_images"))[:train_images]
 
 
-def fingerprint(splits: list[Split]) -> str:
-    """A hash of every pixel, label and factor; images in files are covered by `ImageFiles.fingerprint` instead."""
+def fingerprint(splits: list[Split], skipped: Iterable[str] = ()) -> str:
+    """A hash of every pixel, label and factor; images in files are covered by `ImageFiles.fingerprint` instead.
+
+    Of files that were left out it covers the names.
+    """
     digest = hashlib.blake2b(digest_size=16)
     for split in splits:
         if isinstance(split.images, ImageFiles):
@@ -95,6 +100,8 @@ def fingerprint(splits: list[Split]) -> str:
             digest.update(split.held.contiguous().numpy().data)
         for tensor in (split.labels, *([] if split.factors is None else [split.factors])):
             digest.update(tensor.contiguous().numpy().data)
+    for name in skipped:
+        digest.update(b"\0skipped\0" + name.encode())  # not the reason, which depends on Pillow's version
     return digest.hexdigest()
 
 

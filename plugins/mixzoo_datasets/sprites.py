@@ -4,6 +4,7 @@ index = (((shape * 6 + scale) * 40 + orientation) * 32 + posX) * 32 + posY      
 """
 
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import pi, prod
 from pathlib import Path
@@ -15,9 +16,9 @@ from annotated_types import Ge, Le
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from mixzoo import DataError, Dataset, Split, host_free, open_regular
+from mixzoo import CheckedFile, DataError, Dataset, Split, escaped, host_free, open_regular
 from mixzoo_datasets.attributes import parse_attributes, select_attributes
-from mixzoo_datasets.reading import GROWTH, exists, is_folder, reason, resolve_path
+from mixzoo_datasets.reading import GROWTH, bad_file, exists, is_folder, reason, resolve_path
 from mixzoo_datasets.splits import TrainImages, build_dataset, shuffled_order
 
 SIDE, WINDOW = 64, 32  # pixels, side of an image and of a square that contains any shape
@@ -61,6 +62,19 @@ class Sprites:
     def __post_init__(self) -> None:
         if self.attributes is not None:
             parse_attributes(self.attributes, ATTRIBUTES)
+
+    def check_files(self) -> Iterator[CheckedFile]:
+        """The archive, if there is one."""
+        if self.path is None:
+            return
+        path = resolve_path(self.path)
+        file = path / ARCHIVE if is_folder(path) else path
+        try:
+            read_archive(file, torch.arange(1))
+        except DataError as err:
+            yield bad_file(file.name, file.parent, err)
+        else:
+            yield CheckedFile(file=escaped(file.name), images=TOTAL, sizes={"64x64": TOTAL}, modes={"L": TOTAL})
 
     def load(self, seed: int) -> Dataset:
         numbers = shuffled_order(TOTAL)[: self.images]

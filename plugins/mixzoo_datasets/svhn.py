@@ -1,6 +1,7 @@
 """SVHN: house numbers in colour, 32x32, from MATLAB files."""
 
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,10 +9,10 @@ import numpy as np
 import torch
 from jaxtyping import Int, Shaped
 
-from mixzoo import DataError, Dataset, Split, canonical
+from mixzoo import CheckedFile, DataError, Dataset, Split, canonical
 from mixzoo_datasets.download import fetch
 from mixzoo_datasets.mat import read_arrays
-from mixzoo_datasets.reading import exists, missing_file, reason, resolve_path
+from mixzoo_datasets.reading import bad_file, exists, missing_file, reason, resolve_path
 from mixzoo_datasets.splits import Download, Root, TrainImages, build_dataset, shuffle_and_split
 
 URL = "http://ufldl.stanford.edu/housenumbers/"
@@ -34,6 +35,22 @@ class SVHN:
         """Every file that `load` reads, and whether it exists."""
         root = resolve_path(self.root)
         return {file: exists(root / file) for file in (f"{split}_32x32.mat" for split in MD5)}
+
+    def check_files(self) -> Iterator[CheckedFile]:
+        """Both files, each checked by itself."""
+        root = resolve_path(self.root)
+        for file in self.data_files():
+            try:
+                if not exists(root / file):
+                    raise missing_file(root, file, "; download=true fetches it")
+                split = read_mat(root / file)
+            except DataError as err:
+                yield bad_file(file, root, err)
+                continue
+            classes = {str(digit): count for digit, count in enumerate(split.labels.bincount(minlength=10).tolist())}
+            yield CheckedFile(
+                file=file, images=len(split), classes=classes, sizes={"32x32": len(split)}, modes={"RGB": len(split)}
+            )
 
     def load(self, seed: int) -> Dataset:
         root = resolve_path(self.root)

@@ -147,6 +147,7 @@ def _facts(environment: Fields, public: Callable[[str], str]) -> list[tuple[str,
     found = [
         ("Data", public(environment.text("data", ""))),
         ("Fingerprint of the data", environment.text("data_fingerprint", "")),
+        ("Files left out of the data", _skipped(environment, public)),
         ("Started", environment.text("started", "")),
         ("Ended", environment.text("ended", "")),
         ("Versions", ", ".join(f"{name} {version}" for name, version in versions.items() if version)),
@@ -156,6 +157,15 @@ def _facts(environment: Fields, public: Callable[[str], str]) -> list[tuple[str,
         changed = " with changes" if source.flag("dirty", False) else ""
         found.append(("Source of mixzoo", f"commit {source.text('commit')}{changed}"))
     return [(name, value) for name, value in found if value]
+
+
+def _skipped(environment: Fields, public: Callable[[str], str]) -> str:
+    """How many files of the data could not be read and were left out, and the first ones; '' if there are none."""
+    skipped = environment.part("data_skipped") if "data_skipped" in environment else None
+    if skipped is None or not (count := skipped.integer("files")):
+        return ""
+    first = ", ".join(f"{name} ({reason})" for name, reason in skipped.texts("first").items())
+    return f"{count}: {public(first)}{' and others' if count > len(skipped.texts('first')) else ''}"
 
 
 def _weights(file: Path) -> int:
