@@ -82,17 +82,3 @@ def test_the_core_names_no_plugin_package():
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert not [name for name in names if name.startswith("mixzoo_")], file
-
-
-def test_nothing_is_pickled_or_evaluated():
-    """Neither the core nor a first-party plugin calls a function that runs code found in a file."""
-    forbidden = {"eval", "exec", "load_module", "__import__"}
-    for file in [*CORE.rglob("*.py"), *(CORE.parent / "plugins").rglob("*.py")]:
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Import | ast.ImportFrom):
-                names = [a.name for a in node.names] + [getattr(node, "module", "") or ""]
-                assert not {"pickle", "marshal", "shelve", "dill", "joblib"} & set(names), file
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                assert node.func.id not in forbidden, file
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-                assert (node.value.id, node.attr) not in {("torch", "load"), ("torch", "save")}, file
