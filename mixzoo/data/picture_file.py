@@ -4,7 +4,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from io import BufferedReader
+from io import BufferedReader, BytesIO
 from pathlib import Path
 
 from PIL import Image, ImageFile, TiffImagePlugin
@@ -34,14 +34,14 @@ class PictureError(ValueError):
 
 
 @contextmanager
-def open_picture(file: Path) -> Iterator[Image.Image]:
-    """The picture, with its header read but nothing decoded.
+def open_picture(file: Path | bytes) -> Iterator[Image.Image]:
+    """The picture in a file, or in the bytes of one, with its header read but nothing decoded.
 
     Raises OSError if the file is not a regular one or cannot be read, PIL.UnidentifiedImageError (an OSError too) if it
     is in none of `PICTURE_FORMATS`, and PictureError if its header says more pixels than `MAX_PIXELS`, or than a file
     of its length can hold: a small file must not take gigabytes. Pillow raises almost anything for damaged bytes.
     """
-    with open_regular(file) as stream, _quiet, _opened(stream) as image:
+    with _stream(file) as stream, _quiet, _opened(stream) as image:
         if image.width * image.height > MAX_PIXELS:
             raise PictureError(f"{image.width}x{image.height} pixels", f"at most {MAX_PIXELS:,} are allowed")
         length = stream.seek(0, 2)
@@ -52,7 +52,11 @@ def open_picture(file: Path) -> Iterator[Image.Image]:
         yield image
 
 
-def _opened(stream: BufferedReader) -> Image.Image:
+def _stream(file: Path | bytes) -> BufferedReader | BytesIO:
+    return BytesIO(file) if isinstance(file, bytes) else open_regular(file)
+
+
+def _opened(stream: BufferedReader | BytesIO) -> Image.Image:
     try:
         return Image.open(stream, formats=PICTURE_FORMATS)
     except Image.DecompressionBombError as err:  # by Pillow's own limit, which is beyond ours

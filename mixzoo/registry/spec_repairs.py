@@ -9,6 +9,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 
 Known = Callable[[], Mapping[str, Collection[str]]]  # the registered names of a kind, and the options of each
 
+OF_A_FOLDER = ("folder", "hf")  # data sets whose `path` is no file
+
 _WORD = r"[A-Za-z][A-Za-z0-9_-]*"
 _NAME = r"(?:[A-Za-z0-9][A-Za-z0-9._-]*/)?[A-Za-z][A-Za-z0-9_-]*"
 _QUOTED = re.compile(r'("(?:[^"\\]|\\.)*")')
@@ -52,7 +54,7 @@ def path_advice(text: str, kind: str, names: Mapping[str, Collection[str]]) -> s
     stems = re.split(r"[^a-z0-9]+", text.lower())
     named = [f"{name}:root" for name, options in names.items() if "root" in options and name in stems]
     if is_file_name(text):  # the data sets of one file
-        named = [f"{name}:path" for name, options in names.items() if "path" in options and name != "folder"]
+        named = [f"{name}:path" for name, options in names.items() if "path" in options and name not in OF_A_FOLDER]
         either = " or ".join(f"'{option}={_value(text)}'" for option in named)
         return f"a data set's name comes first, and a path is its option.{f' Did you mean {either}?' if named else ''}"
     rooted = named or [f"{name}:root" for name, options in names.items() if "root" in options and name == "mnist"]

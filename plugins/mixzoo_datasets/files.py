@@ -1,13 +1,13 @@
-"""Images with a file each, read on demand or all at once."""
+"""Images that stay where they are stored until they are read: what such sources have in common, and files of images."""
 
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from mixzoo import (
     Dataset,
     Interrupted,
     PictureError,
+    Source,
     Split,
     escaped,
     open_regular,
@@ -33,6 +34,22 @@ THREADS, AHEAD = 2, 32  # that check files, and files that they have begun or wa
 FINGERPRINTED = 4096  # bytes at each end of a file that its fingerprint covers
 
 T = TypeVar("T")
+
+
+@runtime_checkable
+class StoredImages(Source, Protocol):
+    """A source of the images at `numbers` of a store, in that order."""
+
+    @property
+    def numbers(self) -> Int[Tensor, " n"]: ...
+
+    def select(self, numbers: Int[Tensor, " some"]) -> "StoredImages":
+        """The images at `numbers` of this source as a source."""
+        ...
+
+    def fingerprint(self) -> bytes:
+        """A hash of the images that changes if they do, without decoding them."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,14 +77,8 @@ class ImageFiles:
     def read(self, index: Int[Tensor, " some"]) -> UInt8[Tensor, "some channels height width"]:
         numbers = {self.files[number]: number for number in self.numbers[index].tolist()}
         files = [self.files[number] for number in self.numbers[index].tolist()]
-        images = torch.empty(len(files), *self.size, dtype=torch.uint8)
-        for image, array in zip(
-            images, read_each(files, self.root, lambda file: self._decode_checked(file, numbers[file])), strict=True
-        ):
-            image.copy_(
-                torch.from_numpy(array).permute(2, 0, 1)
-            )  # repeats the channel of a grey image among coloured ones
-        return images
+        arrays = read_each(files, self.root, lambda file: self._decode_checked(file, numbers[file]))
+        return stack(arrays, len(files), self.size)
 
     def select(self, numbers: Int[Tensor, " some"]) -> "ImageFiles":
         """The images at `numbers` as a source."""
@@ -107,13 +118,28 @@ class ImageFiles:
             return f"{name}/{length}/".encode() + start + stream.read(FINGERPRINTED)
 
     def _decode_checked(self, file: Path, number: int) -> np.ndarray:
-        array = np.array(self.decode(file))  # a copy: torch warns about read-only arrays, such as Pillow's
-        channels, height, width = self.size
-        if array.shape[:2] != (height, width) or array.shape[2] not in (1, channels):
-            found = f"{array.shape[1]}x{array.shape[0]}x{array.shape[2]}"
-            raise ValueError(f"{found} now, expected {width}x{height}x{channels}")
+        array = check_size(self.decode(file), self.size)
         self._check_unchanged(file, number)
         return array
+
+
+def check_size(array: np.ndarray, size: tuple[int, int, int]) -> np.ndarray:
+    """The image, which can be written to. Raises ValueError if it has another size than when its header was read."""
+    channels, height, width = size
+    if array.shape[:2] != (height, width) or array.shape[2] not in (1, channels):
+        found = f"{array.shape[1]}x{array.shape[0]}x{array.shape[2]}"
+        raise ValueError(f"{found} now, expected {width}x{height}x{channels}")
+    return np.array(array)  # a copy: torch warns about read-only arrays, such as Pillow's
+
+
+def stack(
+    arrays: Iterable[np.ndarray], count: int, size: tuple[int, int, int]
+) -> UInt8[Tensor, "count channels height width"]:
+    """Images [height, width, 1 or channels] as one tensor."""
+    images = torch.empty(count, *size, dtype=torch.uint8)
+    for image, array in zip(images, arrays, strict=True):
+        image.copy_(torch.from_numpy(array).permute(2, 0, 1))  # repeats the channel of a grey image among coloured ones
+    return images
 
 
 def _hash(part: bytes) -> int:
@@ -121,10 +147,10 @@ def _hash(part: bytes) -> int:
 
 
 def hold_in_memory(data: Dataset, whole: UInt8[Tensor, "n channels height width"]) -> Dataset:
-    """The data set with its images in memory; `whole` holds the image of every file."""
+    """The data set with its images in memory; `whole` holds every image of the store."""
 
     def with_images(split: Split) -> Split:
-        assert isinstance(split.images, ImageFiles)
+        assert isinstance(split.images, StoredImages)
         return replace(split, images=whole[split.images.numbers])
 
     return replace(
@@ -146,11 +172,15 @@ class BadFiles:
     def check(self, root: Path, files: int, advice: str = "") -> None:
         """Raises DataError, naming the first ones, if there are more than `at_most`; `advice` ends the message."""
         if len(self.reasons) > self.at_most:
-            first = [f"{name} ({reason})" for name, reason in self.named(root).items()][:NAMED]
-            more = f" and {len(self.reasons) - NAMED} more" if len(self.reasons) > NAMED else ""
             limit = f", and skip_bad is {self.at_most}" if self.at_most else ""
-            count = f"{len(self.reasons)} of {files} images cannot be read{limit}"
-            raise DataError(f"{root}: {count}: {', '.join(first)}{more}{advice}")
+            raise unreadable(str(root), self.named(root), files, limit, advice)
+
+
+def unreadable(where: str, reasons: Mapping[str, str], images: int, limit: str = "", advice: str = "") -> DataError:
+    """The error that names the first of the images that cannot be read, with their reasons."""
+    first = ", ".join([f"{name} ({why})" for name, why in reasons.items()][:NAMED])
+    more = f" and {len(reasons) - NAMED} more" if len(reasons) > NAMED else ""
+    return DataError(f"{where}: {len(reasons)} of {images} images cannot be read{limit}: {first}{more}{advice}")
 
 
 def read_each(

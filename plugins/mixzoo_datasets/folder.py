@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -34,6 +34,7 @@ from mixzoo_datasets.splits import PHOTOS, TrainImages, build_dataset, select, s
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 ORIENTATION, QUARTER_TURNS = 0x0112, (5, 6, 7, 8)  # the rotation tag, and the values that swap width and height
 NAMED = 5  # sizes that one message names
+LISTED = 20  # classes that one message lists
 ADVICE = "; `mixzoo data check` lists them all, and --skip-bad N leaves out up to N"
 SPLITS = {
     "train": "train",
@@ -117,7 +118,8 @@ class Folder:
             raise DataError(f"{root}: no train image of class {gone[0]!r} can be read{ADVICE}")
         files = files_of(left)
         source = ImageFiles(files, root, self._decode, size, torch.arange(len(files)))
-        whole = Split(source, class_numbers(left, class_names, root))
+        classes = {split: [name for _, name in pairs] for split, pairs in left.items()}
+        whole = Split(source, class_numbers(classes, class_names, root))
         return build_dataset(
             train_validation_test(whole, {split: len(pairs) for split, pairs in left.items()}),
             class_names=class_names,
@@ -192,15 +194,16 @@ def walk_files(folder: Path) -> Iterator[Path]:
         raise DataError(f"{folder}: folders nested too deeply") from err
 
 
-def class_numbers(found: FilesBySplit, class_names: tuple[str, ...], root: Path) -> Int[Tensor, " n"]:
-    """The class number of each file. Raises DataError if a class has no train images."""
-    for split, pairs in found.items():
-        if unknown := sorted({name for _, name in pairs} - set(class_names)):
-            raise DataError(
-                f"{root}: class {unknown[0]!r} of {split} has no images in train ({', '.join(class_names)})"
-            )
+def class_numbers(
+    classes: Mapping[str, Sequence[str]], class_names: tuple[str, ...], where: Path | str
+) -> Int[Tensor, " n"]:
+    """The number of each image's class, given the names by split. Raises DataError if a class has no train images."""
+    for split, names in classes.items():
+        if unknown := sorted(set(names) - set(class_names)):
+            known = ", ".join(class_names[:LISTED]) + (", ..." if len(class_names) > LISTED else "")
+            raise DataError(f"{where}: class {unknown[0]!r} of {split} has no images in train ({known})")
     numbers = {name: i for i, name in enumerate(class_names)}
-    return torch.tensor([numbers[name] for pairs in found.values() for _, name in pairs])
+    return torch.tensor([numbers[name] for names in classes.values() for name in names])
 
 
 def train_validation_test(whole: Split, counts: dict[str, int]) -> list[Split]:
@@ -219,7 +222,7 @@ def _hidden(name: str) -> bool:
 
 
 @contextmanager
-def open_supported(file: Path) -> Iterator[Image.Image]:
+def open_supported(file: Path | bytes) -> Iterator[Image.Image]:
     """The image, with its header read but nothing decoded. Raises PictureError for floating-point images."""
     with open_picture(file) as image:
         if image.mode == "F":
@@ -227,7 +230,7 @@ def open_supported(file: Path) -> Iterator[Image.Image]:
         yield image
 
 
-def image_size(file: Path, size: int | None, mode: str) -> tuple[int, int, int]:
+def image_size(file: Path | bytes, size: int | None, mode: str) -> tuple[int, int, int]:
     """Channels, height and width that `pixels` will give of the file, from its header."""
     with open_supported(file) as image:
         channels = 1 if is_grey(image, mode) else 3
@@ -250,13 +253,13 @@ def is_grey(image: Image.Image, mode: str) -> bool:
     return mode == "grey" or (mode == "auto" and (image.mode in ("1", "L", "LA", "I") or image.mode.startswith("I;16")))
 
 
-def decoded_size(file: Path, size: int | None, mode: str) -> tuple[int, int, int]:
+def decoded_size(file: Path | bytes, size: int | None, mode: str) -> tuple[int, int, int]:
     """Channels, height and width of the file's image, decoded."""
     height, width, channels = read_pixels(file, size, mode).shape
     return channels, height, width
 
 
-def size_and_mode(file: Path, mode: str) -> tuple[str, str]:
+def size_and_mode(file: Path | bytes, mode: str) -> tuple[str, str]:
     """The size of the file's image, upright, and the mode that it is stored in; it is decoded."""
     with open_supported(file) as found:
         stored = found.mode
@@ -265,7 +268,7 @@ def size_and_mode(file: Path, mode: str) -> tuple[str, str]:
     return f"{image.width}x{image.height}", stored
 
 
-def read_pixels(file: Path, size: int | None, mode: str) -> np.ndarray:
+def read_pixels(file: Path | bytes, size: int | None, mode: str) -> np.ndarray:
     """One image, as bytes [height, width, 1 or 3]."""
     with open_supported(file) as found:
         image = ImageOps.exif_transpose(found)
@@ -273,26 +276,26 @@ def read_pixels(file: Path, size: int | None, mode: str) -> np.ndarray:
     return picture_bytes(image, grey=is_grey(image, mode), size=None if size is None else (size, size))
 
 
-def common_size(sizes: list[tuple[int, int, int]], root: Path) -> tuple[int, int, int]:
+def common_size(sizes: list[tuple[int, int, int]], where: Path | str) -> tuple[int, int, int]:
     """Channels, height and width shared by all images; grey images among coloured ones count as coloured.
 
     Raises DataError if heights or widths differ.
     """
     sides = Counter(f"{width}x{height}" for _, height, width in sizes)
     if len(sides) > 1:
-        raise DataError(different_sizes(sides, root))
+        raise DataError(different_sizes(sides, where))
     return (max(channels for channels, _, _ in sizes), *sizes[0][1:])
 
 
-def different_sizes(sides: Counter[str], root: Path) -> str:
+def different_sizes(sides: Counter[str], where: Path | str) -> str:
     """The message about images of several sizes, most common first."""
     shown = ", ".join(f"{side} ({count})" for side, count in sides.most_common(NAMED))
-    return f"{root}: images of {len(sides)} sizes: {shown}; give size= to resize them"
+    return f"{where}: images of {len(sides)} sizes: {shown}; give size= to resize them"
 
 
-def stack_images(arrays: list[np.ndarray], root: Path) -> UInt8[Tensor, "n channels height width"]:
+def stack_images(arrays: list[np.ndarray], where: Path | str) -> UInt8[Tensor, "n channels height width"]:
     """The images as one tensor; a grey image among coloured ones repeats its channel."""
-    channels, _, _ = common_size([(a.shape[2], *a.shape[:2]) for a in arrays], root)
+    channels, _, _ = common_size([(a.shape[2], *a.shape[:2]) for a in arrays], where)
     whole = np.stack([np.broadcast_to(a, (*a.shape[:2], channels)) for a in arrays])
     # numpy's ascontiguousarray would keep the stride of a single channel, which `canonical` does not.
     return canonical(torch.from_numpy(whole).permute(0, 3, 1, 2))

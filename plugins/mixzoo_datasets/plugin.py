@@ -13,6 +13,7 @@ def mixzoo_datasets() -> Mapping[str, type[Any]]:
     from mixzoo_datasets.digits import Digits
     from mixzoo_datasets.emnist import EMNIST
     from mixzoo_datasets.folder import Folder
+    from mixzoo_datasets.hf import HF
     from mixzoo_datasets.idx import KMNIST, MNIST, FashionMNIST
     from mixzoo_datasets.lines import Lines
     from mixzoo_datasets.spiral import Spiral
@@ -29,6 +30,7 @@ def mixzoo_datasets() -> Mapping[str, type[Any]]:
         "svhn": SVHN,
         "celeba": CelebA,
         "folder": Folder,
+        "hf": HF,
         "spiral": Spiral,
         "lines": Lines,
         "sprites": Sprites,

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from mixzoo import DataError, Dataset, Split, escaped, rng_for
-from mixzoo_datasets.files import ImageFiles
+from mixzoo_datasets.files import StoredImages
 
 TrainImages: TypeAlias = Annotated[int, Ge(1), "train images to keep, a subset that depends on the seed"]
 Root: TypeAlias = Annotated[str, "folder with the data, in torchvision's layout"]
@@ -39,7 +39,7 @@ def shuffled_order(images: int) -> Int[Tensor, " images"]:
 def select(whole: Split, numbers: Int[Tensor, " n"]) -> Split:
     """The split of the images at `numbers`."""
     factors = None if whole.factors is None else whole.factors[numbers]
-    images = whole.images.select(numbers) if isinstance(whole.images, ImageFiles) else whole.held[numbers]
+    images = whole.images.select(numbers) if isinstance(whole.images, StoredImages) else whole.held[numbers]
     return Split(images, whole.labels[numbers], factors)
 
 
@@ -88,13 +88,13 @@ def choose_train_images(images: int, train_images: int, seed: int, source: str) 
 
 
 def fingerprint(splits: list[Split], skipped: Iterable[str] = ()) -> str:
-    """A hash of every pixel, label and factor; images in files are covered by `ImageFiles.fingerprint` instead.
+    """A hash of every pixel, label and factor; stored images have a `fingerprint` of their own.
 
     Of files that were left out it covers the names.
     """
     digest = hashlib.blake2b(digest_size=16)
     for split in splits:
-        if isinstance(split.images, ImageFiles):
+        if isinstance(split.images, StoredImages):
             digest.update(split.images.fingerprint())
         else:
             digest.update(split.held.contiguous().numpy().data)

@@ -51,6 +51,12 @@ def test_listing_plugins_loads_none_of_their_parts():
     assert not modules & HEAVY
 
 
+def test_a_data_set_in_the_hugging_face_format_loads_its_package_only_when_it_is_read():
+    modules = loaded_by("from mixzoo_datasets.hf import HF\nHF(hub='a/b')")
+    assert "mixzoo_datasets.hf_rows" in modules
+    assert not modules & {"datasets", "pyarrow", "huggingface_hub"}
+
+
 def test_a_light_public_name_loads_nothing_heavy():
     assert not loaded_by("from mixzoo import hookimpl, API_VERSION, ConfigError, PluginError") & HEAVY
 

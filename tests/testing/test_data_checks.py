@@ -91,7 +91,7 @@ def test_a_data_set_that_needs_no_files_passes_everything(spec):
 
 @pytest.mark.parametrize("name", [entry.name for entry in load_zoo().of_kind("dataset") if entry.name not in MADE])
 def test_a_data_set_without_its_files_is_not_checked_and_the_report_says_so(name, tmp_path):
-    option = "path" if name == "folder" else "root"
+    option = "path" if name in ("folder", "hf") else "root"
     report = assert_passes_everything("dataset", load_zoo().recipe("dataset", f'{name}:{option}="{tmp_path / "no"}"'))
     assert [outcome.check.name for outcome in report.passed] == ["a_missing_folder_is_a_data_error"]
     assert all(outcome.detail.startswith("no data: ") for outcome in report.not_applicable)

@@ -1,0 +1,173 @@
+"""Opens a data set in the Hugging Face format, from the hub or a folder, as a table on disk for each split.
+
+No code of the data set runs: the package has read none since version 4, and only formats of data are accepted here.
+"""
+
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mixzoo import DataError, Interrupted, MixzooError
+from mixzoo_datasets.folder import SPLITS
+from mixzoo_datasets.hf_columns import listed
+from mixzoo_datasets.reading import exists, is_folder, reason, resolve_path
+
+FORMATS = {"parquet", "arrow", "imagefolder", "webdataset", "cache"}  # `cache` is a data set of the hub, read offline
+LONGEST = 300  # characters of a reason that the package gives
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The splits of a data set, each a table on disk, and where they come from."""
+
+    splits: Mapping[str, Any]  # name -> datasets.Dataset
+    where: str  # the beginning of messages
+    roots: tuple[Path, ...]  # folders that files named in rows may be in
+
+
+def open_splits(*, hub: str | None, path: str | None, config: str | None, revision: str | None) -> Opened:
+    """The data set `hub` of the hub, or that in the folder `path`.
+
+    Raises DataError if it is not there or cannot be read, or the package `datasets` is missing.
+    """
+    root = None if path is None else resolve_path(path)
+    if root is not None and not is_folder(root):
+        raise DataError(f"{root}: no such folder; give path=FOLDER, or hub=OWNER/NAME for a data set of the hub")
+    if hub is not None and is_folder(Path(hub)):  # the package would prefer it to the data set of that name
+        raise DataError(f"hub={hub} is a folder here; give path={hub}, or start elsewhere for the one of the hub")
+    where = str(root or hub)
+    try:
+        import datasets
+        from huggingface_hub.constants import HF_HUB_CACHE
+    except ImportError as err:
+        raise DataError(f'{where}: the format needs the package datasets; pip install "mixzoo[hf]"') from err
+
+    cache = Path(datasets.config.EXTRACTED_DATASETS_PATH)  # where archives of images are unpacked
+    if root is None:
+        with _in_words(where):
+            splits = _of_hub(where, config, revision)
+        files = Path(HF_HUB_CACHE, f"datasets--{where.replace('/', '--')}")
+        return Opened(splits, where, (files, Path(datasets.config.DOWNLOADED_DATASETS_PATH), cache))
+    with _in_words(where):
+        splits = _of_folder(root, config)
+    return Opened(splits, where, (root.absolute(), root.resolve(), cache))
+
+
+def choose_splits(opened: Opened, train: str) -> dict[str, Any]:
+    """The train split, and those with a usual name that are there: validation, test, in this order.
+
+    Raises DataError if there is no such split, or more than one to validate on.
+    """
+    if train not in opened.splits:
+        raise DataError(f"{opened.where}: no split {train!r}; give split=NAME, one of {listed(opened.splits)}")
+    held_out = [name for name in opened.splits if SPLITS.get(name, "train") != "train" and name != train]
+    if len({SPLITS[name] for name in held_out}) < len(held_out):
+        raise DataError(f"{opened.where}: more than one split of validation images ({listed(held_out)})")
+    chosen = {SPLITS[name]: opened.splits[name] for name in held_out}
+    chosen["train"] = opened.splits[train]
+    return {split: chosen[split] for split in ("train", "validation", "test") if split in chosen}
+
+
+def _of_folder(root: Path, config: str | None) -> Mapping[str, Any]:
+    import datasets
+
+    if exists(root / "dataset_dict.json") or exists(root / "state.json"):
+        if config is not None:
+            raise DataError(f"{root}: config={config} has no effect on a data set that was saved; leave it out")
+        return _by_name(datasets.load_from_disk(str(root), keep_in_memory=False))
+    builder = datasets.load_dataset_builder(str(root.absolute()), name=config)  # "csv" alone would be a format
+    for file in (str(file) for files in (builder.config.data_files or {}).values() for file in files):
+        if not Path(file).is_relative_to(root.resolve()):
+            raise DataError(f"{root}: its README.md names a file elsewhere, {file}; only those of the folder are read")
+    return _prepared(builder, root)
+
+
+def _of_hub(name: str, config: str | None, revision: str | None) -> Mapping[str, Any]:
+    import datasets
+
+    builder = datasets.load_dataset_builder(name, name=config, revision=revision)
+    if revision is not None and builder.name == "cache":
+        raise DataError(f"{name}: the hub cannot be reached, and the copy in the cache may not be revision={revision}")
+    return _prepared(builder, name)
+
+
+def _prepared(builder: Any, where: Path | str) -> Mapping[str, Any]:
+    """The splits, after the data are downloaded, if they must be, and written as tables into the package's cache."""
+    if builder.name not in FORMATS:
+        raise DataError(
+            f"{where}: its files are of the format {builder.name}; data sets of images are Parquet, Arrow, images in "
+            "folders or WebDataset"
+        )
+    builder.download_and_prepare()
+    return _by_name(builder.as_dataset(in_memory=False))
+
+
+def _by_name(found: Any) -> Mapping[str, Any]:
+    import datasets
+
+    if isinstance(found, datasets.DatasetDict):
+        return {str(name): rows for name, rows in found.items()}
+    return {str(found.split or "train"): found}  # one split, saved by itself
+
+
+@contextmanager
+def _in_words(where: str) -> Iterator[None]:
+    """Inside, the package prints nothing unless a person watches, and its errors become one line."""
+    from datasets.exceptions import DatasetNotFoundError
+
+    try:
+        with _quiet():
+            yield
+    except (MixzooError, MemoryError):
+        raise
+    except DatasetNotFoundError as err:
+        raise DataError(
+            f"{where}: no such data set on the Hugging Face hub, or it needs a login ({_first_line(err)}); a folder is "
+            "path=FOLDER"
+        ) from err
+    except ConnectionError as err:
+        raise DataError(
+            f"{where}: the Hugging Face hub cannot be reached ({_first_line(err)}); try again with a network, or "
+            "download the data set and give path=FOLDER"
+        ) from err
+    except Exception as err:  # whatever is wrong with the files, and what their readers raise for it
+        cause = _first_cause(err)
+        if isinstance(cause, Interrupted | MemoryError):  # which the package has wrapped in an error of its own
+            raise cause from err
+        raise DataError(f"{where}: cannot be read as a data set ({_first_line(cause)})") from err
+
+
+def _first_cause(err: BaseException) -> BaseException:
+    while err.__cause__ is not None:
+        err = err.__cause__
+    return err
+
+
+def _first_line(err: BaseException) -> str:
+    """What the package says, without its advice on how to write Python."""
+    text = reason(err).partition("Example of usage")[0].strip().rstrip(".")
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Inside, the package neither logs nor warns, and draws bars of progress only on a terminal."""
+    from datasets import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+    from datasets.utils import logging
+
+    level, had_bars = logging.get_verbosity(), not are_progress_bars_disabled()
+    logging.set_verbosity(logging.CRITICAL)
+    if had_bars and not sys.stderr.isatty():
+        disable_progress_bars()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(level)
+        if had_bars:
+            enable_progress_bars()

@@ -1,0 +1,442 @@
+"""Data sets in the Hugging Face format: the pixels of `folder`, streams that resume exactly, and each refusal."""
+
+import io
+import json
+import pickle
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+from test_run import StopAt, weights, without_clock
+
+from mixzoo import ConfigError, DataError, Interrupted, Source
+from mixzoo.registry.zoo import load_zoo
+from mixzoo.runs.run import resume, start
+from mixzoo.testing.datasets import dataset_checks
+from mixzoo.testing.report import run_checks
+from mixzoo_datasets.folder import Folder
+from mixzoo_datasets.hf import HF
+from toys import toy_config, toy_zoo
+
+datasets = pytest.importorskip("datasets", reason="the package datasets is not installed; pip install 'mixzoo[hf]'")
+
+CLASSES = ("even", "odd")
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch):
+    """No test reaches for the network; the cache is in the folder that conftest.py makes for all caches."""
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+
+
+def png(array):
+    stream = io.BytesIO()
+    Image.fromarray(array).save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Sixty digits of 8x8 pixels, as PNG files in a folder for each class."""
+    root = tmp_path_factory.mktemp("hf") / "photos"
+    for name in CLASSES:
+        (root / name).mkdir(parents=True)
+    digits = load_digits()
+    for i, (image, digit) in enumerate(zip(digits.images[:60], digits.target)):
+        (root / CLASSES[digit % 2] / f"{i:02}.png").write_bytes(png((image * 15).astype(np.uint8)))
+    return root
+
+
+def columns(photos, **other):
+    """Columns with the files' bytes and classes, in the order in which `folder` has them."""
+    files = sorted(photos.glob("*/*.png"))
+    return {
+        "picture": [{"bytes": file.read_bytes(), "path": file.name} for file in files],
+        "parity": [CLASSES.index(file.parent.name) for file in files],
+        **other,
+    }
+
+
+FEATURES = datasets.Features({"picture": datasets.Image(), "parity": datasets.ClassLabel(names=list(CLASSES))})
+
+
+def table(rows, features=FEATURES):
+    return datasets.Dataset.from_dict(rows, features=features)
+
+
+@pytest.fixture(scope="module")
+def parquet(photos):
+    """The same images as two Parquet files."""
+    folder = photos.parent / "parquet"
+    folder.mkdir()
+    rows = table(columns(photos))
+    for part in (0, 1):
+        file = folder / f"train-{part:05}-of-00002.parquet"
+        rows.select(range(30 * part, 30 * part + 30)).to_parquet(str(file))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def saved(photos):
+    """The same images as `save_to_disk` writes them."""
+    table(columns(photos)).save_to_disk(str(photos.parent / "saved"))
+    return photos.parent / "saved"
+
+
+def assert_same(data, expected):
+    assert data.class_names == expected.class_names
+    for name in ("train", "validation", "test"):
+        split, wanted = getattr(data, name), getattr(expected, name)
+        index = torch.arange(len(wanted))
+        assert torch.equal(split.read(index), wanted.read(index))
+        assert torch.equal(split.labels, wanted.labels)
+
+
+@pytest.mark.parametrize("kind", ["photos", "parquet", "saved"])
+@pytest.mark.parametrize("options", [{}, {"size": 6, "mode": "rgb", "train_images": 20}])
+def test_loaded_and_streamed_images_are_those_of_a_folder(request, photos, kind, options):
+    expected = Folder(path=str(photos), **options).load(3)
+    recipe = HF(path=str(request.getfixturevalue(kind)), **options)
+    loaded, streamed = recipe.load(3), recipe.stream(3)
+    assert_same(loaded, expected)
+    assert_same(streamed, expected)
+    assert loaded.fingerprint == streamed.fingerprint
+    assert isinstance(streamed.train.images, Source)
+
+
+def test_it_passes_the_checks_of_data_sets(parquet):
+    report = run_checks(HF(path=str(parquet)), "dataset", dataset_checks, effort="low")
+    assert [outcome.line for outcome in report.failed] == []
+    assert not report.skipped
+    assert len(report.passed) + len(report.doubtful) == 21
+
+
+def test_a_stream_is_pickled_without_its_images(parquet):
+    images = HF(path=str(parquet)).stream(0).train.images
+    content = pickle.dumps(images)
+    assert b"IHDR" not in content
+    index = torch.tensor([5, 0, 5, 47])
+    assert torch.equal(pickle.loads(content).read(index), images.read(index))  # noqa: S301
+
+
+@pytest.mark.bit_exact
+@pytest.mark.parametrize(("kind", "workers"), [("parquet", 2), ("photos", 0)])
+def test_a_streamed_run_stopped_within_an_epoch_and_resumed_equals_an_unbroken_one(request, tmp_path, kind, workers):
+    zoo = toy_zoo()
+    flags = {"dataset": f'hf:path="{request.getfixturevalue(kind)}"', "autoencoder": "toy_net:dropout=0.2"}
+    config = toy_config(zoo, flags=flags, log_every=1, data_on="stream", workers=workers)
+    start(zoo, config, tmp_path / "whole")
+    with pytest.raises(Interrupted, match="stopped by SIGTERM after step 4;"):  # of 3 steps an epoch
+        start(zoo, config, tmp_path / "stopped", lambda *_: StopAt(4))
+    resume(zoo, tmp_path / "stopped")
+    assert without_clock(tmp_path / "stopped") == without_clock(tmp_path / "whole")
+    assert weights(tmp_path / "stopped") == weights(tmp_path / "whole")
+
+
+# --- splits and columns
+
+
+def test_splits_with_usual_names_are_used_and_a_missing_one_is_a_tenth_of_train(photos, tmp_path):
+    rows = table(columns(photos))
+    given = {"train": rows.select(range(40)), "val": rows.select(range(40, 60)), "extra": rows.select(range(3))}
+    datasets.DatasetDict(given).save_to_disk(str(tmp_path / "saved"))
+    data = HF(path=str(tmp_path / "saved")).load(0)
+    assert [len(split) for split in (data.train, data.validation, data.test)] == [36, 20, 4]
+    data = HF(path=str(tmp_path / "saved"), split="val").load(0)
+    assert [len(split) for split in (data.train, data.validation, data.test)] == [16, 2, 2]
+
+
+def test_a_held_out_split_without_labels_is_replaced_by_a_tenth_of_train(photos, tmp_path):
+    rows = columns(photos)
+    hidden = {**rows, "parity": [-1] * 60}
+    datasets.DatasetDict({"train": table(rows), "test": table(hidden)}).save_to_disk(str(tmp_path / "saved"))
+    data = HF(path=str(tmp_path / "saved")).load(0)
+    assert [len(split) for split in (data.train, data.validation, data.test)] == [48, 6, 6]
+    assert data.source.endswith("saved; test has no labels and is not used")
+    assert len(HF(path=str(tmp_path / "saved"), label="none").load(0).test) == 60
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "names"),
+    [
+        ([10, 9, 200] * 20, "int32", ("9", "10", "200")),
+        (["b", "a"] * 30, "string", ("a", "b")),
+        ([True, False] * 30, "bool", ("False", "True")),
+    ],
+)
+def test_labels_may_be_integers_words_or_true_and_false(photos, tmp_path, values, kind, names):
+    features = datasets.Features({**FEATURES, "kind": datasets.Value(kind)})
+    table(columns(photos, kind=values), features).save_to_disk(str(tmp_path / "saved"))
+    data = HF(path=str(tmp_path / "saved"), label="kind").load(0)
+    assert data.class_names == names
+    labels = torch.cat([data.train.labels, data.validation.labels, data.test.labels]).bincount().tolist()
+    assert labels == [60 // len(names)] * len(names)
+
+
+def test_bytes_written_by_another_tool_are_images_if_their_column_is_named(photos, tmp_path):
+    rows = {"picture": [row["bytes"] for row in columns(photos)["picture"]]}
+    table(rows, None).save_to_disk(str(tmp_path / "saved"))
+    data = HF(path=str(tmp_path / "saved"), image="picture").load(0)
+    assert data.class_names == ()
+    expected = Folder(path=str(photos)).load(0)
+    assert torch.equal(data.train.images, expected.train.images)
+
+
+def test_a_change_of_an_image_or_a_label_changes_the_fingerprint(photos, tmp_path):
+    marks = set()
+    for number, (key, value) in enumerate([("parity", 0), ("parity", 1), ("picture", {"bytes": png(np.eye(8) > 0)})]):
+        rows = columns(photos)
+        rows[key][0] = value
+        table(rows).save_to_disk(str(tmp_path / str(number)))
+        marks.add(HF(path=str(tmp_path / str(number)), mode="grey").stream(0).fingerprint)
+    assert len(marks) == 3
+
+
+def test_a_changed_file_of_a_folder_changes_the_fingerprint(photos, tmp_path):
+    shutil.copytree(photos, tmp_path / "photos")
+    before = HF(path=str(tmp_path / "photos")).stream(0).fingerprint
+    file = next((tmp_path / "photos" / "odd").iterdir())
+    file.write_bytes(png(np.eye(8, dtype=np.uint8)))
+    assert HF(path=str(tmp_path / "photos")).stream(0).fingerprint != before
+
+
+# --- refusals
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("", "give hub=OWNER/NAME, a data set of the hub, or path=FOLDER, and not both"),
+        ("hub=a/b,path=c", "give hub=OWNER/NAME, a data set of the hub, or path=FOLDER, and not both"),
+        ("hub=mnist", "hub='mnist' must be OWNER/NAME, such as ylecun/mnist; a folder is path=FOLDER"),
+        ("path=c,revision=main", "revision has no effect with path; leave it out"),
+    ],
+)
+def test_options_that_do_not_fit_together_are_refused(options, words):
+    with pytest.raises(ConfigError) as refused:
+        load_zoo().recipe("dataset", f"hf:{options}" if options else "hf")
+    assert words in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"split": "training"}, "no split 'training'; give split=NAME, one of train"),
+        ({"image": "photo"}, "no column image=photo; the columns are picture, parity"),
+        ({"image": "parity"}, "column parity is no column of images; those are picture"),
+        ({"label": "class"}, "no column label=class; the columns are picture, parity, and label=none reads none"),
+        ({"label": "picture"}, "column picture holds Image("),
+        ({"config": "big"}, "config=big has no effect on a data set that was saved; leave it out"),
+    ],
+)
+def test_an_option_that_the_data_do_not_have_says_what_there_is(saved, options, words):
+    assert_refused(HF(path=str(saved), **options), f"{saved}: {words}")
+
+
+def assert_refused(recipe, words):
+    """Loading and streaming both give one line that begins so."""
+    for read in (recipe.load, recipe.stream):
+        with pytest.raises(DataError) as refused:
+            read(0)
+        assert str(refused.value).startswith(words), refused.value
+        assert "\n" not in str(refused.value)
+
+
+def saved_with(tmp_path, rows, features=FEATURES):
+    table(rows, features).save_to_disk(str(tmp_path / "saved"))
+    return HF(path=str(tmp_path / "saved"))
+
+
+ROW = {"bytes": b"not a picture", "path": "a.png"}
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (ROW, "train row 7 (not an image in PNG, JPEG, BMP, GIF, WEBP, TIFF or PPM format)"),
+        (None, "train row 7 (no image; leave such rows out of the data set)"),
+    ],
+)
+def test_a_row_that_is_no_image_is_named(photos, tmp_path, row, words):
+    rows = columns(photos)
+    rows["picture"][7] = row
+    recipe = saved_with(tmp_path, rows)
+    assert_refused(recipe, f"{tmp_path / 'saved'}: 1 of 60 images cannot be read: {words}")
+
+
+@pytest.mark.parametrize("path", ["/etc/hostname", "https://example.com/a.png", "a.png", "{}/../../a.png"])
+def test_a_path_out_of_the_data_set_is_refused(photos, tmp_path, path):
+    folder = tmp_path / "parquet"
+    folder.mkdir()
+    (tmp_path / "a.png").write_bytes(png(np.eye(8, dtype=np.uint8)))
+    rows = columns(photos)
+    rows["picture"][7] = {"bytes": None, "path": path.format(folder)}
+    table(rows, None).to_parquet(str(folder / "train.parquet"))
+    words = "train row 7 (a path out of the data set's own folder; no other file is read)"
+    assert_refused(HF(path=str(folder), image="picture"), f"{folder}: 1 of 60 images cannot be read: {words}")
+
+
+def test_an_image_damaged_behind_its_header_is_named_by_load_and_by_the_stream_that_reads_it(photos, tmp_path):
+    rows = columns(photos)
+    rows["picture"][7] = {"bytes": rows["picture"][7]["bytes"][:60], "path": "a.png"}
+    recipe = HF(path=saved_with(tmp_path, rows).path, size=6)  # with a size, no header says how large an image is
+    words = r"1 of (1|60) images cannot be read: train row 7 \(image file is truncated"
+    with pytest.raises(DataError, match=words):
+        recipe.load(0)
+    images = recipe.stream(0).train.images
+    index = (images.numbers == 7).nonzero().flatten()
+    assert len(index) == 1
+    with pytest.raises(DataError, match=words):
+        images.read(index)
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ([None, *[0] * 59], "1 of 60 train images have no label in column parity, such as row 0; give another column"),
+        ([0, -1, *[0] * 58], "1 of 60 train images have no label in column parity, such as row 1; give another column"),
+        ([None] * 60, "the train images have no labels in column parity; give label=none"),
+    ],
+)
+def test_images_without_labels_are_refused(photos, tmp_path, labels, words):
+    recipe = saved_with(tmp_path, columns(photos) | {"parity": labels})
+    assert_refused(recipe, f"{tmp_path / 'saved'}: {words}")
+
+
+def test_a_label_that_is_no_class_is_refused(photos, tmp_path):
+    recipe = saved_with(tmp_path, columns(photos))
+    file = tmp_path / "saved" / "dataset_info.json"  # which says now that there is one class
+    info = json.loads(file.read_text())
+    info["features"]["parity"]["names"] = ["even"]
+    file.write_text(json.dumps(info))
+    assert_refused(
+        recipe, f"{tmp_path / 'saved'}: label 1 of train row 30 is not in 0..0, the classes of column parity"
+    )
+
+
+def test_a_class_without_train_images_is_refused(photos, tmp_path):
+    rows = table(columns(photos))
+    given = {"train": rows.select(range(20)), "test": rows}
+    datasets.DatasetDict(given).save_to_disk(str(tmp_path / "saved"))
+    assert_refused(
+        HF(path=str(tmp_path / "saved")), f"{tmp_path / 'saved'}: class 'odd' of test has no images in train"
+    )
+
+
+def test_classes_that_look_the_same_are_refused(photos, tmp_path):
+    features = datasets.Features({**FEATURES, "parity": datasets.Value("string")})
+    recipe = saved_with(tmp_path, columns(photos) | {"parity": ["\x1b", "\\x1b"] * 30}, features)
+    assert_refused(HF(path=recipe.path, label="parity"), f"{tmp_path / 'saved'}: two classes of column parity are both")
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (("train", "val", "valid"), "more than one split of validation images (val, valid)"),
+        (("test",), "no split 'train'; give split=NAME, one of test"),
+    ],
+)
+def test_splits_that_do_not_fit_together_are_refused(photos, tmp_path, names, words):
+    rows = table(columns(photos))
+    datasets.DatasetDict(dict.fromkeys(names, rows)).save_to_disk(str(tmp_path / "saved"))
+    assert_refused(HF(path=str(tmp_path / "saved")), f"{tmp_path / 'saved'}: {words}")
+
+
+def test_columns_that_could_be_several_are_refused(photos, tmp_path):
+    rows = columns(photos)
+    twice = {**rows, "mask": rows["picture"], "shape": rows["parity"]}
+    features = datasets.Features({**FEATURES, "mask": FEATURES["picture"], "shape": FEATURES["parity"]})
+    where = tmp_path / "saved"
+    path = saved_with(tmp_path, twice, features).path
+    assert_refused(HF(path=path), f"{where}: 2 columns of images (picture, mask); give image=COLUMN, one of picture, ")
+    assert_refused(
+        HF(path=path, image="mask"), f"{where}: 2 columns of labels (parity, shape); give label=COLUMN or label=none"
+    )
+
+
+def test_data_without_images_are_refused(tmp_path):
+    recipe = saved_with(tmp_path, {"text": ["a", "b"]}, None)
+    assert_refused(recipe, f"{tmp_path / 'saved'}: no column of images; give image=COLUMN, one of text")
+    (tmp_path / "words").mkdir()
+    (tmp_path / "words" / "a.csv").write_text("text\na\n")
+    assert_refused(
+        HF(path=str(tmp_path / "words")), f"{tmp_path / 'words'}: its files are of the format csv; data sets"
+    )
+
+
+def test_folders_that_are_no_data_set_are_one_line(photos, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert_refused(HF(path=str(tmp_path / "empty")), f"{tmp_path / 'empty'}: cannot be read as a data set (")
+    assert_refused(HF(path=str(tmp_path / "gone")), f"{tmp_path / 'gone'}: no such folder; give path=FOLDER, or hub=")
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / "train.parquet").write_bytes(b"PAR1")
+    assert_refused(HF(path=str(tmp_path / "torn")), f"{tmp_path / 'torn'}: cannot be read as a data set (")
+    recipe = saved_with(tmp_path, columns(photos))
+    for file in Path(recipe.path).glob("*.arrow"):
+        file.write_bytes(file.read_bytes()[:100])
+    assert_refused(recipe, f"{tmp_path / 'saved'}: cannot be read as a data set (")
+
+
+def test_a_folder_may_be_called_as_a_format_is(parquet, tmp_path, monkeypatch):
+    shutil.copytree(parquet, tmp_path / "csv")
+    (tmp_path / "a.csv").write_text("text\na\n")
+    monkeypatch.chdir(tmp_path)
+    assert len(HF(path="csv").load(0).train) == 48
+
+
+def test_a_readme_that_names_files_elsewhere_is_refused(parquet, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "README.md").write_text(
+        f"---\nconfigs:\n- config_name: default\n  data_files: {parquet}/*.parquet\n---\n"
+    )
+    words = f"{tmp_path / 'data'}: its README.md names a file elsewhere, {parquet}/train-00000-of-00002.parquet; only"
+    assert_refused(HF(path=str(tmp_path / "data")), words)
+
+
+def test_a_data_set_of_the_hub_without_a_network_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert_refused(HF(hub="nobody/photos"), "nobody/photos: the Hugging Face hub cannot be reached (")
+    (tmp_path / "nobody" / "photos").mkdir(parents=True)
+    assert_refused(HF(hub="nobody/photos"), "hub=nobody/photos is a folder here; give path=nobody/photos")
+
+
+def test_what_the_hub_says_is_one_line(monkeypatch):
+    def answer(err):
+        def fail(*args, **options):
+            raise err
+
+        monkeypatch.setattr(datasets, "load_dataset_builder", fail)
+
+    answer(datasets.exceptions.DatasetNotFoundError("Dataset 'a/b' doesn't exist on the Hub or cannot be accessed."))
+    assert_refused(HF(hub="a/b"), "a/b: no such data set on the Hugging Face hub, or it needs a login (Dataset 'a/b' ")
+    answer(ValueError("Config name is missing.\nPlease pick one among: ['x', 'y']\nExample of usage:\n\t`load`"))
+    words = "a/b: cannot be read as a data set (Config name is missing. Please pick one among: ['x', 'y'])"
+    assert_refused(HF(hub="a/b"), words)
+
+
+def test_a_signal_that_the_package_wraps_still_stops(parquet, monkeypatch):
+    def fail(*args, **options):
+        raise RuntimeError("while generating") from Interrupted("stopped by SIGTERM")
+
+    monkeypatch.setattr(datasets, "load_dataset_builder", fail)
+    with pytest.raises(Interrupted, match="stopped by SIGTERM"):
+        HF(path=str(parquet)).load(0)
+
+
+def test_the_copy_in_the_cache_is_no_revision(monkeypatch):
+    class Builder:
+        name = "cache"
+
+    monkeypatch.setattr(datasets, "load_dataset_builder", lambda *args, **options: Builder())
+    assert_refused(HF(hub="a/b", revision="v1"), "a/b: the hub cannot be reached, and the copy in the cache may not be")
+
+
+def test_without_the_package_the_message_says_how_to_get_it(parquet, monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    words = f'{parquet}: the format needs the package datasets; pip install "mixzoo[hf]"'
+    assert_refused(HF(path=str(parquet)), words)
