@@ -31,6 +31,11 @@ def a_folder(folder: Path) -> Finished:
     return mixzoo(folder, "train", "--config", "old")
 
 
+def a_pipe(folder: Path) -> Finished:
+    os.mkfifo(folder / "run.toml")
+    return mixzoo(folder, "train", "--config", "run.toml")
+
+
 def few_pairs(folder: Path) -> Finished:
     mixzoo(folder, "train", *TINY, "--out", "run")
     return mixzoo(folder, "interpolate", "run", "--pairs", 4000, "--device", "cpu")
@@ -96,6 +101,32 @@ ROWS = [
     file("a list for a number", "[train]\nsteps = [1, 2]\n", "steps=[1, 2] must be an integer"),
     file("a number outside its table", "steps = 3\n", "steps is a number of the run; put it in the table [train]"),
     file("a part as a spec, misspelt", 'mixer = "Dirichlet:K=3"\n', "Did you mean 'dirichlet:k=3'?"),
+    file("truncated", "[train]\nsteps = ", "not valid TOML: Invalid value (at line 2, the end of the file)"),
+    file("a text that does not end", '[train]\nx = "abc', "Unterminated string (at line 2, the end of the file)"),
+    file("a NUL byte", b"[train]\nsteps = 1\0\n", "not valid TOML: Expected newline or end of document"),
+    file("a terminal's escape", b"[train]\nsteps = 1\x1b[31m\n", "not valid TOML: Expected newline or end of document"),
+    file("an unknown number", "[train]\nstep = 1\n", "run.toml [train]: 'step' is not an option"),
+    file("an unknown option", "[mixer]\nname = 'dirichlet'\nkk = 3\n", "'kk' is not an option (allowed: alpha, k)"),
+    file("nan", "[train]\nlr = nan\n", "lr=nan must be a number > 0. It is not a finite number."),
+    file("1e400", "[train]\nlr = 1e400\n", "lr=inf must be a number > 0. It is not a finite number."),
+    file("a negative size", "[train]\nbatch_images = -8\n", "batch_images=-8 must be an integer >= 1"),
+    file("a date", "[train]\nsteps = 2026-01-01\n", "must be an integer >= 1"),
+    file("5,000 digits", f"[train]\nsteps = {'9' * 5000}\n", "a number of too many digits (at line 2)"),
+    file("500 tables in one another", "mixer = " + "{a=" * 500 + "1" + "}" * 500, "nested too deeply (at line 1)"),
+    file("a table twice", "[train]\nsteps = 1\n[train]\n", "a key or table occurs twice"),
+    file("a part that is a number", "mixer = 3\n", "3 must be a table of name and options or a spec"),
+    file("a name that is a number", "[mixer]\nname = 3\n", "must be the name of a mixer, not 3"),
+    file("50 MB", b"#" * 50_000_000, "50000000 bytes, a run file has at most 64000"),
+    Row("`train --config PIPE`", a_pipe, 2, "no such run file; it is neither a file nor a folder"),
+    Row(
+        "`train --config /dev/zero`",
+        lambda folder: mixzoo(folder, "train", "--config", "/dev/zero"),
+        2,
+        "/dev/zero: no",
+    ),
+    typed("train --max-time soon", 2, "--max-time soon: must be a time such as 90m"),
+    typed("train --max-time 0", 2, "--max-time 0:"),
+    typed("train --max-time -5m", 2, "--max-time -5m"),
     file("an unknown metric", 'metrics = ["fid"]\n', "metrics: unknown metric 'fid'"),
     Row("`interpolate --pairs 4000`", few_pairs, 0, "two to a pair"),
     Row("`interpolate --every-mixer`", every_mixer, 0, "not in the sheet, as they need options or training: chain"),

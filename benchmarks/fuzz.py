@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -55,6 +56,7 @@ class Counts:
     before: int = 0  # MiB
     memory: int = 0
     escapes: dict[str, str] = field(default_factory=dict)  # what escaped, and where -> the input's file
+    home: str = ""  # the folder of the process, which libFuzzer ends without cleaning up
     ended: str = ""  # how the process ended, if not well
 
     def row(self, name: str) -> str:
@@ -80,7 +82,7 @@ def fuzz(name: str, seconds: int, keep: Path, report: Path) -> None:
     with atheris.instrument_imports(include=INSTRUMENTED):
         from fuzz_targets import TARGETS, holds, home
 
-    target, counts, written = TARGETS[name], Counts(), monotonic()
+    target, counts, written = TARGETS[name], Counts(home=str(home())), monotonic()
     corpus = home() / "corpus"
     corpus.mkdir()
     starts = [*target.seeds(), *(file.read_bytes() for file in CRASHES.glob(f"{name}-*"))]
@@ -127,6 +129,8 @@ def fuzzed(name: str, seconds: int, keep: Path) -> Counts:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "MIXZOO_FUZZ_REPORT": str(report)}
         ended = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
         counts = Counts(**json.loads(report.read_text())) if report.exists() else Counts()
+    if counts.home:
+        shutil.rmtree(counts.home, ignore_errors=True)
     if ended.returncode or not counts.executions:
         print(ended.stderr[-2000:], file=sys.stderr)
         counts.ended = f"; the process ended with {ended.returncode}"
@@ -169,6 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         lines.append(counts.row(name))
         print(lines[-1], flush=True)
     if not options.targets:
+        lines += ["", f"Load of the machine meanwhile: {os.getloadavg()[2]:.0f} processes for {os.cpu_count()} cores."]
         RESULTS.write_text("\n".join(lines) + "\n")
     return int(failed)
 
