@@ -166,7 +166,7 @@ ROWS = [
         "--weight-decay 1e30",
         lambda folder: mixzoo(folder, "train", *TINY, "--weight-decay", "1e30"),
         6,
-        "is not finite; the last checkpoint is kept",
+        "Try a lower --weight-decay",
     ),
     Row(
         "--out of 300 characters", lambda folder: mixzoo(folder, "train", *TINY, "--out", LONG), 2, "File name too long"

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 import warm
+from mixzoo import Losses
 from mixzoo.core.errors import MixzooError
 from mixzoo.data.placement import LoadedData, train_batches
 from mixzoo.registry.config import resolve
@@ -43,6 +44,7 @@ CASES = {  # name -> flags in place of the toys'
     "amr_supervised, two mixes": {"objective": "amr_supervised:mixer=(bernoulli)", "mixer": "label:k=3"},
     "amr_supervised, attributes": {"objective": "amr_supervised", "dataset": "toy_tagged", "mixer": "label"},
     "the networks of amr": {"objective": "amr", **REAL},
+    "amr, clipped": {"objective": "amr:beta=0.1"},
 }
 
 
@@ -90,7 +92,8 @@ def twenty_steps(distributed, name, dtype=torch.float64, batch_images=8, steps=S
     `clock` gets the time at the end of each step.
     """
     zoo = toy_zoo()
-    config = resolve(zoo, None, TOY_FLAGS | CASES[name], {"batch_images": batch_images, "d_steps": 2})
+    numbers = {"batch_images": batch_images, "d_steps": 2, "clip_grad": 0.05 if "clipped" in name else 0}
+    config = resolve(zoo, None, TOY_FLAGS | CASES[name], numbers)
     data = config.parts["dataset"].load(0)
     players = replace(build_players(zoo, config, data, torch.device("cpu")), distributed=distributed)
     for module in modules_of(players).values():
@@ -161,6 +164,35 @@ def sleeps_in_an_evaluation(distributed, home, numbers, seconds):
 
     Loop._evaluate = evaluate
     trains(distributed, home, numbers)
+
+
+def meets_a_bad_number(distributed, home, numbers, deferred):
+    """A run in which one term is infinite, without a gradient, on process 1 alone, at step 5."""
+    plain = Loop.step
+
+    def step(self, number, draws):
+        self.players.finite.deferred = deferred
+        if number == 4 and distributed.rank == 1:
+            object.__setattr__(self.players, "objective", Infinite(self.players.objective))
+        try:
+            return plain(self, number, draws)
+        finally:
+            (home.parent / f"process {distributed.rank}").write_text(str(self.players.finite.newest_step))
+
+    Loop.step = step
+    zoo = toy_zoo()
+    start(zoo, toy_config(zoo, **numbers), home, None, distributed)
+
+
+class Infinite:
+    def __init__(self, plain):
+        self.plain = plain
+
+    def losses(self, batch):
+        found = self.plain.losses(batch)
+        return Losses(
+            found.autoencoder | {"reconstruct": found.autoencoder["reconstruct"] + torch.inf}, found.discriminator
+        )
 
 
 def goes_on(distributed, home):

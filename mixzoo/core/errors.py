@@ -5,6 +5,7 @@ Every message is one line: where, what was given, what is allowed, what to do.
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 INTERRUPTED = 130  # the exit code of a command that a SIGINT ends at once
 
@@ -43,9 +44,16 @@ class LockedError(MixzooError):
 
 
 class NonFiniteError(MixzooError):
-    """A loss term or a weight is NaN or infinite."""
+    """A loss term, a gradient, a weight or a score is NaN or infinite.
+
+    `dump` is the file about the step, in the run's directory; None if it is not a step that went wrong.
+    """
 
     exit_code = 6
+
+    def __init__(self, message: str, dump: Path | None = None) -> None:
+        super().__init__(message)
+        self.dump = dump
 
 
 class OutOfMemoryError(MixzooError):

@@ -76,6 +76,9 @@ class Train:
     beta1: Annotated[float, Ge(0), Lt(1), "Adam's β₁ (the paper: 0.5)"] = 0.5
     beta2: Annotated[float, Ge(0), Lt(1), "Adam's β₂ (the paper: 0.99)"] = 0.99
     weight_decay: Annotated[float, Ge(0), "L2 decay added to the gradient, as in the paper"] = 1e-5
+    clip_grad: Annotated[
+        float, Ge(0), "greatest norm of each player's gradient, which is scaled down to it; 0: any norm"
+    ] = 0.0
     device: Annotated[str, "device: cpu, cuda, cuda:1, ..., or auto: a GPU if there is one"] = "auto"
     engine: Annotated[
         Literal["auto", "eager", "compile", "graph"],

@@ -74,8 +74,9 @@ def build_players(
     recorded = device.type == "cuda" and config.train.engine in ("auto", "graph") and distributed.world_size == 1
     optimisers = {n: _adam(config.train, n, params, device, recorded) for n, params in trained.items() if params}
     return Players(
-        autoencoder, mixer, discriminator, probe, objective, optimisers, requirements, context.label_width, distributed
-    )
+        autoencoder, mixer, discriminator, probe, objective, optimisers, requirements, context.label_width, distributed,
+        clip_grad=config.train.clip_grad,
+    )  # fmt: skip
 
 
 def _part(zoo: Zoo, config: RunConfig, kind: str, context: BuildContext) -> Any:

@@ -266,13 +266,7 @@ def _discard(path: Path) -> None:
 
 def modules_of(players: Players) -> dict[str, nn.Module]:
     """The parts that hold tensors, by name."""
-    parts = {
-        "autoencoder": players.autoencoder,
-        "discriminator": players.discriminator,
-        "mixer": players.mixer,
-        "probe": players.probe,
-    }
-    return {name: part for name, part in parts.items() if isinstance(part, nn.Module)}
+    return players.modules
 
 
 def state_of(players: Players) -> State:

@@ -170,8 +170,8 @@ class Snapshot:
 
 
 def _changing(players: Players) -> dict[object, Tensor]:
-    """Weights, buffers and optimisers' moments, keyed by owner and name."""
-    found: dict[object, Tensor] = {}
+    """Weights, buffers, optimisers' moments and what is known of bad steps, keyed by owner and name."""
+    found: dict[object, Tensor] = {("finite", key): value for key, value in players.finite.tensors().items()}
     for name in ("autoencoder", "discriminator", "mixer", "probe"):
         # hasattr, not isinstance(part, nn.Module): InBfloat16 and Wrapped are no modules but forward to one.
         if hasattr(part := getattr(players, name), "state_dict"):

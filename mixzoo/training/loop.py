@@ -19,6 +19,7 @@ from mixzoo.core.random import Blocks, StepDraws, seed_for, seed_modules
 from mixzoo.data.batches import Batches
 from mixzoo.evaluation.probe import ProbeRecord, accuracy
 from mixzoo.registry.config import Train
+from mixzoo.training.bad_step import BadStep
 from mixzoo.training.checkpoint import commit, modules_of, non_finite
 from mixzoo.training.checkpoint_manifest import Progress
 from mixzoo.training.engine import Engine
@@ -53,6 +54,7 @@ class Loop:
         # Training reseeds torch's own generators at every step; the caller's state comes back afterwards.
         gpus = [self.images.device] if self.images.device.type == "cuda" else []
         started = progress.step
+        self.players.finite.begin(started)
         with torch.random.fork_rng(devices=gpus), stop_requested() as stop:
             for step in range(started, self.train.steps):
                 report = self.step(step, draws.at(step))
@@ -63,6 +65,7 @@ class Loop:
                 # and one in ten seconds, so that a person soon sees whether the run is on its way.
                 evaluated = done % self.train.evaluate_every == 0 or last
                 if logged or evaluated or step == started or self._display_is_due(clock):
+                    self.check_finite()
                     self.log(done, report, clock, evaluated=evaluated)
                 if evaluated:
                     progress = self._evaluate(done, progress)
@@ -87,12 +90,43 @@ class Loop:
         return self.players.distributed.world_size == 1 and clock.since_line() >= LINE_SECONDS
 
     def step(self, step: int, draws: StepDraws) -> dict[str, Tensor]:
-        """Take optimisation step number `step`; its report stays on the device."""
+        """Take optimisation step number `step`; its report stays on the device.
+
+        Raises NonFiniteError, if reading the device costs nothing, where a number of it is not finite.
+        """
         x, labels = self.images.batch(step)
         distributed = self.players.distributed
         purpose = f"torch/{distributed.rank}" if distributed.rank else "torch"
         seed_modules(seed_for(self.train.seed, purpose, step), x.device)
-        return self.engine(x, labels, draws, update_autoencoder=step % self.train.d_steps == 0)
+        report = self.engine(x, labels, draws, update_autoencoder=step % self.train.d_steps == 0)
+        if not self.players.finite.deferred:
+            self.check_finite()
+        return report
+
+    def check_finite(self) -> None:
+        """Raises NonFiniteError, after writing a file about it, if a number of any step so far is not finite.
+
+        Waits for the device.
+        """
+        if self.players.finite.is_bad:
+            raise self._bad_step().error()
+
+    def _bad_step(self, afterwards: str = "") -> BadStep:
+        finite = self.players.finite
+        step = finite.newest_step
+        return BadStep(
+            checkpoints=self.checkpoints,
+            step=step,
+            seed=self.train.seed,
+            images=self.images.order.whole(step - 1).tolist(),
+            read=self.data.train.read,
+            draws=self.draw(step - 1),
+            evidence=finite.evidence(),
+            gradient_norms=finite.gradient_norms,
+            distributed=self.players.distributed,
+            taken=finite.good_steps,
+            afterwards=afterwards,
+        )
 
     def draw(self, step: int) -> StepDraws:
         """All the randomness of step number `step`, for the whole batch."""
@@ -160,11 +194,9 @@ class Loop:
         return self.players.distributed.all_reduce_max([progress.probe.best_step == progress.step])[0] > 0
 
     def _commit(self, progress: Progress) -> Progress:
+        self.check_finite()
         if bad := non_finite(self.players):
-            raise NonFiniteError(
-                f"step {progress.step}: {bad} is not finite; the last checkpoint is kept. "
-                "Try a lower --lr or a larger lam"
-            )
+            raise self._bad_step(afterwards=bad).error()
         distributed = self.players.distributed
         distributed.check_in_sync(modules_of(self.players))
         if distributed.is_main:

@@ -11,6 +11,7 @@ from mixzoo.core.parts import AutoEncoder, Discriminator, Mixer
 from mixzoo.core.random import StepDraws, draw_step
 from mixzoo.core.requirements import Requirements
 from mixzoo.training.distributed import SINGLE_PROCESS, DistributedContext
+from mixzoo.training.finite import FiniteCheck
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,23 @@ class Players:
     num_labels: int = 0  # length of a label vector
     distributed: DistributedContext = SINGLE_PROCESS  # the processes that share each batch
     uncompiled_discriminator: Discriminator | None = None  # for gradient penalties; None means `discriminator`
+    clip_grad: float = 0.0  # the greatest norm of a player's gradient; 0 for any
+    finite: FiniteCheck = None  # type: ignore[assignment]  # of every step; made here, of the networks as they are
+
+    def __post_init__(self) -> None:
+        if self.finite is None:
+            object.__setattr__(self, "finite", FiniteCheck(self.modules, self.optimisers))
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """The parts that hold tensors, by name."""
+        parts = {
+            "autoencoder": self.autoencoder,
+            "discriminator": self.discriminator,
+            "mixer": self.mixer,
+            "probe": self.probe,
+        }
+        return {name: part for name, part in parts.items() if isinstance(part, nn.Module)}
 
     def draw(
         self,

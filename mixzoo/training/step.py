@@ -3,7 +3,7 @@
 Nothing here reads from the device, logs or saves: those belong to the loop, a level up.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -15,7 +15,7 @@ from mixzoo.core.objective import Terms
 from mixzoo.core.random import StepDraws
 from mixzoo.evaluation.probe import probe_loss
 from mixzoo.training.batch import StepBatch
-from mixzoo.training.gradients import own_gradients, shared_gradients
+from mixzoo.training.gradients import Gradients, own_gradients, shared_gradients
 from mixzoo.training.players import Players
 
 
@@ -50,16 +50,51 @@ def train_step(
     # Each player descends on its own terms only; one backward pass through D serves both where that is exact.
     passes = batch.passes
     found = shared_gradients(moving, parameters, passes[0]) if passes else own_gradients(moving, parameters)
-    for name, own in found.items():
-        gradients = players.distributed.mean_gradients(own)
-        for parameter, gradient in zip(parameters[name], gradients):
-            parameter.grad = None if gradient is None else laid_out_as(parameter, gradient)
-        players.optimisers[name].step()
-
-    # Nothing is read from the device here: the loop decides when to wait for it.
     report = {f"{player}/{name}": value for player, own in terms.items() for name, value in own.items()}
     report |= {f"D({name})": score.mean() for name, score in batch.logits.items()}
-    return {name: value.detach() for name, value in report.items()}
+    report = {name: value.detach() for name, value in report.items()}
+    if players.distributed.world_size > 1:
+        found = told_to_all(report, found)
+    for name, own in found.items():
+        for parameter, gradient in zip(parameters[name], players.distributed.mean_gradients(own)):
+            parameter.grad = None if gradient is None else laid_out_as(parameter, gradient)
+
+    # No optimiser moves on a number that is not finite. On a GPU nothing is read from the device here: the optimisers
+    # ask it themselves, and the loop decides when to wait for it.
+    seen = players.finite.look(report, parameters)
+    if players.clip_grad:
+        for name, norm in seen.norms().items():
+            clip(parameters[name], norm, players.clip_grad)
+    if players.finite.may_move([players.optimisers[name] for name in found]):
+        for name in found:
+            players.optimisers[name].step()
+    return report
+
+
+def clip(parameters: Sequence[Parameter], norm: Float[Tensor, ""], at_most: float) -> None:
+    """Scale a player's gradient g of that norm to g min(1, at_most / (‖g‖ + 1e-6)), as torch's clip_grad_norm_ does."""
+    having = [parameter for parameter in parameters if parameter.grad is not None]
+    if having:
+        factor = torch.clamp(at_most / (norm + 1e-6), max=1.0)
+        # Not in place: one tensor may be the gradient of two weights.
+        gradients = [parameter.grad for parameter in having]
+        for parameter, scaled in zip(having, torch._foreach_mul(gradients, factor)):  # type: ignore[arg-type]
+            parameter.grad = scaled
+
+
+def told_to_all(report: Terms, found: dict[str, Gradients]) -> dict[str, Gradients]:
+    """The gradients, with a NaN in one of them if a number of the report is not finite on this process.
+
+    Their mean then has it on every process, and all of them stop at the same step.
+    """
+    finite = torch.stack(list(report.values())).isfinite().all()
+    for name, own in found.items():
+        having = [i for i, gradient in enumerate(own) if gradient is not None]
+        if having:
+            least = min(having, key=lambda i: own[i].numel())  # type: ignore[union-attr]  # the cheapest
+            marked = torch.where(finite, own[least], torch.nan)  # type: ignore[arg-type]
+            return found | {name: (*own[:least], marked, *own[least + 1 :])}
+    return found
 
 
 def laid_out_as(parameter: Parameter, tensor: Tensor) -> Tensor:

@@ -34,11 +34,12 @@ from two_processes import (
     in_two,
     is_asked_to_stop,
     is_killed,
+    meets_a_bad_number,
     raises,
     trains,
 )
 
-QUICK = ("amr, bernoulli of three", "a mixer that learns", "amr_supervised, two mixes")
+QUICK = ("amr, bernoulli of three", "amr, clipped", "a mixer that learns", "amr_supervised, two mixes")
 ROUNDING = 1e-13  # of a player's largest gradient, in float64; measured up to 4e-15
 DRIFT = 1e-9  # relative, of what 20 steps report; measured up to 2e-11, with norms before which biases have no gradient
 WEIGHTS = 1e-7  # after 20 steps of up to 1e-3; measured up to 2e-8, of biases before norms, whose gradient is rounding
@@ -227,6 +228,18 @@ def test_trouble_that_all_processes_have_is_told_once(tmp_path, capfd):
     assert in_two(trains, tmp_path / "run", NUMBERS | {"lr": 1e30}) == [6, 6]
     assert (status(tmp_path / "run")["state"], status(tmp_path / "run")["exit"]) == ("failed", 6)
     assert capfd.readouterr().err.count("is not finite") == 1
+
+
+@pytest.mark.parametrize("deferred", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_bad_number_on_one_process_stops_all_at_the_same_step(tmp_path, capfd, deferred):
+    numbers = NUMBERS | {"log_every": 3}
+    assert in_two(meets_a_bad_number, tmp_path / "run", numbers, deferred) == [6, 6]
+    assert [(tmp_path / f"process {rank}").read_text() for rank in range(2)] == ["5", "5"]
+    assert capfd.readouterr().err.count("mixzoo: step 5: ") == 1
+    content = json.loads((tmp_path / "run" / "nonfinite-step-00000005.json").read_text())
+    assert (content["step"], len(content["images"])) == (5, 16)
+    assert [path.name for path in saved(tmp_path / "run" / "checkpoints")] == []
+    assert status(tmp_path / "run")["exit"] == 6
 
 
 def test_processes_that_begin_from_different_steps_are_refused(capfd):

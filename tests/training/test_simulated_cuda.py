@@ -124,6 +124,8 @@ def takes_steps(objective: str, mixer: str, device: torch.device, modes=MODES, z
     """Build a run and take a step in each mode, under watch; how many steps were taken."""
     scene = built(objective, mixer, device, zoo, **flags)
     inputs = scene.inputs()
+    assert scene.players.finite.deferred == (device.type == "cuda")
+    scene.players.finite.deferred = True
     for train, moves in modes.values():
         engine = build_engine(train, scene.players, device)
         for x, labels, draws in inputs:
@@ -212,7 +214,7 @@ class Reached(Exception):
 @pytest.mark.parametrize(("device", "card"), [("auto", 0), ("cuda", 0), ("cuda:1", 1)])
 def test_a_run_starts_on_a_card(tmp_path, monkeypatch, device, card):
     """From its config to the first evaluation: the device, the data, the parts, the directory, four steps."""
-    taken, steps = [], Loop.step
+    taken, read, steps = [], [], Loop.step
 
     def watched(loop, step, draws):
         with Watch(transfers=True, deterministic=True):
@@ -232,9 +234,11 @@ def test_a_run_starts_on_a_card(tmp_path, monkeypatch, device, card):
     config = toy_config(toy_zoo(), device=device, engine="eager", steps=4, evaluate_every=4, log_every=4)
     monkeypatch.setattr(Loop, "log", lambda *_, **__: None)
     monkeypatch.setattr(Loop, "line", lambda *_: {})  # reads numbers, for a person, after the first step
+    monkeypatch.setattr(Loop, "check_finite", lambda *_: read.append(len(taken)))  # reads one, where a line does
     with on_gpu(monkeypatch, cards=2) as driver, pytest.raises(Reached):
         start(toy_zoo(), config, tmp_path / "run")
     assert len(taken) == 4
+    assert read == [1, 4]
     assert {value.device.type for report in taken for value in report.values()} == {"cuda"}
     assert driver.current == card
     record = json.loads((tmp_path / "run" / "environment.json").read_text())
