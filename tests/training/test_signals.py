@@ -108,6 +108,26 @@ def test_a_ctrl_c_inside_an_import_is_one_line(tmp_path, name):
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "\nmixzoo: interrupted\n")
 
 
+IN_A_DESTRUCTOR = """
+import os, signal
+from mixzoo import __main__
+from mixzoo.cli import app
+class Sends:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+def command():
+    Sends()
+    print("went on", flush=True)
+app.main = command
+__main__.main()
+"""
+
+
+def test_a_ctrl_c_where_python_ignores_exceptions_ends_the_command_too(tmp_path):
+    done = subprocess.run([sys.executable, "-c", IN_A_DESTRUCTOR], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "\nmixzoo: interrupted\n")
+
+
 def test_a_ctrl_c_outside_an_import_is_one_line_too(mixzoo, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
