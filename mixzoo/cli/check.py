@@ -7,7 +7,7 @@ import typer
 
 from mixzoo.cli import completion
 from mixzoo.cli.zoo import NoPlugins, PluginFiles, zoo_from
-from mixzoo.core.errors import ConfigError, PluginError, truncated_repr
+from mixzoo.core.errors import ConfigError, PluginError, escaped, truncated_repr
 from mixzoo.registry.kinds import KINDS, kind_named
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def check(
             f"{totals['skipped']} skipped, {totals['not_applicable']} do not apply"
         )
     for name, why in ({} if as_json else unchecked).items():
-        typer.echo(f"not checked: {name}, {why}")
+        typer.echo(escaped(f"not checked: {name}, {why}"))
     if any(report.failed for report in reports):
         raise typer.Exit(PluginError.exit_code)
 
@@ -125,9 +125,9 @@ def _check_one(zoo: "Zoo", kind: str, spec: str, effort: "Effort", reasons: dict
     def show(outcome: "Outcome") -> None:
         nonlocal lines
         if not lines:  # not earlier: an error should be the only line
-            typer.echo(f"{kind} {spec}")
+            typer.echo(escaped(f"{kind} {spec}"))
         lines += 1
-        typer.echo(f"  {outcome.line}")
+        typer.echo("\n".join(map(escaped, f"  {outcome.line}".split("\n"))))
 
     each = (lambda outcome: None) if quiet else show
     report = check_part(spec, kind=kind, effort=effort, skip=reasons, zoo=zoo, each=each)

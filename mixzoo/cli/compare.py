@@ -71,6 +71,7 @@ def print_comparison(comparison: "Comparison") -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from mixzoo.core.errors import escaped
     from mixzoo.runs.comparison_text import cell_text, head, notes, rows
 
     print_left_out(comparison)
@@ -78,16 +79,17 @@ def print_comparison(comparison: "Comparison") -> None:
     table.add_column("", no_wrap=True)
     table.add_column("runs", justify="right")
     for score in comparison.columns:
-        name = fill(head(score).replace(", %", ",\xa0%"), HEAD_WIDTH).replace("\xa0", " ")  # "%" is no line of its own
+        name = escaped(head(score)).replace(", %", ",\xa0%")  # "%" is no line of its own
+        name = fill(name, HEAD_WIDTH).replace("\xa0", " ")
         table.add_column(Text(name), justify="right", no_wrap=True)
     for name, count, cells in rows(comparison):
         texts = []
         for score in comparison.columns:
             cell = cells.get(score)
             texts.append(Text(cell_text(score, cell, count), style="bold" if cell is not None and cell.best else ""))
-        table.add_row(Text(name), str(count or ""), *texts)
+        table.add_row(Text(escaped(name)), str(count or ""), *texts)
     console = Console(highlight=False, soft_wrap=True)
     console.width = max(console.width, console.measure(table, options=console.options.update(width=10_000)).maximum)
     console.print(table)
     for text in notes(comparison):
-        console.print(text, markup=False)
+        console.print(escaped(text), markup=False)

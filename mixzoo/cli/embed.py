@@ -36,12 +36,13 @@ def embed(
 
     Example: mixzoo embed runs/my-run --images test --out codes.npz
     """
+    from mixzoo.core.errors import escaped
     from mixzoo.runs.embedding import embed as write_codes
     from mixzoo.runs.trained_run import Run
 
     def note(line: str) -> None:
-        typer.echo(f"mixzoo: {line}", err=True)
+        typer.echo(escaped(f"mixzoo: {line}"), err=True)
 
     opened = Run(run, device=device, zoo=zoo_from(plugin, no_plugins))
     count = write_codes(opened, images, out, skip_bad=skip_bad, note=note)
-    typer.echo(f"{count} codes in {out}", err=True)
+    typer.echo(escaped(f"{count} codes in {out}"), err=True)

@@ -81,4 +81,4 @@ def _print_scores(run: Path, scores: "list[Score]") -> None:
     typer.echo(printable(str(run)))
     for score in scores:
         for name, value in score.numbers.items():
-            typer.echo(f"  {score.metric}.{name}  {formatted(name, value)}")
+            typer.echo(printable(f"  {score.metric}.{name}  {formatted(name, value)}"))

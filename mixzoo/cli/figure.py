@@ -68,7 +68,7 @@ def figure(
 
     Example: mixzoo figure strips runs/A runs/B --images 3,17 --out strips.pdf
     """
-    from mixzoo.core.errors import ConfigError, path_excerpt
+    from mixzoo.core.errors import ConfigError, escaped, path_excerpt
     from mixzoo.registry.spec import parse_spec
     from mixzoo.runs.listing import chosen, find_runs
 
@@ -87,6 +87,6 @@ def figure(
     given = None if images is None else images_from(images)
     drawing = draw(zoo, kind, records, given, scale=scale, seed=seed, device=device)
     for note in drawing.notes:
-        print(f"mixzoo: {note}", file=sys.stderr)
+        print(escaped(f"mixzoo: {note}"), file=sys.stderr)
     name = parse_spec(kind).name.rpartition("/")[2]
-    typer.echo(str(drawing.save(out or free_path(runs, name, drawing.endings[0]))))
+    typer.echo(escaped(str(drawing.save(out or free_path(runs, name, drawing.endings[0])))))

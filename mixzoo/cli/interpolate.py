@@ -56,6 +56,7 @@ def interpolate(
 
     The triangle needs a mixer of three or more sources. Example: mixzoo interpolate RUN --mixer bernoulli:k=3
     """
+    from mixzoo.core.errors import escaped
     from mixzoo.runs.interpolate import draw_interpolations
 
     zoo = zoo_from(plugin, no_plugins)
@@ -66,6 +67,6 @@ def interpolate(
         typer.echo(json.dumps({name: str(path) for name, path in drawn.files.items()}, indent=2))
     else:
         for name, path in drawn.files.items():
-            typer.echo(f"{name:11}  {path}")
+            typer.echo(escaped(f"{name:11}  {path}"))
     for note in drawn.notes:
-        typer.echo(note, err=True)
+        typer.echo(escaped(note), err=True)

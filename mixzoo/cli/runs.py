@@ -80,15 +80,24 @@ def _row(record: "RunRecord") -> dict[str, object]:
 
 
 def _print_csv(records: "list[RunRecord]") -> None:
+    from mixzoo.core.errors import escaped
     from mixzoo.runs.listing import PARTS
 
     scores = list(dict.fromkeys(name for record in records for name in record.numbers))
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["path", "state", "step", "steps", "seed", *PARTS, *scores])
+    writer.writerow(["path", "state", "step", "steps", "seed", *PARTS, *map(escaped, scores)])
     for r in records:
-        parts = [r.part(kind) for kind in PARTS]
+        parts = [escaped(r.part(kind)) for kind in PARTS]
         writer.writerow(
-            [r.path, r.state, r.step, r.steps, r.seed, *parts, *(r.numbers.get(name, "") for name in scores)]
+            [
+                escaped(str(r.path)),
+                r.state,
+                r.step,
+                r.steps,
+                r.seed,
+                *parts,
+                *(r.numbers.get(name, "") for name in scores),
+            ]
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from mixzoo.core.errors import StorageError, one_line
+from mixzoo.core.errors import StorageError, escaped, one_line
 from mixzoo.runs.comparison_text import is_accuracy, number
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def print_summary(result: "Result") -> None:
 def _print_summary(result: "Result") -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     steps, scored = result.steps, result.scored_step
     title = (
@@ -42,12 +43,13 @@ def _print_summary(result: "Result") -> None:
     table.add_column("score")
     table.add_column("value", justify="right")
     for name, value in result.numbers.items():
-        table.add_row(name.replace("_", " ").replace(".", ": "), formatted(name, value))
+        table.add_row(Text(escaped(name.replace("_", " ").replace(".", ": "))), formatted(name, value))
     console = Console(highlight=False, soft_wrap=True)
     console.print(table)
-    console.print(f"run      {result.directory}", markup=False)
-    console.print(f"picture  {result.picture}", markup=False)
-    console.print(f"more     mixzoo interpolate {result.directory}", markup=False)
+    directory = escaped(str(result.directory))
+    console.print(f"run      {directory}", markup=False)
+    console.print(f"picture  {escaped(str(result.picture))}", markup=False)
+    console.print(f"more     mixzoo interpolate {directory}", markup=False)
 
 
 def formatted(name: str, value: float) -> str:

@@ -15,7 +15,10 @@ def load_dataset(recipe: Any, name: str, method: str, seed: int) -> Dataset:
     Raises PluginError if the call fails or if what it returns is not a valid data set.
     """
     contract = Contract("dataset", name)
-    data = contract.call(method, getattr(recipe, method), seed)
+    load = getattr(recipe, method, None)
+    if not callable(load):
+        raise contract.broken(method, f"it has no {method}")
+    data = contract.call(method, load, seed)
     if not isinstance(data, Dataset):
         raise contract.broken(method, f"{method} returned {_named(data)}, which is not a mixzoo.Dataset")
     for which in ("train", "validation", "test"):

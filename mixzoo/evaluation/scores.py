@@ -1,6 +1,5 @@
 """Checks of metrics and of what they return."""
 
-import inspect
 from collections.abc import Iterable, Mapping
 from numbers import Real
 from typing import get_args
@@ -21,14 +20,7 @@ def check_metric_signature(contract: Contract, metric: Metric) -> None:
         raise contract.broken("__call__", "it is not callable")
     if wrong := contract.call("better", wrong_better, metric):  # `better` may be a property, with code of its own
         raise contract.broken("better", wrong)
-    try:
-        signature = inspect.signature(metric)
-    except ValueError:  # as for functions written in C
-        return
-    try:
-        signature.bind(None)
-    except TypeError as err:
-        raise contract.broken("__call__", f"it cannot be called with only a run: {err}") from err
+    contract.check_takes("__call__", metric, "run")
 
 
 def compute_scores(contract: Contract, metric: Metric, run: FinishedRun) -> dict[str, float]:

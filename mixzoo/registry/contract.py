@@ -1,5 +1,6 @@
 """Calls of a part, and errors of one line with the signature that was expected if it breaks its contract."""
 
+import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,18 @@ class Contract:
         """The error that says what is wrong with a member, and how it is declared."""
         expected = signatures(self.kind, [method])
         return PluginError(f"{self}: {what}" + (f"; expected {expected}" if expected else ""))
+
+    def check_takes(self, method: str, function: Callable[..., Any], *arguments: str) -> None:
+        """Raises PluginError if the function cannot be called with these arguments, by position."""
+        try:
+            signature = inspect.signature(function)
+        except ValueError:  # as for functions written in C
+            return
+        try:
+            signature.bind(*arguments)
+        except TypeError as err:
+            only = f"only a {arguments[0]}" if len(arguments) == 1 else ", ".join(arguments)
+            raise self.broken(method, f"it cannot be called with {only}: {err}") from err
 
     def call(self, method: str, function: Callable[..., Any], *arguments: Any) -> Any:
         """`function(*arguments)`. An exception in it becomes a PluginError with its place and the signature.

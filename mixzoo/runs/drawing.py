@@ -130,6 +130,7 @@ def draw(
     recipe = zoo.recipe("figure", parsed)
     contract = Contract("figure", parsed.name, zoo.plugin_of("figure", parsed.name))
     check_follows_protocol(contract, recipe)
+    contract.check_takes("__call__", recipe, "runs", "request")
     figure: Figure = recipe
     _check_numbers(scale, seed)
     if not records:

@@ -207,6 +207,7 @@ def logger_named(zoo: Zoo, to: str) -> tuple[Logger, Contract, str]:
     recipe = zoo.recipe("logger", spec)
     contract = Contract("logger", spec.name, zoo.plugin_of("logger", spec.name))
     check_follows_protocol(contract, recipe)
+    contract.check_takes("open", recipe.open, "run")
     logger: Logger = recipe
     return logger, contract, zoo.find("logger", spec.name).name
 

@@ -17,8 +17,10 @@ from torch.nn import Parameter
 from mixzoo.core.data import Dataset
 from mixzoo.core.errors import ConfigError, PluginError, one_line
 from mixzoo.core.objective import Losses, Terms
-from mixzoo.core.random import draws_to_device, rng_for
+from mixzoo.core.parts import CodeShape
+from mixzoo.core.random import draws_to_device, rng_for, to_device
 from mixzoo.data.batches import to_images
+from mixzoo.evaluation.pictures.mixes import points
 from mixzoo.registry.config import RunConfig
 from mixzoo.registry.contract import Contract, described
 from mixzoo.registry.recipes import input_shape
@@ -120,8 +122,18 @@ def _rehearsed(
             "autoencoder": [autoencoder, mixer] if players.requirements.mixes else [autoencoder],
             "discriminator": [discriminator],
         })  # fmt: skip
+        _mix_as_pictures_do(watched_f, watched_mixer, x, labels)
         code = batch.code if losses.code is None else losses.code
         return [] if code is None else _narrow_decoder(watched_f, code, data)
+
+
+def _mix_as_pictures_do(autoencoder: WatchedAutoEncoder, mixer: WatchedMixer, x: Tensor, labels: Tensor) -> None:
+    """Mix at given points of the simplex, which a step does not."""
+    with torch.no_grad():
+        h = autoencoder.encode(x)
+        sources, all_labels = (torch.stack([t.roll(-j, 0) for j in range(mixer.k)]) for t in (h, labels))
+        for point in points(mixer.k):
+            mixer(sources, to_device(mixer.at(point, CodeShape(len(h), tuple(h.shape[1:]))), h.device), all_labels)
 
 
 @contextmanager
@@ -152,6 +164,8 @@ def _checked_terms(losses: Any, contract: Contract) -> dict[str, Terms]:
                 raise contract.broken("losses", f"the {player} has a term called {name!r}, which is not text")
             if not isinstance(term, Tensor) or term.shape != ():
                 raise contract.broken("losses", f"the {player}'s term {name!r} is {described(term)}")
+    if not any(found.values()):
+        raise contract.broken("losses", "losses returned no term for any player")
     return found
 
 

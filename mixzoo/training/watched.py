@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Generator, Tensor
 from torch.nn import Parameter
 
@@ -79,6 +80,11 @@ class WatchedDiscriminator:
         if not isinstance(scores, Scores):
             raise self.contract.broken("__call__", f"a call returned {described(scores)}, which is not a mixzoo.Scores")
         check_like(self.contract, "__call__", scores.logits, x, (len(x),), "logits")
+        learns = torch.is_grad_enabled() and any(weight.requires_grad for weight in self.part.parameters())
+        if learns and not scores.logits.requires_grad:
+            raise self.contract.broken(
+                "__call__", "its logits depend on none of its weights: are they detached, or made under no_grad?"
+            )
         if scores.label_logits is not None and tuple(scores.label_logits.shape[:1]) != (len(x),):
             raise self.contract.broken(
                 "__call__",

@@ -194,6 +194,13 @@ def test_what_no_logger_can_take_is_one_line(tmp_path):
         def open(self, run):
             return None
 
+    @dataclass(frozen=True)
+    class Nosy:
+        def open(self, run, more):
+            return None
+
+    with pytest.raises(PluginError, match=r"cannot be called with only a run: missing .*; expected open\(run\) -> a"):
+        log_process.log_to(zoo_with(Nosy), "recorder")  # before a run is made
     with pytest.raises(PluginError, match=r"is not a valid Logger: it lacks open; expected open\(run\) -> a session"):
         track(run, tmp_path / "logs", zoo=zoo_with(Shut))
     with pytest.raises(PluginError, match=r"open returned None; expected open\(run\) -> a session with scalars"):

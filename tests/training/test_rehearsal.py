@@ -119,6 +119,9 @@ BROKEN = [
         "not a torch.nn.Module",
     ),
     ("autoencoder", part(build=lambda self, context: context["channels"]), "build raised TypeError.* expected build"),
+    ("mixer", mixer(at=lambda self, point: point), r"at raised TypeError.*expected at\(point, shape\) -> a draw"),
+    ("mixer", mixer(at=lambda self, point, shape: "x"), r"at returned 'x'; expected at\(point, shape\)"),
+    ("mixer", mixer(at=lambda self, point, shape: 1 / 0), r"at raised ZeroDivisionError: .*\(test_rehearsal.py, line"),
     # discriminators
     ("discriminator", network(ToyDiscriminator, forward=lambda self, x: self.net(x)), "which is not a mixzoo.Scores"),
     ("discriminator", network(ToyDiscriminator, forward=lambda self, x: Scores(self.net(x))), r"logits of __call__ "),
@@ -126,6 +129,11 @@ BROKEN = [
         "discriminator",
         network(ToyDiscriminator, forward=lambda self, x, y: x),
         r"raised TypeError.*forward\(x\) -> Sco",
+    ),
+    (
+        "discriminator",
+        network(ToyDiscriminator, forward=lambda self, x: Scores(self.net(x).mean((1, 2, 3)).detach())),
+        "its logits depend on none of its weights: are they detached",
     ),
     # objectives
     ("objective", part(terms=1), r"lacks losses; expected losses\(batch\) -> Losses"),
@@ -154,7 +162,9 @@ BROKEN = [
     ),
     ("objective", objective(discriminator=lambda self, r, D: {0: D["real"].mean()}), "a term called 0"),
     ("objective", objective(discriminator=lambda self, r, D: None), "the discriminator's terms are None"),
+    ("objective", part(losses=lambda self, batch: Losses({}, {})), "losses returned no term for any player; expected"),
     # data sets
+    ("dataset", part(build=lambda self, context: 1), r"it has no load; expected load\(seed\) -> Dataset"),
     ("dataset", part(load=lambda self, seed: (1, 2, 3)), r"load returned a tuple.*expected load\(seed\) -> Dataset"),
     ("dataset", part(load=lambda self: 1), r"load raised TypeError.*expected load\(seed\) -> Dataset"),
     ("dataset", part(load=lambda self, seed: seed / 0), r"load raised ZeroDivisionError: .*\(test_rehearsal.py, line"),
