@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     )
     from mixzoo.core.figure import Animation, Figure, FigureImages, FigureRequest, FigureRun
     from mixzoo.core.labels import label_vectors, mixed_labels
+    from mixzoo.core.launcher import Job, Launcher, Lost, Task
     from mixzoo.core.logger import LoggedRun, Logger, LogSession
     from mixzoo.core.metric import Better, FinishedRun
     from mixzoo.core.mixing import LinearMixer, MaskMixer, dirichlet, draw_for, needs_map
@@ -95,12 +96,15 @@ __all__ = [
     "FinishedRun",
     "HasPosterior",
     "Interrupted",
+    "Job",
+    "Launcher",
     "LinearMixer",
     "LockedError",
     "LogSession",
     "LoggedRun",
     "Logger",
     "Losses",
+    "Lost",
     "MaskMixer",
     "Mixed",
     "MixedBatch",
@@ -122,6 +126,7 @@ __all__ = [
     "Split",
     "StorageError",
     "SweepError",
+    "Task",
     "Terms",
     "aims_at_labels",
     "are_points",
@@ -199,6 +204,12 @@ _HOMES = {  # module -> the names that it gives
     "core.labels": (
         "label_vectors",
         "mixed_labels",
+    ),
+    "core.launcher": (
+        "Job",
+        "Launcher",
+        "Lost",
+        "Task",
     ),
     "core.logger": (
         "LogSession",

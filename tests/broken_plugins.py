@@ -37,8 +37,8 @@ TWELVE = {
     "hook": (
         GOOD.replace("def mixzoo_mixers", "def mixzoo_mixer"),
         "no hook is called 'mixzoo_mixer' (hooks: mixzoo_autoencoders, mixzoo_datasets, mixzoo_discriminators, "
-        "mixzoo_figures, mixzoo_loggers, mixzoo_metrics, mixzoo_mixers, mixzoo_objectives). Did you mean "
-        "'mixzoo_mixers'?",
+        "mixzoo_figures, mixzoo_launchers, mixzoo_loggers, mixzoo_metrics, mixzoo_mixers, mixzoo_objectives). Did you "
+        "mean 'mixzoo_mixers'?",
     ),
     "name": (
         GOOD.replace('"halves"', '"my/halves"'),

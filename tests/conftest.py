@@ -24,6 +24,7 @@ install_import_hook(
         "mixzoo_convnets",
         "mixzoo_datasets",
         "mixzoo_figures",
+        "mixzoo_launchers",
         "mixzoo_loggers",
         "mixzoo_metrics",
         "mixzoo_mixers",

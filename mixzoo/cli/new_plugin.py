@@ -16,6 +16,7 @@ def new_plugin(
     metric: Annotated[bool, typer.Option("--metric", help="Numbers about a finished run.")] = False,
     logger: Annotated[bool, typer.Option("--logger", help="Where the numbers of a run are sent.")] = False,
     figure: Annotated[bool, typer.Option("--figure", help="A picture of runs.")] = False,
+    launcher: Annotated[bool, typer.Option("--launcher", help="Where the processes of runs are begun.")] = False,
 ) -> None:
     """Write an installable package with one working part and its tests, ./mixzoo-NAME, to change into your own.
 
@@ -33,6 +34,7 @@ def new_plugin(
         "metric": metric,
         "logger": logger,
         "figure": figure,
+        "launcher": launcher,
     }
     chosen = [kind for kind, on in flags.items() if on]
     if len(chosen) > 1:

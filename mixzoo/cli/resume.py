@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from mixzoo.cli import completion
-from mixzoo.cli.schema import LogTo, LostAfter, MaxTime, Values, integer
+from mixzoo.cli.schema import LogTo, LostAfter, MaxTime, On, Values, integer
 from mixzoo.cli.sweep import Jobs
 from mixzoo.cli.zoo import NoPlugins, PluginFiles, flags_of, zoo_from
 from mixzoo.core.errors import ConfigError
@@ -37,6 +37,7 @@ def resume(
     values: Values = None,
     log_to: LogTo = None,
     jobs: Jobs = None,
+    on: On = None,
     max_time: MaxTime = None,
     lost_after: LostAfter = None,
     plugin: PluginFiles = None,
@@ -48,7 +49,16 @@ def resume(
     Example: mixzoo resume runs/20260101-120000-digits-amr-mixup --steps 1000
     """
     from mixzoo.cli.summary import print_summary
-    from mixzoo.cli.sweep import check_jobs, check_not_logged, check_several, finish, joined_processes, time_limit
+    from mixzoo.cli.sweep import (
+        check_jobs,
+        check_not_logged,
+        check_several,
+        finish,
+        joined_processes,
+        place_elsewhere,
+        run_flags,
+        time_limit,
+    )
     from mixzoo.cli.sweep import watch_for as watch
     from mixzoo.runs.log_process import log_to as log_of
     from mixzoo.runs.run import resume as resume_run
@@ -66,13 +76,17 @@ def resume(
             raise ConfigError(f"--steps {steps}: {run} is a sweep; give --steps with one of its runs")
         if values:
             raise ConfigError(f"--set {values[0]}: {run} is a sweep; use it with one of the runs in it")
-        flags = [
-            *flags_of(plugin, no_plugins),
-            *(text for key in allow_change or () for text in ("--allow-change", key)),
-        ]
-        finish(resume_sweep(zoo, run, jobs, watch(), flags, limit))
+        flags = [*flags_of(plugin, no_plugins), *run_flags(allow_change=allow_change)]
+        finish(resume_sweep(zoo, run, jobs, watch(), flags, limit, on))
         return
     check_jobs(jobs)
+    if (place := place_elsewhere(zoo, on, limit)) is not None:
+        from mixzoo.runs.elsewhere import resume_on
+
+        log_of(zoo, log_to)
+        flags = [*run_flags(steps, allow_change, values, log_to), *flags_of(plugin, no_plugins)]
+        print_summary(resume_on(zoo, run, place, watch(), flags, limit))
+        return
     keep_freed_memory()
     with joined_processes(lost_after) as distributed:
         result = resume_run(

@@ -24,7 +24,7 @@ SECTIONS = {  # of the help, in which a number of the run is listed; the others 
     ),
     **dict.fromkeys(("log_every", "evaluate_every", "checkpoint_every", "keep_checkpoints", "select"), sections.OUTPUT),
 }
-LATE = ("max_time", "lost_after")  # after the numbers of the run in their section of the help
+LATE = ("on", "max_time", "lost_after")  # after the numbers of the run in their section of the help
 _METAVARS = {"integer": "INTEGER", "number": "FLOAT"}
 
 Values = Annotated[
@@ -74,6 +74,17 @@ LogTo = Annotated[
         metavar=SPEC,
         autocompletion=completion.part("logger"),
         help="Log the run as it trains, in logs/LOGGER/RUN, such as tensorboard; see `mixzoo list loggers`.",
+    ),
+]
+
+On = Annotated[
+    str | None,
+    typer.Option(
+        "--on",
+        rich_help_panel=sections.HARDWARE,
+        metavar=SPEC,
+        autocompletion=completion.part("launcher"),
+        help="Where the runs are computed, such as slurm:partition=gpu; see `mixzoo list launchers`. [default: local]",
     ),
 ]
 

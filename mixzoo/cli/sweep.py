@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +17,8 @@ from mixzoo.core.errors import ConfigError, excerpt, printable
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from mixzoo.runs.launcher import Watch
+    from mixzoo.registry.zoo import Zoo
+    from mixzoo.runs.launcher import Place, Watch
     from mixzoo.runs.sweep import Sweep
     from mixzoo.training.distributed import DistributedContext
     from mixzoo.training.time_limit import TimeLimit
@@ -64,6 +66,31 @@ def time_limit(max_time: float | None) -> "TimeLimit | None":
     from mixzoo.training.time_limit import TimeLimit
 
     return None if max_time is None else TimeLimit(max_time)
+
+
+def place_elsewhere(zoo: "Zoo", on: str | None, limit: "TimeLimit | None") -> "Place | None":
+    """The launcher of --on for a single run; None if the run is to be this process."""
+    if on is None:
+        return None
+    from mixzoo.runs.places import place_for
+
+    place = place_for(zoo, on, limit)
+    return None if place.is_local else place
+
+
+def run_flags(
+    steps: int | None = None,
+    allow_change: Sequence[str] | None = None,
+    values: Sequence[str] | None = None,
+    log_to: str | None = None,
+) -> list[str]:
+    """The flags of `mixzoo resume` that a run's process gets too."""
+    several = {"--allow-change": allow_change or (), "--set": values or ()}
+    one = {"--steps": steps, "--log-to": log_to}
+    return [
+        *(text for flag, texts in several.items() for each in texts for text in (flag, each)),
+        *(text for flag, value in one.items() if value is not None for text in (flag, str(value))),
+    ]
 
 
 def finish(sweep: "Sweep") -> None:

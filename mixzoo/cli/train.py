@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mixzoo.cli import completion, sections
-from mixzoo.cli.schema import LogTo, LostAfter, MaxTime, Values, part_option, with_train_flags
+from mixzoo.cli.schema import LogTo, LostAfter, MaxTime, On, Values, part_option, with_train_flags
 from mixzoo.cli.sweep import Jobs
 from mixzoo.cli.zoo import NoPlugins, PluginFiles, flags_of, zoo_from
 
@@ -96,6 +96,7 @@ def train(
         ),
     ] = None,
     jobs: Jobs = None,
+    on: On = None,
     max_time: MaxTime = None,
     lost_after: LostAfter = None,
     plugin: PluginFiles = None,
@@ -143,13 +144,21 @@ def train(
 
         from mixzoo.runs.sweep import start as start_sweep
 
-        finish(start_sweep(zoo, members, out, jobs, watch_for(), flags_of(plugin, no_plugins), limit))
+        finish(start_sweep(zoo, members, out, jobs, watch_for(), flags_of(plugin, no_plugins), limit, on))
         return
 
     from mixzoo.cli.summary import print_summary
-    from mixzoo.cli.sweep import check_jobs, joined_processes
+    from mixzoo.cli.sweep import check_jobs, joined_processes, place_elsewhere, run_flags, watch_for
 
     check_jobs(jobs)
+    if (place := place_elsewhere(zoo, on, limit)) is not None:
+        from mixzoo.runs.elsewhere import start_on
+        from mixzoo.runs.log_process import log_to as log_of
+
+        log_of(zoo, log_to)
+        flags_of_run = [*run_flags(log_to=log_to), *flags_of(plugin, no_plugins)]
+        print_summary(start_on(zoo, configure(given, numbers), out, place, watch_for(), flags_of_run, limit))
+        return
     with joined_processes(lost_after) as distributed:
         resolved = configure(given, numbers)
 

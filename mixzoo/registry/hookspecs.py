@@ -59,3 +59,8 @@ def mixzoo_loggers() -> Mapping[str, type[Any]]:  # type: ignore[empty-body]
 @hookspec
 def mixzoo_figures() -> Mapping[str, type[Any]]:  # type: ignore[empty-body]
     """Figures: recipes that are a Figure."""
+
+
+@hookspec
+def mixzoo_launchers() -> Mapping[str, type[Any]]:  # type: ignore[empty-body]
+    """Launchers: recipes that are a Launcher."""

@@ -160,6 +160,24 @@ _ROWS = (
             "check_run": "check_run(run, request), which may raise ConfigError",
         },
     ),
+    Kind(
+        name="launcher",
+        plural="launchers",
+        noun="launcher",
+        flag="--on",
+        protocol_path="mixzoo.core.launcher:Launcher",
+        suite_path="mixzoo.testing.launchers:launcher_checks",
+        signatures={
+            "begin": "begin(job) -> a task with poll and send_signal, such as a subprocess.Popen",
+            "begin_all": "begin_all(jobs, at_once) -> a task for each job",
+            "attach": "attach(job) -> a task, or None",
+            "poll": "poll() -> an exit code from -255 to 255, a mixzoo.Lost, or None while the job waits or runs",
+            "send_signal": "send_signal(number)",
+            "check": "check(), which may raise ConfigError",
+            "slots": "slots: an int of at least 1, the jobs that run at a time",
+            "retries": "retries: an int of at least 0",
+        },
+    ),
 )
 
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in _ROWS}

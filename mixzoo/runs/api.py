@@ -23,10 +23,12 @@ from mixzoo.registry.session import is_registered_here
 from mixzoo.registry.zoo import Zoo, load_zoo
 from mixzoo.runs.comparing import Comparison
 from mixzoo.runs.comparing import compare as compare_records
+from mixzoo.runs.elsewhere import start_on
 from mixzoo.runs.grid import plan
 from mixzoo.runs.launcher import Watch
 from mixzoo.runs.listing import RunRecord, chosen, find_runs
 from mixzoo.runs.log_process import log_to as logging_to
+from mixzoo.runs.places import place_for
 from mixzoo.runs.run import start
 from mixzoo.runs.sweep import Sweep, check_none_failed
 from mixzoo.runs.sweep import start as start_sweep
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
 Spec = str | Sequence[str] | None  # one part, or several for a grid
 ARGUMENTS = (
     "data", "autoencoder", "discriminator", "mixer", "objective", "metrics", "config", "out", "seeds", "grid", "jobs",
-    "progress", "log_to", "max_time",
+    "progress", "log_to", "max_time", "on",
 )  # fmt: skip  # of train, beside the numbers of a run
 
 
@@ -66,6 +68,7 @@ def train(
     progress: bool = True,
     log_to: str | None = None,
     max_time: str | float | timedelta | None = None,
+    on: str | None = None,
     **numbers: Any,
 ) -> Run | list[Run]:
     """Train a run, as `mixzoo train` does; with `seeds`, `grid` or a list of specs a sweep, as a list of its runs.
@@ -75,9 +78,11 @@ def train(
     so its parts come from installed plugins, not from `mixzoo.register`, and `progress`, the display of a single run,
     has no effect. `log_to` logs a single run as it trains, to "tensorboard" for example (see `mixzoo.track`). After
     `max_time`, such as "3h50m" or seconds, the run, or the whole sweep, stops as after a signal: it saves its state and
-    raises Interrupted. Raises ConfigError for what is not allowed, and what training itself raises.
+    raises Interrupted. `on` is where the runs are computed, a launcher such as "slurm:partition=gpu"; their parts then
+    come from installed plugins too. Raises ConfigError for what is not allowed, and what training itself raises.
     """
     limit = None if max_time is None else TimeLimit(seconds_of(max_time, "max_time"), "max_time ")
+    place_spec = None if on is None else texts_of(on, "on")[0]
     specs = {
         "dataset": data,
         "autoencoder": autoencoder,
@@ -109,8 +114,13 @@ def train(
         )
 
     if seeds is None and not gridded and not several:
-        keep_freed_memory()
         log = logging_to(zoo, log_to)
+        if place_spec is not None and not (place := place_for(zoo, place_spec, limit)).is_local:
+            run_config = configure(flags, numbers)
+            _check_found_by_processes(zoo, [run_config])
+            to = [] if log_to is None else ["--log-to", log_to]
+            return Run(start_on(zoo, run_config, directory, place, Watch(), to, limit).directory, zoo=zoo)
+        keep_freed_memory()
         shown = display_for if progress else None
         result = start(zoo, configure(flags, numbers), directory, shown, log=log, limit=limit)
         return Run(result.directory, zoo=zoo)
@@ -121,7 +131,7 @@ def train(
     text = None if seeds is None else ",".join(map(str, integers_of(seeds, "seeds")))
     members = plan(zoo, text, axes, flags, numbers, configure)
     _check_found_by_processes(zoo, [member.config for member in members])
-    sweep = start_sweep(zoo, members, directory, jobs, Watch(), [], limit)
+    sweep = start_sweep(zoo, members, directory, jobs, Watch(), [], limit, place_spec)
     check_none_failed(sweep)
     return _runs_of(zoo, sweep)
 

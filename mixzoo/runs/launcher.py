@@ -1,25 +1,35 @@
-"""Runs many processes, a few at a time: starts them, shows their output, and stops them together.
+"""Runs many jobs with a launcher, a few at a time: begins them, shows their output, and stops them together.
 
 Each writes to its own log file, not to a pipe, so it never waits for this process, and runs on if this process is
-killed. A signal to stop (STOPS) is passed on, so that each process writes a checkpoint and stops.
+killed. A signal to stop (STOPS) is passed on, so that each run writes a checkpoint and stops; jobs in the queue of a
+cluster are left there.
 """
 
 import os
+import shlex
 import signal
-import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from mixzoo.core.errors import StorageError
+from mixzoo.core.launcher import End, HasCheck, Job, Launcher, Lost, Queue, Task
 from mixzoo.core.storage import open_for_appending
+from mixzoo.registry.contract import Contract, check_follows_protocol, described
+from mixzoo.registry.zoo import Zoo
 from mixzoo.training.time_limit import TimeLimit
 
+LOCAL = "local"  # the launcher unless another is named
 POLL_SECONDS = 0.05
+FAR_POLL_SECONDS = 0.5  # of jobs on other machines, whose logs are read over a network
+LOG = "output.log"  # in the directory of a run: what its process has printed
+PASSED = ("MIXZOO_", "PYTHONPATH", "OMP_NUM_THREADS")  # beginnings of variables that a process elsewhere needs too
+END_SECONDS = 600.0  # for which stopped jobs are waited for after an error in this process
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -39,15 +49,112 @@ class Watch:
         pass
 
 
+@dataclass(frozen=True)
+class Place:
+    """A launcher that is to be used, its calls checked, and what it says about itself."""
+
+    launcher: Launcher
+    contract: Contract
+    spec: str = LOCAL  # as it was given to --on
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is the one that is used if none is named."""
+        return self.contract.name.rpartition("/")[2] == LOCAL
+
+    @property
+    def flag(self) -> str:
+        """' --on SPEC', as a user has to give it again to come back; '' for the one that need not be named."""
+        return "" if self.is_local else f" --on {shlex.quote(self.spec)}"
+
+    @property
+    def here(self) -> bool:
+        """Whether the jobs are processes of this machine."""
+        return bool(getattr(self.launcher, "here", False))
+
+    @property
+    def has_queue(self) -> bool:
+        """Whether the jobs go on without this process."""
+        return isinstance(self.launcher, Queue)
+
+    @property
+    def slots(self) -> int | None:
+        """How many jobs run at a time unless the user says; None for all."""
+        return self._integer("slots", None, least=1)
+
+    @property
+    def retries(self) -> int:
+        """How often a job that was lost is begun again."""
+        return self._integer("retries", 0) or 0
+
+    def begin(self, job: Job) -> Task:
+        """Begin a job, or raise PluginError with what is wrong with the launcher."""
+        return self._task("begin", self.contract.call("begin", self.launcher.begin, job))
+
+    def begin_all(self, jobs: Sequence[Job], at_once: int) -> list[Task]:
+        """Put jobs into the launcher's queue."""
+        queue: Any = self.launcher
+        tasks = list(self.contract.call("begin_all", queue.begin_all, jobs, at_once)) if jobs else []
+        if len(tasks) != len(jobs):
+            raise self.contract.broken("begin_all", f"begin_all returned {len(tasks)} tasks for {len(jobs)} jobs")
+        return [self._task("begin_all", task) for task in tasks]
+
+    def attach(self, job: Job) -> Task | None:
+        """The job as an earlier process has begun it, if it is still in the launcher's queue."""
+        if not isinstance(self.launcher, Queue):
+            return None
+        task = self.contract.call("attach", self.launcher.attach, job)
+        return None if task is None else self._task("attach", task)
+
+    def end_of(self, task: Task) -> End | None:
+        """How a job has ended, if it has."""
+        end = self.contract.call("poll", task.poll)
+        if end is None or isinstance(end, Lost) or (type(end) is int and abs(end) <= 255):
+            return end
+        raise self.contract.broken("poll", f"poll returned {described(end)}")
+
+    def _task(self, method: str, task: Any) -> Task:
+        if not isinstance(task, Task):
+            raise self.contract.broken(
+                method, f"{method} returned {described(task)}, which has no poll and send_signal"
+            )
+        return task
+
+    def _integer(self, name: str, default: int | None, least: int = 0) -> int | None:
+        value = getattr(self.launcher, name, default)
+        if value is not default and (type(value) is not int or value < least):
+            raise self.contract.broken(name, f"{name} is {described(value)}")
+        return value
+
+
+def launcher_named(zoo: Zoo, on: str | None) -> Place:
+    """The launcher of this spec, ready to be used. Raises ConfigError if there is none, or if it cannot be used."""
+    spec = zoo.spec("launcher", LOCAL if on is None else on)
+    recipe = zoo.recipe("launcher", spec)
+    contract = Contract("launcher", spec.name, zoo.plugin_of("launcher", spec.name))
+    check_follows_protocol(contract, recipe)
+    if isinstance(recipe, HasCheck):
+        contract.call("check", recipe.check)
+    return Place(recipe, contract, LOCAL if on is None else on)
+
+
+def job_of(run_dir: Path, place: Place, flags: Sequence[str]) -> Job:
+    """The job that begins or continues a run. `flags` are those of `mixzoo resume`."""
+    command = (sys.executable, "-m", "mixzoo", "resume", str(run_dir), *flags)
+    own = {} if place.here else {key: text for key, text in os.environ.items() if key.startswith(PASSED)}
+    return Job(run_dir.name, run_dir.absolute(), command, run_dir.absolute() / LOG, Path.cwd(), own)
+
+
 @dataclass
 class Process:
-    """A running command and its log, read from where this process starts."""
+    """A job that was begun, and its log, read from where this process starts."""
 
-    name: str
-    popen: subprocess.Popen[bytes]
+    job: Job
+    task: Task
     log: IO[bytes]
+    begun: int = 1  # times
     signals_sent: int = 0  # how many of the received signals were passed on to it
-    partial: bytes = b""  # the beginning of a line that is not complete yet
+    partial: bytes = field(default=b"", repr=False)  # the beginning of a line that is not complete yet
 
     def lines(self) -> Iterator[str]:
         """The complete lines that it has printed since the last call."""
@@ -57,70 +164,99 @@ class Process:
     def pass_on(self, received: Sequence[int]) -> None:
         """Send it the new signals, the first as SIGTERM: a run writes a checkpoint, or just ends if it is loading."""
         for i in range(self.signals_sent, len(received)):
-            self.popen.send_signal(received[i] if i and received[i] != signal.SIGHUP else signal.SIGTERM)
+            self.task.send_signal(received[i] if i and received[i] != signal.SIGHUP else signal.SIGTERM)
         self.signals_sent = len(received)
 
 
 def run_all(
-    commands: Mapping[str, Sequence[str]],
-    logs: Mapping[str, Path],
+    jobs: Sequence[Job],
+    place: Place,
     at_once: int,
     watch: Watch,
-    on_end: Callable[[str, int, bool], str],
+    on_end: Callable[[str, End, bool], str],
     on_start: Callable[[str], Mapping[str, str]] = lambda name: {},
     limit: TimeLimit | None = None,
 ) -> str:
-    """Run every command, `at_once` at a time. Returns what stopped them, a signal or the time limit, or ''.
+    """Run every job, `at_once` at a time. Returns what stopped them, a signal or the time limit, or ''.
 
-    `on_start(name)` returns additional environment variables for the process. `on_end(name, exit_status, stopping)`
-    returns its final state; exit_status is -n if signal n killed it, and stopping is whether all are being stopped.
+    `on_start(name)` returns additional environment variables for the process. `on_end(name, end, stopping)` returns its
+    final state; stopping is whether all are being stopped. Jobs in a queue are not stopped: this function then returns
+    at a signal, and they go on.
     """
-    waiting, running, out_of_time = list(commands), list[Process](), False
+    waiting, running, out_of_time = list(jobs), list[Process](), False
     with _signals() as received:
         try:
+            if place.has_queue:
+                running, waiting = _in_queue(jobs, place, at_once, on_start), []
+                for process in running:
+                    watch.started(process.job.name)
             while running or (waiting and not received):
+                if received and place.has_queue:
+                    break
                 if limit is not None and limit.is_over and not received:
                     out_of_time = True
                     received.append(signal.SIGTERM)  # which is passed on, as if it had been sent to this process
                 while waiting and len(running) < at_once and not received:
-                    name = waiting.pop(0)
-                    running.append(_start(name, commands[name], logs[name], on_start(name)))
-                    watch.started(name)
+                    running.append(_start(waiting.pop(0), place, on_start))
+                    watch.started(running[-1].job.name)
                 for process in list(running):
                     process.pass_on(received)
-                    status = process.popen.poll()  # before the lines are read, so that none is missed
+                    end = place.end_of(process.task)  # before the lines are read, so that none is missed
                     for line in process.lines():
-                        watch.line(process.name, line)
-                    if status is not None:
+                        watch.line(process.job.name, line)
+                    if isinstance(end, Lost) and end.again and process.begun <= place.retries and not received:
+                        watch.line(
+                            process.job.name, f"warning: {end.reason}; it is begun again from its last checkpoint"
+                        )
+                        process.task, process.begun = place.begin(process.job), process.begun + 1
+                    elif end is not None:
                         running.remove(process)
                         process.log.close()
-                        watch.ended(process.name, on_end(process.name, status, bool(received)))
-                time.sleep(POLL_SECONDS)
+                        watch.ended(process.job.name, on_end(process.job.name, end, bool(received)))
+                time.sleep(POLL_SECONDS if place.here else FAR_POLL_SECONDS)
         finally:
-            _end(running)
+            _end(running, place)
             watch.close()
         if limit is not None and out_of_time:
             return limit.name
         return signal.Signals(received[0]).name if received else ""
 
 
-def _start(name: str, command: Sequence[str], log: Path, variables: Mapping[str, str]) -> Process:
-    """Start a process in its own session, so that Ctrl-C in a terminal reaches it once, through this process."""
+def _start(job: Job, place: Place, on_start: Callable[[str], Mapping[str, str]]) -> Process:
+    log = _log_from_now(job.log)
     try:
-        with open(open_for_appending(log), "ab") as output:
-            reader = log.open("rb")
-            reader.seek(0, os.SEEK_END)
-            popen = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=output,
-                env={**os.environ, **variables},
-                start_new_session=True,
-            )
+        job = replace(job, environment={**job.environment, **on_start(job.name)})
+        return Process(job, place.begin(job), log)
+    except BaseException:
+        log.close()
+        raise
+
+
+def _in_queue(
+    jobs: Sequence[Job], place: Place, at_once: int, on_start: Callable[[str], Mapping[str, str]]
+) -> list[Process]:
+    """Every job in the queue: those that are there already, and the others, which are put there together."""
+    there = {job.name: task for job in jobs if (task := place.attach(job)) is not None}
+    new = [replace(job, environment={**job.environment, **on_start(job.name)}) for job in jobs if job.name not in there]
+    logs = {job.name: _log_from_now(job.log) for job in jobs}
+    try:
+        there |= {job.name: task for job, task in zip(new, place.begin_all(new, at_once))}
+    except BaseException:
+        for log in logs.values():
+            log.close()
+        raise
+    return [Process(job, there[job.name], logs[job.name]) for job in jobs]
+
+
+def _log_from_now(log: Path) -> IO[bytes]:
+    """The log, made if it is not there, for reading what is added from now on."""
+    try:
+        os.close(open_for_appending(log))
+        reader = log.open("rb")
     except OSError as err:
         raise StorageError(f"{log}: cannot be written: {err.strerror}") from err
-    return Process(name, popen, reader)
+    reader.seek(0, os.SEEK_END)
+    return reader
 
 
 @contextmanager
@@ -141,10 +277,17 @@ def _signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _end(running: Sequence[Process]) -> None:
-    """Stop the processes that still run, after an error in this process."""
+def _end(running: Sequence[Process], place: Place) -> None:
+    """Stop the jobs that still run, after an error in this process; those in a queue go on."""
     for process in running:
-        process.popen.terminate()
-    for process in running:
-        process.popen.wait()
         process.log.close()
+    if place.has_queue:
+        return
+    for process in running:
+        with suppress(Exception):  # the error that is on its way tells more
+            process.task.send_signal(signal.SIGTERM)
+    ends = time.monotonic() + END_SECONDS
+    for process in running:
+        with suppress(Exception):
+            while process.task.poll() is None and time.monotonic() < ends:
+                time.sleep(POLL_SECONDS)

@@ -48,7 +48,7 @@ from mixzoo.runs.setting import changeable_keys, with_values
 from mixzoo.training.build import build_players
 from mixzoo.training.checkpoint import modules_of, remove_older, restore
 from mixzoo.training.checkpoint_manifest import Progress
-from mixzoo.training.devices import pick_device
+from mixzoo.training.devices import parse_device, pick_device
 from mixzoo.training.distributed import SINGLE_PROCESS, DistributedContext
 from mixzoo.training.engine import build_engine, check_engine
 from mixzoo.training.facts import facts, follows_progress, notes
@@ -108,11 +108,12 @@ def start(
         return _train(run_dir, config, loaded, players, fresh(), display, device, warnings, limit)
 
 
-def check_startable(zoo: Zoo, configs: Iterable[RunConfig]) -> list[int]:
+def check_startable(zoo: Zoo, configs: Iterable[RunConfig], *, here: bool = True) -> list[int]:
     """Make the checks that `start` makes before it creates a directory, for every config; raises what it would raise.
 
     Returns about how many bytes each run writes; whether they are free is not checked. Parts are built on the CPU
-    without weights, and no GPU is opened, because other processes will train the runs.
+    without weights, and no GPU is opened, because other processes will train the runs: here, or on machines of which it
+    is not known what devices they have.
     """
     # Grouped by data set, so that each is loaded once and only one is in memory at a time.
     groups: dict[str, list[tuple[int, RunConfig]]] = {}
@@ -122,7 +123,7 @@ def check_startable(zoo: Zoo, configs: Iterable[RunConfig]) -> list[int]:
     for group in groups.values():
         loaded = None
         for number, config in group:
-            loaded, device = _load_and_check(config, loaded=loaded, untouched=True)
+            loaded, device = _load_and_check(config, loaded=loaded, untouched=True, here=here)
             with settings(config.train, device):
                 players = build_players(zoo, config, loaded.data, torch.device("cpu"), restored=True)
                 if device.type == "cpu":  # parts for a GPU may not run on the CPU; their run rehearses them
@@ -358,13 +359,18 @@ def _load_and_check(
     loaded: placement.LoadedData | None = None,
     *,
     untouched: bool = False,
+    here: bool = True,
 ) -> tuple[placement.LoadedData, torch.device]:
     """The run's data, loaded unless they are given, and its device. `untouched` leaves a GPU unopened.
 
-    Raises ConfigError or DataError if they are missing or do not fit the run's numbers and metrics.
+    Raises ConfigError or DataError if they are missing or do not fit the run's numbers and metrics. For a run that will
+    not be `here`, the device is not looked for.
     """
-    device = pick_device(config.train.device, distributed, untouched=untouched)
-    check_engine(config.train, device, distributed)
+    if here:
+        device = pick_device(config.train.device, distributed, untouched=untouched)
+        check_engine(config.train, device, distributed)
+    else:
+        device = parse_device("cpu" if config.train.device == "auto" else config.train.device)
     # Measuring the free memory of a GPU opens it, so a caller that only checks loads the data into main memory.
     loaded = loaded or _load(config, torch.device("cpu") if untouched else device, distributed)
     check_batch_fits(loaded.data.train, config.train.batch_images)

@@ -11,6 +11,7 @@ import re
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import mean, stdev
@@ -20,6 +21,7 @@ import torch
 from mixzoo.core.errors import CheckpointError, ConfigError, Interrupted, StorageError, SweepError
 from mixzoo.core.gpu_pool import GpuPool, visible
 from mixzoo.core.json_file import read_object, write_json
+from mixzoo.core.launcher import End, Lost
 from mixzoo.core.storage import check_room, read_regular, storage_errors, write_text
 from mixzoo.registry.config import RunConfig
 from mixzoo.registry.zoo import Zoo
@@ -34,9 +36,10 @@ from mixzoo.runs.directory import (
     write_status,
 )
 from mixzoo.runs.grid import Member, slug
-from mixzoo.runs.launcher import Watch, run_all
+from mixzoo.runs.launcher import LOG, Place, Watch, job_of, run_all
 from mixzoo.runs.listing import RUN, SWEEP
 from mixzoo.runs.opening import open_config
+from mixzoo.runs.places import check_place, place_for
 from mixzoo.runs.reading import known_status, result
 from mixzoo.runs.room import PLANNED
 from mixzoo.runs.run import check_startable, prepare
@@ -44,7 +47,6 @@ from mixzoo.training.devices import pick_device
 from mixzoo.training.time_limit import TimeLimit
 
 GPU_JOBS = 4  # processes that share a GPU
-LOG = "output.log"
 LONGEST_LOG = 1_000_000_000  # bytes
 
 
@@ -106,28 +108,32 @@ def start(
     watch: Watch,
     flags: Sequence[str],
     limit: TimeLimit | None = None,
+    on: str | None = None,
 ) -> Sweep:
     """Train every member in a new sweep directory. If any config is invalid, no directory is made.
 
-    `flags` are the command-line flags with which a member's process finds its plugins. Raises Interrupted after a
-    signal, or when the time `limit` is over: running members stop, and others wait. If a member fails, the others still
-    run; call `check_none_failed` afterwards.
+    `on` is the spec of the launcher that begins their processes, by default on this machine; `flags` are the
+    command-line flags with which a member's process finds its plugins. Raises Interrupted after a signal, or when the
+    time `limit` is over: running members stop, and others wait. If a member fails, the others still run; call
+    `check_none_failed` afterwards.
     """
     check_directory_is_new(directory)
+    place = place_for(zoo, on, limit)
     configs = {member.name: member.config for member in members}
-    pool = _gpu_pool(configs)
-    at_once = _at_once(jobs, configs, pool)
-    _check_not_under_torchrun()
-    _check_points(zoo, members, directory or ROOT)
+    pool, at_once = _room(jobs, configs, place)
+    check_not_under_torchrun()
+    _check_points(zoo, members, directory or ROOT, place)
     entries = [Entry(m.name, dict(m.point), m.config.train.seed, run=m.config.to_toml()) for m in members]
 
     def write_first_files(sweep_dir: Path) -> None:
         for member in members:
             prepare(member.config, sweep_dir / member.name)
         _write(Sweep(sweep_dir, entries, sys.argv[1:]))
+        check_place(place, sweep_dir)
 
     with new_directory(directory, slug(members), write_first_files) as sweep_dir:
-        return _run(Sweep(sweep_dir, entries, sys.argv[1:]), list(configs), at_once, pool, watch, flags, limit=limit)
+        sweep = Sweep(sweep_dir, entries, sys.argv[1:])
+        return _run(sweep, list(configs), place, at_once, pool, watch, flags, limit=limit)
 
 
 def resume(
@@ -137,15 +143,19 @@ def resume(
     watch: Watch,
     flags: Sequence[str],
     limit: TimeLimit | None = None,
+    on: str | None = None,
 ) -> Sweep:
     """Continue every member that is not completed, from its newest checkpoint or from step 0.
 
     A member whose directory is gone is made again. A member that cannot be read counts as failed, and the others still
     run. Raises LockedError if a member is still running: members outlive a sweep process that was killed with SIGKILL.
+    One that is still in the queue of the launcher `on` is only waited for.
     """
     sweep = _read(sweep_dir)
-    _check_not_under_torchrun()
+    check_not_under_torchrun()
+    place = place_for(zoo, on, limit)
     with lock(sweep_dir):
+        check_place(place, sweep_dir)
         configs, unreadable = dict[str, RunConfig](), dict[str, str]()
         for member in sweep.members:
             try:
@@ -155,9 +165,8 @@ def resume(
                 unreadable[member.name] = str(err)
         if not configs and sweep.members:
             raise CheckpointError(unreadable[sweep.members[0].name])
-        pool = _gpu_pool(configs)
-        at_once = _at_once(jobs, configs, pool)
-        return _run(sweep, list(configs), at_once, pool, watch, flags, unreadable, limit)
+        pool, at_once = _room(jobs, configs, place)
+        return _run(sweep, list(configs), place, at_once, pool, watch, flags, unreadable, limit)
 
 
 def _restore_directory(sweep: Sweep, member: Entry) -> None:
@@ -192,6 +201,7 @@ def check_none_failed(sweep: Sweep) -> None:
 def _run(
     sweep: Sweep,
     readable: Sequence[str],
+    place: Place,
     at_once: int,
     pool: GpuPool,
     watch: Watch,
@@ -203,48 +213,50 @@ def _run(
     # A member may have been completed alone since sweep.json was written, so its directory decides.
     members = {member.name: member for member in sweep.members}
     for name, member in members.items():
-        _update(sweep, member, None, stopping=False)
+        update(sweep, member, None, stopping=False)
         if name in unreadable:
             member.state, member.reason = "failed", unreadable[name]
 
-    # Raises LockedError before anything is started, if a member is still running.
+    # Raises LockedError before anything is started, if a member is still running; one that runs in the launcher's queue
+    # is no trouble.
     unfinished = [name for name in readable if members[name].state != "completed"]
-    for name in unfinished:
+    for name in unfinished if not place.has_queue else ():
         with lock(sweep.directory / name):
             pass
 
     def on_start(name: str) -> dict[str, str]:
-        write_status(
-            sweep.directory / name, "waiting"
-        )  # so that an older failure is not taken for that of this process
-        return pool.take(name, at_once)
+        # An older failure is not to be taken for that of this process.
+        with lock(sweep.directory / name) if place.has_queue else nullcontext():
+            write_status(sweep.directory / name, "waiting")
+        return pool.take(name, at_once) if place.here else {}
 
-    def on_end(name: str, exit_status: int, stopping: bool) -> str:
+    def on_end(name: str, end: End, stopping: bool) -> str:
         pool.leave(name)
-        _update(sweep, members[name], exit_status, stopping=stopping)
+        update(sweep, members[name], end, stopping=stopping)
         _write(sweep)
         return members[name].state
 
-    command = [sys.executable, "-m", "mixzoo", "resume"]
-    commands = {name: [*command, str(sweep.directory / name), *flags] for name in unfinished}
-    logs = {name: sweep.directory / name / LOG for name in unfinished}
-    stopped_by = run_all(commands, logs, at_once, watch, on_end, on_start, limit)
+    launched = [job_of(sweep.directory / name, place, flags) for name in unfinished]
+    stopped_by = run_all(launched, place, at_once, watch, on_end, on_start, limit)
     _write(sweep)
 
     # A member can also be stopped alone, by a signal to its own process.
     if any(member.state in ("waiting", "interrupted") for member in sweep.members):
         completed = sum(member.state == "completed" for member in sweep.members)
+        come_back = f"`mixzoo resume {sweep.directory}{place.flag}`"
+        if stopped_by and place.has_queue:
+            raise Interrupted(
+                f"left at {stopped_by} with {completed} of {len(members)} completed; the others stay in the queue, and "
+                f"{come_back} waits for them again"
+            )
         cause = f"stopped by {stopped_by}" if stopped_by else "runs were stopped one by one"
-        raise Interrupted(
-            f"{cause} with {completed} of {len(members)} completed; `mixzoo resume {sweep.directory}` continues "
-            "the others"
-        )
+        raise Interrupted(f"{cause} with {completed} of {len(members)} completed; {come_back} continues the others")
     return sweep
 
 
-def _update(sweep: Sweep, member: Entry, exit_status: int | None, *, stopping: bool) -> None:
-    """Set a member's state from its directory and from the exit status of its process; None if no process has run."""
-    run_dir = sweep.directory / member.name
+def update(sweep: Sweep, member: Entry, end: End | None, *, stopping: bool) -> None:
+    """Set a member's state from its directory and from how its process has ended; None if no process has run."""
+    run_dir, exit_status = sweep.directory / member.name, None if isinstance(end, Lost) else end
     member.exit, member.reason = exit_status, ""
     try:
         status = known_status(run_dir)[0] or Status("waiting")  # a damaged one is written again by the process
@@ -256,6 +268,8 @@ def _update(sweep: Sweep, member: Entry, exit_status: int | None, *, stopping: b
         member.state, member.reason = "failed", str(err)
         return
     member.state, member.steps = "waiting", last_committed(run_dir) or 0
+    if isinstance(end, Lost):
+        member.state, member.reason = "interrupted" if stopping else "failed", end.reason
     if exit_status is None:
         return
 
@@ -278,6 +292,17 @@ def _reason(run_dir: Path, exit_status: int) -> str:
     return lines[-1].removeprefix("mixzoo: ") if lines else f"exit code {exit_status}"
 
 
+def _room(jobs: int | None, configs: Mapping[str, RunConfig], place: Place) -> tuple[GpuPool, int]:
+    """The GPUs of this machine for members that train here, and the number of members that train at a time.
+
+    Elsewhere it is the number that the launcher says, else all of them.
+    """
+    pool = _gpu_pool(configs if place.here else {})
+    if place.here or jobs is not None:
+        return pool, _at_once(jobs, configs, pool)
+    return pool, place.slots or max(1, len(configs))
+
+
 def _gpu_pool(configs: Mapping[str, RunConfig]) -> GpuPool:
     """The GPUs of this machine, shared by the members that train on a GPU."""
     names = {config.train.device for config in configs.values()}
@@ -298,16 +323,16 @@ def _at_once(jobs: int | None, configs: Mapping[str, RunConfig], pool: GpuPool) 
     return max(1, cores // max(threads))
 
 
-def _check_points(zoo: Zoo, members: Sequence[Member], directory: Path) -> None:
+def _check_points(zoo: Zoo, members: Sequence[Member], directory: Path, place: Place) -> None:
     """Make the checks of `start` in run.py once for each point of the grid, before anything is made."""
     points = [member.point for member in members]
     firsts = [member for i, member in enumerate(members) if member.point not in points[:i]]
-    sizes = check_startable(zoo, [member.config for member in firsts])
+    sizes = check_startable(zoo, [member.config for member in firsts], here=place.here)
     needed = sum(size * points.count(member.point) for member, size in zip(firsts, sizes))
     check_room(directory, needed, f"the {PLANNED} of {len(members)} runs")
 
 
-def _check_not_under_torchrun() -> None:
+def check_not_under_torchrun() -> None:
     if os.environ.get("WORLD_SIZE", "1") != "1":
         raise ConfigError("a sweep starts its own processes; leave torchrun out, or train a single run with it")
 

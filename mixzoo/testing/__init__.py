@@ -36,6 +36,7 @@ __all__ = [
     "discriminator_checks",
     "figure_checks",
     "images",
+    "launcher_checks",
     "logger_checks",
     "metric_checks",
     "mixed_codes",

@@ -73,7 +73,7 @@ def test_each_kind_trains_unchanged(written, tmp_path, monkeypatch, kind):
     spec = f"{name}:images=50,side=8" if kind == "dataset" else name
     file = tmp_path / "run.toml"
     file.write_text(f'metrics = ["{name}"]' if kind == "metric" else "")
-    flags = {} if kind in ("metric", "logger", "figure") else {kind: spec}
+    flags = {} if kind in ("metric", "logger", "figure", "launcher") else {kind: spec}
     result = start(zoo, toy_config(zoo, file if kind == "metric" else None, flags=flags, steps=2), tmp_path / "run")
     assert result.steps == 2
     if kind == "figure":

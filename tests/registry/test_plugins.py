@@ -181,7 +181,7 @@ def test_first_party_parts_come_through_the_hooks_of_the_distribution():
 
 
 @pytest.mark.parametrize(
-    "kind", ["autoencoder", "discriminator", "mixer", "objective", "dataset", "metric", "logger", "figure"]
+    "kind", ["autoencoder", "discriminator", "mixer", "objective", "dataset", "metric", "logger", "figure", "launcher"]
 )
 def test_every_first_party_part_is_documented(kind):
     entries = [entry for entry in load_zoo().of_kind(kind) if entry.plugin.distribution == "mixzoo"]

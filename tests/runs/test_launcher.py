@@ -8,7 +8,10 @@ import threading
 import pytest
 
 from mixzoo.core.errors import StorageError
-from mixzoo.runs.launcher import Watch, run_all
+from mixzoo.core.launcher import Job
+from mixzoo.registry.contract import Contract
+from mixzoo.runs.launcher import Place, Watch, run_all
+from mixzoo_launchers.local import Local
 
 POLITE = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(75)); print('ready', file=sys.stderr, flush=True); time.sleep(60)"  # noqa: E501
 
@@ -32,7 +35,17 @@ class Notes(Watch):
         self.running -= 1
 
 
-def ran(tmp_path, scripts, at_once=2, watch=None):
+def jobs_of(tmp_path, scripts):
+    return [
+        Job(n, tmp_path, (sys.executable, "-c", code), tmp_path / f"{n}.log", tmp_path) for n, code in scripts.items()
+    ]
+
+
+def place_of(launcher):
+    return Place(launcher, Contract("launcher", "checked", "a test"), "checked:a=1")
+
+
+def ran(tmp_path, scripts, at_once=2, watch=None, launcher=None):
     """Run Python scripts; returns the signal that stopped them, and name -> (exit status, whether a signal came)."""
     ends = {}
 
@@ -40,9 +53,8 @@ def ran(tmp_path, scripts, at_once=2, watch=None):
         ends[name] = (status, stopping)
         return "done"
 
-    commands = {name: [sys.executable, "-c", script] for name, script in scripts.items()}
-    logs = {name: tmp_path / f"{name}.log" for name in scripts}
-    return run_all(commands, logs, at_once, watch or Notes(), ended), ends
+    place = place_of(launcher or Local())
+    return run_all(jobs_of(tmp_path, scripts), place, at_once, watch or Notes(), ended), ends
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 9])

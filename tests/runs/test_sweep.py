@@ -255,7 +255,7 @@ def test_a_process_that_writes_no_status_has_its_signal_or_last_line_as_the_reas
     log.write_text("warning: x\nmixzoo: b: process 7 on here is writing to it; wait\n")
     (sweep.directory / "d" / "output.log").write_text("")
     for member, status in zip(sweep.members, (-9, 5, -15, 3)):
-        sweeps._update(sweep, member, status, stopping=member.name == "c")
+        sweeps.update(sweep, member, status, stopping=member.name == "c")
     assert [(m.state, m.reason) for m in sweep.members] == [
         ("failed", "killed by SIGKILL"),
         ("failed", "b: process 7 on here is writing to it; wait"),
@@ -272,7 +272,7 @@ def test_the_steps_of_a_killed_member_are_those_of_its_newest_checkpoint(tmp_pat
     """Its status.json may be older, because the process was killed between writing the two."""
     sweep = planned_sweep(tmp_path, "a")
     committed(sweep.directory / "a", 30)
-    sweeps._update(sweep, sweep.members[0], -9, stopping=False)
+    sweeps.update(sweep, sweep.members[0], -9, stopping=False)
     assert (sweep.members[0].state, sweep.members[0].steps) == ("failed", 30)
 
 
@@ -288,7 +288,7 @@ def test_a_member_that_fails_again_has_its_new_reason(tmp_path, monkeypatch):
 
 def test_a_signal_without_a_name_is_given_by_its_number(tmp_path):
     sweep = planned_sweep(tmp_path, "a")
-    sweeps._update(sweep, sweep.members[0], -35, stopping=False)
+    sweeps.update(sweep, sweep.members[0], -35, stopping=False)
     assert sweep.members[0].reason == "killed by signal 35"
 
 

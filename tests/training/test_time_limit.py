@@ -9,12 +9,15 @@ import pytest
 
 import mixzoo.runs.run as runs
 from mixzoo.core.errors import Interrupted
-from mixzoo.runs.launcher import Watch, run_all
+from mixzoo.core.launcher import Job
+from mixzoo.registry.contract import Contract
+from mixzoo.runs.launcher import Place, Watch, run_all
 from mixzoo.runs.run import resume, start
 from mixzoo.training.checkpoint import saved
 from mixzoo.training.distributed import DistributedContext
 from mixzoo.training.signals import StopTogether
 from mixzoo.training.time_limit import TimeLimit
+from mixzoo_launchers.local import Local
 from toys import SMALL, TOYS, toy_config, toy_zoo
 
 POLITE = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(75)); print('ready', file=sys.stderr, flush=True); time.sleep(60)"  # noqa: E501
@@ -104,11 +107,11 @@ def test_a_sweep_out_of_time_stops_what_runs_and_begins_nothing(tmp_path):
         def line(self, name, text):
             limit._ends = 0.0  # the time is over once the first is ready
 
-    commands = {name: [sys.executable, "-c", POLITE] for name in "ab"}
-    logs = {name: tmp_path / f"{name}.log" for name in "ab"}
-    stopped = run_all(commands, logs, 1, Clock(), lambda *end: ended.update({end[0]: end[1:]}) or "", limit=limit)
+    jobs = [Job(name, tmp_path, (sys.executable, "-c", POLITE), tmp_path / f"{name}.log", tmp_path) for name in "ab"]
+    place = Place(Local(), Contract("launcher", "local"))
+    stopped = run_all(jobs, place, 1, Clock(), lambda *end: ended.update({end[0]: end[1:]}) or "", limit=limit)
     assert (stopped, ended) == ("--max-time 10m", {"a": (75, True)})
-    assert run_all(commands, logs, 1, Watch(), lambda *end: pytest.fail("it began"), limit=limit) == "--max-time 10m"
+    assert run_all(jobs, place, 1, Watch(), lambda *end: pytest.fail("it began"), limit=limit) == "--max-time 10m"
 
 
 def test_the_command_line_and_python_stop_and_refuse_alike(mixzoo, tmp_path):
