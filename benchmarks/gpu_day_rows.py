@@ -9,6 +9,7 @@ from functools import partial
 
 import torch
 
+import checks as check_script
 import step as step_script
 from cases import METHODS, VARIANTS, ZOO, Case
 from gpu_day_runs import MPS, NEEDS_GPU, Cell, Day, attempted, readme, resumed, sweep
@@ -144,6 +145,44 @@ def against_plain(day: Day, case: Case, variant: str, data: LoadedData) -> Cell:
     }
 
 
+def finite_checks(day: Day) -> Iterator[Cell]:
+    """The check of each step: what it and clipping cost, and that no weight moves after a number that is not finite."""
+    for engine in ("eager", "graph"):
+        cell: Cell = {"engine": engine}
+        if engine == "graph" and not day.on_gpu:
+            yield cell | {"the check": NEEDS_GPU}
+        else:
+            yield attempted(cell, partial(finite_check, day, engine))
+
+
+def finite_check(day: Day, engine: str) -> Cell:
+    repeats, each = (2, 1) if day.quick else (20, 8)
+    size = list(check_script.SIZES)[-1 if day.quick else 0]
+    row = check_script.measured(size, day.device, engine, repeats, each)
+    cost = {name: check_script.three(spread, 4) for name, spread in row.of_unchecked.items()}
+    return {"networks": size, **cost, "stops at step": stopped_at(day, engine)}
+
+
+def stopped_at(day: Day, engine: str) -> int:
+    """The step at which a run stops whose fifth step finds a NaN. Raises RuntimeError if a weight moves after it."""
+    with stepper(ZOO, day.config({"objective": "amr"}, engine=engine)) as step:
+        check = step.players.finite
+        check.deferred = True  # as it is on a GPU
+        for _ in range(4):
+            step()
+        with torch.no_grad():
+            next(step.players.autoencoder.parameters()).view(-1)[0] = torch.nan  # type: ignore[attr-defined]
+        before = [p.detach().clone() for o in step.players.optimisers.values() for p in parameters_of(o)]
+        for _ in range(3):
+            step()
+        after = [p.detach() for o in step.players.optimisers.values() for p in parameters_of(o)]
+        if not all(torch.equal(one.nan_to_num(), two.nan_to_num()) for one, two in zip(before, after)):
+            raise RuntimeError("weights moved after a number that is not finite")
+        if not check.is_bad or check.newest_step != 5:
+            raise RuntimeError(f"a NaN in the fifth step was found in step {check.newest_step}")
+        return check.newest_step
+
+
 def kernels(day: Day) -> Iterator[Cell]:
     """Kernels of a step, and its time relative to the least possible on the device."""
     engines = ("eager", "graph") if day.on_gpu else ("eager",)
@@ -236,6 +275,7 @@ ROWS = [  # most important first
     Row("mixers", "Graph against eager: mixers", mixers),
     Row("resume", "Killed and resumed under --deterministic", resumed, limit=150),
     *(times_row(method) for method in ("AMR k=2", "AE+GAN", "ACAI")),
+    Row("finite", "The check of numbers, and clipping, of a step without", finite_checks),
     Row("kernels", "Kernels of a step, and the floor", kernels),
     Row("recompute", "--recompute's memory", recompute),
     Row("sweep", "Runs at once on one device", sweep, least=30),

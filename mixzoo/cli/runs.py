@@ -76,6 +76,7 @@ def _row(record: "RunRecord") -> dict[str, object]:
         "numbers": dict(record.numbers),
         "config": dict(record.table),
         "problem": record.problem,
+        "warnings": list(record.warnings),
     }
 
 
@@ -122,5 +123,5 @@ def _print_table(records: "list[RunRecord]") -> None:
         cells = [space + cell if last else cell + space for cell, space, last in zip(line, padding, right)]
         typer.secho("  ".join(cells), bold=i == 0)
     for r in records:
-        if r.problem:
-            print(f"mixzoo: {printable(r.problem)}", file=sys.stderr)
+        for said in [*([r.problem] if r.problem else []), *(f"{r.path}: {warning}" for warning in r.warnings)]:
+            print(f"mixzoo: {printable(said)}", file=sys.stderr)

@@ -46,6 +46,8 @@ def _print_summary(result: "Result") -> None:
         table.add_row(Text(escaped(name.replace("_", " ").replace(".", ": "))), formatted(name, value))
     console = Console(highlight=False, soft_wrap=True)
     console.print(table)
+    for line in result.warnings:
+        console.print(f"warning  {escaped(line)}", markup=False)
     directory = escaped(str(result.directory))
     console.print(f"run      {directory}", markup=False)
     console.print(f"picture  {escaped(str(result.picture))}", markup=False)

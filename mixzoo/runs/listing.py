@@ -62,6 +62,7 @@ class RunRecord:
     problem: str = ""  # why it is damaged; if it has a table, that is its status alone, and the rest can be used
     scored_step: int = 0  # whose weights are scored: of the newest checkpoint, or those that a completed run ended with
     stale: str = ""  # why its results are not among its numbers, if it has older ones
+    warnings: tuple[str, ...] = ()  # what its results came with: a line for each number of a run that learned nothing
 
     @property
     def seed(self) -> int:
@@ -217,6 +218,7 @@ def _record(path: Path, sweep: Path | None) -> RunRecord:
 
         # Results of an earlier end of the run are not those of the steps that it has now.
         numbers, better, stale, scored = dict[str, float](), dict[str, str](), "", step
+        warnings: tuple[str, ...] = ()
         reading = path / "results.json"
         if reading.is_file():
             results = read_object(reading)
@@ -224,6 +226,7 @@ def _record(path: Path, sweep: Path | None) -> RunRecord:
                 numbers |= results.numbers("numbers")
                 better |= {name: value for name, value in PROBE_BETTER.items() if name in numbers}
                 better |= results.texts("better", {})
+                warnings = tuple(results.text_list("warnings")) if "warnings" in results else ()
                 if (state == "completed" or problem) and step is not None:
                     scored = results.integer("scored_step", default=step)
             else:
@@ -234,7 +237,9 @@ def _record(path: Path, sweep: Path | None) -> RunRecord:
                 numbers |= {f"{score.metric}.{name}": value for name, value in score.numbers.items()}
                 better |= {f"{score.metric}.{name}": value for name, value in score.better.items()}
         modified = max((path / name).stat().st_mtime for name in (RUN, "status.json") if (path / name).exists())
-        return RunRecord(path, state, step or 0, table, numbers, better, modified, sweep, problem, scored or 0, stale)
+        return RunRecord(
+            path, state, step or 0, table, numbers, better, modified, sweep, problem, scored or 0, stale, warnings
+        )
     except (MixzooError, OSError, ValueError, RecursionError) as err:
         reason = one_line(err) or type(err).__name__
         where = "" if str(path) in reason else f"{reading}: "

@@ -20,6 +20,7 @@ class Result:
     numbers: dict[str, float]
     picture: Path
     scored_step: int  # whose weights the numbers and the picture are of: the last, or the best
+    warnings: tuple[str, ...] = ()  # a line for each number that only a run which has learned nothing has
 
 
 def result(run_dir: Path) -> Result:
@@ -30,7 +31,8 @@ def result(run_dir: Path) -> Result:
         raise CheckpointError(f"{run_dir / RESULTS}: damaged: its picture {str(picture)!r} is not in the run")
     steps = done.integer("steps")
     scored = done.integer("scored_step", default=steps)
-    return Result(run_dir, steps, done.numbers("numbers"), run_dir / picture, scored)
+    warnings = done.text_list("warnings") if "warnings" in done else []
+    return Result(run_dir, steps, done.numbers("numbers"), run_dir / picture, scored, tuple(warnings))
 
 
 def known_result(run_dir: Path) -> tuple[Result | None, str]:

@@ -42,7 +42,7 @@ from mixzoo.runs.opening import open_config
 from mixzoo.runs.reading import ENVIRONMENT, RESULTS, Result, known_environment, result
 from mixzoo.runs.resuming import checked_steps, plan_resume
 from mixzoo.runs.room import check_run_fits, run_bytes
-from mixzoo.runs.scoring import check_scorable, metric_notes, scores
+from mixzoo.runs.scoring import check_scorable, metric_notes, score_warnings, scores
 from mixzoo.runs.selecting import check_best_is_kept, check_selectable, load_selected
 from mixzoo.runs.setting import changeable_keys, with_values
 from mixzoo.training.build import build_players
@@ -324,7 +324,7 @@ def _train(
             picture = Path("pictures") / f"step-{scored:08d}.png"
             if distributed.is_main:
                 results = {"steps": progress.step, "scored_step": scored, "numbers": numbers, "better": better,
-                           "picture": str(picture)}  # fmt: skip
+                           "picture": str(picture), "warnings": score_warnings(numbers)}  # fmt: skip
                 if data.skipped:
                     results["skipped_files"] = len(data.skipped)
                 write_json(run_dir / RESULTS, results)
@@ -350,7 +350,7 @@ def _train(
     finally:
         display.close()
         metrics.close()
-    return Result(run_dir, progress.step, numbers, run_dir / picture, scored)
+    return Result(run_dir, progress.step, numbers, run_dir / picture, scored, tuple(score_warnings(numbers)))
 
 
 def _load_and_check(

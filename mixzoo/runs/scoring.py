@@ -19,6 +19,7 @@ from mixzoo.runs.listing import PROBE_BETTER
 from mixzoo.training.checkpoint_manifest import Progress
 from mixzoo.training.players import Players
 
+GREY_L1 = 1.0  # the greatest mean distance of pixels in [-1, 1] to 0
 KEPT = "The training is kept: fix the metric, then `mixzoo resume` the run"
 
 
@@ -43,6 +44,25 @@ def scores(
     if bad := [name for name, value in numbers.items() if not math.isfinite(value)]:
         raise NonFiniteError(f"{', '.join(bad)} is not finite: training has diverged; try a lower --lr")
     return numbers, better
+
+
+def score_warnings(numbers: Mapping[str, float]) -> list[str]:
+    """A line for each score that no run which has learned anything has."""
+    worse = [
+        (name, value)
+        for name, value in numbers.items()
+        if value > GREY_L1 and name.rpartition(".")[2] == "l1" and _metric_of(name) == "reconstruction"
+    ]
+    return [
+        f"{name} is {value:.4g}, worse than a plain grey image, whose l1 is at most {GREY_L1:g}, as images are in "
+        "[-1, 1]: training has diverged, or has hardly begun; try a lower --lr, or more steps"
+        for name, value in worse
+    ]
+
+
+def _metric_of(score: str) -> str:
+    """The name of the metric of a score, such as "reconstruction" of "mixzoo-metrics/reconstruction.l1"."""
+    return score.rpartition(".")[0].partition(":")[0].split("/")[-1]
 
 
 def finished_run(config: RunConfig, data: Dataset, players: Players, device: torch.device) -> FinishedRun:

@@ -96,6 +96,7 @@ def _text(record: RunRecord, variant: Variant, naming: Naming) -> RunText:
         notes.append(f"{what} cannot be read: {naming.public(record.problem)}.")
     elif record.state != "completed":
         notes.append(f"This run is {record.state}: it has taken {record.step} of {record.steps} steps.")
+    notes += [f"Warning: {naming.public(warning)}." for warning in record.warnings]
     if record.stale:
         notes.append(f"Its scores are left out: {naming.public(record.stale)}.")
     try:
