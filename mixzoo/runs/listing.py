@@ -134,13 +134,15 @@ def with_killed(records: Sequence[RunRecord]) -> list[RunRecord]:
     """
     checked, locked = list(records), None
     for i, record in enumerate(records):
-        if record.state == "running" and (holder := _holder_here(record.path)) is not None:
-            # After all states were read: a run that starts later is not among the "running" ones.
-            locked = _locked_files() if locked is None else locked
-            file = record.path / LOCK
+        if record.state != "running" or (holder := _holder_here(record.path)) is None:
+            continue
+        # After all states were read: a run that starts later is not among the "running" ones.
+        locked = _locked_files() if locked is None else locked
+        file = record.path / LOCK
+        with suppress(MixzooError, OSError):  # removed meanwhile
             if locked and file.stat().st_ino not in locked and not _has_open(holder, file):
-                now = _record(record.path, record.sweep)  # it may have ended since
-                checked[i] = replace(now, state=KILLED) if now.state == "running" else now
+                ended = read_object(record.path / "status.json").text("state") != "running"  # since it was read
+                checked[i] = _record(record.path, record.sweep) if ended else replace(record, state=KILLED)
     return checked
 
 

@@ -90,6 +90,7 @@ class FailureMonitor:
             return True
         self._see_it_recorded(self.first_failure() or failure)
         self._closed.set()
+        self.is_recording = False  # from here on torchrun may end this process at once
         return first
 
     def first_failure(self) -> Failure | None:
