@@ -86,8 +86,13 @@ def ended(row: Row) -> Finished:
 
 
 def last_line(text: str) -> str:
-    """The last line that is not empty: the message, for a command that failed. Speeds, which vary, become `N`."""
+    """The last line that is not empty: the message, for a command that failed. Speeds, which vary, become `N`.
+
+    Of a message with a caret under the mistake it is the first of the three lines.
+    """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if lines[-1:] == ["^"]:
+        lines = lines[:-2]
     return re.sub(r"\d+ images/s", "N images/s", lines[-1] if lines else "").replace("|", "\\|")[:300]
 
 

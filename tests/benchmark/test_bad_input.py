@@ -28,3 +28,6 @@ def test_a_row_notices_another_ending():
 
 def test_the_last_line_is_a_table_cell_without_the_speed_of_the_machine():
     assert last_line("step 1\nstep 2  70 images/s  a | b\n\n") == "step 2  N images/s  a \\| b"
+    assert last_line("step 1\nmixzoo: expected a name at character 1\n  :k=2\n  ^\n").startswith(
+        "mixzoo: expected a name"
+    )
