@@ -46,14 +46,15 @@ WHAT = {
 }
 HEADER = """# Killed, resumed, compared, {date}
 
-Printed by `python benchmarks/kills.py` on {machine}: {versions},
-on the CPU. {sources}.
+Printed by `python benchmarks/kills.py` on {machine}:
+{versions}. {sources}.
 
 Runs of 60 steps ({cases}): an auto-encoder with batch norm and dropout, a
 discriminator with spectral norm, a probe; a checkpoint every 2 steps, an evaluation with a picture every 5. A run is
 forked from a process that has imported torch, killed with SIGKILL, resumed, and killed again until it completes. After
 each kill every checkpoint is read and compared with the unbroken run's at that step; at the end every file of the run
 is, apart from times. "Lost": fewer steps are committed than before, or the last two steps trained and more are not.
+Aimed at, in this order of rows: {aims}; {done} of {batches} batches are done.
 """
 WRITES = """Of the writes that were cut, {checkpoint} were of a checkpoint, {purge} the removal of one, {picture}
 of a picture, {file} of a small file, {directory} of a new run's directory. {before the directory} kills came before a
@@ -154,14 +155,18 @@ def total(lines: list[dict[str, Any]]) -> tuple[Counter[str], Counter[str]]:
 def header(lines: list[dict[str, Any]]) -> str:
     kills = Counter[str]()
     for line in lines:
-        kills[line["source"]] += line["counts"]["kills"] if line["part"] in WHAT else 0
+        if line["part"] in WHAT:
+            kills[line["source"]] += line["counts"]["kills"]
     versions = ", ".join(f"{name} {version(name)}" for name in ("mixzoo", "torch", "safetensors", "pillow"))
     return HEADER.format(
         date=f"{datetime.now(UTC):%Y-%m-%d}",
-        machine=f"{os.cpu_count()} CPU cores ({platform.machine()}), busy with other work",
+        machine=f"{os.cpu_count()} CPU cores ({platform.machine()}), load {os.getloadavg()[2]:.0f}",
         versions=f"{versions}, Python {platform.python_version()}",
         sources="Kills by commit: " + ", ".join(f"{count} at {name}" for name, count in kills.items()),
         cases="; ".join(CASES),
+        aims=", ".join(f"{PARTS[part][1]:,}" for part in WHAT) + f", and {PARTS[TWICE][1]} of each signal",
+        done=len(lines),
+        batches=len(list(batches())),
     )
 
 
