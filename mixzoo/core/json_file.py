@@ -163,8 +163,13 @@ def parse_object(content: bytes, where: str) -> Fields:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write the object as standard JSON with its hash, whole or not at all; ValueError for a NaN or an infinity."""
+    write_text(path, sealed_text(value))
+
+
+def sealed_text(value: Mapping[str, Any]) -> str:
+    """The text of a file with this object and its hash; raises ValueError for a NaN or an infinity."""
     as_read = json.loads(json.dumps(value, allow_nan=False))  # a tuple is a list then, and each key a text
-    write_text(path, json.dumps({SEAL: _seal(as_read), **value}, indent=2, allow_nan=False) + "\n")
+    return json.dumps({SEAL: _seal(as_read), **value}, indent=2, allow_nan=False) + "\n"
 
 
 def _seal(values: Mapping[str, object]) -> str:

@@ -102,6 +102,22 @@ def flush_entries(directory: Path) -> None:
         os.close(handle)
 
 
+def overwrite(path: Path, content: bytes) -> None:
+    """Write the content over that of an existing regular file: a full disk has room for it where a new file has none.
+
+    A kill or a power cut may leave a mixture of both. Raises OSError if the disk refuses.
+    """
+    handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        write_all(handle, content)
+        os.ftruncate(handle, len(content))
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a small file whole or not at all, power cuts included; raises StorageError if the disk refuses."""
     write_whole(path, text.encode())
@@ -147,4 +163,5 @@ def check_room(directory: Path, needed: int, what: str) -> None:
 
 
 def _need(needed: int, free: int, directory: Path) -> str:
-    return f"need {needed / 1e6:.1f} MB, have {free / 1e6:.1f} MB at {printable(str(directory))}"
+    need, have = (f"{size / 1e6:.{1 if size >= 1e6 else 3}f} MB" for size in (needed, free))
+    return f"need {need}, have {have} at {printable(str(directory))}"

@@ -31,18 +31,20 @@ from mixzoo.core.errors import (
     path_excerpt,
     printable,
 )
-from mixzoo.core.json_file import Fields, read_object, write_json
+from mixzoo.core.json_file import Fields, read_object, sealed_text, write_json
 from mixzoo.core.process_id import ProcessId
-from mixzoo.core.storage import flush_entries, open_for_appending, storage_errors, write_all
+from mixzoo.core.storage import flush_entries, open_for_appending, overwrite, storage_errors, write_all
 from mixzoo.registry.config import RunConfig
 from mixzoo.registry.zoo import Zoo
 from mixzoo.runs.changes import Change, recorded_changes
 from mixzoo.runs.listing import LOCK, RUN, STATES, SWEEP, holder_text
 from mixzoo.runs.provenance import Origin, origins, recorded, source_revision
+from mixzoo.runs.stored_scores import FOLDER as SCORES
 from mixzoo.training.checkpoint import last_readable
 
 ROOT = Path("runs")
 OLD_SWEEP = "fleet.json"  # the name of sweep.json in older versions
+STATUS = "status.json"
 NEW_PREFIX = ".tmp-new-"  # of the temporary name of a directory, until it has its first files
 ABANDONED_SECONDS = 3600
 LOCK_SECONDS = 10  # for which children of a process that was killed may keep its lock
@@ -253,16 +255,23 @@ def differences(before: Environment, now: dict[str, Any], run_dir: Path) -> list
 
 def write_status(run_dir: Path, state: str, exit_code: int = 0, reason: str = "") -> None:
     """Write status.json: the state, the exit code with its reason, and the step of the newest checkpoint."""
-    write_json(
-        run_dir / "status.json",
-        {"state": state, "exit": exit_code, "last_committed": last_committed(run_dir), "reason": reason},
-    )
+    write_json(run_dir / STATUS, _status(run_dir, state, exit_code, reason))
+
+
+def _status(run_dir: Path, state: str, exit_code: int, reason: str) -> dict[str, Any]:
+    return {"state": state, "exit": exit_code, "last_committed": last_committed(run_dir), "reason": reason}
 
 
 def try_status(run_dir: Path, state: str, exit_code: int, reason: str) -> None:
-    """Write the status if possible. A failure is ignored, because the caller is reporting another error."""
-    with suppress(StorageError):
+    """Write the status if possible. A failure is ignored, because the caller is reporting another error.
+
+    On a full disk it is written over the old one. If that is cut off, its hash tells, and a resume writes it anew.
+    """
+    try:
         write_status(run_dir, state, exit_code, reason)
+    except StorageError:
+        with suppress(OSError):
+            overwrite(run_dir / STATUS, sealed_text(_status(run_dir, state, exit_code, reason)).encode())
 
 
 def record_for_gone(run_dir: Path, exit_code: int, reason: str, gone: ProcessId | None) -> None:
@@ -320,14 +329,15 @@ def storage_status(run_dir: Path) -> Iterator[None]:
 
 def remove_leftovers(run_dir: Path) -> None:
     """Remove files that a killed process left half written. The caller holds the lock."""
-    for leftover in (*run_dir.glob(".tmp-*"), *(run_dir / "pictures").glob(".tmp-*")):
-        with suppress(OSError):
-            leftover.unlink()
+    for folder in (run_dir, run_dir / "pictures", run_dir / SCORES):
+        for leftover in folder.glob(".tmp-*"):
+            with suppress(OSError):
+                leftover.unlink()
 
 
 def read_status(run_dir: Path) -> Status | None:
     """Read status.json; None if it is missing. Raises CheckpointError if it is damaged."""
-    path = run_dir / "status.json"
+    path = run_dir / STATUS
     if not is_there(path):
         return None
     record = read_object(path)

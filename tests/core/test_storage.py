@@ -146,6 +146,18 @@ def test_a_status_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
     resume(toy_zoo(), tmp_path / "run")
 
 
+def test_the_status_of_a_run_on_a_full_disk_is_written_over_the_old_one(tmp_path, whole, monkeypatch):
+    home = shutil.copytree(whole, tmp_path / "run")
+    monkeypatch.setattr("mixzoo.core.storage.write_flushed", full)  # a new file has no room
+    directory.try_status(home, "failed", 8, "no room")
+    assert read_object(home / "status.json").text("reason") == "no room"
+    (home / "status.json").unlink()
+    directory.try_status(home, "failed", 8, "no room")
+    (home / "status.json").symlink_to(whole / "status.json")
+    directory.try_status(home, "failed", 8, "no room")
+    assert read_object(whole / "status.json").text("state") == "completed"
+
+
 def test_a_lock_file_that_cannot_be_written_is_one_line_and_a_status(tmp_path, whole, monkeypatch):
     home = shutil.copytree(whole, tmp_path / "run")
     write_status(home, "interrupted", 75, "")
@@ -516,7 +528,7 @@ def with_free(monkeypatch, size):
 
 def test_a_run_that_does_not_fit_on_its_disk_is_refused_before_its_first_step(tmp_path, monkeypatch, whole):
     with_free(monkeypatch, 40_000)
-    room = rf"need 0\.\d MB, have 0\.0 MB at {tmp_path}/"
+    room = rf"need 0\.\d+ MB, have 0\.040 MB at {tmp_path}/"
     with pytest.raises(StorageError, match=rf"^no room for the run's checkpoints and pictures: {room}run$"):
         run_with(tmp_path / "run", lambda: pytest.fail("it trained"))
     assert list(tmp_path.iterdir()) == []
@@ -534,7 +546,7 @@ def test_a_sweep_needs_the_room_of_all_its_runs(mixzoo, tmp_path, monkeypatch):
     code, _, err = mixzoo("train", *TOYS, *SMALL, "--seeds", "1,2,3,4,5,6,7,8", "--out", "sweep")
     assert code == 8
     assert re.search(
-        r"no room for the checkpoints and pictures of 8 runs: need \d\.\d MB, have 0\.3 MB at sweep\n", err
+        r"no room for the checkpoints and pictures of 8 runs: need \d\.\d+ MB, have 0\.300 MB at sweep\n", err
     )
     assert not (tmp_path / "sweep").exists()
     assert mixzoo("train", *TOYS, *SMALL, "--out", "run")[0] == 0
@@ -544,9 +556,7 @@ def test_a_disk_that_is_full_for_a_checkpoint_says_what_it_needs(tmp_path, monke
     import mixzoo.training.checkpoint as checkpoint
 
     home = tmp_path / "run"
-    reason = (
-        r"step-00000010: the checkpoint could not be written: No space left on device; need 0\.0 MB, have \d+\.\d MB"
-    )
+    reason = r"the checkpoint could not be written: No space left on device; need 0\.\d{3} MB, have \d+\.\d MB"
     with pytest.raises(StorageError, match=rf"{reason} at {home}/checkpoints$"):
         run_with(home, lambda: monkeypatch.setattr(checkpoint, "write_flushed", full))
     assert failed_with_8(home)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -148,5 +149,7 @@ def save_png(image: Image.Image, path: Path) -> Path:
         image.save(temporary, format="PNG")
         os.replace(temporary, path)
     except OSError as err:
+        with suppress(OSError):
+            temporary.unlink()
         raise StorageError(f"{path}: the picture could not be written: {err.strerror or err}") from err
     return path
