@@ -41,6 +41,7 @@ from mixzoo.runs.listing import LOCK, RUN, STATES, SWEEP, holder_text
 from mixzoo.runs.provenance import Origin, origins, recorded, source_revision
 from mixzoo.runs.stored_scores import FOLDER as SCORES
 from mixzoo.training.checkpoint import last_readable
+from mixzoo.training.checkpoint_manifest import MOST_STEPS
 
 ROOT = Path("runs")
 OLD_SWEEP = "fleet.json"  # the name of sweep.json in older versions
@@ -58,6 +59,7 @@ class Status:
     state: str  # one of STATES
     exit: int = 0
     reason: str = ""
+    last_committed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -344,7 +346,8 @@ def read_status(run_dir: Path) -> Status | None:
     state = record.text("state")
     if state not in STATES:
         raise CheckpointError(f"{path}: damaged: 'state' is {state!r}, expected one of {', '.join(STATES)}")
-    return Status(state, record.integer("exit", most=255, default=0), record.text("reason", ""))
+    committed = record.integer_or_none("last_committed", 0, MOST_STEPS) if "last_committed" in record else None
+    return Status(state, record.integer("exit", most=255, default=0), record.text("reason", ""), committed)
 
 
 def last_committed(run_dir: Path) -> int | None:

@@ -15,7 +15,7 @@ from mixzoo.runs.changes import STEPS, changed
 from mixzoo.runs.directory import OLD_SWEEP, is_there, last_committed
 from mixzoo.runs.listing import RUN, SWEEP
 from mixzoo.runs.provenance import changes, same_parts
-from mixzoo.runs.reading import read_past_environment, scored_step
+from mixzoo.runs.reading import gone_checkpoint, read_past_environment, scored_step
 from mixzoo.training.build import build_players
 from mixzoo.training.checkpoint import check_modules, load_modules, load_step, modules_of, newest, saved
 from mixzoo.training.checkpoint_manifest import Manifest
@@ -95,7 +95,8 @@ def open_config(zoo: Zoo, run_dir: Path) -> tuple[Zoo, RunConfig, list[str]]:
     before, problem = read_past_environment(run_dir)
     parts = before.parts if before else []
     zoo = same_parts(zoo, parts, str(run_dir))
-    return zoo, resolve(zoo, run_dir / RUN, {}, {}), [*([problem] if problem else []), *changes(zoo, parts)]
+    problems = [line for line in (problem, gone_checkpoint(run_dir)) if line]
+    return zoo, resolve(zoo, run_dir / RUN, {}, {}), [*problems, *changes(zoo, parts)]
 
 
 def build_mixer(run: Opened, recipe: Any, name: str) -> Mixer:

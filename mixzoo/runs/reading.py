@@ -6,7 +6,7 @@ from pathlib import Path
 from mixzoo.core.errors import CheckpointError, StorageError
 from mixzoo.core.json_file import Fields, read_object
 from mixzoo.runs.directory import Environment, Status, environment_of, is_there, last_committed, read_status
-from mixzoo.training.checkpoint import last_readable
+from mixzoo.training.checkpoint import last_readable, path_of
 
 ENVIRONMENT, RESULTS = "environment.json", "results.json"
 
@@ -49,6 +49,15 @@ def known_status(run_dir: Path) -> tuple[Status | None, str]:
         return read_status(run_dir), ""
     except CheckpointError as err:
         return None, str(err)
+
+
+def gone_checkpoint(run_dir: Path) -> str:
+    """A line if the checkpoint that status.json has is gone, and the newest that there is is older; else ''."""
+    status, _ = known_status(run_dir)
+    step, newest = status.last_committed if status else None, last_committed(run_dir)
+    if step is None or newest is None or newest >= step or path_of(run_dir / "checkpoints", step).exists():
+        return ""
+    return f"{path_of(run_dir / 'checkpoints', step)}: it is gone, and was committed; the newest is of step {newest}"
 
 
 def known_environment(run_dir: Path) -> tuple[Fields | None, str]:

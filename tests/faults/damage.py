@@ -73,7 +73,8 @@ class Patient:
         try:
             return self.judged(self.quick_look() if quick else self.look())
         except MixzooError as err:
-            return ("refused", str(err)) if "\n" not in str(err) else ("missed", f"two lines: {err}")
+            line, *shown = str(err).split("\n")  # a spec is shown below, with a caret at the character
+            return ("refused", line) if not shown or shown[-1].strip() == "^" else ("missed", f"two lines: {err}")
         except Exception as err:
             return "missed", f"a traceback: {type(err).__name__}: {err}"
         finally:

@@ -21,7 +21,7 @@ from mixzoo.runs.run import resume, start
 from mixzoo.training.checkpoint import non_finite, remove_older, saved
 from mixzoo.training.logs import CLOCK, ProgressDisplay, read_metrics
 from mixzoo.training.loop import Loop
-from toys import toy_config, toy_zoo
+from toys import edited, toy_config, toy_zoo
 
 FLAGS = {"mixer": "dirichlet:k=3", "objective": "amr:beta=0.1", "autoencoder": "toy_net:dropout=0.2"}
 
@@ -533,6 +533,15 @@ def test_a_json_file_that_was_edited_is_refused_with_what_to_do_and_one_of_an_ol
     older = {key: value for key, value in json.loads(text).items() if key != "sha256"}
     file.write_text(json.dumps({**older, "state": "running"}))
     assert read_object(file).text("state") == "running"
+
+
+def test_a_checkpoint_that_is_gone_is_said_where_a_run_is_opened_or_resumed(run, whole):
+    edited(run / "status.json", last_committed=10)
+    shutil.rmtree(newest_of(run))
+    line = f"{newest_of(run)}: it is gone, and was committed; the newest is of step 5"
+    assert open_run(toy_zoo(), run, "cpu").changed == [line]
+    assert f"warning: {line}" in notes_of_resuming(run)
+    assert weights(run) == weights(whole)
 
 
 def test_lines_of_metrics_that_were_changed_are_said_and_do_not_end_the_run(run, whole):
