@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from mixzoo.core.errors import CheckpointError, StorageError, printable
 from mixzoo.core.storage import DISK_FULL, flush_entries, no_room, read_regular, write_flushed
 from mixzoo.training.checkpoint_manifest import Manifest, Progress, manifest_files, read_manifest
+from mixzoo.training.logs import MOST_BYTES as MOST_METRICS
 from mixzoo.training.optimiser_state import check_moments, load_moments, moments_of, non_finite_moment
 from mixzoo.training.players import Players
 
@@ -216,7 +217,7 @@ def check_metrics(path: Path, progress: Progress, where: Path, *, more_of_the_st
     """
     length, damaged = progress.metrics_bytes, f"{printable(str(where))}: damaged: metrics_bytes is"
     try:
-        content = read_regular(path, LARGEST_FILE) if path.exists() else b""
+        content = read_regular(path, MOST_METRICS) if path.exists() else b""
     except OSError as err:
         raise CheckpointError(f"{printable(str(path))}: cannot be read: {err.strerror or err}") from err
     if length > len(content):
