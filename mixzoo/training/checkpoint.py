@@ -79,7 +79,8 @@ def remove_older(directory: Path, step: int, keep: int, *, keep_best: bool = Fal
             with suppress(OSError):
                 _discard(checkpoint)
     for leftover in directory.glob(".tmp-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def saved(directory: Path) -> list[Path]:
@@ -256,9 +257,9 @@ def _named(directory: Path) -> list[Path]:
 
 def _discard(path: Path) -> None:
     """Remove it under another name, so that a kill leaves nothing half removed under this one."""
-    if path.is_symlink() or path.is_file():
-        path.unlink()
-    elif path.exists():
+    if path.is_symlink() or not path.is_dir():  # rmtree would wait for the writer of a pipe
+        path.unlink(missing_ok=True)
+    else:
         aside = path.with_name(f".tmp-old-{path.name}")
         shutil.rmtree(aside, ignore_errors=True)
         path.rename(aside)
