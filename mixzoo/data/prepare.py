@@ -69,7 +69,8 @@ def picture_bytes(image: Image.Image, *, grey: bool, size: tuple[int, int] | Non
         image = Image.fromarray(_sixteen_bits(image))
     if image.has_transparency_data:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image.convert("RGBA"))
-    image = image.convert("L" if grey else "RGB")
+    mode = "L" if grey else "RGB"
+    image = image if image.mode == mode else image.convert(mode)  # which would copy it
     if size is not None and image.size != size[::-1]:
         image = image.crop(central_part(*image.size, size)).resize(size[::-1], Image.Resampling.BILINEAR)
     array = np.asarray(image)

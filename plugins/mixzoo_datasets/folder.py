@@ -33,6 +33,11 @@ from mixzoo_datasets.splits import PHOTOS, TrainImages, build_dataset, select, s
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 ORIENTATION, QUARTER_TURNS = 0x0112, (5, 6, 7, 8)  # the rotation tag, and the values that swap width and height
+REVERSING = (
+    (2, 3, 7, 8),
+    (3, 4, 6, 7),
+)  # values of the tag that mirror the stored image, left to right and top to bottom
+EXACT, FAST = "exact", "fast"  # how JPEG files are decoded
 NAMED = 5  # sizes that one message names
 LISTED = 20  # classes that one message lists
 ADVICE = "; `mixzoo data check` lists them all, and --skip-bad N leaves out up to N"
@@ -45,6 +50,9 @@ SPLITS = {
 }  # sub-folders with these names are splits, not classes
 
 
+Decode: TypeAlias = Annotated[
+    Literal["exact", "fast"], "fast decodes JPEG files at 1/2, 1/4 or 1/8 if that is still twice `size`"
+]
 FilesBySplit: TypeAlias = dict[str, list[tuple[Path, str]]]  # split -> its files with the names of their classes
 
 
@@ -59,6 +67,7 @@ class Folder:
     With `size` an image is cropped to its central square and resized. 16-bit images are scaled to 8 bits,
     floating-point images are refused, transparent pixels become black, rotation tags are applied, and an animation
     gives its first frame. Images are grey if every file is grey and in colour otherwise, unless `mode` is given.
+    `decode=fast` reads large JPEG files in less time, with slightly other pixels (docs/large_data.md).
 
     Images that do not fit in memory can be streamed (`--data-on stream`); then a start reads only their headers. With
     `skip_bad` up to that many files that cannot be read are left out, and every start decodes all files to find them.
@@ -68,9 +77,13 @@ class Folder:
     size: Annotated[int, Ge(4), Le(1024), "side in pixels; without it all images must have one size"] | None = None
     mode: Annotated[Literal["auto", "grey", "rgb"], "channels"] = "auto"
     train_images: TrainImages | None = None
+    decode: Decode = "exact"
     skip_bad: Annotated[int, Ge(0), "files that may be left out because they cannot be read"] = 0
 
     run_defaults: ClassVar[Mapping[str, Any]] = PHOTOS
+
+    def __post_init__(self) -> None:
+        check_decode(self.decode, self.size)
 
     def load(self, seed: int) -> Dataset:
         root, found = self._find_files()
@@ -103,7 +116,7 @@ class Folder:
 
     @property
     def _decode(self) -> Callable[[Path], np.ndarray]:
-        return partial(read_pixels, size=self.size, mode=self.mode)
+        return partial(read_pixels, size=self.size, mode=self.mode, decode=self.decode)
 
     def _find_files(self) -> tuple[Path, FilesBySplit]:
         """The folder, and the files of each split."""
@@ -129,6 +142,12 @@ class Folder:
             seed=seed,
             skipped=bad.named(root),
         )
+
+
+def check_decode(decode: str, size: int | None) -> None:
+    """Raises ValueError if images would not be decoded as asked for."""
+    if decode == FAST and size is None:
+        raise ValueError("decode=fast has no effect without size; give size=, or leave it out")
 
 
 def files_of(found: FilesBySplit) -> list[Path]:
@@ -268,12 +287,38 @@ def size_and_mode(file: Path | bytes, mode: str) -> tuple[str, str]:
     return f"{image.width}x{image.height}", stored
 
 
-def read_pixels(file: Path | bytes, size: int | None, mode: str) -> np.ndarray:
+def read_pixels(file: Path | bytes, size: int | None, mode: str, decode: str = EXACT) -> np.ndarray:
     """One image, as bytes [height, width, 1 or 3]."""
-    with open_supported(file) as found:
-        image = ImageOps.exif_transpose(found)
-        assert image is not None
+    with open_supported(file) as image:
+        if decode == FAST and size is not None and image.format == "JPEG":
+            image = decode_smaller(image, size)
+        image.load()
+        ImageOps.exif_transpose(image, in_place=True)  # a copy of a large picture takes as long as to decode it
     return picture_bytes(image, grey=is_grey(image, mode), size=None if size is None else (size, size))
+
+
+def decode_smaller(image: Image.Image, size: int) -> Image.Image:
+    """The central square of a JPEG file, not upright yet, resized to `size`.
+
+    The decoder divides the sides by 2, 4 or 8, as far as the shorter one stays at least twice `size`. The image itself
+    is returned if that is not possible.
+    """
+    sides, side = image.size, min(image.size)
+    image.draft(None, (-(-sides[0] * 2 * size // side), -(-sides[1] * 2 * size // side)))
+    by = next(by for by in (1, 2, 4, 8) if -(-max(sides) // by) == max(image.size))
+    if by == 1:
+        return image
+
+    # Where the square of the upright image begins, in the stored one: an odd margin is one pixel longer at its end.
+    turn = image.getexif().get(ORIENTATION, 1)
+    margins = [length - side for length in sides]
+    start = [margin - margin // 2 if turn in turns else margin // 2 for margin, turns in zip(margins, REVERSING)]
+
+    # The square may begin and end within pixels of the smaller image.
+    x, y = start[0] // by, start[1] // by
+    around = image.crop((x, y, -(-(start[0] + side) // by), -(-(start[1] + side) // by)))
+    box = (start[0] / by - x, start[1] / by - y, (start[0] + side) / by - x, (start[1] + side) / by - y)
+    return around.resize((size, size), Image.Resampling.BILINEAR, box=box)
 
 
 def common_size(sizes: list[tuple[int, int, int]], where: Path | str) -> tuple[int, int, int]:

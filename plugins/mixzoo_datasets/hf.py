@@ -12,6 +12,8 @@ from annotated_types import Ge, Le
 from mixzoo import Dataset, Split
 from mixzoo_datasets.files import hold_in_memory
 from mixzoo_datasets.folder import (
+    Decode,
+    check_decode,
     class_numbers,
     common_size,
     image_size,
@@ -49,6 +51,7 @@ class HF:
     size: Annotated[int, Ge(4), Le(1024), "side in pixels; without it all images must have one size"] | None = None
     mode: Annotated[Literal["auto", "grey", "rgb"], "channels"] = "auto"
     train_images: TrainImages | None = None
+    decode: Decode = "exact"
 
     run_defaults: ClassVar[Mapping[str, Any]] = PHOTOS
 
@@ -59,6 +62,7 @@ class HF:
             raise ValueError(f"hub={self.hub!r} must be OWNER/NAME, such as ylecun/mnist; a folder is path=FOLDER")
         if self.path is not None and self.revision is not None:
             raise ValueError("revision has no effect with path; leave it out")
+        check_decode(self.decode, self.size)
 
     def load(self, seed: int) -> Dataset:
         return self._data(seed, whole=True)
@@ -85,7 +89,7 @@ class HF:
         # Decode every image, or, for a stream, read only the headers.
         counts = {split: len(rows) for split, rows in names.items()}
         table = join_images([splits[split] for split in names], column, where)
-        decode = partial(read_pixels, size=self.size, mode=self.mode)
+        decode = partial(read_pixels, size=self.size, mode=self.mode, decode=self.decode)
         images = ImageRows(table, counts, where, opened.roots, decode, (0, 0, 0), torch.arange(len(labels)))
         if whole:
             pixels = stack_images(list(images.each(decode)), where)
