@@ -75,7 +75,7 @@ class Cluster:
         """Kill the daemon of the node and the processes that run its jobs, as if the machine had failed."""
         daemon = self.daemons["slurmd"]
         parents = [daemon.pid, *self.step_daemons()]
-        for pid in dict.fromkeys([*parents, *(pid for parent in parents for pid in _below(parent))]):
+        for pid in dict.fromkeys([*parents, *(pid for parent in parents for pid in processes_below(parent))]):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         daemon.wait()
@@ -110,7 +110,7 @@ def cluster(folder: Path, cores: int = 2) -> Iterator[Cluster]:
     for name in ("munge", "state", "spool"):
         (folder / name).mkdir(parents=True)
     host = socket.gethostname().partition(".")[0]
-    ports = _free_ports(2)
+    ports = free_ports(2)
     text = CONFIGURATION.format(folder=folder, host=host, cores=cores, controller_port=ports[0], node_port=ports[1])
     (folder / "slurm.conf").write_text(text)
     running = Cluster(folder, {"SLURM_CONF": str(folder / "slurm.conf")})
@@ -163,7 +163,8 @@ def _until(ready: Callable[[], bool], seconds: float) -> bool:
     return False
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports of this machine that nobody listens at."""
     sockets = [socket.socket() for _ in range(count)]
     for each in sockets:
         each.bind(("127.0.0.1", 0))
@@ -183,7 +184,7 @@ def _name(pid: int) -> str:
     return ""
 
 
-def _below(pid: int) -> list[int]:
+def processes_below(pid: int) -> list[int]:
     """The processes that a process has started, and those that they have started."""
     children = []
     for each in _pids():
@@ -191,4 +192,4 @@ def _below(pid: int) -> list[int]:
             fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
             if int(fields[1]) == pid:
                 children.append(each)
-    return [*children, *(below for child in children for below in _below(child))]
+    return [*children, *(below for child in children for below in processes_below(child))]

@@ -1,0 +1,42 @@
+"""The Ray launcher without a cluster: what is missing, how a task ends and stops. (With one: test_on_clusters.py.)"""
+
+import os
+import signal
+import threading
+
+import pytest
+from test_slurm_launcher import POLITE, began, job_of
+
+from mixzoo import ConfigError
+from mixzoo_launchers import ray as launcher
+from mixzoo_launchers.ray import Ray, run_here
+
+
+def test_a_missing_package_is_one_line_before_anything_is_made(mixzoo, tmp_path, monkeypatch):
+    monkeypatch.setattr(launcher, "find_spec", lambda name: None)
+    code, _, err = mixzoo("train", "--data", "toy_data", "--on", "ray:gpus=0.25")
+    assert (code, err) == (2, "mixzoo: launcher 'ray' needs the package ray: pip install 'mixzoo[ray]'\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_cluster_is_one_line():
+    pytest.importorskip("ray")
+    with pytest.raises(ConfigError, match=r"^launcher 'ray': no cluster at address=nowhere \(.*\); `ray start --head`"):
+        Ray(address="nowhere").check()
+
+
+def test_a_task_returns_the_exit_code_of_its_run(tmp_path):
+    assert run_here(job_of(tmp_path, "import os; raise SystemExit(int(os.environ['CODE']))", CODE="6")) == 6
+
+
+def test_a_task_that_is_cancelled_stops_its_run_after_a_checkpoint(tmp_path):
+    job = job_of(tmp_path, POLITE)
+
+    def cancel():
+        began(job)
+        os.kill(os.getpid(), signal.SIGINT)  # as Ray interrupts the main thread of a worker
+
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    assert run_here(job) == 75
+    thread.join()
