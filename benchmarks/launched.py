@@ -21,12 +21,12 @@ disturbed, and the same sweep by processes of this machine. "Equal" compares `ru
 `metrics.jsonl` without its clock, and every tensor of the newest checkpoint, byte for byte. Printed by
 `python benchmarks/on_slurm.py` and `python benchmarks/on_ray.py`.
 """
-SEEDS, STEPS, EVERY = range(1, 7), 240, 20
+SEEDS, STEPS, EVERY = range(1, 7), 600, 50
 TESTS = Path(__file__).parents[1] / "tests"
 PLUGIN = ["--plugin", str(TESTS / "toy_parts.py")]
 SWEEP = [
     "--data", "toy_data", "--autoencoder", "toy_net", "--discriminator", "toy_judge", "--seeds", "1..6",
-    "--steps", str(STEPS), "--batch-images", "16", "--log-every", "20", "--evaluate-every", "120",
+    "--steps", str(STEPS), "--batch-images", "16", "--log-every", "20", "--evaluate-every", "300",
     "--checkpoint-every", str(EVERY), *PLUGIN,
 ]  # fmt: skip
 CLOCK = ("elapsed_seconds", "images_per_second")

@@ -69,7 +69,7 @@ class RayCluster:
 
     def workers(self, node: int) -> list[int]:
         """The processes of a node that compute tasks."""
-        return [pid for pid in processes_below(self.nodes[node].pid) if _title(pid).startswith("ray::run_here")]
+        return [pid for pid in processes_below(self.nodes[node].pid) if _title(pid).startswith("ray::seed=")]
 
     def kill_node(self, node: int) -> None:
         """Kill the daemons of a node and all that they run."""
@@ -131,16 +131,18 @@ def disturbed(folder: Path, ray: RayCluster) -> tuple[Launched, list[str]]:
     sweep.wait("run begun again", lambda: sweep.said.count("it is begun again") > lost, command)
     done.append("SIGKILL to the second node, its daemons, workers and runs: the run goes on at the first node")
 
-    sweep.wait("run under way", sweep.under_way, command)
+    before = {seed: sweep.step(seed) for seed in SEEDS}
+    sweep.wait("new checkpoint", lambda: any(sweep.step(seed) > before[seed] for seed in sweep.under_way()), command)
     command.send_signal(signal.SIGINT)
     code = command.wait()
     states = [sweep.state(seed) for seed in SEEDS]
+    if code != 75:
+        raise RuntimeError(f"Ctrl-C ended with {code}, states {states}:\n{sweep.said[-3000:]}")
+    left = len(SEEDS) - states.count("completed") - states.count("interrupted")
     done.append(
         f"Ctrl-C of the command: exit code {code}, {states.count('completed')} runs completed, "
-        f"{states.count('interrupted')} saved, {states.count('waiting')} not begun; the command is given again"
+        f"{states.count('interrupted')} saved, {left} waiting for room; the command is given again"
     )
-    if code != 75 or "running" in states:
-        raise RuntimeError(f"Ctrl-C ended with {code}, states {states}:\n{sweep.said[-3000:]}")
     command = sweep.start("resume", "sweep", *PLUGIN, "--on", on)
     if command.wait() != 0:
         raise RuntimeError(f"the sweep ended with {command.returncode}:\n{sweep.said[-3000:]}")

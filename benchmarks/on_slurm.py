@@ -5,7 +5,9 @@ is killed with all that runs there. Then every run has to equal that of a sweep 
 results/launchers.md; exits with 1 if a run differs. Slurm waits about two minutes before it begins a job again.
 """
 
+import contextlib
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -31,17 +33,15 @@ def disturbed(folder: Path, slurm: Cluster) -> tuple[Launched, list[str]]:
     command = sweep.start("resume", "sweep", *PLUGIN, "--on", ON)
 
     sweep.wait("run under way", sweep.under_way, command)
-    seed = sweep.under_way()[0]
     job = slurm.command("squeue", "--noheader", "--array", "--states=running", "--format=%i").split()[0]
-    slurm.command("scancel", "--signal=USR2", job)
+    with contextlib.suppress(subprocess.TimeoutExpired):  # it may go on asking about a job that is being queued again
+        slurm.command("scancel", "--signal=USR2", job, seconds=10)
     sweep.wait(
         "requeue after the warning",
         lambda: job in slurm.command("squeue", "--noheader", "--array", "--states=pending", "--format=%i").split(),
         command,
     )
-    done.append(
-        f"Slurm's warning that the time is over, to a job (seed {seed} or the other one): saved and queued again"
-    )
+    done.append("Slurm's warning that the time is over, to one of the two jobs that ran: saved and queued again")
 
     sweep.wait("run under way", sweep.under_way, command)
     killed = {seed: sweep.step(seed) for seed in sweep.under_way()}

@@ -61,10 +61,10 @@ class Cluster:
     environment: dict[str, str]
     daemons: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
 
-    def command(self, *arguments: str) -> str:
+    def command(self, *arguments: str, seconds: float = 60) -> str:
         """What one of Slurm's commands prints."""
         env = {**os.environ, **self.environment}
-        return subprocess.run(arguments, env=env, capture_output=True, text=True, check=True, timeout=60).stdout
+        return subprocess.run(arguments, env=env, capture_output=True, text=True, check=True, timeout=seconds).stdout
 
     def start_node(self) -> None:
         """Start the daemon of the node, again after it was killed."""

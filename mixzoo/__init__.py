@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from mixzoo.registry.hookspecs import API_VERSION, hookimpl
     from mixzoo.registry.options import Part
     from mixzoo.registry.session import register
-    from mixzoo.runs.api import compare, figure, plot, report, track, train
+    from mixzoo.runs.api import compare, figure, plot, report, resume, track, train
     from mixzoo.runs.drawing import Drawing
     from mixzoo.runs.trained_run import MixedImages, Run, load
 
@@ -167,6 +167,7 @@ __all__ = [
     "random_panel",
     "register",
     "report",
+    "resume",
     "rng_for",
     "scatter_plot",
     "seed_for",
@@ -321,6 +322,7 @@ _HOMES = {  # module -> the names that it gives
         "figure",
         "plot",
         "report",
+        "resume",
         "track",
         "train",
     ),

@@ -56,10 +56,10 @@ def resume(
         finish,
         joined_processes,
         place_elsewhere,
-        run_flags,
         time_limit,
     )
     from mixzoo.cli.sweep import watch_for as watch
+    from mixzoo.runs.launcher import run_flags
     from mixzoo.runs.log_process import log_to as log_of
     from mixzoo.runs.run import resume as resume_run
     from mixzoo.runs.sweep import is_sweep

@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -76,21 +75,6 @@ def place_elsewhere(zoo: "Zoo", on: str | None, limit: "TimeLimit | None") -> "P
 
     place = place_for(zoo, on, limit)
     return None if place.is_local else place
-
-
-def run_flags(
-    steps: int | None = None,
-    allow_change: Sequence[str] | None = None,
-    values: Sequence[str] | None = None,
-    log_to: str | None = None,
-) -> list[str]:
-    """The flags of `mixzoo resume` that a run's process gets too."""
-    several = {"--allow-change": allow_change or (), "--set": values or ()}
-    one = {"--steps": steps, "--log-to": log_to}
-    return [
-        *(text for flag, texts in several.items() for each in texts for text in (flag, each)),
-        *(text for flag, value in one.items() if value is not None for text in (flag, str(value))),
-    ]
 
 
 def finish(sweep: "Sweep") -> None:

@@ -148,11 +148,12 @@ def train(
         return
 
     from mixzoo.cli.summary import print_summary
-    from mixzoo.cli.sweep import check_jobs, joined_processes, place_elsewhere, run_flags, watch_for
+    from mixzoo.cli.sweep import check_jobs, joined_processes, place_elsewhere, watch_for
 
     check_jobs(jobs)
     if (place := place_elsewhere(zoo, on, limit)) is not None:
         from mixzoo.runs.elsewhere import start_on
+        from mixzoo.runs.launcher import run_flags
         from mixzoo.runs.log_process import log_to as log_of
 
         log_of(zoo, log_to)

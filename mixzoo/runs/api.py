@@ -23,14 +23,16 @@ from mixzoo.registry.session import is_registered_here
 from mixzoo.registry.zoo import Zoo, load_zoo
 from mixzoo.runs.comparing import Comparison
 from mixzoo.runs.comparing import compare as compare_records
-from mixzoo.runs.elsewhere import start_on
+from mixzoo.runs.elsewhere import resume_on, start_on
 from mixzoo.runs.grid import plan
-from mixzoo.runs.launcher import Watch
+from mixzoo.runs.launcher import Watch, run_flags
 from mixzoo.runs.listing import RunRecord, chosen, find_runs
 from mixzoo.runs.log_process import log_to as logging_to
 from mixzoo.runs.places import place_for
+from mixzoo.runs.run import resume as resume_run
 from mixzoo.runs.run import start
-from mixzoo.runs.sweep import Sweep, check_none_failed
+from mixzoo.runs.sweep import Sweep, check_none_failed, is_sweep
+from mixzoo.runs.sweep import resume as resume_sweep
 from mixzoo.runs.sweep import start as start_sweep
 from mixzoo.runs.tracking import LOGS, track_runs
 from mixzoo.runs.trained_run import Run
@@ -118,8 +120,8 @@ def train(
         if place_spec is not None and not (place := place_for(zoo, place_spec, limit)).is_local:
             run_config = configure(flags, numbers)
             _check_found_by_processes(zoo, [run_config])
-            to = [] if log_to is None else ["--log-to", log_to]
-            return Run(start_on(zoo, run_config, directory, place, Watch(), to, limit).directory, zoo=zoo)
+            flags_of_run = run_flags(log_to=log_to)
+            return Run(start_on(zoo, run_config, directory, place, Watch(), flags_of_run, limit).directory, zoo=zoo)
         keep_freed_memory()
         shown = display_for if progress else None
         result = start(zoo, configure(flags, numbers), directory, shown, log=log, limit=limit)
@@ -134,6 +136,53 @@ def train(
     sweep = start_sweep(zoo, members, directory, jobs, Watch(), [], limit, place_spec)
     check_none_failed(sweep)
     return _runs_of(zoo, sweep)
+
+
+@with_argument_names
+def resume(
+    run: "str | Path | Run | RunRecord",
+    *,
+    steps: int | None = None,
+    set: Mapping[str, object] | None = None,
+    allow_change: str | Sequence[str] = (),
+    jobs: int | None = None,
+    progress: bool = True,
+    log_to: str | None = None,
+    max_time: str | float | timedelta | None = None,
+    on: str | None = None,
+) -> Run | list[Run]:
+    """Continue a run from its newest checkpoint, as `mixzoo resume` does; of a sweep's directory all unfinished runs.
+
+    `steps` is a new last step, `set` has other values than the run file's, such as {"train.lr": 1e-4}, and
+    `allow_change` names keys of run.toml that were edited; the other arguments are those of `train`. Raises ConfigError
+    for what is not allowed, CheckpointError if the run cannot be continued, and what training itself raises.
+    """
+    limit = None if max_time is None else TimeLimit(seconds_of(max_time, "max_time"), "max_time ")
+    path = run.path if isinstance(run, Run | RunRecord) else path_of(run, "run")
+    if steps is not None and type(steps) is not int:
+        raise ConfigError(f"steps={truncated_repr(steps)} must be an integer >= 1")
+    if jobs is not None and type(jobs) is not int:
+        raise ConfigError(f"jobs={truncated_repr(jobs)} must be an integer >= 1")
+    values, allowed = [f"{key}={value}" for key, value in (set or {}).items()], texts_of(allow_change, "allow_change")
+    place_spec, zoo = None if on is None else texts_of(on, "on")[0], load_zoo()
+    if is_sweep(path):
+        single = {"steps": steps, "set": set, "log_to": log_to}
+        if given := [name for name, value in single.items() if value is not None]:
+            raise ConfigError(f"{given[0]} is for a single run, and {path} is a sweep; give it with one of its runs")
+        flags = run_flags(allow_change=allowed)
+        sweep = resume_sweep(zoo, path, jobs, Watch(), flags, limit, place_spec)
+        check_none_failed(sweep)
+        return _runs_of(zoo, sweep)
+    if jobs is not None:
+        raise ConfigError(f"jobs={jobs} is for a sweep, and {path} is a single run")
+    log = logging_to(zoo, log_to)
+    if place_spec is not None and not (place := place_for(zoo, place_spec, limit)).is_local:
+        flags = run_flags(steps, allowed, values, log_to)
+        return Run(resume_on(zoo, path, place, Watch(), flags, limit).directory, zoo=zoo)
+    keep_freed_memory()
+    shown = display_for if progress else None
+    result = resume_run(zoo, path, shown, steps=steps, allow_change=allowed, values=values, log=log, limit=limit)
+    return Run(result.directory, zoo=zoo)
 
 
 @with_argument_names

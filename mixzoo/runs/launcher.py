@@ -145,6 +145,21 @@ def job_of(run_dir: Path, place: Place, flags: Sequence[str]) -> Job:
     return Job(run_dir.name, run_dir.absolute(), command, run_dir.absolute() / LOG, Path.cwd(), own)
 
 
+def run_flags(
+    steps: int | None = None,
+    allow_change: Sequence[str] | None = None,
+    values: Sequence[str] | None = None,
+    log_to: str | None = None,
+) -> list[str]:
+    """The flags of `mixzoo resume` that a run's process gets too."""
+    several = {"--allow-change": allow_change or (), "--set": values or ()}
+    one = {"--steps": steps, "--log-to": log_to}
+    return [
+        *(text for flag, texts in several.items() for each in texts for text in (flag, each)),
+        *(text for flag, value in one.items() if value is not None for text in (flag, str(value))),
+    ]
+
+
 @dataclass
 class Process:
     """A job that was begun, and its log, read from where this process starts."""

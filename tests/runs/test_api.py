@@ -175,3 +175,20 @@ def test_what_is_no_run_cannot_be_compared(tmp_path):
     made(tmp_path / "run")
     with pytest.raises(ConfigError, match="device=None must be a text, such as 'auto'"):
         mixzoo.load(tmp_path / "run", device=None)
+
+
+def test_a_run_is_resumed_from_python_and_what_is_not_for_it_is_refused(tmp_path):
+    run = mixzoo.train(**SMALL, out=tmp_path / "a", progress=False)
+    again = mixzoo.resume(run, steps=6, set={"train.lr": 5e-5}, progress=False)
+    assert (again.path, again.step) == (run.path, 6)
+    assert "lr = 5e-05\n" in (run.path / "run.toml").read_text()
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "sweep.json").write_text("{}")
+    for given, message in (
+        ({"run": run, "jobs": 2}, f"jobs=2 is for a sweep, and {run.path} is a single run"),
+        ({"run": run, "steps": "9"}, "steps='9' must be an integer >= 1"),
+        ({"run": run, "on": "slurn"}, "unknown launcher 'slurn'"),
+        ({"run": tmp_path / "sweep", "steps": 9}, f"steps is for a single run, and {tmp_path / 'sweep'} is a sweep"),
+    ):
+        with pytest.raises(ConfigError, match=f"^{re.escape(message)}"):
+            mixzoo.resume(**given)
