@@ -186,7 +186,7 @@ def test_files_that_contributing_names_exist():
     for path in re.findall(
         r"`([\w/.]+(?:/|\.py))`", CONTRIBUTING[CONTRIBUTING.index("## Find your way") :].split("##")[1]
     ):
-        if path.startswith(("mixzoo/", "plugins/", "tests/")):
+        if path.startswith(("mixzoo/", "plugins/", "tests/", "benchmarks/")):
             folder = (ROOT / path).parent
             assert (ROOT / path).exists(), path
         else:  # in the folder of the name before it

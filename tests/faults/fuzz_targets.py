@@ -22,12 +22,14 @@ import numpy as np
 from PIL import Image
 
 from mixzoo.core.errors import DataError, MixzooError
+from mixzoo.core.json_file import read_object
 from mixzoo.data import picture_file
 from mixzoo.registry.config import resolve
 from mixzoo.registry.spec import parse_spec
 from mixzoo.registry.spec_repairs import repaired
-from mixzoo.runs.directory import last_committed, read_environment, read_status, scored_step
+from mixzoo.runs.directory import environment_of, last_committed, read_status, scored_step
 from mixzoo.runs.listing import find_runs
+from mixzoo.runs.reading import read_past_environment
 from mixzoo.runs.run import result, start
 from mixzoo.runs.stored_scores import Score, read_scores, score_file, write_score
 from mixzoo.training.checkpoint import newest, restore, saved
@@ -197,7 +199,8 @@ def run_files(content: bytes) -> None:
         for read in (
             lambda: [(record.state, record.problem, record.numbers) for record in find_runs([folder])],
             lambda: read_status(folder),
-            lambda: read_environment(folder),
+            lambda: environment_of(read_object(folder / "environment.json")),
+            lambda: read_past_environment(folder),
             lambda: result(folder),
             lambda: (last_committed(folder), scored_step(folder)),
             lambda: read_scores(folder),

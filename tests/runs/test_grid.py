@@ -231,7 +231,7 @@ def test_runs_with_the_same_data_load_them_once_before_the_sweep_starts(tmp_path
 
     monkeypatch.setattr(ToyData, "load", load)
     grids = ["objective.lam=5,10", "dataset=toy_data,toy_data:salt=1,toy_tagged", "train.lr=1e-3,1e-4"]
-    sweep._check_points(toy_zoo(), planned(*grids, seeds="3,4"), tmp_path)
+    sweep._check_points(toy_zoo(), planned(*grids, seeds="3,4"), tmp_path, sweep.place_for(toy_zoo(), None, None))
     assert loaded == [("ToyData", 0, 3), ("ToyData", 1, 3), ("ToyTagged", 0, 3)]
 
 
