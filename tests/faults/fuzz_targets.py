@@ -27,9 +27,9 @@ from mixzoo.data import picture_file
 from mixzoo.registry.config import resolve
 from mixzoo.registry.spec import parse_spec
 from mixzoo.registry.spec_repairs import repaired
-from mixzoo.runs.directory import environment_of, last_committed, read_status, scored_step
+from mixzoo.runs.directory import environment_of, last_committed, read_status
 from mixzoo.runs.listing import find_runs
-from mixzoo.runs.reading import read_past_environment
+from mixzoo.runs.reading import read_past_environment, scored_step
 from mixzoo.runs.run import result, start
 from mixzoo.runs.stored_scores import Score, read_scores, score_file, write_score
 from mixzoo.training.checkpoint import newest, restore, saved
