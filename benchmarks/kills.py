@@ -53,7 +53,7 @@ Runs of 60 steps ({cases}): an auto-encoder with batch norm and dropout, a
 discriminator with spectral norm, a probe; a checkpoint every 2 steps, an evaluation with a picture every 5. A run is
 forked from a process that has imported torch, killed with SIGKILL, resumed, and killed again until it completes. After
 each kill every checkpoint is read and compared with the unbroken run's at that step; at the end every file of the run
-is, apart from times. New runs of the third row have 6 steps, those that get signals 12 to 20.
+is, apart from times. New runs of the third row have 20 steps, those that get signals 12 to 20.
 "Lost": fewer steps are committed than before, or the last two steps trained and more are not.
 Aimed at, in this order of rows: {aims}; {done} of {batches} batches are done.
 """

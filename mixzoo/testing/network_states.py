@@ -34,12 +34,12 @@ def check_another_seed_builds_other_weights(case: NetworkCase) -> None:
 
 
 def check_changing_mode_changes_no_state(case: NetworkCase) -> None:
-    """train() and eval() change no weight and no buffer."""
+    """A change of mode, to training or evaluation, changes no weight and no buffer."""
     network = case.build()
     before = state_of(network)
     network.eval().train().eval()
     differs = first_difference(before, state_of(network))
-    assert not differs, f"train() or eval() changes {differs!r}; a mode may change behaviour, but no tensor"
+    assert not differs, f"a change of mode changes {differs!r}; the modes may differ in behaviour, but in no tensor"
 
 
 def check_evaluation_changes_no_state(case: NetworkCase) -> None:

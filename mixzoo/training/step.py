@@ -54,7 +54,7 @@ def train_step(
     report |= {f"D({name})": score.mean() for name, score in batch.logits.items()}
     report = {name: value.detach() for name, value in report.items()}
     if players.distributed.world_size > 1:
-        found = told_to_all(report, found)
+        found = with_common_nan(report, found)
     for name, own in found.items():
         for parameter, gradient in zip(parameters[name], players.distributed.mean_gradients(own)):
             parameter.grad = None if gradient is None else laid_out_as(parameter, gradient)
@@ -82,10 +82,10 @@ def clip(parameters: Sequence[Parameter], norm: Float[Tensor, ""], at_most: floa
             parameter.grad = scaled
 
 
-def told_to_all(report: Terms, found: dict[str, Gradients]) -> dict[str, Gradients]:
+def with_common_nan(report: Terms, found: dict[str, Gradients]) -> dict[str, Gradients]:
     """The gradients, with a NaN in one of them if a number of the report is not finite on this process.
 
-    Their mean then has it on every process, and all of them stop at the same step.
+    Their mean over the processes then has it, and all of them stop at the same step.
     """
     finite = torch.stack(list(report.values())).isfinite().all()
     for name, own in found.items():

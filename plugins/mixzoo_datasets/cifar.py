@@ -6,7 +6,7 @@ them, and the pixels and labels are taken from that list.
 
 import io
 import os
-import pickletools
+import pickletools  # lists opcodes; it makes no object and calls nothing
 import tarfile
 import zlib
 from collections.abc import Iterator, Mapping

@@ -177,7 +177,7 @@ def kills_at_the_start(folder: Path, case: str, seed: int, kills: int) -> Tally:
     """Kill new runs at random instants from the fork until after the first checkpoint, each once, and complete them."""
     return kill_loop(
         folder, case, seed, kills, "kills", lambda rng, pace: wait_at_most(rng, 1.2 * pace.first), once=True,
-        numbers={"steps": 6},
+        numbers={"steps": 20},
     )  # fmt: skip
 
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from mixzoo import BuildContext, Scores
+from mixzoo import BuildContext
 from mixzoo.registry.config import RunConfig, resolve
 from mixzoo.registry.zoo import RegisteredPart, Zoo
-from toys import TOY_PLUGIN, toy_zoo
+from toys import TOY_PLUGIN, ToyAutoEncoder, ToyDiscriminator, toy_zoo
 
 NUMBERS = {
     "steps": 60,
@@ -32,46 +32,31 @@ CASES = {  # name -> flags, numbers
 
 @dataclass(frozen=True)
 class KillNet:
-    """One strided convolution each way, batch norm and dropout between; the code is [2, 4, 4]."""
+    """The toys' auto-encoder with batch norm and dropout in its encoder; the code is [2, 4, 4]."""
 
     def build(self, context: BuildContext) -> nn.Module:
         return KillAutoEncoder(context.image_shape[0])
 
 
-class KillAutoEncoder(nn.Module):
-    latent_shape = (2, 4, 4)
-
+class KillAutoEncoder(ToyAutoEncoder):
     def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.f = nn.Sequential(
-            nn.Conv2d(channels, 4, 4, stride=2, padding=1), nn.BatchNorm2d(4), nn.Tanh(), nn.Dropout(0.2),
-            nn.Conv2d(4, 2, 1),
-        )  # fmt: skip
-        self.g = nn.ConvTranspose2d(2, channels, 4, stride=2, padding=1)
-
-    def encode(self, x):
-        return self.f(x)
-
-    def decode(self, h):
-        return self.g(h)
+        super().__init__(channels, 0.2)
+        self.f.insert(1, nn.BatchNorm2d(2))
+        self.f.append(nn.Conv2d(2, 2, 1))
 
 
 @dataclass(frozen=True)
 class KillJudge:
-    """A convolution with spectral norm and a mean, and a head for the label where one is asked for."""
+    """The toys' discriminator with spectral norm on its first convolution."""
 
     def build(self, context: BuildContext) -> nn.Module:
         return KillDiscriminator(context.image_shape[0], context.num_labels)
 
 
-class KillDiscriminator(nn.Module):
+class KillDiscriminator(ToyDiscriminator):
     def __init__(self, channels: int, head: int = 0) -> None:
-        super().__init__()
-        self.net = nn.Sequential(spectral_norm(nn.Conv2d(channels, 4, 3)), nn.Tanh(), nn.Conv2d(4, 1 + head, 3))
-
-    def forward(self, x):
-        said = self.net(x).flatten(2).mean(2)
-        return Scores(said[:, 0], said[:, 1:] if said.shape[1] > 1 else None)
+        super().__init__(channels, head)
+        spectral_norm(self.net[0])
 
 
 def kill_zoo() -> Zoo:

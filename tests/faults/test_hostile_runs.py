@@ -1,7 +1,6 @@
 """Hostile run directories: a sample; benchmarks/hostile_runs.py tries all of them."""
 
 import pytest
-from forked import Server, build_shim
 from hostile import CASES, Trials
 
 pytestmark = pytest.mark.faults
@@ -20,13 +19,8 @@ SAMPLE = (
 
 
 @pytest.fixture(scope="module")
-def trials(tmp_path_factory):
-    home = tmp_path_factory.mktemp("hostile")
-    shim = build_shim(home)
-    if shim is None:
-        pytest.skip("no C compiler for tests/faults/shim.c")
-    with Server(shim) as server:
-        yield Trials(server, home)
+def trials(shimmed_server, tmp_path_factory):
+    return Trials(shimmed_server, tmp_path_factory.mktemp("hostile"))
 
 
 def test_no_hostile_run_directory_hangs_a_command_or_goes_unsaid(trials):

@@ -1,7 +1,6 @@
 """Calls that change files fail or are killed in turn: a sample; benchmarks/storage_faults.py has each of them."""
 
 import pytest
-from forked import Server, build_shim
 from iofaults import SCENARIOS, WAYS, Bench
 
 pytestmark = pytest.mark.faults
@@ -9,13 +8,8 @@ TRAIN, RESUME, INTERPOLATE, EVALUATE = SCENARIOS
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory):
-    home = tmp_path_factory.mktemp("io")
-    shim = build_shim(home)
-    if shim is None:
-        pytest.skip("no C compiler for tests/faults/shim.c")
-    with Server(shim) as server:
-        yield Bench(server, home)
+def bench(shimmed_server, tmp_path_factory):
+    return Bench(shimmed_server, tmp_path_factory.mktemp("io"))
 
 
 def problems(attempts):

@@ -37,6 +37,10 @@ def test_a_task_that_is_cancelled_stops_its_run_after_a_checkpoint(tmp_path):
         os.kill(os.getpid(), signal.SIGINT)  # as Ray interrupts the main thread of a worker
 
     thread = threading.Thread(target=cancel)
-    thread.start()
-    assert run_here(job) == 75
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests may have been started without it
+    try:
+        thread.start()
+        assert run_here(job) == 75
+    finally:
+        signal.signal(signal.SIGINT, before)
     thread.join()

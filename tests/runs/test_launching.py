@@ -300,7 +300,9 @@ def test_unknown_launchers_and_folders_that_cannot_be_locked_are_refused(mixzoo,
     ):
         check_locks(home)
     check_locks(tmp_path)
-    monkeypatch.setattr(fcntl, "flock", lambda *_: None)
+    flock = fcntl.flock
+    # A shared lock in place of an exclusive one: granted to both, by the real call.
+    monkeypatch.setattr(fcntl, "flock", lambda handle, how: flock(handle, how & ~fcntl.LOCK_EX | fcntl.LOCK_SH))
     with pytest.raises(
         StorageError, match="its file system grants a lock twice, so two machines might write to one run"
     ):
