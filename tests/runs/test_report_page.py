@@ -193,10 +193,19 @@ def test_the_command_trains_the_same_run_again(mixzoo, monkeypatch):
     assert again[0].to_toml() == config.to_toml()
 
 
+def test_parts_are_described_also_before_anything_is_cached(folder, monkeypatch):
+    """As after an install, if a report is the first command."""
+    monkeypatch.setattr("mixzoo.registry.catalogue.cached_catalogue", Catalogue)
+    text = " ".join(Parsed(report(folder).html).text)
+    assert "A convex combination of two codes" in text
+    assert "mixup No description" not in " ".join(text.split())
+
+
 def test_hostile_names_are_text(tmp_path, monkeypatch):
     plugin = Plugin("evil", distribution=EVIL, version=EVIL)
     described = Description("metric", "evil", plugin, PartText(EVIL, f"{EVIL}\n\n{EVIL}", (), {}))
-    monkeypatch.setattr("mixzoo.registry.catalogue.cached_catalogue", lambda: Catalogue([plugin], [described]))
+    for read in ("cached_catalogue", "load_catalogue"):
+        monkeypatch.setattr(f"mixzoo.registry.catalogue.{read}", lambda: Catalogue([plugin], [described]))
     run = made(tmp_path / EVIL.replace("/", "_"), better={}, evil__number=1.0)
     table = (
         run / "run.toml"

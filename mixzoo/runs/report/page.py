@@ -146,6 +146,7 @@ def _asset(name: str) -> str:
 
 
 def _catalogue(records: Sequence[RunRecord]) -> Catalogue:
-    """The descriptions of parts, from the cache if it has all metrics of these runs: loading plugins loads torch."""
+    """The descriptions of parts, from the cache if it has all parts and metrics of these runs: plugins load torch."""
     cached = catalogues.cached_catalogue()
-    return catalogues.load_catalogue() if lacks_definition(records, cached) else cached
+    complete = all(summary for *_, summary in part_summaries(records, cached))
+    return cached if complete and not lacks_definition(records, cached) else catalogues.load_catalogue()
