@@ -131,7 +131,7 @@ def write_whole(path: Path, content: bytes) -> None:
             write_flushed(temporary, content)
             os.replace(temporary, path)
             flush_entries(path.parent)
-    except StorageError:
+    except BaseException:  # a signal may end the run in the midst of it
         with suppress(OSError):
             temporary.unlink()
         raise

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from mixzoo.core.errors import ConfigError, DataError, Interrupted, path_excerpt, truncated_repr
+from mixzoo.core.errors import ConfigError, DataError, path_excerpt, truncated_repr
 from mixzoo.core.strides import canonical
 from mixzoo.data.batches import to_images
 from mixzoo.data.picture_file import PictureError, open_picture
@@ -156,7 +156,7 @@ def _read(file: Path) -> Image.Image:
         with open_picture(file) as found:
             found.load()
             return found
-    except (MemoryError, Interrupted):  # not the file's fault
+    except MemoryError:  # not the file's fault
         raise
     except Exception as err:  # Pillow raises almost anything for damaged bytes
         known = str(err) if isinstance(err, PictureError) else getattr(err, "strerror", None)

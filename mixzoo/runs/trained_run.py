@@ -25,7 +25,7 @@ from mixzoo.registry.functional import mix
 from mixzoo.registry.zoo import Zoo, load_zoo, with_registered_since
 from mixzoo.runs.directory import last_committed
 from mixzoo.runs.evaluating import evaluate
-from mixzoo.runs.listing import RunRecord, find_runs
+from mixzoo.runs.listing import RunRecord, find_runs, with_killed
 from mixzoo.runs.opening import Opened, open_config, open_run, other_mixer
 from mixzoo.runs.reading import known_status
 from mixzoo.training.logs import read_metrics
@@ -78,9 +78,11 @@ class Run:
 
     @property
     def state(self) -> str:
-        """waiting, running, completed, interrupted or failed; damaged if status.json is."""
+        """waiting, running, completed, interrupted, failed or killed, as `mixzoo.runs` has it; or damaged."""
         status, problem = known_status(self.path)
-        return status.state if status else "damaged" if problem else "waiting"
+        if not status:
+            return "damaged" if problem else "waiting"
+        return with_killed([RunRecord(self.path, status.state, 0, {})])[0].state
 
     @property
     def step(self) -> int:

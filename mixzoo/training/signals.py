@@ -8,9 +8,8 @@ from pathlib import Path
 from time import monotonic
 from types import FrameType
 
-from mixzoo.core.errors import Interrupted
 from mixzoo.training.distributed import DistributedContext
-from mixzoo.training.time_limit import TimeLimit
+from mixzoo.training.time_limit import LeaveBlock, TimeLimit, leaves_block
 
 # SIGHUP: a terminal that is closed; SIGUSR1 and SIGUSR2: a scheduler's warning that time is nearly up
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -35,16 +34,16 @@ def stop_requested() -> Iterator[Callable[[], str]]:
 
 @contextmanager
 def interruptible(run_dir: Path) -> Iterator[None]:
-    """The first signal raises Interrupted inside the block, except where `stop_requested` handles it.
+    """The first signal ends the block with Interrupted, except where `stop_requested` handles it.
 
     The next one finds the handlers that were there before.
     """
-    with ExitStack() as handlers:
+    with leaves_block(), ExitStack() as handlers:
 
         def stop(number: int, frame: FrameType | None) -> None:
             handlers.close()
             by = signal.Signals(number).name
-            raise Interrupted(f"stopped by {by} between steps; `mixzoo resume {run_dir}` continues it")
+            raise LeaveBlock(f"stopped by {by} between steps; `mixzoo resume {run_dir}` continues it")
 
         handlers.enter_context(_handled_by(stop))
         yield

@@ -29,9 +29,26 @@ class TimeLimit:
         return not self.left
 
 
+class LeaveBlock(BaseException):
+    """Raised by the handler of a signal, wherever the program is; the edge of the block makes it an Interrupted.
+
+    No Exception, because a library or a plugin that catches every Exception would take it for a fault of what it was
+    doing: torch's `load_state_dict` for a weight of the wrong shape.
+    """
+
+
+@contextmanager
+def leaves_block() -> Iterator[None]:
+    """Raises Interrupted, with the same message, for a LeaveBlock inside the block."""
+    try:
+        yield
+    except LeaveBlock as left:
+        raise Interrupted(str(left)) from None
+
+
 @contextmanager
 def in_time(limit: TimeLimit | None, run_dir: Path) -> Iterator[None]:
-    """Raises Interrupted inside the block when the time is over, in the midst of whatever is computed there.
+    """Ends the block with Interrupted when the time is over, in the midst of whatever is computed there.
 
     Outside the main thread, or if a timer of somebody else is running, only if it is over at the beginning.
     """
@@ -40,21 +57,22 @@ def in_time(limit: TimeLimit | None, run_dir: Path) -> Iterator[None]:
         return
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise Interrupted(
+        raise LeaveBlock(
             f"stopped by {limit.name} after the last step, before all scores were computed; `mixzoo resume {run_dir}` "
             "computes them"
         )
 
-    if limit.is_over:
-        stop(0, None)
-    in_main = threading.current_thread() is threading.main_thread()
-    if not in_main or signal.getitimer(signal.ITIMER_REAL)[0]:
-        yield
-        return
-    before = signal.signal(signal.SIGALRM, stop)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, max(limit.left, 1e-3))
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before if before is not None else signal.SIG_DFL)
+    with leaves_block():
+        if limit.is_over:
+            stop(0, None)
+        in_main = threading.current_thread() is threading.main_thread()
+        if not in_main or signal.getitimer(signal.ITIMER_REAL)[0]:
+            yield
+            return
+        before = signal.signal(signal.SIGALRM, stop)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, max(limit.left, 1e-3))
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before if before is not None else signal.SIG_DFL)

@@ -20,7 +20,6 @@ from mixzoo import (
     CheckedFile,
     DataError,
     Dataset,
-    Interrupted,
     PictureError,
     Source,
     Split,
@@ -203,9 +202,9 @@ def read_each(
 def fault(err: Exception) -> tuple[str, str]:
     """Why an image cannot be read, and what is allowed, of the error that reading it raised.
 
-    Raises the error itself if it is not the file's fault: memory is short, or a signal stops the run.
+    Raises the error itself if it is not the file's fault: memory is short.
     """
-    if isinstance(err, MemoryError | Interrupted):
+    if isinstance(err, MemoryError):
         raise err
     if isinstance(err, UnidentifiedImageError):  # whose message repeats the path
         return f"not an image in {', '.join(PICTURE_FORMATS[:-1])} or {PICTURE_FORMATS[-1]} format", "save it in one"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mixzoo import DataError, Interrupted, MixzooError
+from mixzoo import DataError, MixzooError
 from mixzoo_datasets.folder import SPLITS
 from mixzoo_datasets.hf_columns import listed
 from mixzoo_datasets.reading import exists, is_folder, reason, resolve_path
@@ -136,7 +136,7 @@ def _in_words(where: str) -> Iterator[None]:
         ) from err
     except Exception as err:  # whatever is wrong with the files, and what their readers raise for it
         cause = _first_cause(err)
-        if isinstance(cause, Interrupted | MemoryError):  # which the package has wrapped in an error of its own
+        if isinstance(cause, MemoryError):  # which the package has wrapped in an error of its own
             raise cause from err
         raise DataError(f"{where}: cannot be read as a data set ({_first_line(cause)})") from err
 

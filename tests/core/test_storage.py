@@ -12,6 +12,7 @@ import threading
 
 import pytest
 import torch
+from PIL import Image
 from test_signals import HERE, started, weights
 
 from mixzoo.core.errors import (
@@ -24,12 +25,15 @@ from mixzoo.core.errors import (
     is_out_of_memory,
 )
 from mixzoo.core.json_file import read_object
+from mixzoo.core.storage import write_whole
+from mixzoo.evaluation.pictures.grid import save_png
 from mixzoo.runs import directory
 from mixzoo.runs.directory import lock, new_directory, write_status
 from mixzoo.runs.opening import open_run
 from mixzoo.runs.run import resume, start
 from mixzoo.training.checkpoint import saved
 from mixzoo.training.logs import MetricsFile, PlainLines, ProgressDisplay, read_metrics
+from mixzoo.training.signals import interruptible
 from toys import SMALL, TOYS, ToyData, edited, toy_config, toy_zoo
 
 
@@ -480,6 +484,16 @@ def test_an_integer_that_no_float_holds_is_damage(tmp_path):
     (tmp_path / "results.json").write_text('{"steps": 1' + "0" * 400 + "}")
     with pytest.raises(CheckpointError, match=r"'steps' is 1000.*expected a number"):
         read_object(tmp_path / "results.json").number("steps")
+
+
+@pytest.mark.parametrize(
+    "write", [lambda path: write_whole(path, b"{}"), lambda path: save_png(Image.new("1", (1, 1)), path)]
+)
+def test_a_signal_inside_a_write_leaves_no_file_behind(tmp_path, monkeypatch, write):
+    monkeypatch.setattr(os, "replace", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(Interrupted), interruptible(tmp_path):
+        write(tmp_path / "file")
+    assert not list(tmp_path.iterdir())
 
 
 def test_results_are_kept_if_the_environment_is_gone_at_the_end(tmp_path):

@@ -2,8 +2,10 @@
 
 import io
 import json
+import os
 import pickle
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from mixzoo.registry.zoo import load_zoo
 from mixzoo.runs.run import resume, start
 from mixzoo.testing.datasets import dataset_checks
 from mixzoo.testing.report import run_checks
+from mixzoo.training.signals import interruptible
 from mixzoo_datasets.folder import Folder
 from mixzoo_datasets.hf import HF
 from toys import toy_config, toy_zoo
@@ -419,12 +422,24 @@ def test_what_the_hub_says_is_one_line(monkeypatch):
     assert_refused(HF(hub="a/b"), words)
 
 
-def test_a_signal_that_the_package_wraps_still_stops(parquet, monkeypatch):
+def test_a_signal_while_the_package_works_still_stops(parquet, monkeypatch, tmp_path):
     def fail(*args, **options):
-        raise RuntimeError("while generating") from Interrupted("stopped by SIGTERM")
+        try:  # as the package does while it generates
+            os.kill(os.getpid(), signal.SIGTERM)
+        except Exception as err:
+            raise RuntimeError("while generating") from err
 
     monkeypatch.setattr(datasets, "load_dataset_builder", fail)
-    with pytest.raises(Interrupted, match="stopped by SIGTERM"):
+    with pytest.raises(Interrupted, match="stopped by SIGTERM"), interruptible(tmp_path):
+        HF(path=str(parquet)).load(0)
+
+
+def test_too_little_memory_that_the_package_wraps_is_no_fault_of_the_files(parquet, monkeypatch):
+    def fail(*args, **options):
+        raise RuntimeError("while generating") from MemoryError()
+
+    monkeypatch.setattr(datasets, "load_dataset_builder", fail)
+    with pytest.raises(MemoryError):
         HF(path=str(parquet)).load(0)
 
 

@@ -5,6 +5,7 @@ import gzip
 import io
 import os
 import random
+import signal
 import socket
 import stat
 import tarfile
@@ -19,6 +20,7 @@ from test_datasets_refusals import idx_bytes, png_header, write_images
 
 from mixzoo import DataError
 from mixzoo.core.errors import ConfigError, Interrupted, escaped
+from mixzoo.training.signals import interruptible
 from mixzoo_datasets import celeba, cifar, files, idx
 from mixzoo_datasets.celeba import CelebA
 from mixzoo_datasets.cifar import CIFAR10
@@ -522,7 +524,7 @@ def test_pillow_opens_files_at_one_place_and_with_named_formats():
 
 def test_a_signal_while_an_image_is_read_is_not_blamed_on_the_image(tmp_path):
     def interrupted(file):
-        raise Interrupted("stopped by SIGTERM")
+        os.kill(os.getpid(), signal.SIGTERM)
 
-    with pytest.raises(Interrupted, match="stopped by SIGTERM"):
+    with pytest.raises(Interrupted, match="stopped by SIGTERM"), interruptible(tmp_path):
         list(read_each([tmp_path / "a.png"], tmp_path, interrupted))

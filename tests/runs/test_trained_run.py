@@ -1,6 +1,7 @@
 """A run as an object: what it recorded, and its networks applied to images."""
 
 import json
+import os
 import shutil
 from importlib import import_module
 
@@ -13,6 +14,7 @@ import mixzoo
 from mixzoo import CheckpointError, ConfigError, NonFiniteError, Run
 from mixzoo.evaluation.codes import encode
 from mixzoo.registry import session
+from mixzoo.runs.directory import lock, write_status
 from mixzoo.runs.opening import open_run
 from mixzoo.runs.run import start
 from mixzoo.training.logs import read_metrics
@@ -52,6 +54,17 @@ def test_what_a_run_recorded_is_at_hand_and_reading_it_changes_nothing(path, run
     assert repr(run) == f"<mixzoo run {path}: completed, {run.step} steps>"
     run.mix(PHOTOS)
     assert files(path) == before
+
+
+def test_a_run_whose_process_was_killed_says_so(path, tmp_path):
+    folder = shutil.copytree(path, tmp_path / "run")
+    write_status(folder, "running")
+    holder = (folder / ".lock").read_text()
+    (folder / ".lock").write_text(holder.replace(str(os.getpid()), "999999999"))
+    run = Run(folder, zoo=toy_zoo())
+    assert run.state == "killed"
+    with lock(folder):
+        assert run.state == "running"
 
 
 def test_codes_are_those_of_the_networks_of_the_run(path, run):

@@ -9,12 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from mixzoo.core.errors import Interrupted
 from mixzoo.runs.run import resume, start
 from mixzoo.training.checkpoint import saved
 from mixzoo.training.logs import ProgressDisplay
-from mixzoo.training.signals import STOPS
+from mixzoo.training.signals import STOPS, interruptible
 from toys import SMALL, TOYS, toy_config, toy_zoo
 
 HERE = Path(__file__).parents[1]
@@ -53,6 +54,22 @@ def test_a_signal_finishes_the_step_commits_and_ends_with_75(tmp_path, whole, nu
     assert [signal.getsignal(number) for number in STOPS] == before
     resume(zoo, tmp_path / "run")
     assert weights(tmp_path / "run") == weights(whole)
+
+
+class Sends(torch.Tensor):
+    """Sends this process a signal when it is copied to a parameter."""
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        if function is torch.Tensor.copy_:
+            os.kill(os.getpid(), signal.SIGHUP)
+        return super().__torch_function__(function, types, args, kwargs or {})
+
+
+def test_a_signal_while_weights_are_loaded_is_not_blamed_on_the_weights(tmp_path):
+    layer = torch.nn.Linear(1, 1, bias=False)
+    with pytest.raises(Interrupted, match="stopped by SIGHUP between steps"), interruptible(tmp_path):
+        layer.load_state_dict({"weight": torch.ones(1, 1).as_subclass(Sends)})
 
 
 def test_a_hang_up_that_is_ignored_as_under_nohup_stays_ignored(tmp_path, whole):

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from mixzoo.core.errors import StorageError
+from mixzoo.core.storage import storage_errors
 
 MARGIN, GAP, TEXT = 6, 2, 13  # pixels: around the sheet, between images, height of text
 SIDE = 64  # pixels, to which smaller images are enlarged at least
@@ -145,11 +145,12 @@ def save_png(image: Image.Image, path: Path) -> Path:
     """Write the file atomically. Raises StorageError if it cannot be written."""
     temporary = path.with_name(f".tmp-{path.name}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(temporary, format="PNG")
-        os.replace(temporary, path)
-    except OSError as err:
+        with storage_errors(path, "the picture could not be written"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            image.save(temporary, format="PNG")
+            os.replace(temporary, path)
+    except BaseException:  # a signal may end the run in the midst of it
         with suppress(OSError):
             temporary.unlink()
-        raise StorageError(f"{path}: the picture could not be written: {err.strerror or err}") from err
+        raise
     return path
