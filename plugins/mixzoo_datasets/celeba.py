@@ -18,7 +18,7 @@ from PIL import Image
 
 from mixzoo import CheckedFile, DataError, Dataset, PictureError, Split, open_picture, truncated_repr
 from mixzoo_datasets.attributes import parse_attributes
-from mixzoo_datasets.files import ImageFiles, check_each, hold_in_memory, read_each
+from mixzoo_datasets.files import ImageFiles, check_files, hold_in_memory, read_each
 from mixzoo_datasets.reading import exists, missing_file, read_lines, resolve_path
 from mixzoo_datasets.splits import Root, TrainImages, build_dataset, choose_train_images, select
 
@@ -54,7 +54,7 @@ class CelebA:
         root, files, *_ = self._lists()
         yield from (CheckedFile(file=name) for name in (ATTRIBUTES, PARTITION))
         pictures = {root / PICTURES / name: "" for split in SPLITS for name in files[split]}
-        yield from check_each(pictures, root, look_at_face, skippable=False)
+        yield from check_files(pictures, root, look_at_face, skippable=False)
 
     def load(self, seed: int) -> Dataset:
         return self._data(seed, whole=True)

@@ -218,31 +218,37 @@ def fault(err: Exception) -> tuple[str, str]:
     return said, "the file is damaged; copy it again, or remove it"
 
 
-def check_each(
+def check_files(
     files: Mapping[Path, str], root: Path, look: Callable[[Path], tuple[str, str]], *, skippable: bool
 ) -> Iterator[CheckedFile]:
-    """What `look`, which decodes an image and gives its size and mode, finds in each file; values are classes.
+    """What `look`, which decodes an image and gives its size and mode, finds in each file; values are classes."""
+    return check_each(((_named(file, root), file, name) for file, name in files.items()), look, skippable=skippable)
 
-    Some threads decode, since Pillow decodes without Python's lock; items come in the order of the files.
+
+def check_each(
+    images: Iterable[tuple[str, T, str]], look: Callable[[T], tuple[str, str]], *, skippable: bool
+) -> Iterator[CheckedFile]:
+    """What `look` finds in each image, given as the name of its file, what is looked at, and its class or ''.
+
+    Some threads decode, since Pillow decodes without Python's lock; items come in the order of the images.
     """
 
-    def checked(file: Path) -> CheckedFile:
-        name = _named(file, root)
+    def checked(name: str, image: T, class_name: str) -> CheckedFile:
         try:
-            size, mode = look(file)
+            size, mode = look(image)
         except PictureError as err:
             return CheckedFile(file=name, problem=err.problem, allowed=err.allowed, skippable=skippable)
         except Exception as err:
             problem, allowed = fault(err)
             return CheckedFile(file=name, problem=problem, allowed=allowed, skippable=skippable)
-        classes = {files[file]: 1} if files[file] else {}
+        classes = {class_name: 1} if class_name else {}
         return CheckedFile(file=name, images=1, classes=classes, sizes={size: 1}, modes={mode: 1})
 
     with ThreadPoolExecutor(THREADS) as pool:
         waiting = deque[Future[CheckedFile]]()
-        for file in files:
-            waiting.append(pool.submit(checked, file))
-            if len(waiting) > AHEAD:  # so that memory does not grow with the number of files
+        for image in images:
+            waiting.append(pool.submit(checked, *image))
+            if len(waiting) > AHEAD:  # so that memory does not grow with the number of images
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

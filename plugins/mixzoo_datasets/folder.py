@@ -27,7 +27,7 @@ from mixzoo import (
     open_picture,
     picture_bytes,
 )
-from mixzoo_datasets.files import BadFiles, ImageFiles, check_each, hold_in_memory, read_each
+from mixzoo_datasets.files import BadFiles, ImageFiles, check_files, hold_in_memory, read_each
 from mixzoo_datasets.reading import is_folder, reason, resolve_path
 from mixzoo_datasets.splits import PHOTOS, TrainImages, build_dataset, select, shuffle_and_split
 
@@ -108,7 +108,7 @@ class Folder:
         sizes = Counter[str]()
         classes = {file: name for pairs in found.values() for file, name in pairs}
         look = partial(size_and_mode, mode=self.mode)
-        for checked in check_each(classes, root, look, skippable=True):
+        for checked in check_files(classes, root, look, skippable=True):
             sizes.update(checked.sizes)
             yield checked
         if len(sizes) > 1 and self.size is None:

@@ -1,23 +1,29 @@
 """Any image data set in the format of Hugging Face's `datasets`, from the hub or from a folder."""
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, Any, ClassVar, Literal
+from itertools import chain, repeat
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
 from annotated_types import Ge, Le
+from jaxtyping import Int
+from torch import Tensor
 
-from mixzoo import Dataset, Split
-from mixzoo_datasets.files import hold_in_memory
+from mixzoo import CheckedFile, DataError, Dataset, Split
+from mixzoo_datasets.files import check_each, hold_in_memory
 from mixzoo_datasets.folder import (
     Decode,
     check_decode,
     class_numbers,
     common_size,
+    different_sizes,
     image_size,
     read_pixels,
+    size_and_mode,
     stack_images,
     train_validation_test,
 )
@@ -27,6 +33,16 @@ from mixzoo_datasets.hf_rows import ImageRows
 from mixzoo_datasets.splits import PHOTOS, TrainImages, build_dataset
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class _Rows(NamedTuple):
+    """The images, not read yet, and labels of all splits, one after the other."""
+
+    images: ImageRows
+    labels: Int[Tensor, " n"]
+    names: Mapping[str, list[str]]  # of each image's class, by split
+    class_names: tuple[str, ...]  # empty without labels
+    source: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +87,20 @@ class HF:
         """The same data: headers are read now, images when they are needed."""
         return self._data(seed, whole=False)
 
-    def _data(self, seed: int, *, whole: bool) -> Dataset:
+    def check_files(self) -> Iterator[CheckedFile]:
+        """Every image, decoded; then whether they have one size, if that is needed."""
+        rows, sizes = self._rows(), Counter[str]()
+        classes = chain.from_iterable(rows.names.values()) if rows.class_names else repeat("")
+        named = ((name, image, class_name) for (name, image), class_name in zip(rows.images.named(), classes))
+        measure = partial(size_and_mode, mode=self.mode)
+        for checked in check_each(named, lambda image: rows.images.read_named(image, measure), skippable=False):
+            sizes.update(checked.sizes)
+            yield checked
+        if len(sizes) > 1 and self.size is None:
+            raise DataError(different_sizes(sizes, rows.images.where))
+
+    def _rows(self) -> _Rows:
+        """The rows of the splits, their images not read."""
         opened = open_splits(hub=self.hub, path=self.path, config=self.config, revision=self.revision)
         splits, where = choose_splits(opened, self.split), opened.where
         notes = [f"{key}={value}" for key in ("config", "revision") if (value := getattr(self, key))]
@@ -86,21 +115,28 @@ class HF:
             notes += [f"{split} has no labels and is not used" for split in splits if split not in names]
         labels = class_numbers(names, class_names, where)
 
-        # Decode every image, or, for a stream, read only the headers.
         counts = {split: len(rows) for split, rows in names.items()}
         table = join_images([splits[split] for split in names], column, where)
         decode = partial(read_pixels, size=self.size, mode=self.mode, decode=self.decode)
         images = ImageRows(table, counts, where, opened.roots, decode, (0, 0, 0), torch.arange(len(labels)))
+        shown = class_names if label is not None else ()
+        return _Rows(images, labels, names, shown, "; ".join([f"hf {where}", *notes]))
+
+    def _data(self, seed: int, *, whole: bool) -> Dataset:
+        rows = self._rows()
+        images, where, counts = rows.images, rows.images.where, dict(rows.images.counts)
+
+        # Decode every image, or, for a stream, read only the headers.
         if whole:
-            pixels = stack_images(list(images.each(decode)), where)
+            pixels = stack_images(list(images.each(images.decode)), where)
             size = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
         else:
             size = common_size(list(images.each(partial(image_size, size=self.size, mode=self.mode))), where)
 
         data = build_dataset(
-            train_validation_test(Split(replace(images, size=size), labels), counts),
-            class_names=class_names if label is not None else (),
-            source="; ".join([f"hf {where}", *notes]),
+            train_validation_test(Split(replace(images, size=size), rows.labels), counts),
+            class_names=rows.class_names,
+            source=rows.source,
             needed="at least 10, so that a tenth can be held out",
             train_images=self.train_images,
             seed=seed,

@@ -57,6 +57,14 @@ class ImageRows:
         """
         return self._read_rows(self.numbers, lambda image: read(self._encoded(image)))
 
+    def named(self) -> Iterator[tuple[str, Any]]:
+        """The name of each row, such as "train row 3", and what `read_named` reads."""
+        return ((self._name(number), image) for number, image in self._rows(self.numbers.tolist()))
+
+    def read_named(self, image: Any, read: Callable[[Path | bytes], T]) -> T:
+        """`read` of an image of `named`, as it is stored. Raises whatever is wrong with it."""
+        return read(self._encoded(image))
+
     def fingerprint(self) -> bytes:
         """A hash of every image's length, first 4096 and last 4096 bytes, and of the name of its file if it has one."""
         digest = hashlib.blake2b(repr(self.size).encode(), digest_size=16)

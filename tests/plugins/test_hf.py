@@ -16,7 +16,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from test_run import StopAt, weights, without_clock
 
-from mixzoo import ConfigError, DataError, Interrupted, Source
+from mixzoo import ConfigError, DataError, Interrupted, Source, check_data
 from mixzoo.registry.zoo import load_zoo
 from mixzoo.runs.run import resume, start
 from mixzoo.testing.datasets import dataset_checks
@@ -270,6 +270,29 @@ def test_a_row_that_is_no_image_is_named(photos, tmp_path, row, words):
     rows["picture"][7] = row
     recipe = saved_with(tmp_path, rows)
     assert_refused(recipe, f"{tmp_path / 'saved'}: 1 of 60 images cannot be read: {words}")
+
+
+def test_a_check_lists_every_row_that_is_no_image(photos, tmp_path):
+    rows = columns(photos)
+    rows["picture"][3]["bytes"] = b"text"
+    rows["picture"][40]["bytes"] = rows["picture"][40]["bytes"][:60]
+    report = check_data(f"hf:path={saved_with(tmp_path, rows).path}")
+    assert [file.file for file in report.bad] == ["train row 3", "train row 40"]
+    assert [file.problem.partition(" ")[0] for file in report.bad] == ["not", "image"]
+    assert (report.images, report.usable, report.sizes) == (58, False, {"8x8": 58})
+    assert sum(report.classes.values()) == 58
+    assert set(report.classes) == set(CLASSES)
+    good = check_data(f"hf:path={saved_with(tmp_path / 'good', columns(photos)).path},label=none")
+    assert (good.images, good.usable, good.classes) == (60, True, {})
+
+
+def test_a_check_finds_images_of_several_sizes(photos, tmp_path):
+    rows = columns(photos)
+    rows["picture"][3]["bytes"] = png(np.zeros((9, 8), np.uint8))
+    folder = saved_with(tmp_path, rows).path
+    report = check_data(f"hf:path={folder}")
+    assert report.problem == f"{folder}: images of 2 sizes: 8x8 (59), 8x9 (1); give size= to resize them"
+    assert check_data(f"hf:path={folder},size=8").usable
 
 
 @pytest.mark.parametrize("path", ["/etc/hostname", "https://example.com/a.png", "a.png", "{}/../../a.png"])
