@@ -12,7 +12,7 @@ import torch
 import checks as check_script
 import step as step_script
 from cases import METHODS, VARIANTS, ZOO, Case
-from gpu_day_runs import MPS, NEEDS_GPU, Cell, Day, attempted, readme, resumed, sweep
+from gpu_day_runs import NEEDS_GPU, Cell, Day, attempted, readme, resumed, sweep
 from mixzoo.benchmark.counting import counted
 from mixzoo.benchmark.steps import read, stepper
 from mixzoo.benchmark.table import machine, measured
@@ -20,6 +20,7 @@ from mixzoo.data.placement import LoadedData
 from mixzoo.registry.config import RunConfig
 from mixzoo.training.devices import pick_device
 from mixzoo.training.step import parameters_of
+from mixzoo_launchers.mps import CONTROL
 from scaling import NESTED
 
 TOLERANCE = 1e-2  # of a reported term after `Day.steps` steps, relative, or absolute below 1
@@ -57,7 +58,7 @@ def device_and_versions(day: Day) -> Iterator[Cell]:
         found |= {"capability": f"{gpu.major}.{gpu.minor}", "memory": f"{gpu.total_memory / 1e9:.0f} GB"}
         found |= {"CUDA of torch": torch.version.cuda, "cuDNN": torch.backends.cudnn.version()}
         found["bf16"] = torch.cuda.is_bf16_supported()
-    found[MPS] = shutil.which(MPS) is not None
+    found[CONTROL] = shutil.which(CONTROL) is not None
     for name, value in found.items():
         yield {"what": name, "value": str(value)}
 

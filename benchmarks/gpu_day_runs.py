@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,12 +17,12 @@ from time import sleep
 
 from cases import ZOO, Case
 from mixzoo.registry.config import RunConfig, resolve
+from mixzoo_launchers.mps import CONTROL
 from sweep import compared, seconds
 
 Cell = dict[str, object]
 HOME = Path(__file__).parents[1]
 NEEDS_GPU = "needs a GPU"
-MPS = "nvidia-cuda-mps-control"
 
 
 @dataclass(frozen=True)
@@ -157,34 +156,20 @@ def sweep(day: Day) -> Iterator[Cell]:
     with TemporaryDirectory() as temporary:
         home = Path(temporary)
         file = day.run_file(home, steps=steps, evaluate_every=steps, checkpoint_every=steps, log_every=min(steps, 100))
-        kinds: dict[str, tuple[list[str], AbstractContextManager[dict[str, str]]]] = {
-            "one run": ([], nullcontext(env)),
-            f"{several[-1]} at once": (several, nullcontext(env)),
-            f"{several[-1]} at once, MPS": (several, mps(home / "mps", env)),
+        kinds = {
+            "one run": [],
+            f"{several[-1]} at once": several,
+            f"{several[-1]} at once, MPS": [*several, "--on", "local:mps=true"],
         }
-        for i, (name, (more, environment)) in enumerate(kinds.items()):
+        for i, (name, more) in enumerate(kinds.items()):
             if "MPS" in name and not day.on_gpu:
                 yield {"runs": name, "seconds": NEEDS_GPU}
-            elif "MPS" in name and not shutil.which(MPS):
-                yield {"runs": name, "seconds": f"{MPS} is not installed here"}
+            elif "MPS" in name and not shutil.which(CONTROL):
+                yield {"runs": name, "seconds": f"{CONTROL} is not installed here"}
             else:
                 command = ["train", "--config", file, *more, "--out", str(home / str(i))]
-                yield attempted({"runs": name}, partial(timed_in, environment, command))
+                yield attempted({"runs": name}, partial(timed, env, command))
 
 
-def timed_in(environment: AbstractContextManager[dict[str, str]], command: list[str]) -> Cell:
-    with environment as env:
-        return {"seconds": f"{seconds(*command, env=env):.1f}"}
-
-
-@contextmanager
-def mps(home: Path, base: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """The environment in which commands use the same GPU through an MPS daemon, which stops at the end."""
-    home.mkdir()
-    env = {**base, "CUDA_MPS_PIPE_DIRECTORY": str(home), "CUDA_MPS_LOG_DIRECTORY": str(home)}
-    subprocess.run([MPS, "-d"], check=True, env=env, timeout=20, stdout=subprocess.DEVNULL)
-    try:
-        one = "," not in base.get("CUDA_VISIBLE_DEVICES", ",")  # GPU for the daemon: clients number GPUs from it
-        yield {**env, "CUDA_VISIBLE_DEVICES": "0"} if one else env
-    finally:
-        subprocess.run([MPS], check=False, env=env, timeout=30, input="quit\n", text=True, stdout=subprocess.DEVNULL)
+def timed(env: Mapping[str, str], command: list[str]) -> Cell:
+    return {"seconds": f"{seconds(*command, env=env):.1f}"}

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Protocol, TypeAlias, runtime_checkable
@@ -64,7 +65,7 @@ class Launcher(Protocol):
 
     It may also have `here = True` if its jobs are processes of this machine, `slots`, the number of jobs that run at a
     time unless --jobs says (without it all are begun at once), `retries`, how often a job that was lost is begun again,
-    and `check()`, which raises ConfigError if it cannot be used.
+    `check()`, which raises ConfigError if it cannot be used, and `service()` (`HasService`).
     """
 
     def begin(self, job: Job) -> Task:
@@ -91,4 +92,16 @@ class HasCheck(Protocol):
 
     def check(self) -> None:
         """Raises ConfigError, with what to install for example."""
+        ...
+
+
+@runtime_checkable
+class HasService(Protocol):
+    """A launcher with a program of its own that runs as long as its jobs do."""
+
+    def service(self) -> AbstractContextManager[Mapping[str, str]]:
+        """Starts the program; yields environment variables that every job gets; ends it after the last job.
+
+        Raises ConfigError if it cannot be started.
+        """
         ...

@@ -12,13 +12,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
 from mixzoo.core.errors import StorageError
-from mixzoo.core.launcher import End, HasCheck, Job, Launcher, Lost, Queue, Task
+from mixzoo.core.launcher import End, HasCheck, HasService, Job, Launcher, Lost, Queue, Task
 from mixzoo.core.storage import open_for_appending
 from mixzoo.registry.contract import Contract, check_follows_protocol, described
 from mixzoo.registry.zoo import Zoo
@@ -59,8 +59,8 @@ class Place:
 
     @property
     def is_local(self) -> bool:
-        """Whether it is the one that is used if none is named."""
-        return self.contract.name.rpartition("/")[2] == LOCAL
+        """Whether it is the one that is used if none is named, without options."""
+        return self.contract.name.rpartition("/")[2] == LOCAL and ":" not in self.spec
 
     @property
     def flag(self) -> str:
@@ -105,6 +105,13 @@ class Place:
             return None
         task = self.contract.call("attach", self.launcher.attach, job)
         return None if task is None else self._task("attach", task)
+
+    def service(self) -> AbstractContextManager[Mapping[str, str]]:
+        """What has to run as long as the jobs do; yields environment variables for each of them."""
+        service: AbstractContextManager[Mapping[str, str]] = nullcontext({})
+        if isinstance(self.launcher, HasService):
+            service = self.contract.call("service", self.launcher.service)
+        return service
 
     def end_of(self, task: Task) -> End | None:
         """How a job has ended, if it has."""
@@ -198,11 +205,12 @@ def run_all(
     final state; stopping is whether all are being stopped. Jobs in a queue are not stopped: this function then returns
     at a signal, and they go on.
     """
-    waiting, running, out_of_time = list(jobs), list[Process](), False
-    with _signals() as received:
+    running, out_of_time = list[Process](), False
+    with _signals() as received, place.service() if jobs else nullcontext({}) as variables:
+        waiting = [replace(job, environment={**job.environment, **variables}) for job in jobs]
         try:
             if place.has_queue:
-                running, waiting = _in_queue(jobs, place, at_once, on_start), []
+                running, waiting = _in_queue(waiting, place, at_once, on_start), []
                 for process in running:
                     watch.started(process.job.name)
             while running or (waiting and not received):

@@ -2,11 +2,9 @@
 
 import json
 import math
-import os
 import subprocess
 import sys
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -165,32 +163,6 @@ def test_only_takes_names_and_their_first_words(monkeypatch, capsys, tmp_path):
 def test_a_data_root_without_mnist_is_an_error(tmp_path):
     with pytest.raises(SystemExit, match="has no folder MNIST; leave it out to use the digits"):
         gpu_day.data_root(tmp_path, quick=False)
-
-
-def test_mps_is_started_for_its_runs_and_stopped_after_them_even_on_an_error(monkeypatch, tmp_path):
-    """A stand-in for NVIDIA's daemon records its calls."""
-    stand_in, log = tmp_path / gpu_day_runs.MPS, tmp_path / "log"
-    stand_in.write_text(
-        f'#!/bin/sh\nif [ "$1" = -d ]; then echo "start $CUDA_MPS_PIPE_DIRECTORY"; else cat; fi >> {log}\n'
-    )
-    stand_in.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    inside = gpu_day_runs.mps(tmp_path / "mps", os.environ)
-    cell = gpu_day_runs.attempted({}, partial(gpu_day_runs.timed_in, inside, ["no-such-command"]))
-    assert "mixzoo no-such-command ended with 2" in str(cell["failed"])
-    assert log.read_text() == f"start {tmp_path / 'mps'}\nquit\n"
-
-
-@pytest.mark.parametrize(("given", "clients"), [("2", "0"), ("2,3", "2,3"), (None, None)])
-def test_clients_of_a_daemon_with_one_gpu_number_from_it(monkeypatch, tmp_path, given, clients):
-    stand_in = tmp_path / gpu_day_runs.MPS
-    stand_in.write_text('#!/bin/sh\n[ "$1" = -d ] || cat > /dev/null\n')
-    stand_in.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    with gpu_day_runs.mps(
-        tmp_path / "mps", {**os.environ, **({"CUDA_VISIBLE_DEVICES": given} if given else {})}
-    ) as env:
-        assert env.get("CUDA_VISIBLE_DEVICES") == clients
 
 
 def test_a_sweep_uses_one_gpu(monkeypatch, tmp_path):
