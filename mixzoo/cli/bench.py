@@ -28,6 +28,8 @@ LISTS = ("batch_images", "d_steps", "engine", "precision", "threads", "data_on",
 LABELLED = ("d_steps", "threads", "data_on", "workers")  # the rest of LISTS have columns of their own
 WITHOUT = (
     "steps",
+    "schedule",
+    "warmup",
     "log_every",
     "evaluate_every",
     "checkpoint_every",

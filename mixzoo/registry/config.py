@@ -73,6 +73,11 @@ class Train:
     ] = 1
     lr: Annotated[float, Gt(0), "Adam's learning rate for auto-encoder and discriminator (the paper: 1e-4)"] = 1e-3
     probe_lr: Annotated[float, Gt(0), "Adam's learning rate for the probe (the authors: 1e-4)"] = 3e-3
+    schedule: Annotated[
+        Literal["constant", "linear", "cosine"],
+        "how lr goes on after the warm-up: constant, or falling to 0 by the end of the run; probe_lr stays",
+    ] = "constant"
+    warmup: Annotated[int, Ge(0), "first steps, over which lr rises linearly to its full value"] = 0
     beta1: Annotated[float, Ge(0), Lt(1), "Adam's β₁ (the paper: 0.5)"] = 0.5
     beta2: Annotated[float, Ge(0), Lt(1), "Adam's β₂ (the paper: 0.99)"] = 0.99
     weight_decay: Annotated[float, Ge(0), "L2 decay added to the gradient, as in the paper"] = 1e-5

@@ -2,7 +2,7 @@
 
 import json
 import tomllib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from mixzoo.core.errors import CheckpointError, truncated_repr
@@ -73,6 +73,20 @@ def changed(
         if was != is_ and (key in FREE) is free and not new_option:
             differences.append(Change(step, key, was, is_))
     return differences
+
+
+def earlier_lengths(changes: Iterable[Change], done: int) -> list[tuple[int, int, str]]:
+    """First step, last step and the run's number of steps in that time, up to step `done`, from all changes in order.
+
+    The steps after the last change are left out: their run has the number of steps that it has now.
+    """
+    found, first = list[tuple[int, int, str]](), 1
+    for change in changes:
+        last = min(change.step, done)
+        if change.key == STEPS and first <= last:
+            found.append((first, last, change.was))
+            first = last + 1
+    return found
 
 
 def check_allowed(changes: Sequence[Change], allowed: Collection[str], step: int, where: str) -> None:

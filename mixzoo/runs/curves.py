@@ -16,7 +16,7 @@ from mixzoo.runs.listing import RunRecord
 from mixzoo.training.logs import LARGEST, read_metrics
 
 PLAYERS = ("autoencoder/", "discriminator/")
-SCORES, PROBE, SPEED = "D(", "probe/", "images_per_second"  # beginnings of names
+SCORES, PROBE, RATE, SPEED = "D(", "probe/", "lr", "images_per_second"  # names, or their beginnings
 ACCURACIES = ("validation_accuracy", "test_accuracy", "best_validation_accuracy")  # in metrics.jsonl, without "probe/"
 IF_ASKED = (f"{PROBE}best_validation_accuracy", SPEED)  # drawn only if they are named
 
@@ -51,7 +51,7 @@ class Curves:
 
 
 def curves_of(records: Sequence[RunRecord], terms: Sequence[str] | None = None, *, smooth: int = 1) -> Curves:
-    """The curves of these runs, of all terms, raw scores and accuracies if none are named.
+    """The curves of these runs, of all terms, raw scores, accuracies and learning rates if none are named.
 
     Of two runs with the same config and seed the newer one counts. Raises ConfigError if there are no runs, none has
     metrics, or a named term is one that none of them has; CheckpointError if the only metrics cannot be read.
@@ -84,7 +84,8 @@ def curves_of(records: Sequence[RunRecord], terms: Sequence[str] | None = None, 
     variants = variants_of(having)
     panels = []
     for name in chosen:
-        over = 1 if is_accuracy(name) else smooth  # an accuracy is of a whole split, without the noise of a batch
+        # An accuracy is of a whole split, without the noise of a batch, and the learning rate has none.
+        over = 1 if is_accuracy(name) or name == RATE else smooth
         curves = {}
         for i, variant in enumerate(variants):
             runs = [smoothed(values[run.path][name], over) for run in variant.runs if name in values[run.path]]
@@ -111,7 +112,7 @@ def read_values(record: RunRecord) -> dict[str, Values]:
     for line in lines:
         for key, value in line.items():
             name = f"{PROBE}{key}" if key in ACCURACIES else key
-            if ("/" in name or name.startswith(SCORES) or name == SPEED) and type(value) in (int, float):
+            if ("/" in name or name.startswith(SCORES) or name in (RATE, SPEED)) and type(value) in (int, float):
                 number = float(value) if abs(value) < LARGEST else float("nan")  # NaN and infinity become NaN
                 found.setdefault(name, {})[line["step"]] = number
     if not found:
@@ -141,8 +142,8 @@ def is_accuracy(name: str) -> bool:
 
 def panel_title(name: str) -> str:
     """A number's name as a reader takes it, such as "autoencoder: reconstruct"."""
-    if name == SPEED:
-        return "images per second"
+    if name in (RATE, SPEED):
+        return "learning rate" if name == RATE else "images per second"
     if name.startswith(SCORES):
         return printable(f"mean raw score {name}")
     player, _, term = name.partition("/")
@@ -182,9 +183,11 @@ def averaged(runs: Sequence[Values]) -> Curve:
 
 
 def _place(name: str) -> int:
-    """Where a number stands in the figure: the players' terms, D's raw scores, the probe, the speed."""
-    order = (*PLAYERS, "", SCORES, PROBE, SPEED)  # "" is any other player
-    return next((i for i, start in enumerate(order) if start and name.startswith(start)), order.index(""))
+    """Where a number stands in the figure: the players' terms, D's raw scores, the probe, the rate, the speed."""
+    order = (*PLAYERS, "", SCORES, PROBE, RATE, SPEED)  # "" is any other player
+    if name in (RATE, SPEED):
+        return order.index(name)
+    return next((i for i, start in enumerate(order[:-2]) if start and name.startswith(start)), order.index(""))
 
 
 def _remarks(record: RunRecord, values: Mapping[str, Values], chosen: Sequence[str]) -> list[str]:

@@ -20,7 +20,7 @@ from mixzoo.core.errors import ConfigError, listing, path_excerpt, printable
 from mixzoo.core.storage import write_whole
 from mixzoo.evaluation.pictures.style import COLOURS, DPI, FORMS, figure_bytes, figure_style
 from mixzoo.runs.comparing import Variant
-from mixzoo.runs.curves import SCORES, Curve, Curves, Panel, curves_of, is_accuracy, panel_title, variant_label
+from mixzoo.runs.curves import RATE, SCORES, Curve, Curves, Panel, curves_of, is_accuracy, panel_title, variant_label
 from mixzoo.runs.listing import PARTS, RunRecord
 
 STYLES: tuple[Any, ...] = ("-", "--", "-.", ":")
@@ -212,5 +212,6 @@ def _remarks(curves: Curves) -> str:
     if any(len(variant.runs) > 1 for variant in curves.variants):
         remarks.append("Lines are means over seeds, bands ± their sample standard deviation.")
     if curves.smooth > 1:
-        remarks.append(f"All but accuracies: running mean over {curves.smooth} lines of the log.")
+        rates = " and learning rates" if any(panel.name == RATE for panel in curves.panels) else ""
+        remarks.append(f"All but accuracies{rates}: running mean over {curves.smooth} lines of the log.")
     return "\n".join(remarks)

@@ -20,7 +20,7 @@ from mixzoo.evaluation.pictures.grid import save_png
 from mixzoo.registry.config import RunConfig
 from mixzoo.registry.options import to_table
 from mixzoo.registry.zoo import Zoo
-from mixzoo.runs.changes import STEPS
+from mixzoo.runs.changes import STEPS, earlier_lengths
 from mixzoo.runs.directory import (
     ROOT,
     add_to_environment,
@@ -52,6 +52,7 @@ from mixzoo.training.devices import parse_device, pick_device
 from mixzoo.training.distributed import SINGLE_PROCESS, DistributedContext
 from mixzoo.training.engine import build_engine, check_engine
 from mixzoo.training.facts import facts, follows_progress, notes
+from mixzoo.training.learning_rate import check_schedule, follows_length
 from mixzoo.training.logs import MetricsFile, NullMetricsFile, ProgressDisplay
 from mixzoo.training.loop import Loop, fresh
 from mixzoo.training.parallel_checks import check_batch_divides, check_parallel
@@ -184,6 +185,7 @@ def resume(
             with log(run_dir):  # there is nothing to train, but what the run has may not be logged yet
                 pass
         return result(run_dir)
+    check_schedule(config.train)
     check_batch_divides(config.train, distributed)
     device = pick_device(config.train.device, distributed)
     with contextlib.ExitStack() as stack:
@@ -222,6 +224,13 @@ def resume(
             warnings.append(
                 f"the mixer's law follows the progress of the training: its first {progress.step} steps were drawn for "
                 f"a run of another length, the later ones for {config.train.steps} steps"
+            )
+        if progress.step and any(change.key == STEPS for change in plan.changes) and follows_length(config.train):
+            lengths = earlier_lengths([*(before.changes if before else ()), *plan.changes], progress.step)
+            trained = [f"steps {first} to {last} had the rates of a run of {of} steps" for first, last, of in lengths]
+            warnings.append(
+                f"the learning rate follows the length of the run ({config.train.schedule}): {', '.join(trained)}, the "
+                f"later ones have those of {config.train.steps} steps"
             )
 
         # The files of the run are changed only now, when nothing more can be refused. run.toml is written before
@@ -366,6 +375,7 @@ def _load_and_check(
     Raises ConfigError or DataError if they are missing or do not fit the run's numbers and metrics. For a run that will
     not be `here`, the device is not looked for.
     """
+    check_schedule(config.train)
     if here:
         device = pick_device(config.train.device, distributed, untouched=untouched)
         check_engine(config.train, device, distributed)

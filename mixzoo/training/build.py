@@ -23,6 +23,7 @@ from mixzoo.registry.options import Part
 from mixzoo.registry.recipes import input_shape
 from mixzoo.registry.zoo import Zoo
 from mixzoo.training.distributed import SINGLE_PROCESS, DistributedContext
+from mixzoo.training.learning_rate import SCHEDULED, is_scheduled, keep_rate_on_device
 from mixzoo.training.parallel_checks import batch_norm_of
 from mixzoo.training.players import Players
 from mixzoo.training.step import trainable
@@ -175,7 +176,7 @@ def _check_other_mixer(zoo: Zoo, config: RunConfig, mixer: Mixer, context: Build
 
 def _adam(train: Train, player: str, parameters: list[nn.Parameter], device: torch.device, recorded: bool) -> Optimizer:
     rate = train.probe_lr if player == "probe" else train.lr
-    return Adam(
+    adam = Adam(
         parameters,
         lr=rate,
         betas=(train.beta1, train.beta2),
@@ -183,3 +184,6 @@ def _adam(train: Train, player: str, parameters: list[nn.Parameter], device: tor
         fused=device.type in ("cpu", "cuda"),  # one kernel for all weights
         capturable=recorded,  # keeps the step count on the GPU, which is slower outside a graph
     )
+    if device.type == "cuda" and player in SCHEDULED and is_scheduled(train):
+        keep_rate_on_device(adam, device)
+    return adam

@@ -23,6 +23,7 @@ from mixzoo.training.bad_step import BadStep
 from mixzoo.training.checkpoint import commit, modules_of, non_finite
 from mixzoo.training.checkpoint_manifest import Progress
 from mixzoo.training.engine import Engine
+from mixzoo.training.learning_rate import is_scheduled, learning_rate, set_learning_rates
 from mixzoo.training.logs import LINE_SECONDS, MetricsFile, NullMetricsFile, ProgressDisplay
 from mixzoo.training.players import Players
 from mixzoo.training.signals import StopTogether, stop_requested
@@ -98,6 +99,7 @@ class Loop:
         distributed = self.players.distributed
         purpose = f"torch/{distributed.rank}" if distributed.rank else "torch"
         seed_modules(seed_for(self.train.seed, purpose, step), x.device)
+        set_learning_rates(self.train, self.players.optimisers, step)
         report = self.engine(x, labels, draws, update_autoencoder=step % self.train.d_steps == 0)
         if not self.players.finite.deferred:
             self.check_finite()
@@ -159,7 +161,9 @@ class Loop:
                 f"step {done}: {', '.join(bad)} is not finite; the last checkpoint is from before. "
                 "Try a lower --lr or a larger lam"
             )
-        return {"kind": "train", "step": done, **values, **clock.read(done)}
+        # Only of a run with a schedule: the lines of others are as they always were.
+        rate = {"lr": learning_rate(self.train, done - 1)} if is_scheduled(self.train) else {}
+        return {"kind": "train", "step": done, **values, **rate, **clock.read(done)}
 
     def _evaluate(self, done: int, progress: Progress) -> Progress:
         if not self.players.distributed.is_main:
