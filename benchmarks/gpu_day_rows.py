@@ -19,6 +19,7 @@ from mixzoo.benchmark.table import machine, measured
 from mixzoo.data.placement import LoadedData
 from mixzoo.registry.config import RunConfig
 from mixzoo.training.devices import pick_device
+from mixzoo.training.learning_rate import SCHEDULED
 from mixzoo.training.step import parameters_of
 from mixzoo_launchers.mps import CONTROL
 from scaling import NESTED
@@ -184,6 +185,36 @@ def stopped_at(day: Day, engine: str) -> int:
         return check.newest_step
 
 
+def rates(day: Day) -> Iterator[Cell]:
+    """A learning rate that rises: whether the weights of a recorded step move as far as those of the eager one."""
+    engines = ("eager", "graph") if day.on_gpu else ("eager",)
+    eager: list[float] = []
+    for engine in engines:
+        yield attempted({"engine": engine}, partial(rate_check, day, engine, eager))
+    if not day.on_gpu:
+        yield {"engine": "graph", "of the eager step's move": NEEDS_GPU}
+
+
+def rate_check(day: Day, engine: str, eager: list[float]) -> Cell:
+    """How far weights move in steps of a warm-up; `eager` keeps those of the first call. Raises RuntimeError if not so."""
+    steps, moves = 8, list[float]()
+    config = day.config({"objective": "amr"}, engine=engine, precision="fp32", warmup=steps)
+    with stepper(ZOO, config) as step:
+        followers = [step.players.optimisers[name] for name in SCHEDULED]
+        for _ in range(steps):
+            before = [p.detach().clone() for optimiser in followers for p in parameters_of(optimiser)]
+            step()
+            after = [p.detach() for optimiser in followers for p in parameters_of(optimiser)]
+            moves.append(torch.stack([(one - two).norm() for one, two in zip(before, after)]).norm().item())
+    eager[:] = eager or moves
+    of_eager = [here / there for here, there in zip(moves, eager)]
+    found: Cell = {"of the eager step's move": f"{min(of_eager):.3f} to {max(of_eager):.3f}"}
+    found["last of first"] = f"{moves[-1] / moves[0]:.1f}"
+    if not (max(abs(ratio - 1) for ratio in of_eager) < 0.1 and moves[-1] > 2 * moves[0]):
+        raise RuntimeError(f"the rate is not followed: {', '.join(f'{name} {value}' for name, value in found.items())}")
+    return found
+
+
 def kernels(day: Day) -> Iterator[Cell]:
     """Kernels of a step, and its time relative to the least possible on the device."""
     engines = ("eager", "graph") if day.on_gpu else ("eager",)
@@ -277,6 +308,7 @@ ROWS = [  # most important first
     Row("resume", "Killed and resumed under --deterministic", resumed, limit=150),
     *(times_row(method) for method in ("AMR k=2", "AE+GAN", "ACAI")),
     Row("finite", "The check of numbers, and clipping, of a step without", finite_checks),
+    Row("rates", "A learning rate that rises, in eight steps of a warm-up", rates),
     Row("kernels", "Kernels of a step, and the floor", kernels),
     Row("recompute", "--recompute's memory", recompute),
     Row("sweep", "Runs at once on one device", sweep, least=30),

@@ -63,6 +63,13 @@ def test_kernels_and_memory_are_counted():
     assert float(str(on["peak, MB"])) < float(str(off["peak, MB"]))
 
 
+def test_moves_of_weights_follow_a_rate_that_rises_and_one_that_does_not_fails(monkeypatch):
+    eager, graph = gpu_day_rows.rates(DAY)
+    assert (eager["of the eager step's move"], graph["of the eager step's move"]) == ("1.000 to 1.000", NEEDS_GPU)
+    monkeypatch.setattr("mixzoo.training.loop.set_learning_rates", lambda *_: None)
+    assert "the rate is not followed" in str(next(gpu_day_rows.rates(DAY))["failed"])
+
+
 @pytest.mark.parametrize("value", [1.5, math.nan])
 def test_a_difference_fails_its_cell_alone(monkeypatch, value):
     calls = iter([1.0, value, 1.0, 1.0])

@@ -87,6 +87,18 @@ def test_terms_are_named_whole_by_their_beginning_or_without_their_player(folder
     assert titles("probe") == ["probe: loss", "probe: validation accuracy", "probe: test accuracy"]
 
 
+def test_a_learning_rate_is_drawn_as_it_is_if_the_runs_have_one(folder):
+    run = folder / "mixup-0"
+    log(run, *({**train(step, 1.0), "lr": rate} for step, rate in ((10, 1e-3), (20, 5e-4))), evaluate(20, 0.5))
+    figure = plot(find_runs([run]), smooth=2)
+    assert [axes.get_title(loc="left") for axes in figure.axes][-1] == "learning rate"
+    assert line(figure, "learning rate").get_ydata().tolist() == [1e-3, 5e-4]
+    assert "All but accuracies and learning rates: running mean" in figure.get_supxlabel()
+    assert [axes.get_title(loc="left") for axes in plot(find_runs([run]), "lr", log_scale=True).axes] == [
+        "learning rate"
+    ]
+
+
 def test_a_running_mean_is_of_the_lines_before_and_leaves_accuracies_alone(folder):
     values = {10: 1.0, 20: 3.0, 30: float("nan"), 40: 5.0}
     assert list(smoothed(values, 2).values()) == pytest.approx([1, 2, float("nan"), 5], nan_ok=True)

@@ -5,6 +5,7 @@ them as soon as it is registered; one that needs options has a spec here.
 """
 
 import json
+import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from mixzoo.training.devices import pick_device
 from mixzoo.training.distributed import DistributedContext
 from mixzoo.training.engine import build_engine
 from mixzoo.training.graph import WARM_UP, CudaGraphStep, CUDARecorder, Snapshot
+from mixzoo.training.learning_rate import learning_rate, set_learning_rates
 from mixzoo.training.loop import Loop
 from mixzoo.training.players import Players
 from mixzoo.training.settings import settings
@@ -380,6 +382,42 @@ def test_optimisers_are_made_for_a_recording_only_if_there_can_be_one(monkeypatc
         players = build_players(toy_zoo(), config, data, CARD, distributed=DistributedContext(0, processes))
     assert {optimiser.defaults["capturable"] for optimiser in players.optimisers.values()} == {capturable}
     assert players.distributed.world_size == processes
+
+
+class Filled(Watch):
+    """Also notes what each tensor is filled with, by its id."""
+
+    def __init__(self):
+        super().__init__(deterministic=True)
+        self.values = {}
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.__name__.startswith("fill_"):
+            self.values[id(args[0])] = args[1]
+        return super().__torch_dispatch__(func, types, args, kwargs)
+
+
+@pytest.mark.parametrize("engine", ["auto", "eager"])
+def test_a_scheduled_rate_is_a_tensor_on_the_card_that_is_filled_without_a_wait(monkeypatch, engine):
+    config = toy_config(ZOO, engine=engine, schedule="cosine", warmup=1, steps=8)
+    data = real(ToyData().load)(0)
+    with on_gpu(monkeypatch):
+        scene = Scene(build_players(ZOO, config, data, CARD), data, CARD)
+        rates = {name: optimiser.param_groups[0]["lr"] for name, optimiser in scene.players.optimisers.items()}
+        assert rates.pop("probe") == config.train.probe_lr
+        assert {(rate.device.type, rate.dtype, rate.shape) for rate in rates.values()} == {("cuda", torch.float32, ())}
+        step_of = build_engine(Train(engine="eager"), scene.players, CARD)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*capturable=True", category=UserWarning)
+            for step, (x, labels, draws) in enumerate(scene.inputs(3)):
+                with Filled() as watch:
+                    set_learning_rates(config.train, scene.players.optimisers, step)
+                    step_of(x, labels, draws)
+                assert [watch.values[id(rate)] for rate in rates.values()] == [learning_rate(config.train, step)] * 2
+        # The same tensors at every step, as a recording reads their addresses.
+        assert all(scene.players.optimisers[name].param_groups[0]["lr"] is rate for name, rate in rates.items())
+        constant = build_players(ZOO, toy_config(ZOO, engine=engine), data, CARD)
+        assert {type(o.param_groups[0]["lr"]) for o in constant.optimisers.values()} == {float}
 
 
 # --- that faults are seen
