@@ -196,7 +196,10 @@ def rates(day: Day) -> Iterator[Cell]:
 
 
 def rate_check(day: Day, engine: str, eager: list[float]) -> Cell:
-    """How far weights move in steps of a warm-up; `eager` keeps those of the first call. Raises RuntimeError if not so."""
+    """How far weights move in steps of a warm-up, of those of the first call, which `eager` keeps.
+
+    Raises RuntimeError if they do not follow the rate.
+    """
     steps, moves = 8, list[float]()
     config = day.config({"objective": "amr"}, engine=engine, precision="fp32", warmup=steps)
     with stepper(ZOO, config) as step:

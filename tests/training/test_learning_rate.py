@@ -159,9 +159,9 @@ def test_another_schedule_is_a_change_of_the_run(tmp_path):
 
 
 BAD = {
-    "train --schedule cosin": "--schedule: schedule='cosin' must be one of 'constant', 'linear', 'cosine'. Did you mean",
+    "train --schedule cosin": "--schedule: schedule='cosin' must be one of 'constant', 'linear', 'cosine'. Did you",
     "train --warmup -1": "--warmup: warmup=-1 must be an integer >= 0",
-    "train --warmup 4": "--warmup 4: the run has 4 steps, and the warm-up must be shorter; give a smaller --warmup or",
+    "train --warmup 4": "--warmup 4: the run has 4 steps, and the warm-up must be shorter; give a smaller",
     "train --warmup 9 --schedule linear": "--warmup 9: the run has 4 steps, and the warm-up must be shorter",
     "train --grid train.warmup=1,4": "--warmup 4: the run has 4 steps, and the warm-up must be shorter",
 }
