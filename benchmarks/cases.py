@@ -118,7 +118,7 @@ VARIANTS: dict[str, Variant] = {
         numbers={"engine": engine, "precision": precision},
         around=partial(rounding, products=precision != "fp32", convolutions=precision != "fp32"),
     )
-    for engine in ("eager", "compile", "graph")
+    for engine in ("eager", "compile", "graph", "graph+compile")
     for precision in ("fp32", "tf32", "bf16")
 }
 

@@ -128,7 +128,7 @@ def step_times(method: str, engines: tuple[str, ...], day: Day) -> Iterator[Cell
         for engine in engines:
             for precision in ("fp32", "tf32", "bf16"):
                 cell: Cell = {"method": method, "batch": batch, "engine": engine, "precision": precision}
-                if not day.on_gpu and (engine == "graph" or precision == "tf32"):
+                if not day.on_gpu and (engine.startswith("graph") or precision == "tf32"):
                     yield cell | {"of the plain trainer": NEEDS_GPU}
                 else:
                     yield attempted(cell, partial(against_plain, day, case, f"{engine} {precision}", data))
@@ -298,7 +298,7 @@ def times_row(method: str) -> Row:
 
 def compile_row(method: str) -> Row:
     """Compiling takes most of a minute per precision and batch size (several on a CPU), hence the limit."""
-    cells = partial(step_times, method, ("compile",))
+    cells = partial(step_times, method, ("graph+compile", "compile"))
     title = f"Step times, compiled: {method}"
     return Row(f"compile-{slug(method)}", title, cells, least=30, limit=600, quick=False)
 

@@ -99,7 +99,9 @@ def engine_of(requested: str, step: Stepper) -> str:
     """The engine that ran if `requested` was asked for."""
     if requested != "auto":
         return requested
-    return "eager" if step.device.type == "cpu" or step.notes else "graph"
+    if step.device.type != "cuda":
+        return "eager"
+    return ("graph+compile", "graph", "eager")[min(len(step.notes), 2)]  # with each note it falls back by one
 
 
 def machine(device: torch.device, threads: int) -> dict[str, object]:

@@ -86,8 +86,8 @@ class Train:
     ] = 0.0
     device: Annotated[str, "device: cpu, cuda, cuda:1, ..., or auto: a GPU if there is one"] = "auto"
     engine: Annotated[
-        Literal["auto", "eager", "compile", "graph"],
-        "how a step is run: eager, with compiled networks, or as one CUDA graph; auto: graph on a GPU, else eager",
+        Literal["auto", "eager", "compile", "graph", "graph+compile"],
+        "how a step is run: eager, with compiled networks, as one CUDA graph, or both; auto: both on a GPU, else eager",
     ] = "auto"
     precision: Annotated[
         Literal["auto", "fp32", "tf32", "bf16"],

@@ -1,12 +1,14 @@
-"""How a step is run: as it is written, with compiled networks, or captured whole as one CUDA graph.
+"""How a step is run: as it is written, with compiled networks, captured whole as one CUDA graph, or both.
 
-    eager    train_step, call by call
-    compile  the networks through torch.compile, the step around them as it is
-    graph    a step of both players, optimisers and probe recorded once as a CUDA graph and replayed on new inputs
+    eager          train_step, call by call
+    compile        the networks through torch.compile, the step around them as it is
+    graph          a step of both players, optimisers and probe recorded once as a CUDA graph and replayed on new inputs
+    graph+compile  the same with compiled networks: one launch for all, and fewer kernels in it
 
-All three compute the same function of (parameters, batch, draws) up to rounding. `auto` is graph on a GPU and
-eager elsewhere: on a CPU compiled networks measured slower (benchmarks/step.py). Several processes that share a batch
-run eager, since communication between processes is not recorded.
+All compute the same function of (parameters, batch, draws) up to rounding. On a GPU `auto` is graph+compile; where its
+steps disagree with eager ones, graph; where these do too, eager. Elsewhere it is eager: on a CPU compiled networks
+measured slower (benchmarks/step.py). Several processes that share a batch run eager, since communication between
+processes is not recorded.
 """
 
 import warnings
@@ -27,7 +29,7 @@ from mixzoo.core.parts import AutoEncoder, Discriminator, HasPosterior, Scores
 from mixzoo.core.random import StepDraws
 from mixzoo.registry.config import Train
 from mixzoo.training.distributed import SINGLE_PROCESS, DistributedContext
-from mixzoo.training.graph import CudaGraphStep, Snapshot, kind_of
+from mixzoo.training.graph import CudaGraphStep, CUDARecorder, Recorder, Snapshot, kind_of
 from mixzoo.training.players import Players
 from mixzoo.training.step import parameters_of, train_step
 
@@ -61,28 +63,52 @@ def build_engine(train: Train, players: Players, device: torch.device, note: Not
         return Compiling(partial(train_step, compiled(players)))
     if device.type != "cuda" or train.engine == "eager" or players.distributed.world_size > 1:
         return eager
-    return VerifiedGraphStep(
-        CudaGraphStep(players), eager, players, falls_back(note) if train.engine == "auto" else refuses
-    )
+    return recorded(players, eager, train.engine, note)
 
 
-def falls_back(note: Note) -> Note:
-    """What `auto` does if the recorded step cannot be used: report why."""
-    return lambda why: note(f"--engine auto: a step at a time in place of a CUDA graph ({why})")
+def recorded(
+    players: Players, eager: Engine, engine: str, note: Note, recorder_of: Callable[[], Recorder] = CUDARecorder
+) -> Engine:
+    """The steps of `graph`, `graph+compile` or `auto`, each checked against the eager one before it is used.
+
+    Of `auto`, the next one takes over from a step that fails its check: all share the weights.
+    """
+    automatic, step = engine == "auto", eager
+    if engine != "graph+compile":
+        mismatch = falls_back(note, "a step at a time in place of a CUDA graph") if automatic else refuses("graph")
+        step = VerifiedGraphStep(CudaGraphStep(players, recorder_of()), step, players, mismatch)
+    if engine != "graph":
+        mismatch = falls_back(note, "a CUDA graph without compiled networks") if automatic else refuses("graph+compile")
+        step = VerifiedGraphStep(CudaGraphStep(compiled(players), recorder_of()), step, players, mismatch)
+    return step
 
 
-def refuses(why: str) -> None:
-    """What `graph` does in that case: raise ConfigError."""
-    raise ConfigError(f"--engine graph: the step will not do as a CUDA graph ({why}); use eager or auto")
+def falls_back(note: Note, to: str) -> Note:
+    """What `auto` does if a recorded step cannot be used: report why, and what is used."""
+    return lambda why: note(f"--engine auto: {to} ({why})")
+
+
+def refuses(engine: str) -> Note:
+    """What another engine does in that case: raise ConfigError."""
+
+    def refuse(why: str) -> None:
+        raise ConfigError(f"--engine {engine}: the step will not do as a CUDA graph ({why}); use eager or auto")
+
+    return refuse
 
 
 def check_engine(train: Train, device: torch.device, distributed: DistributedContext = SINGLE_PROCESS) -> None:
     """Raise ConfigError if the engine or the precision does not support this device or several processes."""
     precision_of(train, device)
-    if train.engine == "graph" and device.type != "cuda":
-        raise ConfigError(f"--engine graph captures CUDA graphs, but the run is on {device}; use eager or auto")
-    if train.engine == "graph" and distributed.world_size > 1:
-        raise ConfigError("--engine graph is for one process, and this run has several; use eager, compile or auto")
+    graph = train.engine in ("graph", "graph+compile")
+    if graph and device.type != "cuda":
+        raise ConfigError(
+            f"--engine {train.engine} captures CUDA graphs, but the run is on {device}; use eager or auto"
+        )
+    if graph and distributed.world_size > 1:
+        raise ConfigError(
+            f"--engine {train.engine} is for one process, and this run has several; use eager, compile or auto"
+        )
 
 
 def precision_of(train: Train, device: torch.device) -> str:
@@ -170,16 +196,16 @@ class Compiling:
 
 
 class VerifiedGraphStep:
-    """The recorded step, as long as two replays agree with two eager steps; the eager step after the first mismatch.
+    """The recorded step, as long as two replays agree with two eager steps; another step after the first mismatch.
 
     Each kind of step is checked at its first call, on the inputs that it was recorded with, and at its second, on
     others: a recording that keeps an input is right only at the first. `on_mismatch` is called with the reason and may
     raise; all steps until then agreed with the eager ones.
     """
 
-    def __init__(self, graph_step: CudaGraphStep, eager: Engine, players: Players, on_mismatch: Note) -> None:
+    def __init__(self, graph_step: CudaGraphStep, otherwise: Engine, players: Players, on_mismatch: Note) -> None:
         self._graph_step: CudaGraphStep | None = graph_step  # None after a mismatch, which frees its memory
-        self._eager, self._players, self._on_mismatch = eager, players, on_mismatch
+        self._otherwise, self._players, self._on_mismatch = otherwise, players, on_mismatch
         self._checks: Counter[object] = Counter()  # checks made so far, by kind of step
 
     def __call__(self, x: Tensor, labels: Tensor, draws: StepDraws, *, update_autoencoder: bool = True) -> Terms:
@@ -190,7 +216,7 @@ class VerifiedGraphStep:
                 return self._graph_step.replayed(kind, x, labels, draws, update_autoencoder).report
             self._graph_step = None
             self._on_mismatch(why)
-        return self._eager(x, labels, draws, update_autoencoder=update_autoencoder)
+        return self._otherwise(x, labels, draws, update_autoencoder=update_autoencoder)
 
     def _check(
         self,

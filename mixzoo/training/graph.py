@@ -18,7 +18,7 @@ from mixzoo.core.random import StepDraws, draw_tensors, draws_to_device
 from mixzoo.training.players import Players
 from mixzoo.training.step import parameters_of, train_step
 
-WARM_UP = 3  # steps before recording, since libraries allocate and tune at first use
+WARM_UP = 4  # steps before recording, since libraries allocate and tune at first use
 MAX_KINDS = 8  # recordings; each has its own static tensors
 TRACED = "trace/"  # before the names of a forward pass's tensors, among those of a report
 Function = Callable[[], Terms]
@@ -47,9 +47,11 @@ class CUDARecorder:
         outer = torch.cuda.current_stream()
         self._stream.wait_stream(outer)
         try:
-            with torch.cuda.stream(self._stream), waiting_is_an_error():
-                for _ in range(WARM_UP):
-                    function()
+            with torch.cuda.stream(self._stream):
+                function()  # at the first call compilers compile, and they and libraries may wait to take times
+                with waiting_is_an_error():
+                    for _ in range(WARM_UP - 1):
+                        function()
         finally:  # the caller restores, on the outer stream, what these steps changed
             outer.wait_stream(self._stream)
 

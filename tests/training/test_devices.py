@@ -118,7 +118,7 @@ def test_the_check_of_arguments_is_torchs_own(monkeypatch):
 @pytest.fixture
 def as_it_was(monkeypatch):
     monkeypatch.delenv(WORKSPACE, raising=False)
-    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_a_gpu_repeats_if_it_is_asked_to_and_a_cpu_unless_it_is_asked_not_to(
         assert torch.backends.cudnn.benchmark == (not repeats)
         assert os.environ.get(WORKSPACE) == (":4096:8" if repeats and device != "cpu" else None)
     assert not torch.are_deterministic_algorithms_enabled()
-    assert torch.backends.cudnn.benchmark
+    assert not torch.backends.cudnn.benchmark
 
 
 def test_products_that_would_not_repeat_are_refused(monkeypatch, as_it_was):

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 from functools import partial
 
@@ -13,6 +14,7 @@ from mixzoo.core.errors import ConfigError
 from mixzoo.core.random import Blocks, StepDraws, draw_tensors, stacked_on_device
 from mixzoo.data.batches import on_device
 from mixzoo.registry.config import Train
+from mixzoo.training import engine
 from mixzoo.training.build import build_players
 from mixzoo.training.engine import (
     CLOSE,
@@ -22,6 +24,7 @@ from mixzoo.training.engine import (
     build_engine,
     falls_back,
     precision_of,
+    recorded,
     refuses,
 )
 from mixzoo.training.graph import MAX_KINDS, CudaGraphStep, Snapshot
@@ -31,6 +34,7 @@ from toys import toy_config, toy_zoo
 
 CPU = torch.device("cpu")
 STEPS = 20
+ONE_BY_ONE = "a step at a time in place of a CUDA graph"
 
 
 def scene(objective="amr", mixer="mixup", lr=1e-3, **networks):
@@ -107,7 +111,9 @@ def test_auto_keeps_a_recorded_step_that_agrees_and_trains_as_the_step_does():
     lines, recorder = [], Rerun()
 
     def checked(players):
-        return VerifiedGraphStep(CudaGraphStep(players, recorder), eager(players), players, falls_back(lines.append))
+        return VerifiedGraphStep(
+            CudaGraphStep(players, recorder), eager(players), players, falls_back(lines.append, ONE_BY_ONE)
+        )
 
     expected, found = trained(eager), trained(checked)
     assert (found[0], lines, recorder.recorded) == (expected[0], [], 1)
@@ -124,7 +130,7 @@ def test_auto_keeps_a_recorded_step_that_agrees_and_trains_as_the_step_does():
 )
 def test_auto_falls_back_with_one_line_that_says_why_and_nothing_lost(recorder, why):
     lines = []
-    engine_of = partial(checked_engine, recorder, falls_back(lines.append))
+    engine_of = partial(checked_engine, recorder, falls_back(lines.append, ONE_BY_ONE))
     expected, found = trained(eager), trained(engine_of)
     assert found[0] == expected[0]
     assert all(torch.equal(one, two) for one, two in zip(found[1], expected[1], strict=True))
@@ -133,7 +139,7 @@ def test_auto_falls_back_with_one_line_that_says_why_and_nothing_lost(recorder, 
     with pytest.raises(
         ConfigError, match=rf"^--engine graph: the step will not do as a CUDA graph \({why}\); use eager or auto$"
     ):
-        trained(partial(checked_engine, recorder, refuses))
+        trained(partial(checked_engine, recorder, refuses("graph")))
 
 
 @pytest.mark.parametrize(
@@ -148,7 +154,7 @@ def test_an_input_that_the_recording_keeps_is_seen_at_the_second_step_and_nothin
     """The first step cannot tell: its inputs are those that were recorded."""
     lines, given = [], {"objective": objective, "mixer": mixer, **REAL}
     expected = trained(eager, **given)
-    found = trained(partial(checked_engine, Rerun(keeps=kept), falls_back(lines.append)), **given)
+    found = trained(partial(checked_engine, Rerun(keeps=kept), falls_back(lines.append, ONE_BY_ONE)), **given)
     assert len(lines) == 1
     assert "(on inputs other than those recorded, " in lines[0]
     assert found[0] == expected[0]
@@ -169,7 +175,7 @@ def test_a_draw_that_holds_a_number_is_no_input_of_a_recording():
 def test_no_more_than_some_shapes_are_recorded():
     players, images, draw = scene()
     engine, lines = CudaGraphStep(players, Rerun()), []
-    checked = VerifiedGraphStep(engine, eager(players), players, falls_back(lines.append))
+    checked = VerifiedGraphStep(engine, eager(players), players, falls_back(lines.append, ONE_BY_ONE))
     for count in range(2, MAX_KINDS + 4):
         _, share = draw(0).mix()
         few = StepDraws({"mix": (torch.arange(count)[None], share[:, :count])})
@@ -193,16 +199,63 @@ def test_auto_sees_that_a_player_does_not_move_however_little_it_would(player, l
 
     def engine_of(players):
         recorder = Rerun(stuck={player: players.optimisers[player]})
-        return checked_engine(recorder, falls_back(lines.append), players)
+        return checked_engine(recorder, falls_back(lines.append, ONE_BY_ONE), players)
 
     trained(engine_of, lr=lr, **REAL)
     assert len(lines) == 1
     assert lr > 1e-4 or f"the weights of the {player} change otherwise" in lines[0]
 
 
+@pytest.fixture
+def traced(monkeypatch):
+    """The compiler's first half alone: it traces the networks, and runs what it has traced without new kernels."""
+    monkeypatch.setattr(engine, "_compile", partial(torch.compile, dynamic=False, backend="eager"))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"The \.grad attribute of a Tensor", category=UserWarning)  # its own
+        yield
+    torch._dynamo.reset()
+
+
+@pytest.mark.bit_exact
+@pytest.mark.parametrize(
+    ("name", "recorders", "used"),
+    [
+        ("graph+compile", [Rerun()], []),
+        ("auto", [Rerun(), Rerun()], []),
+        ("auto", [Rerun(), Rerun(fails=True)], ["a CUDA graph without compiled networks"]),
+        (
+            "auto",
+            [Rerun(fails=True), Rerun(spoil=1.0)],
+            ["a CUDA graph without compiled networks", "a step at a time in place of a CUDA graph"],
+        ),
+    ],
+)
+def test_auto_tries_a_graph_of_compiled_networks_then_a_graph_then_a_step_at_a_time(traced, name, recorders, used):
+    lines, order = [], iter(recorders)  # the plain graph's comes first
+
+    def engine_of(players):
+        return recorded(players, eager(players), name, lines.append, lambda: next(order))
+
+    expected, found = trained(eager), trained(engine_of)
+    assert [line.partition(" (")[0] for line in lines] == [f"--engine auto: {to}" for to in used]
+    assert found[0] == expected[0]
+    assert all(torch.equal(one, two) for one, two in zip(found[1], expected[1], strict=True))
+    assert recorders[-1].recorded == (0 if recorders[-1].fails else 1)
+
+
+def test_a_graph_of_compiled_networks_that_will_not_do_is_one_line(traced):
+    def engine_of(players):
+        return recorded(players, eager(players), "graph+compile", [].append, lambda: Rerun(fails=True))
+
+    with pytest.raises(
+        ConfigError, match=r"^--engine graph\+compile: the step will not do as a CUDA graph \(it cannot"
+    ):
+        trained(engine_of)
+
+
 def test_no_recorded_step_is_kept_after_it_was_found_not_to_do():
     players, images, draw = scene()
-    engine = checked_engine(Rerun(fails=True), falls_back(lambda line: None), players)
+    engine = checked_engine(Rerun(fails=True), falls_back(lambda line: None, ONE_BY_ONE), players)
     for step in range(2):
         engine(*images.batch(step), draw(step))
     assert engine._graph_step is None
@@ -388,6 +441,7 @@ import sys, torch
 sys.path[:0] = ["tests", "tests/training"]
 import test_engine as t
 from mixzoo.registry.config import Train
+from mixzoo.training import engine
 objective, mixer, precision = sys.argv[1:]
 expected, _ = t.trained(lambda players: t.build_engine(Train(precision=precision), players, t.CPU), objective, mixer)
 train = Train(engine="compile", precision=precision)

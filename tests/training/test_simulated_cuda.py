@@ -359,12 +359,14 @@ def test_waiting_for_the_gpu_is_an_error_while_warming_up_and_no_longer(streams,
     modes, recorder = [], CUDARecorder()
     streams.mode = before
     recorder.warm_up(lambda: modes.append(streams.mode) or {})
-    assert (modes, streams.mode) == ([2] * WARM_UP, before)
+    # the first call may wait, as compilers and libraries do that take times
+    assert (modes, streams.mode) == ([before, *[2] * (WARM_UP - 1)], before)
 
 
 def test_a_step_that_fails_while_warming_up_leaves_no_trace(streams):
     def waits():
-        raise RuntimeError("called a synchronizing CUDA operation")
+        if streams.mode == 2:
+            raise RuntimeError("called a synchronizing CUDA operation")
 
     with pytest.raises(RuntimeError, match="called a synchronizing"):
         CUDARecorder().warm_up(waits)
