@@ -9,11 +9,11 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor
 
-from mixzoo.core.random import Blocks
 from mixzoo.data.batches import check_batch_fits
 from mixzoo.data.placement import LoadedData, load_data, train_batches
 from mixzoo.registry.config import RunConfig
 from mixzoo.registry.zoo import Zoo
+from mixzoo.training.blocks import Blocks
 from mixzoo.training.build import build_players
 from mixzoo.training.devices import pick_device
 from mixzoo.training.engine import build_engine
@@ -31,12 +31,12 @@ class Stepper:
 
     loop: Loop
     device: torch.device
-    draws: Blocks
+    inputs: Blocks
     notes: list[str] = field(default_factory=list)  # reasons why `auto` fell back to another engine
     done: int = 0
 
     def __call__(self) -> dict[str, Tensor]:
-        report = self.loop.step(self.done, self.draws.at(self.done))
+        report = self.loop.step(self.done, self.inputs.at(self.done))
         self.done += 1
         return report
 
@@ -72,7 +72,7 @@ def stepper(
         run_dir, data = Path(folder), placed.data
         metrics = stack.enter_context(closing(MetricsFile(run_dir / "metrics.jsonl")))
         loop = Loop(train, built, engine, data, images, metrics, run_dir, ProgressDisplay(), lambda step: None)
-        yield Stepper(loop, device, Blocks(loop.draw, device, ENDLESS), notes)
+        yield Stepper(loop, device, stack.enter_context(loop.blocks()), notes)
 
 
 def read(config: RunConfig, device: torch.device) -> LoadedData:

@@ -5,6 +5,7 @@ a mix can be drawn again at any time. Draws are made on the CPU, whatever the de
 """
 
 import hashlib
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, wraps
@@ -19,8 +20,7 @@ from mixzoo.core.parts import CodeShape, Draw, Mixer
 
 _P = ParamSpec("_P")
 
-BLOCK = 64  # steps that are drawn ahead for a GPU, at most
-BLOCK_BYTES = 64 << 20  # upper limit of a block of several steps, because noise for large images is large
+_own = threading.local()  # each thread's generators of draw_request
 
 
 def seed_for(seed: int, purpose: str, step: int = 0) -> int:
@@ -32,6 +32,17 @@ def seed_for(seed: int, purpose: str, step: int = 0) -> int:
 def rng_for(seed: int, purpose: str, step: int = 0) -> Generator:
     """A CPU generator for one purpose at one step."""
     return Generator().manual_seed(seed_for(seed, purpose, step))
+
+
+def _reseeded(seed: int, purpose: str, step: int) -> Generator:
+    """`rng_for` without a new generator: one of this thread, for this purpose, as if it were new.
+
+    To seed a generator sets all of its state. Valid until the next call for the purpose in this thread.
+    """
+    generators: dict[str, Generator] = _own.__dict__
+    if purpose not in generators:
+        generators[purpose] = Generator()
+    return generators[purpose].manual_seed(seed_for(seed, purpose, step))
 
 
 def seed_modules(seed: int, device: torch.device) -> None:
@@ -188,10 +199,12 @@ def draw_request(
         assert chosen is not None
         # Supervised terms use mixes by the run's mixer, so only its partners need to have labels in common.
         groups = labelled if request.mixer is None else None
-        others = partners(chosen.k, batch, rng_for(seed, f"partners{suffix}", step), groups)
-        return others, draw_for(chosen, CodeShape(batch, request.shape), rng_for(seed, f"mix{suffix}", step), progress)
+        others = partners(chosen.k, batch, _reseeded(seed, f"partners{suffix}", step), groups)
+        return others, draw_for(
+            chosen, CodeShape(batch, request.shape), _reseeded(seed, f"mix{suffix}", step), progress
+        )
 
-    shape, rng = (batch, *request.shape), rng_for(seed, f"noise/{name}", step)
+    shape, rng = (batch, *request.shape), _reseeded(seed, f"noise/{name}", step)
     if request.kind == "normal":
         return torch.randn(shape, generator=rng)
     uniform = torch.rand(shape, generator=rng)
@@ -218,47 +231,6 @@ def to_device(draw: Draw, device: torch.device) -> Draw:
 def draws_to_device(draws: StepDraws, device: torch.device) -> StepDraws:
     """All the draws of a step on `device`."""
     return draws.map(lambda tensor: tensor.to(device, non_blocking=True))
-
-
-class Blocks:
-    """The draws of each step before `end`. For a GPU, many steps are drawn at once and copied in a few transfers."""
-
-    def __init__(self, draw: Callable[[int], StepDraws], device: torch.device, end: int) -> None:
-        self._draw, self._device, self._end = draw, device, end
-        self._steps = BLOCK if device.type == "cuda" else 1  # without a transfer, drawing ahead gains nothing
-        self._ready: dict[int, StepDraws] = {}
-
-    def at(self, step: int) -> StepDraws:
-        """The draws of step `step` (from 0), on the device."""
-        if step not in self._ready:
-            block = [self._draw(step)]
-            step_bytes = max(1, sum(tensor.nbytes for tensor in draw_tensors(block[0])))
-            steps = min(self._steps, max(1, BLOCK_BYTES // step_bytes))
-            block += [self._draw(later) for later in range(step + 1, min(step + steps, self._end))]
-            self._ready = {step + i: draws for i, draws in enumerate(stacked_on_device(block, self._device))}
-        return self._ready[step]
-
-
-def stacked_on_device(draws: list[StepDraws], device: torch.device) -> list[StepDraws]:
-    """The draws of several steps on `device`, with one transfer per tensor of a step for all steps together.
-
-    If shapes differ between steps, every tensor is copied on its own.
-    """
-    shapes = [[tensor.shape for tensor in draw_tensors(one)] for one in draws]
-    if len(draws) == 1 or any(other != shapes[0] for other in shapes):
-        return [draws_to_device(one, device) for one in draws]
-
-    # Only copies from pinned memory are asynchronous.
-    stacked = [torch.stack(tensors) for tensors in zip(*(draw_tensors(one) for one in draws))]
-    pinned = [block.pin_memory() for block in stacked] if device.type == "cuda" else stacked
-    on_device = [block.to(device, non_blocking=True) for block in pinned]
-    return [_with_tensors(one, [block[i] for block in on_device]) for i, one in enumerate(draws)]
-
-
-def _with_tensors(draws: StepDraws, tensors: list[Tensor]) -> StepDraws:
-    """The draws with their tensors replaced by these, in the order of draw_tensors."""
-    replacements = iter(tensors)
-    return draws.map(lambda _: next(replacements))
 
 
 def draw_tensors(draws: StepDraws) -> list[Tensor]:

@@ -6,7 +6,7 @@ Which images a step takes is decided here alone (`BatchOrder`).
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
@@ -61,6 +61,8 @@ class BatchOrder:
 class Batches(ABC):
     """Batches of the train split, wherever it is kept; a context manager that ends any worker processes."""
 
+    picks_on_device: ClassVar[bool] = False  # whether `batch` takes the numbers of its images on the device
+
     def __init__(self, order: BatchOrder, labels: Int[Tensor, "n *attributes"]) -> None:
         self.order, self.labels = order, labels
 
@@ -70,8 +72,11 @@ class Batches(ABC):
         return self.labels.device
 
     @abstractmethod
-    def batch(self, step: int) -> Batch:
-        """This process's images and labels at this step, on the device."""
+    def batch(self, step: int, index: Int[Tensor, " own"] | None = None) -> Batch:
+        """This process's images and labels at this step, on the device.
+
+        `index` is `order.own(step)` on the device, if it is there already; only used if `picks_on_device`.
+        """
 
     def __enter__(self) -> "Batches":
         return self
@@ -96,8 +101,11 @@ class HeldSplit(Batches):
 class DeviceSplit(HeldSplit):
     """A split held on the device, as bytes if it is stored so; a batch is one indexed read of it."""
 
-    def batch(self, step: int) -> Batch:
-        index = self.order.own(step).to(self.device, non_blocking=True)
+    picks_on_device: ClassVar[bool] = True
+
+    def batch(self, step: int, index: Int[Tensor, " own"] | None = None) -> Batch:
+        if index is None:
+            index = self.order.own(step).to(self.device, non_blocking=True)
         return to_images(self.images.index_select(0, index)), self.labels.index_select(0, index)
 
 
@@ -108,8 +116,8 @@ class HostSplit(HeldSplit):
     pinned: only batches are ever copied. Labels are on the device.
     """
 
-    def batch(self, step: int) -> Batch:
-        index = self.order.own(step)
+    def batch(self, step: int, index: Int[Tensor, " own"] | None = None) -> Batch:
+        index = self.order.own(step)  # images are gathered on the host
         # A new buffer for each batch: torch reuses pinned memory only once its copy to the device has finished.
         gathered = self.images.new_empty((len(index), *self.images.shape[1:]), pin_memory=self.device.type == "cuda")
         torch.index_select(self.images, 0, index, out=gathered)

@@ -45,7 +45,7 @@ class StreamedSplit(Batches):
         self._next_step = -1  # the step of the next batch of `_batches`
         self._batches: Iterator[tuple[list[int], Tensor | str]] | None = None
 
-    def batch(self, step: int) -> Batch:
+    def batch(self, step: int, index: Int[Tensor, " own"] | None = None) -> Batch:
         if self._workers == 0:
             index = self.order.own(step)
             return copy_to_device(self._pinned(self._source.read(index)), index, self.labels)

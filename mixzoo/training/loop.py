@@ -15,11 +15,12 @@ from torch import Tensor
 
 from mixzoo.core.data import Dataset
 from mixzoo.core.errors import Interrupted, NonFiniteError
-from mixzoo.core.random import Blocks, StepDraws, seed_for, seed_modules
+from mixzoo.core.random import StepDraws, seed_for, seed_modules
 from mixzoo.data.batches import Batches
 from mixzoo.evaluation.probe import ProbeRecord, accuracy
 from mixzoo.registry.config import Train
 from mixzoo.training.bad_step import BadStep
+from mixzoo.training.blocks import Blocks, StepInputs
 from mixzoo.training.checkpoint import commit, modules_of, non_finite
 from mixzoo.training.checkpoint_manifest import Progress
 from mixzoo.training.engine import Engine
@@ -51,14 +52,13 @@ class Loop:
     def run(self, progress: Progress) -> Progress:
         """Train from `progress` to the last step. On a signal, or out of time, commit and raise Interrupted."""
         clock, shared_stop = Clock(self.train, progress.step), StopTogether(self.players.distributed, self.limit)
-        draws = Blocks(self.draw, self.images.device, self.train.steps)
         # Training reseeds torch's own generators at every step; the caller's state comes back afterwards.
         gpus = [self.images.device] if self.images.device.type == "cuda" else []
         started = progress.step
         self.players.finite.begin(started)
-        with torch.random.fork_rng(devices=gpus), stop_requested() as stop:
+        with torch.random.fork_rng(devices=gpus), stop_requested() as stop, self.blocks() as inputs:
             for step in range(started, self.train.steps):
-                report = self.step(step, draws.at(step))
+                report = self.step(step, inputs.at(step))
                 done = step + 1
                 logged, last = done % self.train.log_every == 0, done == self.train.steps
 
@@ -90,17 +90,22 @@ class Loop:
         """Whether ten seconds have passed since the last line; never for several processes: they share no clock."""
         return self.players.distributed.world_size == 1 and clock.since_line() >= LINE_SECONDS
 
-    def step(self, step: int, draws: StepDraws) -> dict[str, Tensor]:
+    def blocks(self) -> Blocks:
+        """What the steps take that is made ahead of them."""
+        index = self.images.order.own if self.images.picks_on_device else None
+        return Blocks(self.draw, self.images.device, self.train.steps, index)
+
+    def step(self, step: int, inputs: StepInputs) -> dict[str, Tensor]:
         """Take optimisation step number `step`; its report stays on the device.
 
         Raises NonFiniteError, if reading the device costs nothing, where a number of it is not finite.
         """
-        x, labels = self.images.batch(step)
+        x, labels = self.images.batch(step, inputs.index)
         distributed = self.players.distributed
         purpose = f"torch/{distributed.rank}" if distributed.rank else "torch"
         seed_modules(seed_for(self.train.seed, purpose, step), x.device)
         set_learning_rates(self.train, self.players.optimisers, step)
-        report = self.engine(x, labels, draws, update_autoencoder=step % self.train.d_steps == 0)
+        report = self.engine(x, labels, inputs.draws, update_autoencoder=step % self.train.d_steps == 0)
         if not self.players.finite.deferred:
             self.check_finite()
         return report

@@ -1,0 +1,316 @@
+"""What a step takes that is known before it begins, its draws and the numbers of its images: made ahead for a GPU.
+
+A thread makes the block of the next steps while the steps of this block run, and writes it to pinned memory; one
+transfer, which the host does not wait for, takes a block to the device. Steps are functions of (seed, step), so it does
+not matter when they are made, or in which thread.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import prod
+from queue import SimpleQueue
+from typing import Generic, TypeAlias, TypeVar
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from mixzoo.core.random import StepDraws, draw_tensors
+
+BLOCK = 64  # steps of a block, at most
+BLOCK_BYTES = 64 << 20  # of the block in use and the one ahead together, since noise for large images is large
+ALIGNMENT = 256  # bytes, as of tensors that CUDA allocates: kernels that read several numbers at once need it
+NAME = "draws"  # of the thread
+CLOSE_SECONDS = 5.0  # that the end of a run waits for the step that the thread is making
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+Kinds: TypeAlias = tuple[tuple[torch.Size, torch.dtype], ...]
+
+
+@dataclass(frozen=True)
+class StepInputs:
+    """What is made ahead of a step."""
+
+    draws: StepDraws
+    index: Int[Tensor, " own"] | None = None  # this process's images, where they are picked on the device
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """Every tensor, in a fixed order."""
+        return draw_tensors(self.draws) + ([] if self.index is None else [self.index])
+
+    def with_tensors(self, tensors: Sequence[Tensor]) -> "StepInputs":
+        """The same with these tensors in place of its own, in the order of `tensors`."""
+        replacements = iter(tensors)
+        draws = self.draws.map(lambda _: next(replacements))
+        return StepInputs(draws, None if self.index is None else next(replacements))
+
+
+def made_ahead(device: torch.device) -> bool:
+    """Whether a thread makes the inputs of later steps. On a CPU it would compete with the steps for the cores, and the
+    draws are a small part of a step there (benchmarks/results/draws.md)."""
+    return device.type == "cuda"
+
+
+class Blocks:
+    """The inputs of each step before `end`, on the device; a context manager that ends the thread that makes them.
+
+    An error of a step is raised by `at` for that step, and not before. With `ahead` (`made_ahead` if not given) there
+    is a thread, unless the draws of the first step use torch's global generator: the loop seeds it at every step, so
+    such draws are made between the steps.
+    """
+
+    def __init__(
+        self,
+        draw: Callable[[int], StepDraws],
+        device: torch.device,
+        end: int,
+        index: Callable[[int], Tensor] | None = None,
+        *,
+        ahead: bool | None = None,
+    ) -> None:
+        self._draw, self._index, self._device, self._end = draw, index, device, end
+        self._ahead = made_ahead(device) if ahead is None else ahead
+        self._thread: Worker[tuple[int, Packed], Block] | None = None
+        self._asked: Future[Block] | None = None
+        self._block = Block(0)
+
+    def at(self, step: int) -> StepInputs:
+        """The inputs of step `step` (from 0). Raises what drawing them raised."""
+        if step not in self._block:
+            self._block = Block(0)  # its memory is free for the next one
+            self._block = self._next_block(step)
+        return self._block.at(step)
+
+    def __enter__(self) -> "Blocks":
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the thread, after the step that it is making. `at` then makes steps one by one."""
+        self._ahead, self._asked = False, None
+        if self._thread is not None:
+            self._thread.close()
+
+    def _next_block(self, step: int) -> "Block":
+        """The block that begins with `step`: the one made ahead, or of this step alone. Asks for the one after it."""
+        asked, self._asked = self._asked, None
+        made = Block(0) if asked is None else asked.result()
+        if step not in made:
+            made = self._alone(step)
+        if made.packed is not None:
+            made = made.on(self._device)
+            if self._ahead and made.error is None:
+                self._ask(made)
+        return made
+
+    def _alone(self, step: int) -> "Block":
+        """The block of this step alone, made in this thread."""
+        if self._ahead and self._thread is None:
+            before = _global_generator()
+            inputs = self._make(step)
+            self._ahead = before == _global_generator()
+        else:
+            inputs = self._make(step)
+        if not (self._ahead or self._device.type == "cuda"):
+            return Block(step, [inputs])
+        packed = Packed.empty(kinds_of(inputs), 1, self._device)
+        return Block(step, [packed.put(0, inputs)], packed)
+
+    def _ask(self, before: "Block") -> None:
+        """Let the thread make the block after this one. Blocks grow, so that the first steps wait for few draws."""
+        assert before.packed is not None
+        at_once = BLOCK_BYTES // max(1, 2 * before.packed.step_bytes)
+        steps = min(2 * len(before.made), max(1, min(BLOCK, at_once)), self._end - before.end)
+        if steps < 1:
+            return
+        if self._thread is None:
+            self._thread = Worker(self._make_block)
+        # Memory is pinned in this thread, so that the other one makes no call to CUDA.
+        self._asked = self._thread.ask((before.end, Packed.empty(before.packed.kinds, steps, self._device)))
+
+    def _make_block(self, asked: "tuple[int, Packed]") -> "Block":
+        """In the thread: the block, up to a step that cannot be made or has tensors of other shapes."""
+        first, packed = asked
+        block = Block(first, [], packed)
+        for i in range(packed.steps):
+            if self._thread is None or self._thread.closing:
+                break
+            try:
+                inputs = self._make(first + i)
+                if kinds_of(inputs) != packed.kinds:
+                    break
+                block.made.append(packed.put(i, inputs))
+            except BaseException as err:
+                block.error = err
+                break
+        return block
+
+    def _make(self, step: int) -> StepInputs:
+        return StepInputs(self._draw(step), None if self._index is None else self._index(step))
+
+
+def _global_generator() -> bytes:
+    return torch.default_generator.get_state().numpy().tobytes()
+
+
+@dataclass
+class Block:
+    """The inputs of the steps from `first` on, and what was raised for the step after them."""
+
+    first: int
+    made: list[StepInputs] = field(default_factory=list)
+    packed: "Packed | None" = None  # the memory that all of them lie in
+    error: BaseException | None = None
+
+    @property
+    def end(self) -> int:
+        """The step after those that were made."""
+        return self.first + len(self.made)
+
+    def __contains__(self, step: int) -> bool:
+        return self.first <= step < self.end + (self.error is not None)
+
+    def at(self, step: int) -> StepInputs:
+        if step == self.end and self.error is not None:
+            raise self.error
+        return self.made[step - self.first]
+
+    def on(self, device: torch.device) -> "Block":
+        """The block on the device, after one transfer, which the host does not wait for."""
+        assert self.packed is not None
+        packed = self.packed.to(device)
+        made = [inputs.with_tensors(packed.at(i)) for i, inputs in enumerate(self.made)]
+        return Block(self.first, made, packed, self.error)
+
+
+def kinds_of(inputs: StepInputs) -> Kinds:
+    """Shape and dtype of every tensor."""
+    return tuple((tensor.shape, tensor.dtype) for tensor in inputs.tensors)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Tensors of the same shapes of several steps, in one piece of memory."""
+
+    memory: Tensor  # bytes
+    kinds: Kinds
+    steps: int
+
+    @classmethod
+    def empty(cls, kinds: Kinds, steps: int, device: torch.device) -> "Packed":
+        """Memory on the host for that many steps, pinned if the device is a GPU."""
+        size = sum(_aligned(steps * _nbytes(kind)) for kind in kinds)
+        # Only copies from pinned memory are asynchronous.
+        return cls(torch.empty(size, dtype=torch.uint8, pin_memory=device.type == "cuda"), kinds, steps)
+
+    @property
+    def step_bytes(self) -> int:
+        """Bytes of one step in a large block."""
+        return sum(map(_nbytes, self.kinds))
+
+    @cached_property
+    def regions(self) -> list[Tensor]:
+        """For each tensor of a step, those of all steps: [steps, *shape]."""
+        found, start = [], 0
+        for shape, dtype in self.kinds:
+            size = self.steps * _nbytes((shape, dtype))
+            found.append(self.memory[start : start + size].view(dtype).view(self.steps, *shape))
+            start += _aligned(size)
+        return found
+
+    def at(self, i: int) -> list[Tensor]:
+        """The tensors of step `i` of the block."""
+        return [region[i] for region in self.regions]
+
+    def put(self, i: int, inputs: StepInputs) -> StepInputs:
+        """Copy the inputs of a step to step `i` of the block; returns them there."""
+        places = self.at(i)
+        for place, tensor in zip(places, inputs.tensors, strict=True):
+            place.copy_(tensor)
+        return inputs.with_tensors(places)
+
+    def to(self, device: torch.device) -> "Packed":
+        return Packed(self.memory.to(device, non_blocking=True), self.kinds, self.steps)
+
+
+def _nbytes(kind: tuple[torch.Size, torch.dtype]) -> int:
+    return prod(kind[0]) * kind[1].itemsize
+
+
+def _aligned(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+@dataclass(frozen=True)
+class ThreadSettings:
+    """torch's settings that belong to one thread. All others, such as determinism, are those of the process."""
+
+    inference: bool
+    gradients: bool
+    autocast: bool
+    autocast_dtype: torch.dtype
+    device: torch.device
+
+    @classmethod
+    def of_this(cls) -> "ThreadSettings":
+        autocast = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
+        return cls(torch.is_inference_mode_enabled(), torch.is_grad_enabled(), *autocast, torch.get_default_device())
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Inside, this thread has these settings."""
+        with ExitStack() as stack:
+            stack.enter_context(torch.inference_mode(self.inference))
+            stack.enter_context(torch.set_grad_enabled(self.gradients))  # inference_mode sets it, too
+            stack.enter_context(torch.autocast("cpu", self.autocast_dtype, self.autocast))
+            if self.device != torch.get_default_device():
+                stack.enter_context(self.device)
+            yield
+
+
+class Worker(Generic[Given, Made]):
+    """A thread that calls a function with what it is asked, one after another, with torch's settings of its maker.
+
+    It never keeps the process from its exit.
+    """
+
+    def __init__(self, function: Callable[[Given], Made]) -> None:
+        self.closing = False
+        self._function = function
+        self._tasks: SimpleQueue[tuple[Given, Future[Made]] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, args=(ThreadSettings.of_this(),), name=NAME, daemon=True)
+
+    def ask(self, given: Given) -> "Future[Made]":
+        """The result of the call, once it is made, or what it raised."""
+        task = given, Future[Made]()
+        self._tasks.put(task)
+        if not self._thread.is_alive():
+            self._thread.start()
+        return task[1]
+
+    def close(self) -> None:
+        """End the thread. The function can look at `closing`, to end early; one that hangs is left after 5 s."""
+        self.closing = True
+        self._tasks.put(None)
+        if self._thread.is_alive():
+            self._thread.join(CLOSE_SECONDS)
+
+    def _run(self, settings: ThreadSettings) -> None:
+        with settings.applied():
+            while (task := self._tasks.get()) is not None and not self.closing:
+                given, result = task
+                try:
+                    made = self._function(given)
+                except BaseException as err:
+                    result.set_exception(err)
+                else:
+                    result.set_result(made)
+                del task, given, result  # nothing of a block stays while the thread waits
