@@ -21,6 +21,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves
 
+from mixzoo.training import blocks
+
 WAITS = {  # aten's names of what reads a number or a size back from the device
     "_local_scalar_dense", "item", "is_nonzero", "nonzero", "masked_select", "equal", "allclose", "unique_dim",
     "unique_consecutive", "_unique", "_unique2", "bincount", "histc", "_linalg_check_errors",
@@ -52,6 +54,7 @@ class Driver:
     current: int = 0
     fractions: dict[int, float] = field(default_factory=dict)  # of the memory that the process may take
     opened: list[str] = field(default_factory=list)  # calls that open a context on a card
+    pinned: list[int] = field(default_factory=list)  # bytes of each block of steps
 
     def set_device(self, card: int) -> None:
         assert 0 <= card < self.cards, f"invalid device ordinal {card}"
@@ -63,6 +66,12 @@ class Driver:
         if card >= 0:
             self.set_device(card)
         return before
+
+    def host_memory(self, size: int, device: torch.device) -> Tensor:
+        """As `blocks.host_memory`; without a card there is no pinned memory."""
+        assert device.type == "cuda"
+        self.pinned.append(size)
+        return torch.empty(size, dtype=torch.uint8)
 
     def limit(self, fraction: float, card: int) -> None:
         assert 0 <= card < self.cards, f"invalid device ordinal {card}"
@@ -124,6 +133,9 @@ def on_gpu(monkeypatch: pytest.MonkeyPatch, cards: int = 1) -> Iterator[Driver]:
         patched.setattr(nn.Module, "_apply", _apply)
         patched.setattr(Tensor, "pin_memory", lambda tensor: tensor.clone())  # fake tensors have none
         patched.setattr(torch.autograd, "grad", _grad)
+        # Draws are real numbers up to their transfer: fake tensors cannot be used in two threads at once.
+        patched.setattr(blocks, "global_generator", real(blocks.global_generator))
+        patched.setattr(blocks, "host_memory", real(driver.host_memory))
         with fake_tensors():
             yield driver
 

@@ -114,9 +114,9 @@ class Blocks:
     def _alone(self, step: int) -> "Block":
         """The block of this step alone, made in this thread."""
         if self._ahead and self._thread is None:
-            before = _global_generator()
+            before = global_generator()
             inputs = self._make(step)
-            self._ahead = before == _global_generator()
+            self._ahead = before == global_generator()
         else:
             inputs = self._make(step)
         if not (self._ahead or self._device.type == "cuda"):
@@ -157,7 +157,8 @@ class Blocks:
         return StepInputs(self._draw(step), None if self._index is None else self._index(step))
 
 
-def _global_generator() -> bytes:
+def global_generator() -> bytes:
+    """The state of torch's global generator, which any random number from it changes."""
     return torch.default_generator.get_state().numpy().tobytes()
 
 
@@ -208,8 +209,7 @@ class Packed:
     def empty(cls, kinds: Kinds, steps: int, device: torch.device) -> "Packed":
         """Memory on the host for that many steps, pinned if the device is a GPU."""
         size = sum(_aligned(steps * _nbytes(kind)) for kind in kinds)
-        # Only copies from pinned memory are asynchronous.
-        return cls(torch.empty(size, dtype=torch.uint8, pin_memory=device.type == "cuda"), kinds, steps)
+        return cls(host_memory(size, device), kinds, steps)
 
     @property
     def step_bytes(self) -> int:
@@ -239,6 +239,11 @@ class Packed:
 
     def to(self, device: torch.device) -> "Packed":
         return Packed(self.memory.to(device, non_blocking=True), self.kinds, self.steps)
+
+
+def host_memory(size: int, device: torch.device) -> Tensor:
+    """Bytes on the host. For a GPU they are pinned: only copies from pinned memory are asynchronous."""
+    return torch.empty(size, dtype=torch.uint8, pin_memory=device.type == "cuda")
 
 
 def _nbytes(kind: tuple[torch.Size, torch.dtype]) -> int:

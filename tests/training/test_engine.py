@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mixzoo.core.errors import ConfigError
-from mixzoo.core.random import Blocks, StepDraws, draw_tensors, stacked_on_device
+from mixzoo.core.random import StepDraws
 from mixzoo.data.batches import on_device
 from mixzoo.registry.config import Train
 from mixzoo.training import engine
@@ -356,52 +356,6 @@ def test_a_compiler_that_fails_is_one_line():
     _, _, draw = scene()
     with pytest.raises(ConfigError, match=r"^--engine compile: backend='inductor' raised: no C\+\+ compiler; use"):
         Compiling(fails)(torch.zeros(1), torch.zeros(1), draw(0))
-
-
-@pytest.mark.bit_exact
-def test_blocks_of_draws_are_the_draws():
-    """On a GPU a block is sent at once; here the stacking alone is at work."""
-    _, _, draw = scene("amr", "bernoulli:k=3")
-    blocks = Blocks(draw, CPU, end=11)
-    blocks._steps = 4
-    for step in (0, 1, 2, 3, 4, 9, 10):
-        one, two = blocks.at(step), draw(step)
-        assert all(torch.equal(a, b) for a, b in zip(draw_tensors(one), draw_tensors(two), strict=True))
-
-
-def test_no_block_goes_beyond_the_last_step():
-    """Where a mixer whose law changes over training would be asked for more than all of it."""
-    made = []
-    _, _, draw = scene()
-    blocks = Blocks(lambda step: made.append(step) or draw(step), CPU, end=6)
-    blocks._steps = 4
-    for step in range(6):
-        blocks.at(step)
-    assert made == list(range(6))
-
-
-@pytest.mark.bit_exact
-def test_draws_of_other_shapes_go_one_by_one():
-    _, _, draw = scene()
-    first, second = draw(0), draw(1)
-    partners, share = second.mix()
-    longer = replace(second, named={"mix": (partners.repeat(2, 1), share)})
-    for one, two in zip(stacked_on_device([first, longer], CPU), [first, longer]):
-        assert torch.equal(one.mix()[0], two.mix()[0])
-
-
-def test_a_block_of_large_draws_is_one_of_fewer_steps(monkeypatch):
-    made = []
-    _, _, draw = scene()
-    each = sum(tensor.nbytes for tensor in draw_tensors(draw(0)))
-    monkeypatch.setattr("mixzoo.core.random.BLOCK_BYTES", 3 * each)
-    blocks = Blocks(lambda step: made.append(step) or draw(step), CPU, end=100)
-    blocks._steps = 64
-    blocks.at(0)
-    assert made == [0, 1, 2]
-    monkeypatch.setattr("mixzoo.core.random.BLOCK_BYTES", 0)
-    blocks.at(3)
-    assert made == [0, 1, 2, 3]
 
 
 def test_optimisers_read_gradients_as_they_lie():

@@ -19,7 +19,7 @@ from mixzoo.benchmark.counting import peak_on_gpu
 from mixzoo.benchmark.table import machine
 from mixzoo.core.data import Dataset
 from mixzoo.core.gpu_pool import RUNS_PER_GPU, free_memory
-from mixzoo.core.random import Blocks, StepDraws, seed_for, seed_modules
+from mixzoo.core.random import StepDraws, seed_for, seed_modules
 from mixzoo.data import placement
 from mixzoo.data.batches import on_device
 from mixzoo.data.free_memory import device_free
@@ -28,6 +28,7 @@ from mixzoo.registry.config import Train
 from mixzoo.registry.zoo import RegisteredPart
 from mixzoo.runs.directory import environment
 from mixzoo.runs.run import start
+from mixzoo.training.blocks import Blocks
 from mixzoo.training.build import build_players
 from mixzoo.training.devices import pick_device
 from mixzoo.training.distributed import DistributedContext
@@ -108,10 +109,11 @@ class Scene:
         def draw(step: int) -> StepDraws:
             return self.players.draw(0, step, batch=16, progress=step / 4)
 
-        blocks = Blocks(real(draw), images.device, steps)
-        with Watch(transfers=True):
-            drawn = [blocks.at(step) for step in range(steps)]
-            return [(*images.batch(step), draws) for step, draws in enumerate(drawn)]
+        with Blocks(real(draw), images.device, steps, images.order.own) as blocks:
+            with Watch(transfers=True):
+                made = [blocks.at(step) for step in range(steps)]
+            with Watch():  # the numbers of the images have come with the draws
+                return [(*images.batch(step, inputs.index), inputs.draws) for step, inputs in enumerate(made)]
 
 
 def built(objective: str, mixer: str, device: torch.device, zoo=ZOO, **flags: str) -> Scene:
@@ -218,9 +220,9 @@ def test_a_run_starts_on_a_card(tmp_path, monkeypatch, device, card):
     """From its config to the first evaluation: the device, the data, the parts, the directory, four steps."""
     taken, read, steps = [], [], Loop.step
 
-    def watched(loop, step, draws):
-        with Watch(transfers=True, deterministic=True):
-            taken.append(steps(loop, step, draws))
+    def watched(loop, step, inputs):
+        with Watch(deterministic=True):
+            taken.append(steps(loop, step, inputs))
         seeded = [generator.initial_seed() == seed_for(0, "torch", step) for generator in torch.cuda.default_generators]
         assert seeded == [i == card for i in range(2)]  # the run's own card, and no other
         return taken[-1]
@@ -527,3 +529,22 @@ def test_images_that_are_sent_one_after_another_and_waited_for_are_seen(monkeypa
             torch.zeros(3).to(CARD)
         with pytest.raises(GPUFault, match="to cpu waits for the GPU"):
             torch.zeros(3, device=CARD).to("cpu", non_blocking=True)
+
+
+def test_the_draws_of_a_block_and_the_numbers_of_its_images_go_in_one_transfer(monkeypatch):
+    """Of the first step alone, then of two, then of four; what a step takes is on the card when it begins."""
+    with on_gpu(monkeypatch) as driver:
+        scene = built("amr", "label", CARD)
+        images = on_device(scene.data.train, CARD, 16)
+        draw = real(lambda step: scene.players.draw(0, step, batch=16))
+        transfers = []
+        with Blocks(draw, CARD, 7, real(images.order.own)) as blocks:
+            for step in range(7):
+                with Watch(transfers=True) as watch:
+                    inputs = blocks.at(step)
+                transfers.append(watch.seen["_to_copy"])
+                with Watch():
+                    x, _ = images.batch(step, inputs.index)
+                assert {tensor.device.type for tensor in (*inputs.tensors, x)} == {"cuda"}
+        assert transfers == [1, 1, 0, 1, 0, 0, 0]
+        assert len(driver.pinned) == 3
