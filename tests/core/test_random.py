@@ -1,5 +1,7 @@
 """Randomness as data: a function of (seed, purpose, step), never of what was drawn before."""
 
+from threading import Thread
+
 import pytest
 import torch
 from hypothesis import given
@@ -9,6 +11,7 @@ from torch._subclasses import FakeTensor, FakeTensorMode
 from mixzoo import CodeShape
 from mixzoo.core.random import (
     DrawRequest,
+    _reseeded,
     batch_index,
     cached_tensor,
     draw_step,
@@ -176,3 +179,24 @@ def test_a_tensor_made_for_a_simulated_device_is_not_kept():
         assert isinstance(numbers(3), FakeTensor)
     assert numbers(3).tolist() == [0, 1, 2]
     assert numbers(3) is numbers(3)
+
+
+@pytest.mark.bit_exact
+def test_a_generator_that_is_used_again_is_as_a_new_one():
+    """Also after an odd number of normal numbers, of which a generator keeps the second of a pair."""
+    for step in range(3):
+        again, new = _reseeded(3, "noise/a", step), rng_for(3, "noise/a", step)
+        assert torch.equal(again.get_state(), new.get_state())
+        for kind in (torch.randn, torch.rand):
+            one, two = (kind(3, generator=rng, dtype=torch.float64) for rng in (again, new))
+            assert torch.equal(one, two)
+    assert _reseeded(3, "noise/a", 0) is again
+    assert _reseeded(3, "noise/b", 0) is not again
+
+
+def test_each_thread_has_its_own_generators():
+    other = []
+    thread = Thread(target=lambda: other.append(_reseeded(3, "noise/a", 0)))
+    thread.start()
+    thread.join()
+    assert other[0] is not _reseeded(3, "noise/a", 0)
