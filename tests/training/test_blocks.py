@@ -185,10 +185,11 @@ def test_what_a_signal_raises_while_a_step_waits_for_its_draws_ends_the_thread(e
 
     before = signal.signal(signal.SIGALRM, stop)
     try:
-        with pytest.raises(error), Blocks(slow, CPU, STEPS, index, ahead=True) as blocks:
+        with Blocks(slow, CPU, STEPS, index, ahead=True) as blocks:
             blocks.at(0)
             signal.setitimer(signal.ITIMER_REAL, 0.05)
-            blocks.at(1)
+            with pytest.raises(error):
+                blocks.at(1)
     finally:
         signal.signal(signal.SIGALRM, before)
 
