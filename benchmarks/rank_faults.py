@@ -42,8 +42,8 @@ rank = os.environ["RANK"]
 (folder / f"pid-{rank}").write_text(str(os.getpid()))
 plain = Loop.step
 
-def step(self, number, draws):
-    report = plain(self, number, draws)
+def step(self, number, inputs):
+    report = plain(self, number, inputs)
     if number + 1 == AT and trouble != "none":
         if rank == chosen and trouble == "exception":
             raise RuntimeError("the planted error")

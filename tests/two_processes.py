@@ -135,8 +135,8 @@ def trains(distributed, home, numbers, trouble=None, at=5, flags=None, rank=1):
     """A run on toy parts; with `trouble`, what the process of that rank does once it has taken that many steps."""
     plain = Loop.step
 
-    def step(self, number, draws):
-        report = plain(self, number, draws)
+    def step(self, number, inputs):
+        report = plain(self, number, inputs)
         if trouble is not None and distributed.rank == rank and number + 1 == at:
             trouble()
         return report
@@ -176,12 +176,12 @@ def meets_a_bad_number(distributed, home, numbers, deferred):
     """A run in which one term is infinite, without a gradient, on process 1 alone, at step 5."""
     plain = Loop.step
 
-    def step(self, number, draws):
+    def step(self, number, inputs):
         self.players.finite.deferred = deferred
         if number == 4 and distributed.rank == 1:
             object.__setattr__(self.players, "objective", Infinite(self.players.objective))
         try:
-            return plain(self, number, draws)
+            return plain(self, number, inputs)
         finally:
             (home.parent / f"process {distributed.rank}").write_text(str(self.players.finite.newest_step))
 

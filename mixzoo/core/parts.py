@@ -130,8 +130,9 @@ class Discriminator(Protocol):
 class Mixer(Protocol):
     """A random point of the simplex, realised somewhere in the code.
 
-    `draw` makes all the randomness, as tensors, from `rng` alone, and never looks at a code or a parameter. The call is
-    then a pure, differentiable function of the k sources. A mixer with weights is an `nn.Module` with the same methods.
+    `draw` makes all the randomness, as tensors, from `rng` alone, and never looks at a code or a parameter; a second
+    thread may call it while the first one trains. The call is then a pure, differentiable function of the k sources. A
+    mixer with weights is an `nn.Module` with the same methods.
 
     It may have `needs_map` (`HasNeedsMap`), `draw_at` (`HasDrawAt`) and `skipped_checks`, too
     (`mixzoo.registry.recipes`).

@@ -239,7 +239,7 @@ def contend(run, gate, others):
 
 def killed_in_a_step(run):
     """Train, and be killed in the first step."""
-    Loop.step = lambda self, step, draws: os.kill(os.getpid(), signal.SIGKILL)
+    Loop.step = lambda self, step, inputs: os.kill(os.getpid(), signal.SIGKILL)
     return main(["resume", Path(run).name], Path(run).parent), None
 
 

@@ -17,6 +17,7 @@ from mixzoo.registry.config import Train, resolve
 from mixzoo.registry.zoo import RegisteredPart, load_zoo
 from mixzoo.runs.run import resume, start
 from mixzoo.training import bad_step
+from mixzoo.training.blocks import StepInputs
 from mixzoo.training.build import build_players
 from mixzoo.training.checkpoint import saved, state_of
 from mixzoo.training.engine import build_engine
@@ -124,11 +125,11 @@ def stepping(monkeypatch, before=lambda loop, step: None, deferred=False):
     """Calls `before` at each step; yields a list whose one element will be the run's players."""
     seen, plain = [], Loop.step
 
-    def step(self, number, draws):
+    def step(self, number, inputs):
         seen[:] = [self.players]
         self.players.finite.deferred = deferred
         before(self, number)
-        return plain(self, number, self.draw(number))
+        return plain(self, number, StepInputs(self.draw(number)))
 
     with monkeypatch.context() as patched:
         patched.setattr(Loop, "step", step)
