@@ -52,8 +52,11 @@ class StepInputs:
 
 
 def made_ahead(device: torch.device) -> bool:
-    """Whether a thread makes the inputs of later steps. On a CPU it would compete with the steps for the cores, and the
-    draws are a small part of a step there (benchmarks/results/draws.md)."""
+    """Whether a thread makes the inputs of later steps.
+
+    On a CPU it would compete with the steps for the cores, and draws are a small part of a step there
+    (benchmarks/results/draws.md).
+    """
     return device.type == "cuda"
 
 
