@@ -8,6 +8,8 @@ import pytest
 from bad_input import Finished, Row, areas, ended, last_line
 from messages import MESSAGES
 
+pytestmark = pytest.mark.scripts
+
 ROWS = [*(row for rows in areas().values() for row in rows), *(message.row for message in MESSAGES)]
 
 

@@ -15,6 +15,8 @@ from mixzoo.benchmark.table import engine_of
 from mixzoo.benchmark.timing import Times, interleaved, ratios, spread
 from toys import TOYS, toy_config, toy_zoo
 
+pytestmark = pytest.mark.scripts
+
 CPU = torch.device("cpu")
 SMALL = [*TOYS, "--repeats", "2", "--batch-images", "8", "--threads", "1"]
 

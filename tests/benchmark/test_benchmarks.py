@@ -22,6 +22,8 @@ from mixzoo.training.build import build_players
 from mixzoo.training.distributed import DistributedContext
 from plain import Method
 
+pytestmark = pytest.mark.scripts
+
 HOME = Path(__file__).parents[2]
 TINY = ["--depth", "2", "--batch", "8", "--repeats", "2"]
 

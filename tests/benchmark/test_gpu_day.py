@@ -17,6 +17,8 @@ from gpu_day_rows import ROWS
 from gpu_day_runs import NEEDS_GPU, Day
 from mixzoo.registry.spec import parse_spec
 
+pytestmark = pytest.mark.scripts
+
 DAY = Day("cpu", quick=True)
 BY_NAME = {row.name: row for row in ROWS}
 

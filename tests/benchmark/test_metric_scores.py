@@ -4,6 +4,8 @@ import pytest
 
 from metric_scores import Expected, exactly, expectations, scores_of
 
+pytestmark = pytest.mark.scripts
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("row", list(expectations()), ids=lambda row: f"{row.metric} {row.score} of {row.of}")

@@ -12,6 +12,8 @@ from mixzoo.registry.config import resolve
 from mixzoo.registry.zoo import load_zoo
 from plain import Method, OneByOne, Trainer, draw
 
+pytestmark = pytest.mark.scripts
+
 ZOO = load_zoo()
 METHODS = {
     "aegan:lam=5": (Method("aegan", lam=5), "mixup"),

@@ -21,6 +21,8 @@ from mixzoo.registry.kinds import KINDS
 from mixzoo.registry.spec import parse_spec
 from mixzoo.registry.zoo import load_zoo
 
+pytestmark = pytest.mark.scripts
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()

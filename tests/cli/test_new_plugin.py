@@ -20,6 +20,8 @@ from mixzoo.runs.run import start
 from mixzoo.runs.tracking import track_runs
 from toys import toy_config, toy_zoo
 
+pytestmark = pytest.mark.scripts
+
 EXAMPLE = Path(__file__).parents[2] / "plugins" / "mixzoo-example"
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.scripts
+
 README = (Path(__file__).parents[2] / "README.md").read_text()
 
 

@@ -3,7 +3,10 @@
 import re
 from pathlib import Path
 
+import pytest
 from pages import followed, steps_of
+
+pytestmark = pytest.mark.scripts
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "write_a_mixer.md").read_text()

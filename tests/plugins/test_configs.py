@@ -16,6 +16,8 @@ from mixzoo.runs.run import start
 from mixzoo.training.build import build_players
 from mixzoo.training.step import train_step
 
+pytestmark = pytest.mark.scripts
+
 HOME = Path(__file__).parents[2] / "zoo_configs"
 FILES = sorted(HOME.rglob("*.toml"))
 ZOO, BATCH = load_zoo(), 8

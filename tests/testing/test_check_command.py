@@ -15,6 +15,8 @@ from mixzoo.registry.zoo import Plugin, RegisteredPart, load_zoo
 from mixzoo.testing import part
 from mixzoo.testing.mixer_suite import mixer_checks
 
+pytestmark = pytest.mark.kit
+
 
 @dataclass(frozen=True)
 class Inside(Maps):

@@ -16,6 +16,8 @@ from mixzoo.testing.metrics import metric_checks
 from mixzoo.testing.report import run_check, run_checks
 from toys import ToyData
 
+pytestmark = pytest.mark.kit
+
 CHECKS = {"dataset": dataset_checks, "metric": metric_checks}
 PLANTED = [*[("dataset", *row) for row in PLANTED_DATASETS], *[("metric", *row) for row in PLANTED_METRICS]]
 DATA = Path(os.environ.get("MIXZOO_TEST_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))

@@ -5,6 +5,8 @@ import torch
 
 from mixzoo.testing.extreme_numbers import Extreme, every_number, one_number
 
+pytestmark = pytest.mark.kit
+
 STEP = 2.0**-24  # of float32
 CALLS = {
     "rand": (lambda g: torch.rand(2, 3, generator=g), 0, 1 - STEP),

@@ -6,6 +6,8 @@ from planted_figures import PLANTED_FIGURES, Rebuilt
 from mixzoo.testing import check_part, checks_of
 from mixzoo.testing.report import run_check
 
+pytestmark = pytest.mark.kit
+
 CHECKS = {check.name: check for check in checks_of("figure")}
 
 

@@ -22,6 +22,8 @@ from mixzoo.testing.mixer_mixes import check_contexts_change_nothing
 from mixzoo.testing.option_values import other_values, variant
 from mixzoo.testing.report import run_check
 
+pytestmark = pytest.mark.kit
+
 CHECKS = {check.name: check for check in mixer_checks}
 
 

@@ -9,6 +9,8 @@ from torch import nn
 
 from mixzoo.testing import check_part
 
+pytestmark = pytest.mark.kit
+
 
 class TakesNoLabels(Weights):
     def __call__(self, h, draw):

@@ -11,6 +11,8 @@ from mixzoo.registry.zoo import load_zoo
 from mixzoo.testing import checks_of, mixer_checks, parametrize_with_checks
 from mixzoo.testing.invariants import INVARIANTS, invariants_page
 
+pytestmark = pytest.mark.kit
+
 ROOT = Path(__file__).parents[2]
 ZOO = load_zoo()
 DEFAULTS = [

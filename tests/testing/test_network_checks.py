@@ -23,6 +23,8 @@ from mixzoo.testing.autoencoders import autoencoder_checks
 from mixzoo.testing.discriminators import discriminator_checks
 from mixzoo.testing.report import run_check, run_checks
 
+pytestmark = pytest.mark.kit
+
 CHECKS = {"autoencoder": autoencoder_checks, "discriminator": discriminator_checks}
 PLANTED = [
     *[("autoencoder", *row) for row in PLANTED_AUTOENCODERS],

@@ -14,6 +14,8 @@ from mixzoo.testing.objective_terms import check_gradients_agree_with_finite_dif
 from mixzoo.testing.objectives import objective_checks
 from mixzoo.testing.report import run_check, run_checks
 
+pytestmark = pytest.mark.kit
+
 VARIANTS = (  # each branch of each objective once
     *("ae", "ae:recon=bce,dropout=0.5", "dae:noise=0.3,recon=l1,dropout=0.1"),
     *("vae", "vae:beta=0.0", "vae:beta=4,sigma=0.1", "vae:likelihood=bernoulli"),

@@ -18,6 +18,8 @@ from planted import PLANTED, TWINS
 from mixzoo.testing import check_part, mixer_checks
 from mixzoo.testing.report import run_check
 
+pytestmark = pytest.mark.kit
+
 CHECKS = {check.name: check for check in mixer_checks}
 PAIRS = [(bug, name) for bug in PLANTED for name in bug.caught_by]
 

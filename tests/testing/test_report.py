@@ -9,6 +9,8 @@ from mixzoo.testing import check_from, check_part, checks_of, mixer_cases, mixer
 from mixzoo.testing.hypotheses import given_cases, strategies
 from mixzoo.testing.report import Doubt, effort_named, run_checks
 
+pytestmark = pytest.mark.kit
+
 
 def check_is_small(number):
     """Numbers are small."""
