@@ -91,6 +91,15 @@ def in_place_of(**functions: Callable[..., Tensor]) -> Callable[[], AbstractCont
     return lambda: patch.multiple("mixzoo_convnets.stack", **functions)
 
 
+@contextmanager
+def spectral_norm_layer_by_layer() -> Iterator[None]:
+    """Leave spectral norm to torch in networks that are built inside the context."""
+    with ExitStack() as stack:
+        for module in ("layers", "dsprites", "fully_connected"):
+            stack.enter_context(patch(f"mixzoo_convnets.{module}.join_spectral_norms", lambda network: None))
+        yield
+
+
 APART = {
     "fused_first": lambda x, first, conv: conv(first(x)),
     "fused_upsample": lambda x, conv: conv(F.interpolate(x, scale_factor=2, mode="nearest")),
@@ -104,6 +113,7 @@ VARIANTS: dict[str, Variant] = {
     "two passes back through D": Variant(
         around=lambda: patch("mixzoo.core.stand_in.Requirements.one_backward_pass", False)
     ),
+    "spectral norm layer by layer": Variant(around=spectral_norm_layer_by_layer),
     "one power iteration": Variant(flags={"discriminator": "amr:power_iterations=1"}),
     "instance norm": Variant(around=lambda: patch.object(nn.GroupNorm, "forward", instance_norm)),
     "first two convolutions apart": Variant(around=in_place_of(fused_first=APART["fused_first"])),

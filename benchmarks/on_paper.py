@@ -27,9 +27,9 @@ class Counted:
 
 
 COUNTED = {  # by the objective of a run file
-    "aegan": Counted(676, 18.79, 0.331),
-    "amr": Counted(703, 26.76, 0.477),
-    "acai": Counted(700, 26.76, 0.477),
+    "aegan": Counted(302, 18.85, 0.338),
+    "amr": Counted(334, 26.82, 0.484),
+    "acai": Counted(331, 26.82, 0.484),
 }
 WEIGHT_BYTES = 1_508_284  # of both players and the probe, fp32
 CODE_BYTES, LABEL_BYTES = 128, 8  # per image, fp32 and int64
@@ -173,7 +173,8 @@ def page() -> str:
         channels add less than a hundredth), the layers one after another as a GPU runs them: operations, arithmetic in
         convolutions, and the bytes that these read and write in fp32. Assumed for the GPU: {H100.flops / 1e12:.0f}
         TFLOP/s in TF32, {H100.bytes / 1e12:.1f} TB/s, {1e6 * H100.kernel:.1f} us per kernel of a replayed graph, one
-        kernel per operation. A step then takes the longest of three times:""",
+        kernel per operation (spectral norm copies all weights of D in one operation, which takes a kernel for each). A
+        step then takes the longest of three times:""",
         counts(),
         f"""Launches limit the step: they take {slack:.0f} times as long as memory. "Fused" below is a step of {FUSED}
         kernels ({fused_ms:.2f} ms), a target that is not implemented. A GPU is fully used from about {full:.0f} images

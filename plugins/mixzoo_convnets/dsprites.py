@@ -16,6 +16,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from mixzoo import BuildContext, Reconstructs, Scores
 from mixzoo_convnets.discriminator import PowerIterations, label_head
+from mixzoo_convnets.spectral import join_spectral_norms
 from mixzoo_convnets.variational import VariationalAutoEncoder
 
 Width: TypeAlias = Annotated[int, Ge(1), "feature maps of every convolution"]
@@ -92,6 +93,7 @@ class DSpritesCritic(nn.Module):
             if options.power_iterations and isinstance(layer, nn.Conv2d | nn.Linear):
                 spectral_norm(layer, n_power_iterations=options.power_iterations)
         self.layers = nn.Sequential(*layers)
+        join_spectral_norms(self.layers)
         self.head = label_head(options.hidden, context.num_labels)
 
     def forward(self, x: Float[Tensor, "batch channels height width"]) -> Scores:

@@ -14,6 +14,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from mixzoo import BuildContext, Reconstructs, Scores
 from mixzoo_convnets.discriminator import label_head
+from mixzoo_convnets.spectral import join_spectral_norms
 
 Hidden: TypeAlias = Annotated[int, Ge(1), "units of a hidden layer"]
 Layers: TypeAlias = Annotated[int, Ge(0), Le(16), "hidden layers of the encoder, and of the decoder"]
@@ -92,6 +93,7 @@ class DenseDiscriminator(nn.Module):
                 if isinstance(layer, nn.Linear):
                     spectral_norm(layer, n_power_iterations=options.power_iterations)
         self.layers = nn.Sequential(nn.Flatten(), *layers)
+        join_spectral_norms(self.layers)
         self.head = label_head(widths[-2], context.num_labels)
 
     def forward(self, x: Float[Tensor, "batch channels height width"]) -> Scores:

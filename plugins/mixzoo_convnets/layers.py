@@ -15,6 +15,7 @@ from annotated_types import Ge, Le
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from mixzoo_convnets.spectral import join_spectral_norms
 from mixzoo_convnets.stack import Stack
 
 L = TypeVar("L", nn.Conv2d, nn.GroupNorm)
@@ -69,7 +70,9 @@ class Style:
             narrow, width = width, depth << scale
             layers += [*self.block(narrow, width), *self.block(width, width), nn.AvgPool2d(2)]
         layers += [*self.block(width, 2 * width), self.conv(2 * width, latent)]
-        return Stack(*layers)
+        stack = Stack(*layers)
+        join_spectral_norms(stack)
+        return stack
 
     def decoder(self, *, channels: int, depth: int, latent: int, scales: int) -> Stack:
         """Code -> image. The last layer is linear, so the image is not limited to [-1, 1]."""

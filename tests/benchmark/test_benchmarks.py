@@ -189,7 +189,7 @@ def test_gpus_on_paper_split_the_runs_and_wait_for_the_longest():
 
 def test_a_step_on_paper_waits_for_launches_then_for_memory():
     amr = on_paper.COUNTED["amr"]
-    assert on_paper.step_seconds(amr, 8) == on_paper.step_seconds(amr, 64) == 703 * on_paper.H100.kernel
+    assert on_paper.step_seconds(amr, 8) == on_paper.step_seconds(amr, 64) == 334 * on_paper.H100.kernel
     full = on_paper.filling_batch(amr.operations)
     assert isclose(on_paper.step_seconds(amr, full), on_paper.step_seconds(amr, 64))
     assert isclose(on_paper.step_seconds(amr, 4 * full), 4 * on_paper.step_seconds(amr, 64))
