@@ -105,32 +105,41 @@ APART = {
     "fused_upsample": lambda x, conv: conv(F.interpolate(x, scale_factor=2, mode="nearest")),
     "conv_by_taps": lambda x, conv: F.conv2d(x, conv.weight, conv.bias, padding=1),
 }
-VARIANTS: dict[str, Variant] = {
-    "ours": Variant(),
-    "bf16": Variant(numbers={"precision": "bf16"}),
-    "recompute": Variant(numbers={"recompute": True}),
-    "bf16, recompute": Variant(numbers={"precision": "bf16", "recompute": True}),
-    "two passes back through D": Variant(
-        around=lambda: patch("mixzoo.core.stand_in.Requirements.one_backward_pass", False)
-    ),
-    "spectral norm layer by layer": Variant(around=spectral_norm_layer_by_layer),
-    "one power iteration": Variant(flags={"discriminator": "amr:power_iterations=1"}),
-    "instance norm": Variant(around=lambda: patch.object(nn.GroupNorm, "forward", instance_norm)),
-    "first two convolutions apart": Variant(around=in_place_of(fused_first=APART["fused_first"])),
-    "upsampling apart": Variant(around=in_place_of(fused_upsample=APART["fused_upsample"])),
-    "last convolution whole": Variant(around=in_place_of(conv_by_taps=APART["conv_by_taps"])),
-    "layers one after another": Variant(around=in_place_of(**APART)),
-    "D not channels last": Variant(prepare=rows_of_maps),
-    "leaky ReLU not in place": Variant(prepare=keep_before_relu),
-    "Adam weight by weight": Variant(prepare=loop_over_weights),
-} | {
-    f"{engine} {precision}": Variant(
-        numbers={"engine": engine, "precision": precision},
-        around=partial(rounding, products=precision != "fp32", convolutions=precision != "fp32"),
-    )
-    for engine in ("eager", "compile", "graph", "graph+compile")
-    for precision in ("fp32", "tf32", "bf16")
-}
+VARIANTS: dict[str, Variant] = (
+    {
+        "ours": Variant(),
+        "bf16": Variant(numbers={"precision": "bf16"}),
+        "recompute": Variant(numbers={"recompute": True}),
+        "bf16, recompute": Variant(numbers={"precision": "bf16", "recompute": True}),
+        "two passes back through D": Variant(
+            around=lambda: patch("mixzoo.core.stand_in.Requirements.one_backward_pass", False)
+        ),
+        "spectral norm layer by layer": Variant(around=spectral_norm_layer_by_layer),
+        "one power iteration": Variant(flags={"discriminator": "amr:power_iterations=1"}),
+        "instance norm": Variant(around=lambda: patch.object(nn.GroupNorm, "forward", instance_norm)),
+        "first two convolutions apart": Variant(around=in_place_of(fused_first=APART["fused_first"])),
+        "upsampling apart": Variant(around=in_place_of(fused_upsample=APART["fused_upsample"])),
+        "last convolution whole": Variant(around=in_place_of(conv_by_taps=APART["conv_by_taps"])),
+        "layers one after another": Variant(around=in_place_of(**APART)),
+        "D not channels last": Variant(prepare=rows_of_maps),
+        "leaky ReLU not in place": Variant(prepare=keep_before_relu),
+        "Adam weight by weight": Variant(prepare=loop_over_weights),
+    }
+    | {
+        f"{engine} {precision}": Variant(
+            numbers={"engine": engine, "precision": precision},
+            around=partial(rounding, products=precision != "fp32", convolutions=precision != "fp32"),
+        )
+        for engine in ("eager", "compile", "graph", "graph+compile")
+        for precision in ("fp32", "tf32", "bf16")
+    }
+    | {
+        f"{engine} fp32, spectral norm layer by layer": Variant(
+            numbers={"engine": engine, "precision": "fp32"}, around=spectral_norm_layer_by_layer
+        )
+        for engine in ("eager", "graph")
+    }
+)
 
 
 @dataclass(frozen=True)

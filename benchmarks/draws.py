@@ -24,7 +24,7 @@ from typing import NamedTuple
 import torch
 from torch import Generator
 
-from mixzoo.benchmark.steps import stepper
+from mixzoo.benchmark.steps import Stepper, stepper
 from mixzoo.benchmark.table import machine
 from mixzoo.benchmark.timing import spread
 from mixzoo.core.random import DrawRequest, StepDraws, draw_step
@@ -62,8 +62,8 @@ class Times(NamedTuple):
 Turn = Callable[[bool], Times]
 
 
-def turn(blocks: Blocks, step: Callable[[int, StepInputs], object], steps: int) -> Times:
-    """The times of steps from 0 on."""
+def turn(blocks: Blocks, step: Callable[[int, StepInputs], object], steps: int, device: torch.device = CPU) -> Times:
+    """The times of steps from 0 on; a GPU's last one is waited for."""
     drawing = cpu = 0.0
     start = time.perf_counter()
     with blocks:
@@ -73,6 +73,8 @@ def turn(blocks: Blocks, step: Callable[[int, StepInputs], object], steps: int) 
             drawing += time.perf_counter() - asked
             cpu += time.thread_time() - asked_cpu
             step(number, inputs)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
     return Times((time.perf_counter() - start) / steps, drawing / steps, cpu / steps)
 
 
@@ -95,12 +97,17 @@ def running(name: str, threads: int, steps: int) -> Iterator[Turn]:
     """A turn of steps of a run."""
     config = resolve(ZOO, None, flags=NETWORKS | RUNS[name], numbers={"threads": threads, "batch_images": BATCH})
     with stepper(ZOO, config) as step:
-        loop, index = step.loop, step.loop.images.order.own
-        yield lambda ahead: turn(Blocks(loop.draw, CPU, steps, index, ahead=ahead), loop.step, steps)
+        yield turns_of(step, steps)
 
 
-def row(name: str, threads: int, one: Turn, repeats: int) -> str:
-    """Measure both ways by turns."""
+def turns_of(step: Stepper, steps: int) -> Turn:
+    """A turn of steps that are ready to be taken, with or without a thread that makes their draws ahead."""
+    loop, index, device = step.loop, step.loop.images.order.own, step.device
+    return lambda ahead: turn(Blocks(loop.draw, device, steps, index, ahead=ahead), loop.step, steps, device)
+
+
+def columns(one: Turn, repeats: int) -> dict[str, str]:
+    """Measure both ways by turns: milliseconds of a step, and what its draws take, with quartiles."""
     found: dict[bool, list[Times]] = {False: [], True: []}
     for ahead in found:
         one(ahead)
@@ -108,11 +115,16 @@ def row(name: str, threads: int, one: Turn, repeats: int) -> str:
         for ahead in (False, True) if repeat % 2 else (True, False):
             found[ahead].append(one(ahead))
     before, after = found[False], found[True]
-    cells = [three([1e3 * times.step for times in before])]
-    cells += [three([100 * times.drawing / times.step for times in turns]) for turns in (before, after)]
-    cells += [three([1e3 * times.cpu for times in turns], 2) for turns in (before, after)]
-    of = [two.step / one.step for one, two in zip(before, after)]
-    return f"| {name} | {threads} | {' | '.join(cells)} | {three(of, 2)} |"
+    cells = {"ms before": three([1e3 * times.step for times in before])}
+    for when, turns in {"before": before, "after": after}.items():
+        cells[f"% {when}"] = three([100 * times.drawing / times.step for times in turns])
+    for when, turns in {"before": before, "after": after}.items():
+        cells[f"CPU ms {when}"] = three([1e3 * times.cpu for times in turns], 2)
+    return cells | {"ms after / before": three([two.step / one.step for one, two in zip(before, after)], 2)}
+
+
+def row(name: str, threads: int, one: Turn, repeats: int) -> str:
+    return f"| {name} | {threads} | {' | '.join(columns(one, repeats).values())} |"
 
 
 def three(values: list[float], digits: int = 1) -> str:

@@ -10,6 +10,7 @@ from functools import partial
 import torch
 
 import checks as check_script
+import draws as draws_script
 import step as step_script
 from cases import METHODS, VARIANTS, ZOO, Case
 from gpu_day_runs import NEEDS_GPU, Cell, Day, attempted, readme, resumed, sweep
@@ -24,6 +25,7 @@ from mixzoo.training.step import parameters_of
 from mixzoo_launchers.mps import CONTROL
 from scaling import NESTED
 
+APART = "spectral norm layer by layer"
 TOLERANCE = 1e-2  # of a reported term after `Day.steps` steps, relative, or absolute below 1
 
 # Every objective with the parts that it needs, and every mixer; a test compares the names with the installed parts.
@@ -185,6 +187,32 @@ def stopped_at(day: Day, engine: str) -> int:
         return check.newest_step
 
 
+def spectral_norms(day: Day) -> Iterator[Cell]:
+    """A step with spectral norm of all layers at once, and layer by layer, each interleaved with the plain trainer."""
+    case = day.case("AMR k=2")
+    data = case.data()
+    for engine in ("eager", "graph"):
+        for how, variant in {"at once": f"{engine} fp32", APART: f"{engine} fp32, {APART}"}.items():
+            cell: Cell = {"engine": engine, "spectral norm": how.removeprefix("spectral norm ")}
+            if engine == "graph" and not day.on_gpu:
+                yield cell | {"of the plain trainer": NEEDS_GPU}
+            else:
+                yield attempted(cell, partial(against_plain, day, case, variant, data))
+
+
+def draws(day: Day) -> Iterator[Cell]:
+    """Draws made in the training thread, and ahead of it in another one."""
+    engine = "graph" if day.on_gpu else "eager"
+    for mixer in ("mixup", "channel:k=3"):
+        yield attempted({"mixer": mixer, "engine": engine}, partial(drawn, day, mixer, engine))
+
+
+def drawn(day: Day, mixer: str, engine: str) -> Cell:
+    steps, repeats = (4, 2) if day.quick else (200, 5)
+    with stepper(ZOO, day.config({"objective": "amr", "mixer": mixer}, engine=engine)) as step:
+        return dict(draws_script.columns(draws_script.turns_of(step, steps), repeats))
+
+
 def rates(day: Day) -> Iterator[Cell]:
     """A learning rate that rises: whether the weights of a recorded step move as far as those of the eager one."""
     engines = ("eager", "graph") if day.on_gpu else ("eager",)
@@ -311,6 +339,8 @@ ROWS = [  # most important first
     Row("resume", "Killed and resumed under --deterministic", resumed, limit=150),
     *(times_row(method) for method in ("AMR k=2", "AE+GAN", "ACAI")),
     Row("finite", "The check of numbers, and clipping, of a step without", finite_checks),
+    Row("spectral", "Spectral norm of all layers at once, and layer by layer", spectral_norms),
+    Row("draws", "Draws in the training thread, and made ahead", draws),
     Row("rates", "A learning rate that rises, in eight steps of a warm-up", rates),
     Row("kernels", "Kernels of a step, and the floor", kernels),
     Row("recompute", "--recompute's memory", recompute),
