@@ -7,6 +7,7 @@ Tensors are compared with the parts that they are for before any of them is load
 """
 
 import hashlib
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +25,7 @@ from mixzoo.training.optimiser_state import check_moments, load_moments, moments
 from mixzoo.training.players import Players
 
 State = dict[str, dict[str, Tensor]]  # file stem -> named tensors
+LISTINGS = 100  # times that a reader looks again after a checkpoint was removed while it was read
 LARGEST_FILE = 2**40  # bytes of a file whose manifest does not state its size
 _NAME = re.compile(r"step-([0-9]{8,18})")
 
@@ -154,11 +156,18 @@ def newest(
     Raises CheckpointError if none is left.
     """
     damaged: list[str] = []
-    for checkpoint in reversed(_named(directory)):
+    left, waiting = LISTINGS, _named(directory)
+    while waiting:
+        checkpoint = waiting.pop()
         try:
             manifest, state = read_whole(checkpoint)
             check(state, manifest, checkpoint)
         except CheckpointError as err:
+            if left and not os.path.lexists(
+                checkpoint
+            ):  # a process that trains has removed it
+                damaged, left, waiting = [], left - 1, _named(directory)
+                continue
             damaged.append(str(err))
             continue
         if manifest.format == 1:

@@ -18,7 +18,7 @@ from mixzoo.core.errors import CheckpointError, NonFiniteError
 from mixzoo.core.json_file import read_object
 from mixzoo.runs.opening import open_run
 from mixzoo.runs.run import resume, start
-from mixzoo.training.checkpoint import non_finite, remove_older, saved
+from mixzoo.training.checkpoint import newest, non_finite, remove_older, saved
 from mixzoo.training.logs import CLOCK, ProgressDisplay, read_metrics
 from mixzoo.training.loop import Loop
 from toys import edited, toy_config, toy_zoo
@@ -70,6 +70,21 @@ def killed(tmp_path_factory):
 def run(killed, tmp_path):
     """A copy of the killed run."""
     return shutil.copytree(killed, tmp_path / "run")
+
+
+def test_a_reader_of_a_run_that_trains_finds_the_checkpoint_that_replaced_the_one_it_was_reading(run, whole):
+    checkpoints, seen = run / "checkpoints", []
+
+    def overtaken(state, manifest, checkpoint):
+        seen.append(checkpoint.name)
+        if len(seen) == 1:
+            shutil.copytree(whole / "checkpoints/step-00000012", checkpoints / "step-00000012")
+            remove_older(checkpoints, 12, 1)
+            raise CheckpointError(f"{checkpoint}: cannot be read: No such file or directory")
+
+    found, _, manifest, damaged = newest(checkpoints, overtaken)
+    assert (found.name, manifest.progress.step, damaged) == ("step-00000012", 12, [])
+    assert seen == ["step-00000010", "step-00000012"]
 
 
 def weights(home):
