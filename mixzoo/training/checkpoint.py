@@ -163,9 +163,7 @@ def newest(
             manifest, state = read_whole(checkpoint)
             check(state, manifest, checkpoint)
         except CheckpointError as err:
-            if left and not os.path.lexists(
-                checkpoint
-            ):  # a process that trains has removed it
+            if left and not os.path.lexists(checkpoint):  # a process that trains has removed it
                 damaged, left, waiting = [], left - 1, _named(directory)
                 continue
             damaged.append(str(err))
