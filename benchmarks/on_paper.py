@@ -3,7 +3,8 @@
     python benchmarks/on_paper.py > docs/scaling.md
 
 Steps come from the run files of the zoo; the work of a step was counted (`mixzoo.benchmark.counting`, on a CPU, the
-layers one after another as a GPU runs them). All figures of a GPU are assumptions and named as such.
+layers one after another as a GPU runs them), its kernels by the rules of gpu_kernels.py. All figures of a GPU are
+assumptions and named as such.
 """
 
 import tomllib
@@ -21,15 +22,16 @@ NODE, NODES = 8, 64  # GPUs of a node, nodes of the largest machine
 class Counted:
     """Counts of one step of 64 images."""
 
-    operations: int
+    operations: int  # each costs the host time outside a graph
+    kernels: int  # of these operations on a GPU, by rules
     gflop: float
     gigabytes: float  # read and written by convolutions, in fp32
 
 
 COUNTED = {  # by the objective of a run file
-    "aegan": Counted(302, 18.85, 0.338),
-    "amr": Counted(334, 26.82, 0.484),
-    "acai": Counted(331, 26.82, 0.484),
+    "aegan": Counted(302, 660, 18.85, 0.338),
+    "amr": Counted(334, 690, 26.82, 0.484),
+    "acai": Counted(331, 687, 26.82, 0.484),
 }
 WEIGHT_BYTES = 1_508_284  # of both players and the probe, fp32
 CODE_BYTES, LABEL_BYTES = 128, 8  # per image, fp32 and int64
@@ -52,13 +54,15 @@ class Gpu:
 
 
 H100 = Gpu()
+MPS_RUNS = 4  # at once on one GPU
 FUSED = 180  # kernels per step if norms, activations and spectral norm were one kernel each; a target, not implemented
 
 
 def step_seconds(counted: Counted, images: float = 64, kernels: int | None = None, *, eager: bool = False) -> float:
     """The largest of the times of launches, arithmetic and memory, which limits the step."""
     scale = images / 64  # the counts are of a batch of 64
-    launches = (counted.operations if kernels is None else kernels) * (H100.eager if eager else H100.kernel)
+    replayed = (counted.kernels if kernels is None else kernels) * H100.kernel
+    launches = max(replayed, counted.operations * H100.eager) if eager else replayed
     return max(launches, scale * counted.gflop * 1e9 / H100.flops, scale * counted.gigabytes * 1e9 / H100.bytes)
 
 
@@ -135,11 +139,14 @@ def parallel() -> list[str]:
 
 
 def counts() -> list[str]:
-    lines = ["| objective | operations | GFLOP | GB | launches | arithmetic | memory | step |", "|" + "---|" * 8]
+    lines = [
+        "| objective | operations | kernels | GFLOP | GB | launches | arithmetic | memory | step |",
+        "|" + "---|" * 9,
+    ]
     for name, c in COUNTED.items():
-        times = [c.operations * H100.kernel, c.gflop * 1e9 / H100.flops, c.gigabytes * 1e9 / H100.bytes]
+        times = [c.kernels * H100.kernel, c.gflop * 1e9 / H100.flops, c.gigabytes * 1e9 / H100.bytes]
         cells = [f"{1e3 * t:.2f} ms" for t in (*times, step_seconds(c))]
-        lines.append(f"| {name} | {c.operations} | {c.gflop} | {c.gigabytes} | {' | '.join(cells)} |")
+        lines.append(f"| {name} | {c.operations} | {c.kernels} | {c.gflop} | {c.gigabytes} | {' | '.join(cells)} |")
     return lines
 
 
@@ -152,17 +159,27 @@ def steps(runs: list[Run]) -> list[str]:
     return lines
 
 
-def filling_batch(kernels: int, *, eager: bool = False) -> float:
-    """Images per GPU above which memory, not launches, limits the step."""
-    return 64 * kernels * (H100.eager if eager else H100.kernel) / (COUNTED["amr"].gigabytes * 1e9 / H100.bytes)
+def filling_batch(kernels: int | None = None, *, eager: bool = False) -> float:
+    """Images per GPU above which memory, not launches, limits a step of AMR."""
+    amr = COUNTED["amr"]
+    return 64 * step_seconds(amr, 0, kernels, eager=eager) / (amr.gigabytes * 1e9 / H100.bytes)
+
+
+def shared_hours(runs: list[Run]) -> float:
+    """Hours of all runs on one GPU, MPS_RUNS at once, if no launch or memory of one waits for another's."""
+    together = [
+        max(run.hours() / MPS_RUNS, run.steps * COUNTED[run.objective].gigabytes * 1e9 / H100.bytes / 3600)
+        for run in runs
+    ]
+    return sum(together)
 
 
 def page() -> str:
     runs, amr = table1(), COUNTED["amr"]
     million, gpus = sum(run.steps for run in runs) / 1e6, NODE * NODES
     slack = step_seconds(amr) / (amr.gigabytes * 1e9 / H100.bytes)
-    fused_ms, full, full_fused = (1e3 * step_seconds(amr, kernels=FUSED), *map(filling_batch, (amr.operations, FUSED)))
-    eager_ms, full_eager = 1e3 * step_seconds(amr, eager=True), filling_batch(amr.operations, eager=True)
+    fused_ms, full, full_fused = 1e3 * step_seconds(amr, kernels=FUSED), filling_batch(), filling_batch(FUSED)
+    eager_ms, full_eager = 1e3 * step_seconds(amr, eager=True), filling_batch(eager=True)
     parts = [
         f"# Table 1 on one H100, on a node, on {NODES} nodes",
         """Printed by `python benchmarks/on_paper.py`. **Estimates by arithmetic, not measurements**: mixzoo was not run
@@ -172,9 +189,11 @@ def page() -> str:
         f"""Counted for 64 images of 32x32 with one channel and dh = 32 (`mixzoo bench` counts the same way; three
         channels add less than a hundredth), the layers one after another as a GPU runs them: operations, arithmetic in
         convolutions, and the bytes that these read and write in fp32. Assumed for the GPU: {H100.flops / 1e12:.0f}
-        TFLOP/s in TF32, {H100.bytes / 1e12:.1f} TB/s, {1e6 * H100.kernel:.1f} us per kernel of a replayed graph, one
-        kernel per operation (spectral norm copies all weights of D in one operation, which takes a kernel for each). A
-        step then takes the longest of three times:""",
+        TFLOP/s in TF32, {H100.bytes / 1e12:.1f} TB/s, {1e6 * H100.kernel:.1f} us per kernel of a
+        replayed graph. Kernels follow from the operations by the rules of benchmarks/gpu_kernels.py, which none has
+        checked on a GPU: a convolution and its bias are two kernels, its gradients three, and copies bring the maps
+        of f and g, which are not channels last, into the layout of tensor cores. A step then takes the longest of
+        three times:""",
         counts(),
         f"""Launches limit the step: they take {slack:.0f} times as long as memory. "Fused" below is a step of {FUSED}
         kernels ({fused_ms:.2f} ms), a target that is not implemented. A GPU is fully used from about {full:.0f} images
@@ -189,8 +208,10 @@ def page() -> str:
         f"""Runs do not communicate, so throughput grows with the number of GPUs until there is one per run. After that
         the longest run sets the time: of {gpus} GPUs, {gpus - len(runs)} are idle.""",
         independent(runs),
-        """Since one run leaves a GPU mostly idle, put several runs on each GPU before adding GPUs; that gain is not
-        estimated here.""",
+        f"""Since one run leaves a GPU mostly idle, put several runs on each GPU before adding GPUs: they take turns,
+        and with `--on local:mps=true` they share it. If launches and memory of {MPS_RUNS} runs at once never waited
+        for one another, one GPU would take {shared_hours(runs):.1f} hours with MPS, the least that can be hoped for.
+        Which launcher is for whom is told in [launchers.md](launchers.md).""",
         "## One run over several GPUs",
         f"""Data parallel: each GPU takes a shard of the batch. A step of AMR then has {ALL_REDUCES + ALL_GATHERS}
         collectives, counted: {ALL_REDUCES} all-reduces (the gradients of both players and of the probe, together

@@ -15,6 +15,7 @@ import dsprites_start
 import on_paper
 import scaling
 import step
+from gpu_kernels import counted_kernels, kernels_of
 from mixzoo.benchmark.counting import counted
 from mixzoo.benchmark.steps import stepper
 from mixzoo.benchmark.timing import Spread
@@ -172,13 +173,28 @@ def test_counts_on_paper_equal_those_of_a_step():
         with cases.ours(case, apart, case.data()) as one, cases.VARIANTS[apart].around():
             one()
             found, stated = counted(one), on_paper.COUNTED[objective]
+            kernels = counted_kernels(one)
             weights = sum(
                 p.nbytes for o in one.players.optimisers.values() for g in o.param_groups for p in g["params"]
             )
         assert round(found.flops / 1e9, 2) == stated.gflop
         assert abs(found.bytes / 1e9 / stated.gigabytes - 1) < 0.02
         assert abs(found.operations / stated.operations - 1) < 0.1  # versions of torch differ
+        assert abs(kernels / stated.kernels - 1) < 0.1
         assert weights == on_paper.WEIGHT_BYTES
+
+
+def test_kernels_of_an_operation_follow_the_rules():
+    x, weight = torch.zeros(2, 3, 8, 8), torch.zeros(4, 3, 3, 3)
+    last = [tensor.to(memory_format=torch.channels_last) for tensor in (x, weight)]
+    more = ([1, 1], [1, 1], [1, 1], False, [0, 0], 1)
+    assert kernels_of("convolution", (x, weight, torch.zeros(4), *more)) == 1 + 1 + 3
+    assert kernels_of("convolution", (*last, None, *more)) == 1
+    assert kernels_of("convolution_backward", (x, x, weight, [4], *more, [True, True, True])) == 2 * (1 + 3) + 1
+    assert kernels_of("convolution_backward", (x, *last, None, *more, [False, True, False])) == 1
+    assert kernels_of("_fused_adam_", ([x] * 31,)) == 2
+    assert kernels_of("_foreach_copy_", ([x] * 31, [x] * 31)) == 31
+    assert (kernels_of("native_group_norm", ()), kernels_of("rand", ()), kernels_of("mul", ())) == (3, 0, 1)
 
 
 def test_gpus_on_paper_split_the_runs_and_wait_for_the_longest():
@@ -189,8 +205,8 @@ def test_gpus_on_paper_split_the_runs_and_wait_for_the_longest():
 
 def test_a_step_on_paper_waits_for_launches_then_for_memory():
     amr = on_paper.COUNTED["amr"]
-    assert on_paper.step_seconds(amr, 8) == on_paper.step_seconds(amr, 64) == 334 * on_paper.H100.kernel
-    full = on_paper.filling_batch(amr.operations)
+    assert on_paper.step_seconds(amr, 8) == on_paper.step_seconds(amr, 64) == 690 * on_paper.H100.kernel
+    full = on_paper.filling_batch()
     assert isclose(on_paper.step_seconds(amr, full), on_paper.step_seconds(amr, 64))
     assert isclose(on_paper.step_seconds(amr, 4 * full), 4 * on_paper.step_seconds(amr, 64))
     slow = replace(amr, gflop=1e6)
