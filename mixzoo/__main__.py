@@ -10,9 +10,12 @@ def main() -> None:
     """Run the command line; a SIGINT while it starts is one line and exit code 130."""
     signal.signal(signal.SIGINT, _leave)
     sys.unraisablehook = _not_ignored
-    from mixzoo.cli.app import main as run
+    try:
+        from mixzoo.cli.app import main as run
 
-    run()
+        run()
+    except KeyboardInterrupt:  # where the command line is not read yet, or has ended
+        _end()
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

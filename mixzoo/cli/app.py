@@ -112,6 +112,9 @@ def _run() -> int:
         if code == INTERRUPTED:  # what typer returns on KeyboardInterrupt
             print("mixzoo: interrupted", file=sys.stderr)
         return code if isinstance(code, int) else 0
+    except KeyboardInterrupt:  # before the command has begun; typer returns INTERRUPTED for a later one
+        print("mixzoo: interrupted", file=sys.stderr)
+        return INTERRUPTED
     except NoArgsIsHelpError as err:
         err.show()
         return UsageError.exit_code

@@ -154,6 +154,31 @@ def test_a_ctrl_c_outside_an_import_is_one_line_too(mixzoo, monkeypatch):
     assert (code, err) == (130, "mixzoo: interrupted\n")
 
 
+@pytest.mark.parametrize("place", ["typer.main.get_command", "mixzoo.cli.app.check_no_word_is_empty"])
+def test_a_ctrl_c_before_the_command_has_begun_is_one_line_too(mixzoo, monkeypatch, place):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(place, interrupted)
+    assert mixzoo("list", "mixers") == (130, "", "mixzoo: interrupted\n")
+
+
+OUTSIDE = """
+import sys
+from mixzoo import __main__
+from mixzoo.cli import app
+def command():
+    raise KeyboardInterrupt
+app.main = command
+__main__.main()
+"""
+
+
+def test_a_ctrl_c_around_the_command_line_is_one_line_too(tmp_path):
+    done = subprocess.run([sys.executable, "-c", OUTSIDE], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "\nmixzoo: interrupted\n")
+
+
 @pytest.mark.slow
 def test_a_ctrl_c_at_any_moment_of_the_start_is_one_line(tmp_path):
     for delay in (0.6, 1, 1.5, 2.5, 4, 6):  # Python itself takes some time
