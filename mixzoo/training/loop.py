@@ -4,8 +4,10 @@ A step depends only on its number, the seed and the state before it, so a run th
 writes the same metrics and ends with the same weights.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from math import ceil
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -29,6 +31,9 @@ from mixzoo.training.logs import LINE_SECONDS, MetricsFile, NullMetricsFile, Pro
 from mixzoo.training.players import Players
 from mixzoo.training.signals import StopTogether, stop_requested
 from mixzoo.training.time_limit import TimeLimit
+
+EVALUATIONS = 0.1  # of the time that a run may take for them before a line says so
+ADVICE_SECONDS = 30.0  # of a run before that
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,10 @@ class Loop:
                     self.check_finite()
                     self.log(done, report, clock, evaluated=evaluated)
                 if evaluated:
-                    progress = self._evaluate(done, progress)
+                    with clock.evaluation():
+                        progress = self._evaluate(done, progress)
+                    if advice := clock.advice(done):
+                        self.display.note(advice)
 
                 # The last step commits too, and so does the step after which a signal or the time limit stops the run,
                 # and one whose weights may be those that the run ends with.
@@ -231,6 +239,34 @@ class Clock:
         self._start = start
         self._batch = train.batch_images
         self._last_line = self._began
+        self._evaluations, self._evaluating = 0, 0.0
+        self._advised = False
+
+    @contextmanager
+    def evaluation(self) -> Iterator[None]:
+        """Counts the time of the block as that of an evaluation. No step may still run on the device."""
+        began = monotonic()
+        yield
+        self._evaluations += 1
+        self._evaluating += monotonic() - began
+
+    def advice(self, done: int) -> str:
+        """A line if evaluations take more than EVALUATIONS of the time, and at which spacing they would take that.
+
+        At most once, after ADVICE_SECONDS. The spacing itself is never changed: it decides at which step a run is best,
+        so that it must not depend on how fast a machine is.
+        """
+        elapsed, steps = monotonic() - self._began, done - self._start
+        share = self._evaluating / max(elapsed, 1e-9)
+        if self._advised or elapsed < ADVICE_SECONDS or share <= EVALUATIONS:
+            return ""
+        self._advised = True
+        each, of_step = self._evaluating / self._evaluations, (elapsed - self._evaluating) / steps
+        spacing = (1 / EVALUATIONS - 1) * each / max(of_step, 1e-9)
+        digit = 10 ** max(0, len(str(int(spacing))) - 1)
+        every = ceil(spacing / digit) * digit
+        less = f"with --evaluate-every {every} they would take about {EVALUATIONS:.0%}"
+        return f"evaluations take {share:.0%} of the time; {less}"
 
     def since_line(self) -> float:
         """Seconds since the last reading."""

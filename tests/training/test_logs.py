@@ -5,6 +5,7 @@ import re
 import pytest
 
 from mixzoo.core.errors import StorageError
+from mixzoo.registry.config import Train
 from mixzoo.runs.run import start
 from mixzoo.training import logs, loop
 from mixzoo.training.logs import LiveProgress, MetricsFile, PlainLines, display_for, read_metrics
@@ -26,6 +27,33 @@ def steps_printed(folder, capsys, **numbers):
 @pytest.mark.parametrize("log_every", [1, 100])
 def test_the_first_step_and_every_evaluation_have_a_line_with_losses(tmp_path, capsys, log_every):
     assert steps_printed(tmp_path / "run", capsys, log_every=log_every) == [[1], [6, 12]]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "elapsed", "done", "line"),
+    [
+        ((2.0, 2.0), 33.0, 10, "evaluations take 12% of the time; with --evaluate-every 7 they would take about 10%"),
+        (
+            (30.0, 20.0),
+            70.0,
+            1000,
+            "evaluations take 71% of the time; with --evaluate-every 20000 they would take about 10%",
+        ),
+        ((1.0, 1.0), 33.0, 10, ""),
+    ],
+)
+def test_evaluations_that_take_long_are_told_once_and_with_a_spacing(monkeypatch, seconds, elapsed, done, line):
+    now = [0.0]
+    monkeypatch.setattr(loop, "monotonic", lambda: now[0])
+    clock = loop.Clock(Train(), 0)
+    for each in seconds:
+        with clock.evaluation():
+            now[0] += each
+    now[0] = 29.0
+    assert clock.advice(done) == ""  # half a minute has not passed
+    now[0] = elapsed
+    assert clock.advice(done) == line
+    assert clock.advice(done) == ""
 
 
 def test_a_line_of_losses_is_printed_every_ten_seconds(tmp_path, capsys, monkeypatch):
