@@ -48,7 +48,7 @@ def measured(zoo: Zoo, configs: Iterable[tuple[str, RunConfig]], *, repeats: int
     loaded: dict[object, LoadedData] = {}
     for label, config in configs:
         train = config.train
-        key = (config.parts["dataset"], train.seed, train.data_on, train.workers, train.device)
+        key = (config.parts["dataset"], train.seed, train.data_on, train.workers, train.image_cache, train.device)
         if key not in loaded:
             loaded[key] = read(config, pick_device(train.device))
         yield row(zoo, label, config, loaded[key], repeats)

@@ -19,7 +19,7 @@ from mixzoo.registry.options import Option, as_text, build, choices_of, options_
 SPEC = "NAME[:KEY=VALUE,...]"
 SECTIONS = {  # of the help, in which a number of the run is listed; the others are under "Training"
     **dict.fromkeys(
-        ("device", "engine", "precision", "recompute", "data_on", "workers", "threads", "deterministic"),
+        ("device", "engine", "precision", "recompute", "data_on", "workers", "image_cache", "threads", "deterministic"),
         sections.HARDWARE,
     ),
     **dict.fromkeys(("log_every", "evaluate_every", "checkpoint_every", "keep_checkpoints", "select"), sections.OUTPUT),

@@ -30,6 +30,15 @@ class Source(Protocol):
         ...
 
 
+@runtime_checkable
+class HasStamp(Protocol):
+    """A source that notices more changes of its files than the data set's fingerprint does; for an image cache."""
+
+    def stamp(self) -> str:
+        """Another text if the files were written since, even if their content is the same."""
+        ...
+
+
 @dataclass(frozen=True)
 class Split:
     """Images as stored, their labels and, if they are known, the factors that generated them.

@@ -1,6 +1,6 @@
 """Where a run keeps its data: on the device, in host memory, or in their files."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, Literal
@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from mixzoo.core.data import Dataset, HasStream, Split
-from mixzoo.core.errors import ConfigError
+from mixzoo.core.errors import ConfigError, excerpt
 from mixzoo.core.strides import canonical
 from mixzoo.data.batches import Batches, BatchOrder, DeviceSplit, HostSplit, labelled_images
 from mixzoo.data.contracts import load_dataset
 from mixzoo.data.finite import check_finite
 from mixzoo.data.free_memory import device_free, host_free
+from mixzoo.data.open_cache import with_image_cache
 from mixzoo.data.streaming import StreamedSplit
 from mixzoo.registry.config import Train
 
@@ -31,29 +32,37 @@ class LoadedData:
     data: Dataset
     data_on: Literal["device", "host", "stream"]
     note: str = ""  # one line on why `auto` did not choose the device; '' if it did
+    cache_notes: Sequence[str] = ()  # lines on the image cache, if one was asked for
 
 
-def load_data(recipe: Any, name: str, train: Train, device: torch.device) -> LoadedData:
+def load_data(recipe: Any, name: str, train: Train, device: torch.device, *, fill_cache: bool = True) -> LoadedData:
     """The recipe's data set, kept where `train.data_on` says, with canonical strides.
+
+    With fill_cache=False an image cache is used if it is there, and otherwise nothing is said of it.
 
     Raises ConfigError if the data cannot be kept there, PluginError if they are not a valid data set, and DataError if
     they contain NaN or infinity.
     """
-    loaded = _load(recipe, name, train, device)
+    loaded = _load(recipe, name, train, device, fill_cache)
     data = loaded.data
     check_finite(data, name)
     train_split, validation, test = map(_canonical_split, _splits(data))
     return replace(loaded, data=replace(data, train=train_split, validation=validation, test=test))
 
 
-def _load(recipe: Any, name: str, train: Train, device: torch.device) -> LoadedData:
+def _load(recipe: Any, name: str, train: Train, device: torch.device, fill_cache: bool) -> LoadedData:
     can_stream = isinstance(recipe, HasStream)
     if train.workers is not None and train.data_on in ("device", "host"):
         raise ConfigError(f"--workers {train.workers} has no effect with --data-on {train.data_on}; leave it out")
+    if train.image_cache and train.data_on in ("device", "host"):
+        raise ConfigError(
+            f"--image-cache {excerpt(train.image_cache)} has no effect with --data-on {train.data_on}; use --data-on "
+            "stream, or leave it out"
+        )
     if train.data_on == "stream":
         if not can_stream:
             raise ConfigError(f"--data-on stream: data set {name!r} cannot be streamed; use device, host or auto")
-        return LoadedData(_hold_small_splits(load_dataset(recipe, name, "stream", train.seed)), "stream")
+        return _streamed(load_dataset(recipe, name, "stream", train.seed), recipe, name, train, fill_cache)
 
     if train.data_on != "auto":
         return LoadedData(load_dataset(recipe, name, "load", train.seed), train.data_on)
@@ -64,12 +73,21 @@ def _load(recipe: Any, name: str, train: Train, device: torch.device) -> LoadedD
         size, free = sum(map(nbytes, _splits(data))), host_free()
         if free is not None and size > DATA_FRACTION * free:
             note = f"data: streamed from files: {_too_large(size, free, 'in memory')}"
-            return LoadedData(_hold_small_splits(data), "stream", note)
+            return replace(_streamed(data, recipe, name, train, fill_cache), note=note)
     data = load_dataset(recipe, name, "load", train.seed)
     size, free = nbytes(data.train), device_free(device)
+    unused = ["data: the image cache is not used, as the images fit in memory"] if train.image_cache else []
     if device.type == "cpu" or free is None or size <= DATA_FRACTION * free:
-        return LoadedData(data, "device")
-    return LoadedData(data, "host", f"data: kept in host memory: {_too_large(size, free, f'on {device}')}")
+        return LoadedData(data, "device", cache_notes=unused)
+    return LoadedData(data, "host", f"data: kept in host memory: {_too_large(size, free, f'on {device}')}", unused)
+
+
+def _streamed(data: Dataset, recipe: Any, name: str, train: Train, fill_cache: bool) -> LoadedData:
+    """Data of `stream`, with the image cache if one is asked for."""
+    notes = list[str]()
+    if train.image_cache:
+        data, notes = with_image_cache(data, recipe, name, train.image_cache, fill=fill_cache)
+    return LoadedData(_hold_small_splits(data), "stream", cache_notes=notes)
 
 
 def train_batches(

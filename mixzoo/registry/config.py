@@ -106,6 +106,9 @@ class Train:
         ]
         | None
     ) = None
+    image_cache: (
+        Annotated[str, "folder that keeps streamed images decoded, for later epochs and runs; none if not given"] | None
+    ) = None
     threads: Annotated[int, Ge(0), Le(1024), "CPU threads; 0: torch's default"] = 0
     deterministic: (
         Annotated[bool, "fail on operations that differ from run to run; by default on for a CPU, off for a GPU"] | None

@@ -13,7 +13,8 @@ from mixzoo.runs.listing import dotted
 
 # Keys that may change before a resume: where and how the run is computed and what is reported, not what is trained.
 FREE = {
-    *("train.device", "train.engine", "train.data_on", "train.workers", "train.threads", "train.deterministic"),
+    *("train.device", "train.engine", "train.data_on", "train.workers", "train.image_cache"),
+    *("train.threads", "train.deterministic"),
     *("train.log_every", "train.evaluate_every", "train.checkpoint_every", "train.keep_checkpoints"),
     "train.select",
     *("dataset.root", "dataset.path", "metrics"),  # data may have moved: their fingerprint is compared

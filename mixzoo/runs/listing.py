@@ -35,7 +35,9 @@ KILLED = "killed"  # stored "running", and no process of this machine has the lo
 LOCK = ".lock"  # in a run's directory, locked by the process that writes there, and with its name
 RUN, SWEEP = "run.toml", "sweep.json"  # the file that marks a directory as a run, or as a sweep of runs
 PARTS = ("dataset", "autoencoder", "discriminator", "mixer", "objective")
-SAME_RUN = ("train.seed", "train.device", "train.threads", "train.workers", "train.data_on")  # they are no variant
+SAME_RUN = (  # they are no variant
+    *("train.seed", "train.device", "train.threads", "train.workers", "train.data_on", "train.image_cache"),
+)
 LARGEST_RUN_FILE = 1_000_000  # bytes
 DEEPEST = 3  # folders below the one given in which runs are looked for
 HEADLINE = "probe.test_accuracy_at_best_validation"

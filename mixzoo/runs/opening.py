@@ -48,7 +48,8 @@ def open_run(zoo: Zoo, run_dir: Path, device: str = "auto") -> Opened:
     if not saved(run_dir / "checkpoints"):
         raise CheckpointError(f"{run_dir}: no checkpoint yet; train it further with `mixzoo resume {run_dir}`")
     with out_of_memory_errors(config.train):
-        data = placement.load_data(config.parts["dataset"], config.names["dataset"], config.train, picked).data
+        recipe, name = config.parts["dataset"], config.names["dataset"]
+        data = placement.load_data(recipe, name, config.train, picked, fill_cache=False).data
         players = build_players(zoo, config, data, picked, restored=True)
         modules, step = modules_of(players), scored_step(run_dir)
         if step is not None and step != last_committed(run_dir):

@@ -136,7 +136,8 @@ def check_startable(zoo: Zoo, configs: Iterable[RunConfig], *, here: bool = True
 def _data_key(config: RunConfig) -> str:
     """Equal for configs that load the same data to the same place."""
     train, recipe = config.train, config.parts["dataset"]
-    return repr((config.names["dataset"], to_table(recipe), train.seed, train.data_on, train.workers, train.device))
+    place = (train.data_on, train.workers, train.image_cache, train.device)
+    return repr((config.names["dataset"], to_table(recipe), train.seed, place))
 
 
 def prepare(config: RunConfig, run_dir: Path) -> None:

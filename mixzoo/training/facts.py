@@ -26,6 +26,7 @@ def notes(config: RunConfig, placed: LoadedData, players: Players, progress: Pro
     """What a person should know of the run before it begins, beside its facts."""
     if placed.note:
         yield placed.note
+    yield from placed.cache_notes
     if line := views.note(placed.data.test):
         yield line
     if players.mixer.k > config.train.batch_images and not progress.step:

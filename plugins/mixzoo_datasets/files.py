@@ -97,6 +97,11 @@ class ImageFiles:
             self.stamps[number] = torch.tensor([changed, _hash(part)])
         return digest.digest()
 
+    def stamp(self) -> str:
+        """A hash of when each file was last changed, as `fingerprint` found it."""
+        assert self.stamps is not None
+        return hashlib.blake2b(self.stamps[self.numbers, 0].numpy().tobytes(), digest_size=16).hexdigest()
+
     def _stamped(self, file: Path) -> tuple[int, bytes]:
         return os.stat(file).st_mtime_ns, self._fingerprint_part(file)
 

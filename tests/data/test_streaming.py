@@ -31,18 +31,6 @@ CPU = torch.device("cpu")
 PLACES = [("device", None), ("host", None), ("stream", 0), ("stream", 1), ("stream", 2)]
 
 
-@pytest.fixture
-def photos(tmp_path):
-    """Sixty noisy images of 8x8 in two classes; 48 train, so that 16 a batch make 3 steps an epoch."""
-    rng = np.random.default_rng(0)
-    for name, value in (("cats", 40), ("dogs", 150)):
-        (tmp_path / "photos" / name).mkdir(parents=True)
-        for i in range(30):
-            array = rng.integers(value, value + 60, (8, 8), dtype=np.uint8)
-            Image.fromarray(array).save(tmp_path / "photos" / name / f"{i:02}.png")
-    return tmp_path / "photos"
-
-
 def config_of(photos, **numbers):
     zoo = toy_zoo()
     flags = {"dataset": f'folder:path="{photos}"', "autoencoder": "toy_net:dropout=0.2", "mixer": "dirichlet:k=3"}

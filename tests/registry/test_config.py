@@ -65,7 +65,7 @@ def test_the_written_file_is_complete_and_gives_the_same_run(zoo, file):
     for table, part in {**config.parts, "train": config.train}.items():
         given = {option.name for option in options_of(type(part)) if getattr(part, option.name) is not None}
         assert set(written[table]) - {"name"} == given
-    absent = {"deterministic", "labelled_images", "workers"}  # None when not given
+    absent = {"deterministic", "image_cache", "labelled_images", "workers"}  # None when not given
     assert set(written["train"]) == {option.name for option in options_of(Train)} - absent
 
 
