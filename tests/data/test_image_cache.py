@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 from dataclasses import dataclass, replace
+from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
 import pytest
@@ -145,6 +146,14 @@ def test_images_are_cached_under_another_name_if_their_pixels_may_differ(tmp_pat
     shutil.copytree(photos, tmp_path / "moved")  # with the times of the files
     placed(Folder(path=str(tmp_path / "moved"), size=8), data_on="stream", image_cache=str(home))
     assert len(list(home.glob("*.images"))) == 4
+
+
+def test_a_spawned_worker_reads_the_same_cache(photos, home):
+    fill(photos, home)
+    expected = pixels(photos)
+    source = ForkingPickler.loads(ForkingPickler.dumps(train_source(photos, home)))
+    shutil.rmtree(photos)
+    assert torch.equal(source.read(torch.arange(48)), expected)
 
 
 # --- kills, and several processes
