@@ -38,7 +38,7 @@ def offered(mixzoo, monkeypatch):
         ("train --mixer nothing :", []),
         ("evaluate a --metric knn : distance = e", ["euclidean"]),
         ("train --data toy_d", ["toy_data"]),
-        ("train --engine ", ["auto", "eager", "compile", "graph"]),
+        ("train --engine ", ["auto", "eager", "compile", "graph", "graph+compile"]),
         ("evaluate a --device c", ["cpu", "cuda"]),
         ("compare a --format l", ["latex"]),
         ("list m", ["mixers", "metrics"]),
