@@ -237,6 +237,8 @@ def rate_check(day: Day, engine: str, eager: list[float]) -> Cell:
             step()
             after = [p.detach() for optimiser in followers for p in parameters_of(optimiser)]
             moves.append(torch.stack([(one - two).norm() for one, two in zip(before, after)]).norm().item())
+    if engine != "eager" and not eager:
+        raise RuntimeError("there is no eager step to compare with")
     eager[:] = eager or moves
     of_eager = [here / there for here, there in zip(moves, eager)]
     found: Cell = {"of the eager step's move": f"{min(of_eager):.3f} to {max(of_eager):.3f}"}

@@ -211,7 +211,7 @@ def page() -> str:
         f"""Since one run leaves a GPU mostly idle, put several runs on each GPU before adding GPUs: they take turns,
         and with `--on local:mps=true` they share it. If launches and memory of {MPS_RUNS} runs at once never waited
         for one another, one GPU would take {shared_hours(runs):.1f} hours with MPS, the least that can be hoped for.
-        Which launcher is for whom is told in [launchers.md](launchers.md).""",
+        [launchers.md](launchers.md) says which launcher to use.""",
         "## One run over several GPUs",
         f"""Data parallel: each GPU takes a shard of the batch. A step of AMR then has {ALL_REDUCES + ALL_GATHERS}
         collectives, counted: {ALL_REDUCES} all-reduces (the gradients of both players and of the probe, together

@@ -25,6 +25,8 @@ class Rerun:
         function()
 
     def record(self, function):
+        if isinstance(self.fails, Exception):
+            raise self.fails
         if self.fails:
             raise RuntimeError("operation not permitted when stream is capturing\nlong story")
         self.recorded += 1

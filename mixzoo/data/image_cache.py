@@ -126,7 +126,8 @@ class CachedImages:
             if missing:
                 images[missing] = self.decode(index[missing])
                 for i in missing:
-                    self.cache.write(handle, self.first + numbers[i], rows[i])
+                    if numbers[i] >= 0:  # a source may count from its end, and the image before is another one's
+                        self.cache.write(handle, self.first + numbers[i], rows[i])
             return images
 
     def decode(self, index: Int[Tensor, " some"]) -> UInt8[Tensor, "some channels height width"]:
@@ -144,4 +145,4 @@ class CachedImages:
 
 def rows_of(images: UInt8[Tensor, "n channels height width"]) -> list[memoryview]:
     """The bytes of each image, to be read or written in place."""
-    return [row.data for row in images.numpy().reshape(len(images), -1)]
+    return [row.reshape(-1).data for row in images.numpy()]

@@ -106,12 +106,21 @@ class Place:
         task = self.contract.call("attach", self.launcher.attach, job)
         return None if task is None else self._task("attach", task)
 
-    def service(self) -> AbstractContextManager[Mapping[str, str]]:
+    @contextmanager
+    def service(self) -> Iterator[Mapping[str, str]]:
         """What has to run as long as the jobs do; yields environment variables for each of them."""
-        service: AbstractContextManager[Mapping[str, str]] = nullcontext({})
-        if isinstance(self.launcher, HasService):
-            service = self.contract.call("service", self.launcher.service)
-        return service
+        if not isinstance(self.launcher, HasService):
+            yield {}
+            return
+        service: Any = self.contract.call("service", self.launcher.service)
+        variables = self.contract.call("service", lambda: service.__enter__())
+        try:
+            texts = [*variables.items()] if isinstance(variables, Mapping) else [variables]
+            if not all(isinstance(pair, tuple) and all(isinstance(text, str) for text in pair) for pair in texts):
+                raise self.contract.broken("service", f"service yields {described(variables)}, not names and texts")
+            yield variables
+        finally:
+            self.contract.call("service", lambda: service.__exit__(*sys.exc_info()))
 
     def end_of(self, task: Task) -> End | None:
         """How a job has ended, if it has."""
@@ -206,7 +215,8 @@ def run_all(
     at a signal, and they go on.
     """
     running, out_of_time = list[Process](), False
-    with _signals() as received, place.service() if jobs else nullcontext({}) as variables:
+    service: AbstractContextManager[Mapping[str, str]] = place.service() if jobs else nullcontext({})
+    with _signals() as received, service as variables:
         waiting = [replace(job, environment={**job.environment, **variables}) for job in jobs]
         try:
             if place.has_queue:

@@ -263,9 +263,11 @@ class VerifiedGraphStep:
                 if self._players.finite.is_bad:  # no numbers to compare; the run is about to end
                     return ""
                 before.restore()
-                found = self._two_steps(replayed)
-        except RuntimeError as err:  # torch's context is the cause: ending a failed capture raises once more
-            return f"it cannot be recorded: {_first_line(err.__context__ or err)}"
+                try:
+                    found = self._two_steps(replayed)
+                except Exception as err:  # a compiler's kernels have errors of their own types
+                    # torch's context is the cause: ending a failed capture raises once more
+                    return f"it cannot be recorded: {_first_line(err.__context__ or err)}"
         finally:
             before.restore()
         return found.difference(expected)

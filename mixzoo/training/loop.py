@@ -239,7 +239,7 @@ class Clock:
         self._start = start
         self._batch = train.batch_images
         self._last_line = self._began
-        self._evaluations, self._evaluating = 0, 0.0
+        self._steps, self._evaluations, self._evaluating = train.steps, 0, 0.0
         self._advised = False
 
     @contextmanager
@@ -265,6 +265,8 @@ class Clock:
         spacing = (1 / EVALUATIONS - 1) * each / max(of_step, 1e-9)
         digit = 10 ** max(0, len(str(int(spacing))) - 1)
         every = ceil(spacing / digit) * digit
+        if every >= self._steps or done == self._steps:  # it would change nothing
+            return ""
         less = f"with --evaluate-every {every} they would take about {EVALUATIONS:.0%}"
         return f"evaluations take {share:.0%} of the time; {less}"
 

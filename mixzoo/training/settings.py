@@ -31,7 +31,7 @@ def settings(train: Train, device: torch.device, recorded_threads: int = 0) -> I
         torch.use_deterministic_algorithms(repeats)
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # slow; it finds bugs
         matmul.allow_tf32 = cudnn.allow_tf32 = not precise
-        cudnn.benchmark = not repeats  # it picks algorithms by timing them, so picks vary; a step's shapes do not
+        cudnn.benchmark = not repeats  # it picks algorithms by timing them, so picks vary
         if train.threads or recorded_threads:
             torch.set_num_threads(train.threads or recorded_threads)
         yield

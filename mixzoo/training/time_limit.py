@@ -32,8 +32,8 @@ class TimeLimit:
 class LeaveBlock(BaseException):
     """Raised by the handler of a signal, wherever the program is; the edge of the block makes it an Interrupted.
 
-    No Exception, because a library or a plugin that catches every Exception would take it for a fault of what it was
-    doing: torch's `load_state_dict` for a weight of the wrong shape.
+    Not a subclass of Exception, because a library or a plugin that catches every Exception would take it for a fault of
+    what it was doing: torch's `load_state_dict` for a weight of the wrong shape.
     """
 
 

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from mixzoo import ConfigError
@@ -42,25 +43,9 @@ def mps_daemon() -> Iterator[Mapping[str, str]]:
         variables = {FOLDER: folder, "CUDA_MPS_LOG_DIRECTORY": folder}
         environment = {**os.environ, **variables}
         try:
-            started = subprocess.run(
-                [CONTROL, "-d"],
-                env=environment,
-                timeout=START_SECONDS,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                start_new_session=True,  # Ctrl-C is for the runs, which use it until they have ended
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as err:
-            raise ConfigError(f"mps: {CONTROL} cannot be started ({err}); leave it out") from err
-        if started.returncode:
-            said = f"{started.stderr}\n{started.stdout}".split("\n")
-            reason = next((line.strip() for line in said if line.strip()), "it says nothing")
-            raise ConfigError(f"mps: {CONTROL} -d ended with {started.returncode} ({reason}); leave it out")
-        try:
+            _start(environment, Path(folder) / "started.log")
             yield variables
-        finally:
+        finally:  # also if it did not say that it had started
             with suppress(OSError, subprocess.TimeoutExpired):
                 subprocess.run(
                     [CONTROL],
@@ -72,3 +57,27 @@ def mps_daemon() -> Iterator[Mapping[str, str]]:
                     start_new_session=True,
                     check=False,
                 )
+
+
+def _start(environment: Mapping[str, str], log: Path) -> None:
+    """Start the daemon. What it says goes to a file: a pipe that it keeps open would be read until it ends."""
+    with log.open("wb") as output:
+        try:
+            ended = subprocess.run(
+                [CONTROL, "-d"],
+                env=environment,
+                timeout=START_SECONDS,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for the runs, which use it until they have ended
+                check=False,
+            )
+        except subprocess.TimeoutExpired as err:
+            raise ConfigError(f"mps: {CONTROL} -d has not ended after {START_SECONDS:.0f} s; leave it out") from err
+        except OSError as err:
+            raise ConfigError(f"mps: {CONTROL} cannot be started ({err.strerror or err}); leave it out") from err
+    if ended.returncode:
+        said = log.read_text(errors="replace").split("\n")
+        reason = next((line.strip() for line in said if line.strip()), "it says nothing")
+        raise ConfigError(f"mps: {CONTROL} -d ended with {ended.returncode} ({reason}); leave it out")

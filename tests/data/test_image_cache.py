@@ -69,6 +69,20 @@ def fill(photos, home):
     return source.read(torch.arange(len(source)))
 
 
+def test_no_index_and_one_from_the_end_are_those_of_the_source(photos, home):
+    data = cached(photos, home)[0].data
+    first = fill(photos, home)
+    before = images_file(home).read_bytes()
+    for images in (data.train.images, data.validation.images, data.test.images):
+        source = getattr(images, "source", None)  # small splits may be held in memory
+        if source is not None:
+            assert images.read(torch.tensor([], dtype=torch.int64)).shape == (0, *images.shape[1:])
+            assert torch.equal(images.read(torch.tensor([-1])), source.read(torch.tensor([-1])))
+    assert isinstance(data.train.images, CachedImages)
+    assert images_file(home).read_bytes() == before
+    assert torch.equal(fill(photos, home), first)
+
+
 def images_file(home):
     (path,) = home.glob("*.images")
     return path

@@ -2,15 +2,18 @@
 
 import json
 import os
+import re
 import stat
 import sys
+from contextlib import contextmanager
 
 import pytest
 from test_launcher import Notes, jobs_of, place_of
 
-from mixzoo.core.errors import ConfigError
+from mixzoo.core.errors import ConfigError, PluginError
 from mixzoo.registry.zoo import load_zoo
 from mixzoo.runs.launcher import launcher_named, run_all
+from mixzoo_launchers import mps
 from mixzoo_launchers.local import Local
 from mixzoo_launchers.mps import CONTROL, FOLDER, GPUS
 
@@ -21,6 +24,8 @@ with open({notes!r}, "a") as file:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     file.write(json.dumps([asked, os.environ["CUDA_MPS_PIPE_DIRECTORY"], visible]) + "\\n")
 if asked == ["-d"]:
+    if os.fork() == 0:  # like a daemon, which may keep what it has inherited open
+        os.execv("/bin/sleep", ["sleep", "3"])
     sys.exit({start})
 """
 PRINTS = f"import os, sys; print(os.environ['{FOLDER}'], os.path.isdir(os.environ['{FOLDER}']), file=sys.stderr)"
@@ -69,6 +74,58 @@ def test_runs_number_the_gpus_as_the_daemon_does(tmp_path, daemon, monkeypatch, 
     on_start = {} if given is None else {GPUS: given}
     run_all(jobs, place_of(Local(mps=True)), 1, notes, lambda *end: "done", lambda name: on_start)
     assert notes.printed == [("a", numbers)]
+
+
+def test_a_daemon_that_does_not_come_back_from_its_start_is_ended(tmp_path, daemon, monkeypatch):
+    asked = daemon("__import__('time').sleep(9)")
+    monkeypatch.setattr(mps, "START_SECONDS", 1.0)
+    with pytest.raises(ConfigError, match=rf"^mps: {CONTROL} -d has not ended after 1 s; leave it out$"):
+        run_all(jobs_of(tmp_path, {"a": "pass"}), place_of(Local(mps=True)), 1, Notes(), lambda *end: "done")
+    assert [one[0] for one in asked()] == [["-d"], ["quit"]]
+
+
+def test_a_daemon_that_is_no_program_is_one_line(tmp_path, daemon):
+    daemon()
+    (tmp_path / "bin" / CONTROL).write_text("neither a program nor a script")
+    with pytest.raises(ConfigError, match=rf"^mps: {CONTROL} cannot be started \(Exec format error\); leave it out$"):
+        run_all(jobs_of(tmp_path, {"a": "pass"}), place_of(Local(mps=True)), 1, Notes(), lambda *end: "done")
+
+
+class Served(Local):
+    """Its service has a fault."""
+
+    def __init__(self, way):
+        object.__setattr__(self, "way", way)
+        super().__init__()
+
+    def service(self):
+        if self.way == "none":
+            return None
+
+        @contextmanager
+        def around():
+            if self.way == "start":
+                raise OSError("no such program")
+            yield {"A": 1} if self.way == "number" else None if self.way == "nothing" else {"A": "b"}
+            if self.way == "end":
+                raise OSError("it does not end")
+
+        return around()
+
+
+@pytest.mark.parametrize(
+    ("way", "message"),
+    [
+        ("none", "service raised AttributeError: 'NoneType' object has no attribute '__enter__'"),
+        ("start", "service raised OSError: no such program"),
+        ("number", "service yields "),
+        ("nothing", "service yields None, not names and texts"),
+        ("end", "service raised OSError: it does not end"),
+    ],
+)
+def test_a_service_that_is_none_is_an_error_of_its_plugin(tmp_path, way, message):
+    with pytest.raises(PluginError, match=rf"^launcher 'checked' \(a test\): {re.escape(message)}"):
+        run_all(jobs_of(tmp_path, {"a": "pass"}), place_of(Served(way)), 1, Notes(), lambda *end: "done")
 
 
 def test_no_daemon_runs_if_there_is_nothing_to_run(daemon):

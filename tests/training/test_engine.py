@@ -126,6 +126,7 @@ def test_auto_keeps_a_recorded_step_that_agrees_and_trains_as_the_step_does():
     [
         (Rerun(spoil=10 * CLOSE), r"autoencoder/reconstruct differs by 1\.0e-02"),
         (Rerun(fails=True), "it cannot be recorded: operation not permitted when stream is capturing"),
+        (Rerun(fails=KeyError("a kernel")), "it cannot be recorded: 'a kernel'"),  # compilers have errors of their own
     ],
 )
 def test_auto_falls_back_with_one_line_that_says_why_and_nothing_lost(recorder, why):

@@ -30,22 +30,31 @@ def test_the_first_step_and_every_evaluation_have_a_line_with_losses(tmp_path, c
 
 
 @pytest.mark.parametrize(
-    ("seconds", "elapsed", "done", "line"),
+    ("seconds", "elapsed", "steps", "done", "line"),
     [
-        ((2.0, 2.0), 33.0, 10, "evaluations take 12% of the time; with --evaluate-every 7 they would take about 10%"),
+        (
+            (2.0, 2.0),
+            33.0,
+            400,
+            10,
+            "evaluations take 12% of the time; with --evaluate-every 7 they would take about 10%",
+        ),
         (
             (30.0, 20.0),
             70.0,
+            10**6,
             1000,
             "evaluations take 71% of the time; with --evaluate-every 20000 they would take about 10%",
         ),
-        ((1.0, 1.0), 33.0, 10, ""),
+        ((1.0, 1.0), 33.0, 400, 10, ""),
+        ((30.0, 20.0), 70.0, 20000, 1000, ""),  # no spacing below the length of the run would do
+        ((2.0, 2.0), 33.0, 10, 10, ""),  # nothing is left to be evaluated
     ],
 )
-def test_evaluations_that_take_long_are_told_once_and_with_a_spacing(monkeypatch, seconds, elapsed, done, line):
+def test_evaluations_that_take_long_are_told_once_and_with_a_spacing(monkeypatch, seconds, elapsed, steps, done, line):
     now = [0.0]
     monkeypatch.setattr(loop, "monotonic", lambda: now[0])
-    clock = loop.Clock(Train(), 0)
+    clock = loop.Clock(Train(steps=steps), 0)
     for each in seconds:
         with clock.evaluation():
             now[0] += each
