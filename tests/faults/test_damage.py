@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import Counter
+from pathlib import Path
 
 import damage
 import pytest
@@ -22,7 +23,8 @@ def test_files_that_are_cut_short_are_found(tmp_path):
     rows = list(damage.truncations(tmp_path, [], 640))
     assert len(rows) > 150
     assert [row for row in rows if row["problems"]] == []
-    assert Counter(row["what"] for row in rows)["the same"] == 0
+    # A run file cut at the end of a line, before options that have their defaults, is that of the same run.
+    assert {Path(row["file"]).name for row in rows if row["what"] == "the same"} <= {"run.toml"}
 
 
 def test_a_planted_reader_that_compares_no_hash_is_found(tmp_path, monkeypatch):
