@@ -100,6 +100,7 @@ def spectral_norm_layer_by_layer() -> Iterator[None]:
         yield
 
 
+LAYER_BY_LAYER = "spectral norm layer by layer"
 APART = {
     "fused_first": lambda x, first, conv: conv(first(x)),
     "fused_upsample": lambda x, conv: conv(F.interpolate(x, scale_factor=2, mode="nearest")),
@@ -114,7 +115,7 @@ VARIANTS: dict[str, Variant] = (
         "two passes back through D": Variant(
             around=lambda: patch("mixzoo.core.stand_in.Requirements.one_backward_pass", False)
         ),
-        "spectral norm layer by layer": Variant(around=spectral_norm_layer_by_layer),
+        LAYER_BY_LAYER: Variant(around=spectral_norm_layer_by_layer),
         "one power iteration": Variant(flags={"discriminator": "amr:power_iterations=1"}),
         "instance norm": Variant(around=lambda: patch.object(nn.GroupNorm, "forward", instance_norm)),
         "first two convolutions apart": Variant(around=in_place_of(fused_first=APART["fused_first"])),
@@ -134,7 +135,7 @@ VARIANTS: dict[str, Variant] = (
         for precision in ("fp32", "tf32", "bf16")
     }
     | {
-        f"{engine} fp32, spectral norm layer by layer": Variant(
+        f"{engine} fp32, {LAYER_BY_LAYER}": Variant(
             numbers={"engine": engine, "precision": "fp32"}, around=spectral_norm_layer_by_layer
         )
         for engine in ("eager", "graph")

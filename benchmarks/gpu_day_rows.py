@@ -12,7 +12,7 @@ import torch
 import checks as check_script
 import draws as draws_script
 import step as step_script
-from cases import METHODS, VARIANTS, ZOO, Case
+from cases import LAYER_BY_LAYER, METHODS, VARIANTS, ZOO, Case
 from gpu_day_runs import NEEDS_GPU, Cell, Day, attempted, readme, resumed, sweep
 from mixzoo.benchmark.counting import counted
 from mixzoo.benchmark.steps import read, stepper
@@ -25,7 +25,6 @@ from mixzoo.training.step import parameters_of
 from mixzoo_launchers.mps import CONTROL
 from scaling import NESTED
 
-APART = "spectral norm layer by layer"
 TOLERANCE = 1e-2  # of a reported term after `Day.steps` steps, relative, or absolute below 1
 
 # Every objective with the parts that it needs, and every mixer; a test compares the names with the installed parts.
@@ -192,7 +191,7 @@ def spectral_norms(day: Day) -> Iterator[Cell]:
     case = day.case("AMR k=2")
     data = case.data()
     for engine in ("eager", "graph"):
-        for how, variant in {"at once": f"{engine} fp32", APART: f"{engine} fp32, {APART}"}.items():
+        for how, variant in {"at once": f"{engine} fp32", LAYER_BY_LAYER: f"{engine} fp32, {LAYER_BY_LAYER}"}.items():
             cell: Cell = {"engine": engine, "spectral norm": how.removeprefix("spectral norm ")}
             if engine == "graph" and not day.on_gpu:
                 yield cell | {"of the plain trainer": NEEDS_GPU}

@@ -17,7 +17,7 @@ from unittest.mock import patch
 import torch
 from torch.nn.utils.parametrize import is_parametrized
 
-from cases import METHODS, VARIANTS, Case, ours
+from cases import LAYER_BY_LAYER, METHODS, VARIANTS, Case, ours
 from mixzoo import BuildContext
 from mixzoo.benchmark.counting import counted
 from mixzoo.benchmark.table import machine
@@ -27,7 +27,6 @@ from mixzoo_convnets.dsprites import DSpritesDiscriminator
 from mixzoo_convnets.fully_connected import MLPDiscriminator
 from plain import Method
 
-APART = "spectral norm layer by layer"
 R1 = {"AMR k=2, R1": (Method("amr", lam=10), "amr:lam=10,r1=1", "mixup")}
 DISCRIMINATORS: dict[str, Callable[[], Any]] = {
     "amr, 32x32": lambda: AMR().build(BuildContext((1, 32, 32), 0, (2, 4, 4))),
@@ -59,7 +58,9 @@ def counts() -> list[str]:
     ]
     for method in METHODS:
         found = [
-            operations(method, *form, *norm) for form in ((), ("layers one after another",)) for norm in ((APART,), ())
+            operations(method, *form, *norm)
+            for form in ((), ("layers one after another",))
+            for norm in ((LAYER_BY_LAYER,), ())
         ]
         lines.append(f"| {method} | {' | '.join(map(str, found))} |")
     return lines
@@ -84,7 +85,7 @@ def reads() -> list[str]:
         "|---|---:|---:|---:|---:|---:|",
     ]
     for name, make in DISCRIMINATORS.items():
-        with VARIANTS[APART].around():
+        with VARIANTS[LAYER_BY_LAYER].around():
             apart = reading(make)
         steps = {"apart": apart, "joint": reading(make)}
         found = [counted(step).operations for step in steps.values()]

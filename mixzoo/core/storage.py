@@ -125,13 +125,25 @@ def write_text(path: Path, text: str) -> None:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file whole or not at all, power cuts included; raises StorageError if the disk refuses."""
+    with whole_file(path) as temporary:
+        write_flushed(temporary, content)
+    with storage_errors(path):
+        flush_entries(path.parent)
+
+
+@contextmanager
+def whole_file(path: Path, problem: str = "cannot be written") -> Iterator[Path]:
+    """A path beside this one, at which the block writes; at its end that file is renamed to `path`.
+
+    It is removed if anything ends the block, be it a signal in the midst of a write. Raises StorageError, with the
+    problem, in place of an OSError.
+    """
     temporary = path.with_name(f".tmp-{path.name}")
     try:
-        with storage_errors(path):
-            write_flushed(temporary, content)
+        with storage_errors(path, problem):
+            yield temporary
             os.replace(temporary, path)
-            flush_entries(path.parent)
-    except BaseException:  # a signal may end the run in the midst of it
+    except BaseException:
         with suppress(OSError):
             temporary.unlink()
         raise

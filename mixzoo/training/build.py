@@ -72,8 +72,8 @@ def build_players(
         "probe": trainable([probe]),
     }
     # An optimiser in a CUDA graph must be capturable; whether `auto` falls back is known only at the first step.
-    by_step = config.train.engine in ("eager", "compile") or distributed.world_size > 1
-    recorded = device.type == "cuda" and not by_step
+    graphs = config.train.engine not in ("eager", "compile") and distributed.world_size == 1
+    recorded = device.type == "cuda" and graphs
     optimisers = {n: _adam(config.train, n, params, device, recorded) for n, params in trained.items() if params}
     return Players(
         autoencoder, mixer, discriminator, probe, objective, optimisers, requirements, context.label_width, distributed,

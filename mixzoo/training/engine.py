@@ -203,9 +203,9 @@ class VerifiedGraphStep:
     raise; all steps until then agreed with the eager ones.
     """
 
-    def __init__(self, graph_step: CudaGraphStep, otherwise: Engine, players: Players, on_mismatch: Note) -> None:
+    def __init__(self, graph_step: CudaGraphStep, fallback: Engine, players: Players, on_mismatch: Note) -> None:
         self._graph_step: CudaGraphStep | None = graph_step  # None after a mismatch, which frees its memory
-        self._otherwise, self._players, self._on_mismatch = otherwise, players, on_mismatch
+        self._fallback, self._players, self._on_mismatch = fallback, players, on_mismatch
         self._checks: Counter[object] = Counter()  # checks made so far, by kind of step
 
     def __call__(self, x: Tensor, labels: Tensor, draws: StepDraws, *, update_autoencoder: bool = True) -> Terms:
@@ -216,7 +216,7 @@ class VerifiedGraphStep:
                 return self._graph_step.replayed(kind, x, labels, draws, update_autoencoder).report
             self._graph_step = None
             self._on_mismatch(why)
-        return self._otherwise(x, labels, draws, update_autoencoder=update_autoencoder)
+        return self._fallback(x, labels, draws, update_autoencoder=update_autoencoder)
 
     def _check(
         self,

@@ -8,7 +8,6 @@ import sys
 import tomllib
 from functools import cache
 from importlib.metadata import version
-from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
@@ -138,8 +137,6 @@ def test_the_example_of_manifold_mixup_is_short():
 
 def accuracy_of_the_example(mixer, steps):
     """The accuracy that the example prints, in per cent."""
-    if find_spec("timm") is None:
-        pytest.skip("timm is not installed; pip install timm")
     done = warm.run(ROOT / "docs/examples/manifold_mixup.py", mixer, steps)
     assert done.returncode == 0, done.stderr
     (accuracy,) = re.findall(r"([\d.]+) % of 360 test images", done.stdout)

@@ -1,6 +1,5 @@
 """Encoders of timm: shapes, what they see, norms, weights, frozen parts and errors."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -18,12 +17,8 @@ from mixzoo.runs.opening import open_run
 from mixzoo.runs.run import resume, start
 from mixzoo.testing.autoencoders import autoencoder_checks
 from mixzoo.testing.report import run_checks
-from toys import toy_config, toy_zoo
-
-if find_spec("timm") is None:
-    pytest.skip("timm is not installed", allow_module_level=True)
-
 from mixzoo_timm.autoencoder import Timm
+from toys import toy_config, toy_zoo
 
 GREY, COLOUR = (1, 32, 32), (3, 32, 32)
 SMALL = {"latent": 4, "decoder_width": 16}

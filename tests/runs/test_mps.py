@@ -160,7 +160,7 @@ def test_what_cannot_be_had_is_refused_before_anything_is_made(daemon, monkeypat
         f"mixzoo: mps: there is no {CONTROL} on the PATH, which comes with NVIDIA's driver; leave it out\n",
     )
     daemon()
-    monkeypatch.setenv(FOLDER, "/tmp/mps")
+    monkeypatch.setenv(FOLDER, str(tmp_path / "mps"))
     code, _, err = mixzoo(*command)
     assert code == 2
     assert err == f"mixzoo: mps: {FOLDER} is set, so runs begun here use the MPS daemon that is there; leave it out\n"

@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import ClassVar
 
 import pytest
@@ -76,8 +75,6 @@ def test_a_correct_network_passes_everything(kind, network):
 
 
 def assert_passes_everything(kind, spec, effort):
-    if spec.startswith("timm") and find_spec("timm") is None:
-        pytest.skip("timm is not installed")
     report = run_checks(load_zoo().recipe(kind, spec), kind, CHECKS[kind], effort=effort, name=spec)
     assert [outcome.line for outcome in report.failed] == []
     assert [outcome.check.name for outcome in report.skipped] == ["gradients_reach_every_parameter"] * (

@@ -1,8 +1,6 @@
 """Labelled rows of images as one PNG file."""
 
-import os
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +9,7 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from mixzoo.core.storage import storage_errors
+from mixzoo.core.storage import whole_file
 
 MARGIN, GAP, TEXT = 6, 2, 13  # pixels: around the sheet, between images, height of text
 SIDE = 64  # pixels, to which smaller images are enlarged at least
@@ -143,14 +141,7 @@ def enlarge(pixels: UInt8[Tensor, "height width rgb"], scale: int) -> Image.Imag
 
 def save_png(image: Image.Image, path: Path) -> Path:
     """Write the file atomically. Raises StorageError if it cannot be written."""
-    temporary = path.with_name(f".tmp-{path.name}")
-    try:
-        with storage_errors(path, "the picture could not be written"):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            image.save(temporary, format="PNG")
-            os.replace(temporary, path)
-    except BaseException:  # a signal may end the run in the midst of it
-        with suppress(OSError):
-            temporary.unlink()
-        raise
+    with whole_file(path, "the picture could not be written") as temporary:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(temporary, format="PNG")
     return path
