@@ -6,6 +6,8 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
@@ -17,10 +19,14 @@ from gpu_day_runs import NEEDS_GPU, Cell, Day, attempted, readme, resumed, sweep
 from mixzoo.benchmark.counting import counted
 from mixzoo.benchmark.steps import read, stepper
 from mixzoo.benchmark.table import machine, measured
+from mixzoo.benchmark.timing import interleaved
 from mixzoo.data.placement import LoadedData
+from mixzoo.evaluation.pictures import views
+from mixzoo.evaluation.pictures.grid import save_png
 from mixzoo.registry.config import RunConfig
 from mixzoo.training.devices import pick_device
 from mixzoo.training.learning_rate import SCHEDULED
+from mixzoo.training.picture_writer import PictureWriter
 from mixzoo.training.step import parameters_of
 from mixzoo_launchers.mps import CONTROL
 from scaling import NESTED
@@ -212,6 +218,45 @@ def drawn(day: Day, mixer: str, engine: str) -> Cell:
         return dict(draws_script.columns(draws_script.turns_of(step, steps), repeats))
 
 
+def pictures(day: Day) -> Iterator[Cell]:
+    """A picture at every 50 steps, drawn between two steps, and beside them in another thread."""
+    yield attempted({"engine": "graph" if day.on_gpu else "eager"}, partial(pictured, day))
+
+
+def pictured(day: Day) -> Cell:
+    steps, repeats = (2, 2) if day.quick else (50, 9)
+    config = day.config({"objective": "amr"}, engine="graph" if day.on_gpu else "eager")
+    with stepper(ZOO, config) as step, TemporaryDirectory() as folder:
+        split, players = step.loop.data.test, step.players
+
+        def decoded(number: int) -> Callable[[], None]:
+            draw = views.mixes_to_draw(players.autoencoder, players.mixer, split, str(step.device))
+
+            def write() -> None:
+                save_png(draw(), Path(folder) / "picture.png")
+
+            return write
+
+        def steps_and_a_picture(writer: PictureWriter | None) -> None:
+            for _ in range(steps):
+                step()
+            if writer is not None:
+                writer.write(step.done)
+
+        with (
+            PictureWriter(step.device, decoded, beside=False) as between,
+            PictureWriter(step.device, decoded, beside=True) as beside,
+        ):
+            writers = {"no picture": None, "between the steps": between, "beside them": beside}
+            ways = {name: partial(steps_and_a_picture, writer) for name, writer in writers.items()}
+            times = interleaved(ways, step.device, repeats=repeats)
+        bare = times.pop("no picture").wall
+        cell: Cell = {f"ms of {steps} steps": draws_script.three([1e3 * seconds for seconds in bare])}
+        for name, found in times.items():
+            cell[name] = draws_script.three([one / other for one, other in zip(found.wall, bare)], 2)
+        return cell
+
+
 def rates(day: Day) -> Iterator[Cell]:
     """A learning rate that rises: whether the weights of a recorded step move as far as those of the eager one."""
     engines = ("eager", "graph") if day.on_gpu else ("eager",)
@@ -342,6 +387,7 @@ ROWS = [  # most important first
     Row("finite", "The check of numbers, and clipping, of a step without", finite_checks),
     Row("spectral", "Spectral norm of all layers at once, and layer by layer", spectral_norms),
     Row("draws", "Draws in the training thread, and made ahead", draws),
+    Row("pictures", "A picture, drawn between the steps and beside them, of steps without one", pictures),
     Row("rates", "A learning rate that rises, in eight steps of a warm-up", rates),
     Row("kernels", "Kernels of a step, and the floor", kernels),
     Row("recompute", "--recompute's memory", recompute),

@@ -19,6 +19,7 @@ from mixzoo.training.devices import pick_device
 from mixzoo.training.engine import build_engine
 from mixzoo.training.logs import MetricsFile, ProgressDisplay
 from mixzoo.training.loop import Clock, Loop
+from mixzoo.training.picture_writer import PictureWriter
 from mixzoo.training.players import Players
 from mixzoo.training.settings import settings
 
@@ -71,7 +72,8 @@ def stepper(
         engine = build_engine(train, built, device, notes.append)
         run_dir, data = Path(folder), placed.data
         metrics = stack.enter_context(closing(MetricsFile(run_dir / "metrics.jsonl")))
-        loop = Loop(train, built, engine, data, images, metrics, run_dir, ProgressDisplay(), lambda step: None)
+        pictures = PictureWriter(device, lambda step: lambda: None)
+        loop = Loop(train, built, engine, data, images, metrics, run_dir, ProgressDisplay(), pictures)
         yield Stepper(loop, device, stack.enter_context(loop.blocks()), notes)
 
 

@@ -56,6 +56,7 @@ from mixzoo.training.learning_rate import check_schedule, follows_length
 from mixzoo.training.logs import MetricsFile, NullMetricsFile, ProgressDisplay
 from mixzoo.training.loop import Loop, fresh
 from mixzoo.training.parallel_checks import check_batch_divides, check_parallel
+from mixzoo.training.picture_writer import PictureWriter
 from mixzoo.training.players import Players
 from mixzoo.training.rehearsal import rehearse
 from mixzoo.training.settings import settings
@@ -271,13 +272,17 @@ def _train(
     limit: TimeLimit | None = None,
 ) -> Result:
     """Train from `progress` to the last step and score the run; status.json says how it ended, whatever happens."""
-    distributed, data, pictures, start_time = players.distributed, loaded.data, run_dir / "pictures", monotonic()
+    distributed, data, start_time = players.distributed, loaded.data, monotonic()
 
-    def draw_picture(step: int) -> None:
-        if not run_dir.is_dir():  # save_png would make the directory again
-            raise StorageError(f"{run_dir}: the run directory is gone")
-        mixes = views.mixes(players.autoencoder, players.mixer, data.test, str(device))
-        save_png(mixes, pictures / f"step-{step:08d}.png")
+    def decoded(step: int) -> Callable[[], None]:
+        drawn = views.mixes_to_draw(players.autoencoder, players.mixer, data.test, str(device))
+
+        def write() -> None:
+            if not run_dir.is_dir():  # save_png would make the directory again
+                raise StorageError(f"{run_dir}: the run directory is gone")
+            save_png(drawn(), run_dir / "pictures" / f"step-{step:08d}.png")
+
+        return write
 
     def set_status(state: str) -> None:
         if distributed.is_main:
@@ -320,7 +325,8 @@ def _train(
             images = placement.train_batches(loaded, config.train, device, distributed.shard)
             engine = build_engine(config.train, players, device, display.note)
             loop = Loop(config.train, players, engine, data, images, metrics, run_dir / "checkpoints", display,
-                        draw_picture, config.to_toml(), environment, lambda: set_status("running"), limit)  # fmt: skip
+                        PictureWriter(device, decoded), config.to_toml(), environment,
+                        lambda: set_status("running"), limit)  # fmt: skip
             distributed.sync_parameters(modules_of(players), step=progress.step, data=data.fingerprint)
             with images:
                 progress = loop.run(progress)

@@ -5,30 +5,25 @@ transfer, which the host does not wait for, takes a block to the device. Steps a
 not matter when they are made, or in which thread.
 """
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
-from queue import SimpleQueue
-from typing import Generic, TypeAlias, TypeVar
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from mixzoo.core.random import StepDraws, draw_tensors
+from mixzoo.training.worker import Worker, beside_steps
 
 BLOCK = 64  # steps of a block, at most
 BLOCK_BYTES = 64 << 20  # of the block in use and the one ahead together, since noise for large images is large
 ALIGNMENT = 256  # bytes, as of tensors that CUDA allocates: kernels that read several numbers at once need it
 NAME = "draws"  # of the thread
-CLOSE_SECONDS = 5.0  # that the end of a run waits for the step that the thread is making
 
-Given = TypeVar("Given")
-Made = TypeVar("Made")
 Kinds: TypeAlias = tuple[tuple[torch.Size, torch.dtype], ...]
 
 
@@ -51,19 +46,10 @@ class StepInputs:
         return StepInputs(draws, None if self.index is None else next(replacements))
 
 
-def made_ahead(device: torch.device) -> bool:
-    """Whether a thread makes the inputs of later steps.
-
-    On a CPU it would compete with the steps for the cores, and draws are a small part of a step there
-    (benchmarks/results/draws.md).
-    """
-    return device.type == "cuda"
-
-
 class Blocks:
     """The inputs of each step before `end`, on the device; a context manager that ends the thread that makes them.
 
-    An error of a step is raised by `at` for that step, and not before. With `ahead` (`made_ahead` if not given) there
+    An error of a step is raised by `at` for that step, and not before. With `ahead` (`beside_steps` if not given) there
     is a thread, unless the draws of the first step use torch's global generator: the loop seeds it at every step, so
     such draws are made between the steps.
     """
@@ -78,7 +64,7 @@ class Blocks:
         ahead: bool | None = None,
     ) -> None:
         self._draw, self._index, self._device, self._end = draw, index, device, end
-        self._ahead = made_ahead(device) if ahead is None else ahead
+        self._ahead = beside_steps(device) if ahead is None else ahead
         self._thread: Worker[tuple[int, Packed], Block] | None = None
         self._asked: Future[Block] | None = None
         self._block = Block(0)
@@ -135,7 +121,7 @@ class Blocks:
         if steps < 1:
             return
         if self._thread is None:
-            self._thread = Worker(self._make_block)
+            self._thread = Worker(NAME, self._make_block)
         # Memory is pinned in this thread, so that the other one makes no call to CUDA.
         self._asked = self._thread.ask((before.end, Packed.empty(before.packed.kinds, steps, self._device)))
 
@@ -255,70 +241,3 @@ def _nbytes(kind: tuple[torch.Size, torch.dtype]) -> int:
 
 def _aligned(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
-
-
-@dataclass(frozen=True)
-class ThreadSettings:
-    """torch's settings that belong to one thread. All others, such as determinism, are those of the process."""
-
-    inference: bool
-    gradients: bool
-    autocast: bool
-    autocast_dtype: torch.dtype
-    device: torch.device
-
-    @classmethod
-    def of_this(cls) -> "ThreadSettings":
-        autocast = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
-        return cls(torch.is_inference_mode_enabled(), torch.is_grad_enabled(), *autocast, torch.get_default_device())
-
-    @contextmanager
-    def applied(self) -> Iterator[None]:
-        """Inside, this thread has these settings."""
-        with ExitStack() as stack:
-            stack.enter_context(torch.inference_mode(self.inference))
-            stack.enter_context(torch.set_grad_enabled(self.gradients))  # inference_mode sets it, too
-            stack.enter_context(torch.autocast("cpu", self.autocast_dtype, self.autocast))
-            if self.device != torch.get_default_device():
-                stack.enter_context(self.device)
-            yield
-
-
-class Worker(Generic[Given, Made]):
-    """A thread that calls a function with what it is asked, one after another, with torch's settings of its maker.
-
-    It never keeps the process from its exit.
-    """
-
-    def __init__(self, function: Callable[[Given], Made]) -> None:
-        self.closing = False
-        self._function = function
-        self._tasks: SimpleQueue[tuple[Given, Future[Made]] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, args=(ThreadSettings.of_this(),), name=NAME, daemon=True)
-
-    def ask(self, given: Given) -> "Future[Made]":
-        """The result of the call, once it is made, or what it raised."""
-        task = given, Future[Made]()
-        self._tasks.put(task)
-        if not self._thread.is_alive():
-            self._thread.start()
-        return task[1]
-
-    def close(self) -> None:
-        """End the thread. The function can look at `closing`, to end early; one that hangs is left after 5 s."""
-        self.closing = True
-        self._tasks.put(None)
-        if self._thread.is_alive():
-            self._thread.join(CLOSE_SECONDS)
-
-    def _run(self, settings: ThreadSettings) -> None:
-        with settings.applied():
-            while (task := self._tasks.get()) is not None and not self.closing:
-                given, result = task
-                try:
-                    made = self._function(given)
-                except BaseException as err:
-                    result.set_exception(err)
-                else:
-                    result.set_result(made)
-                del task, given, result  # nothing of a block stays while the thread waits

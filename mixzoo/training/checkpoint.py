@@ -32,12 +32,13 @@ _NAME = re.compile(r"step-([0-9]{8,18})")
 
 def commit(
     directory: Path, players: Players, progress: Progress, *, keep: int, keep_best: bool = False, run: str = "",
-    environment: Mapping[str, object] | None = None,
+    environment: Mapping[str, object] | None = None, ready: Callable[[], None] = lambda: None,
 ) -> Path:  # fmt: skip
     """Write the checkpoint of this step and keep those that `remove_older` keeps; returns its directory.
 
-    `run` is the text of the run file used for these steps, `environment` what environment.json has. Raises StorageError
-    if it cannot be written.
+    `run` is the text of the run file used for these steps, `environment` what environment.json has. `ready` is called
+    when all of it is on the disk, before the checkpoint is visible: it waits for what has to be there by then. Raises
+    StorageError if it cannot be written.
     """
     from safetensors.torch import save
 
@@ -56,6 +57,7 @@ def commit(
         flush_entries(temporary)
 
         # All content is on the disk before the rename, which makes the checkpoint visible at once.
+        ready()
         _discard(target)  # left by a run that was stopped after this very step and resumed before it
         temporary.rename(target)
         flush_entries(directory)
@@ -63,6 +65,9 @@ def commit(
         shutil.rmtree(temporary, ignore_errors=True)
         reason = f"{err.strerror or err}{no_room(directory, size) if err.errno in DISK_FULL else ''}"
         raise StorageError(f"{printable(str(target))}: the checkpoint could not be written: {reason}") from err
+    except BaseException:  # of `ready`
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
     remove_older(directory, progress.step, keep, keep_best=keep_best)
     return target
 

@@ -28,6 +28,7 @@ from mixzoo.training.checkpoint_manifest import Progress
 from mixzoo.training.engine import Engine
 from mixzoo.training.learning_rate import is_scheduled, learning_rate, set_learning_rates
 from mixzoo.training.logs import LINE_SECONDS, MetricsFile, NullMetricsFile, ProgressDisplay
+from mixzoo.training.picture_writer import PictureWriter
 from mixzoo.training.players import Players
 from mixzoo.training.signals import StopTogether, stop_requested
 from mixzoo.training.time_limit import TimeLimit
@@ -48,7 +49,7 @@ class Loop:
     metrics: MetricsFile | NullMetricsFile
     checkpoints: Path
     display: ProgressDisplay
-    picture: Callable[[int], None]  # draws the fixed rows at this step
+    pictures: PictureWriter
     run_file: str = ""  # the run file, which each checkpoint keeps
     environment: Mapping[str, Any] = field(default_factory=dict)  # as in environment.json, which each keeps, too
     committed: Callable[[], None] = lambda: None  # called after each checkpoint, on process 0
@@ -61,7 +62,7 @@ class Loop:
         gpus = [self.images.device] if self.images.device.type == "cuda" else []
         started = progress.step
         self.players.finite.begin(started)
-        with torch.random.fork_rng(devices=gpus), stop_requested() as stop, self.blocks() as inputs:
+        with torch.random.fork_rng(devices=gpus), stop_requested() as stop, self.pictures, self.blocks() as inputs:
             for step in range(started, self.train.steps):
                 report = self.step(step, inputs.at(step))
                 done = step + 1
@@ -200,7 +201,7 @@ class Loop:
             }
         self.metrics.write(line)
         self.display.evaluate(line)
-        self.picture(done)
+        self.pictures.write(done)
         return replace(progress, step=done, probe=record, longer=longer)
 
     def _is_best(self, progress: Progress) -> bool:
@@ -220,7 +221,8 @@ class Loop:
             distributed.end_if_lost()
             progress, train = self._written(progress), self.train
             commit(self.checkpoints, self.players, progress, keep=train.keep_checkpoints,
-                   keep_best=train.select == "best", run=self.run_file, environment=self.environment)  # fmt: skip
+                   keep_best=train.select == "best", run=self.run_file, environment=self.environment,
+                   ready=self.pictures.wait)  # fmt: skip
             self.committed()
         distributed.barrier()  # no process goes on before the checkpoint is committed
         return progress

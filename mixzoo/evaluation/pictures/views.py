@@ -1,7 +1,9 @@
 """The pictures of a run: grids of images, or scatter plots if its data are scatter."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
+import torch
 from PIL import Image
 
 from mixzoo.core.data import Split
@@ -19,9 +21,16 @@ def _plotted(panels: list[scatter.ScatterPanel]) -> Image.Image:
 
 def mixes(autoencoder: AutoEncoder, mixer: Mixer, split: Split, device: str) -> Image.Image:
     """Reconstructions and mixes, which a run draws at every evaluation."""
+    return mixes_to_draw(autoencoder, mixer, split, device)()
+
+
+def mixes_to_draw(autoencoder: AutoEncoder, mixer: Mixer, split: Split, device: str) -> Callable[[], Image.Image]:
+    """The same, decoded and on the CPU; the call draws it, in any thread, whatever the networks do meanwhile."""
     if scatter.are_points(split):
-        return _plotted(scatter.mix_panels(autoencoder, mixer, split, device))
-    return sheet(mix_rows(autoencoder, mixer, split, device))
+        return partial(_plotted, scatter.mix_panels(autoencoder, mixer, split, device))
+    rows = mix_rows(autoencoder, mixer, split, device)
+    on_cpu = torch.stack([row.images for row in rows]).cpu()  # one transfer
+    return partial(sheet, [row._replace(images=images) for row, images in zip(rows, on_cpu)])
 
 
 def note(split: Split) -> str:

@@ -1,6 +1,6 @@
-"""What is made ahead of a step, in a thread: the same numbers, errors at their own step, and no thread afterwards.
+"""What is made beside the steps, in a thread: the same numbers, errors at their own step, and no thread afterwards.
 
-A GPU has such a thread. `ahead` gives a CPU one, which computes the same.
+A GPU has such threads: for the draws of the next steps, and for pictures. Here a CPU has them, which computes the same.
 """
 
 import json
@@ -16,16 +16,19 @@ import pytest
 import torch
 
 from mixzoo import LinearMixer
-from mixzoo.core.errors import Interrupted
+from mixzoo.core.errors import Interrupted, StorageError
 from mixzoo.data.batches import on_device
 from mixzoo.registry.zoo import RegisteredPart
+from mixzoo.runs import run as run_module
 from mixzoo.runs.run import resume, start
 from mixzoo.training import blocks as module
-from mixzoo.training.blocks import NAME, Blocks, StepInputs, ThreadSettings, Worker, kinds_of
+from mixzoo.training import picture_writer
+from mixzoo.training.blocks import NAME, Blocks, StepInputs, kinds_of
 from mixzoo.training.build import build_players
 from mixzoo.training.checkpoint import saved
 from mixzoo.training.logs import CLOCK, ProgressDisplay, read_metrics
 from mixzoo.training.time_limit import LeaveBlock
+from mixzoo.training.worker import ThreadSettings, Worker
 from toys import TOY_PLUGIN, toy_config, toy_zoo
 
 CPU = torch.device("cpu")
@@ -198,7 +201,7 @@ def test_what_a_signal_raises_while_a_step_waits_for_its_draws_ends_the_thread(e
 
 
 def found_in_a_thread(function):
-    worker = Worker(lambda _: function())
+    worker = Worker("made in a test", lambda _: function())
     try:
         return worker.ask(None).result()
     finally:
@@ -256,9 +259,9 @@ def test_the_thread_has_inference_mode_if_the_training_thread_has_it():
 
 HANGS = """
 import time
-from mixzoo.training import blocks
-blocks.CLOSE_SECONDS = 0.1
-worker = blocks.Worker(time.sleep)
+from mixzoo.training import worker as module
+module.CLOSE_SECONDS = 0.1
+worker = module.Worker("sleeps", time.sleep)
 worker.ask(10_000)
 worker.close()
 print("closed")
@@ -283,15 +286,15 @@ def with_a_thread(monkeypatch):
         names.add(threading.current_thread().name)
         return draw(blocks, step)
 
-    monkeypatch.setattr(module, "made_ahead", lambda device: True)
+    monkeypatch.setattr(module, "beside_steps", lambda device: True)
     monkeypatch.setattr(module.Blocks, "_make", recorded)
     return names
 
 
-def trained(run_dir, mixer=SCHEDULE, display=ProgressDisplay):
+def trained(run_dir, mixer=SCHEDULE, display=ProgressDisplay, **settings):
     zoo = zoo_with_faults()
     flags = {"objective": "amr:beta=0.1", "mixer": mixer, "autoencoder": "toy_net:dropout=0.2"}
-    start(zoo, toy_config(zoo, flags=flags, log_every=1), run_dir, lambda *_: display())
+    start(zoo, toy_config(zoo, flags=flags, log_every=1, **settings), run_dir, lambda *_: display())
 
 
 def numbers(run_dir):
@@ -323,6 +326,57 @@ def test_a_run_with_the_thread_is_the_run_without_it_bit_for_bit(tmp_path, reque
     assert NAME not in [thread.name for thread in threading.enumerate()]
     resume(zoo_with_faults(), tmp_path / "stopped")
     assert numbers(tmp_path / "stopped") == numbers(tmp_path / "without")
+
+
+PICTURES = [f"step-{step:08d}.png" for step in range(4, STEPS + 1, 4)]
+
+
+def drawn(run_dir):
+    """The bytes of each picture."""
+    found = {file.name: file.read_bytes() for file in (run_dir / "pictures").iterdir()}
+    assert sorted(found) == PICTURES
+    return found
+
+
+def test_pictures_drawn_beside_the_steps_are_those_of_their_own_step(tmp_path, monkeypatch):
+    """The networks go on changing while a picture is drawn, and a checkpoint waits for it."""
+    flags = {"evaluate_every": 4, "checkpoint_every": 2}
+    trained(tmp_path / "without", **flags)
+    monkeypatch.setattr(picture_writer, "beside_steps", lambda device: True)
+    threads, late = [], run_module.save_png
+
+    def slowly(image, path):
+        threads.append(threading.current_thread().name)
+        time.sleep(0.2)
+        if path.name == PICTURES[1]:  # the checkpoint of step 8 is on the disk, and not yet to be seen
+            assert [checkpoint.name for checkpoint in saved(tmp_path / "with" / "checkpoints")][-1] == "step-00000006"
+        return late(image, path)
+
+    monkeypatch.setattr(run_module, "save_png", slowly)
+    trained(tmp_path / "with", **flags)
+    assert threads == [picture_writer.NAME] * 3
+    assert drawn(tmp_path / "with") == drawn(tmp_path / "without")
+    assert picture_writer.NAME not in [thread.name for thread in threading.enumerate()]
+
+
+def test_a_picture_that_cannot_be_written_beside_the_steps_ends_the_run_before_a_checkpoint(tmp_path, monkeypatch):
+    """After the steps up to the next checkpoint; the run goes on from the one before."""
+    monkeypatch.setattr(picture_writer, "beside_steps", lambda device: True)
+    whole, run_dir = run_module.save_png, tmp_path / "run"
+
+    def full(image, path):
+        if path.name == PICTURES[1]:
+            raise StorageError(f"{path}: no space left")
+        return whole(image, path)
+
+    monkeypatch.setattr(run_module, "save_png", full)
+    with pytest.raises(StorageError, match=r"step-00000008\.png: no space left"):
+        trained(run_dir, evaluate_every=4, checkpoint_every=3)
+    assert sorted(entry.name for entry in (run_dir / "checkpoints").iterdir()) == ["step-00000003", "step-00000006"]
+    assert json.loads((run_dir / "status.json").read_text())["state"] == "failed"
+    monkeypatch.setattr(run_module, "save_png", whole)
+    resume(zoo_with_faults(), run_dir)
+    assert len(drawn(run_dir)) == 3
 
 
 def test_a_mixer_that_fails_in_the_thread_ends_the_run_at_its_step(tmp_path, with_a_thread):
