@@ -59,7 +59,10 @@ class Day:
     def config(self, flags: Mapping[str, str], **numbers: object) -> RunConfig:
         """The config of a run, with small networks on a quick day; flags name networks without options."""
         networks = {"autoencoder": "amr", "discriminator": "amr"} | dict(flags)
-        sized = {kind: f"{networks[kind]}:depth={self.depth}" for kind in ("autoencoder", "discriminator")}
+        recipes = {kind: ZOO.recipe(kind, networks[kind]) for kind in ("autoencoder", "discriminator")}
+        sized = {
+            kind: f"{networks[kind]}:depth={self.depth}" for kind, recipe in recipes.items() if hasattr(recipe, "depth")
+        }
         data = {} if self.root is None else {"dataset": f'mnist:root="{self.root}"'}
         sizes = {"batch_images": self.batches[0], "device": self.device, "threads": self.threads}
         return resolve(ZOO, None, data | networks | sized, sizes | numbers)

@@ -4,8 +4,8 @@
 
 The first table counts steps of step.py's cases (batch of 64, digits at 32x32). A CPU runs some pairs of layers as one
 convolution; "as on a GPU" runs them one after another. The second reads all weights of a discriminator once and takes a
-gradient through them, and nothing else. For the ratio of whole steps:
-`python benchmarks/step.py --variants ours "spectral norm layer by layer"`.
+gradient through them, and nothing else; the third counts kernels of a compiled discriminator. For the ratio of whole
+steps: `python benchmarks/step.py --variants ours "spectral norm layer by layer"`.
 """
 
 from collections.abc import Callable
@@ -22,6 +22,7 @@ from mixzoo import BuildContext
 from mixzoo.benchmark.counting import counted
 from mixzoo.benchmark.table import machine
 from mixzoo.benchmark.timing import interleaved, ratios, spread
+from mixzoo.training.engine import WeightsFirst
 from mixzoo_convnets.discriminator import AMR
 from mixzoo_convnets.dsprites import DSpritesDiscriminator
 from mixzoo_convnets.fully_connected import MLPDiscriminator
@@ -96,6 +97,30 @@ def reads() -> list[str]:
     return lines
 
 
+def compiled_kernels(run: Callable[[Any], Any]) -> int:
+    """Kernels that torch's compiler writes for the forward and backward pass of a new `amr` on two images, on a CPU."""
+    from torch._inductor import metrics
+
+    torch._dynamo.reset()
+    metrics.reset()
+    judge = DISCRIMINATORS["amr, 32x32"]()
+    run(judge)(torch.rand(2, 1, 32, 32)).logits.square().mean().backward()
+    return metrics.generated_kernel_count
+
+
+def compiled_part() -> list[str]:
+    """The kernels of a discriminator that is compiled whole, and of one whose weights are computed first."""
+    read = counted(reading(DISCRIMINATORS["amr, 32x32"])).operations
+    after = compiled_kernels(lambda judge: WeightsFirst(judge, torch.compile(judge, dynamic=False)))
+    whole = compiled_kernels(lambda judge: torch.compile(judge, dynamic=False))
+    return [
+        "| compiled | kernels that the compiler writes | operations of the weights before it |",
+        "|---|---:|---:|",
+        f"| all of D | {whole} | 0 |",
+        f"| what comes after its weights, as `--engine compile` and `graph+compile` do | {after} | {read} |",
+    ]
+
+
 def main() -> None:
     torch.set_num_threads(1)
     info = ", ".join(f"{name} {value}" for name, value in machine(torch.device("cpu"), 1).items())
@@ -109,6 +134,9 @@ def main() -> None:
         f"CPU time of this process: medians of {REPEATS} repeats in turns, with quartiles of the ratio in brackets.\n"
     )
     print("\n".join(reads()))
+    print("\n## A compiled `amr` once, forward and backward\n")
+    print("Calls of libraries, such as convolutions, are not counted: both have the same.\n")
+    print("\n".join(compiled_part()))
 
 
 if __name__ == "__main__":

@@ -13,14 +13,14 @@ processes is not recorded.
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mixzoo.core.errors import ConfigError
@@ -53,7 +53,7 @@ def build_engine(train: Train, players: Players, device: torch.device, note: Not
     """
     check_engine(train, device, players.distributed)
     if precision_of(train, device) == "bf16" and players.discriminator is not None:
-        low = InBfloat16(players.discriminator, device.type)
+        low = in_bfloat16(players.discriminator, device.type)
         # A penalty squares D's gradients, most of them small, so those are computed in full precision.
         players = replace(players, discriminator=low, uncompiled_discriminator=players.discriminator)
     if train.recompute:
@@ -120,31 +120,46 @@ def precision_of(train: Train, device: torch.device) -> str:
     return train.precision
 
 
-@dataclass(frozen=True)
-class InBfloat16:
+class WeightsFirst:
+    """D with its parametrised weights, such as those under spectral norm, computed once and before the rest of a pass.
+
+    So they are computed as written, all at once and in full precision, where the rest is compiled or runs in bfloat16.
+    A weight that a pass reads twice is computed once.
+    """
+
+    def __init__(self, discriminator: Discriminator, rest: Callable[[Tensor], Scores]) -> None:
+        from torch.nn.utils import parametrize
+
+        self.discriminator, self.rest = discriminator, rest
+        modules: Iterable[Any] = discriminator.modules() if isinstance(discriminator, nn.Module) else ()
+        parametrised = [module for module in modules if parametrize.is_parametrized(module)]
+        self._weights = [(module, name) for module in parametrised for name in module.parametrizations]
+
+    def __call__(self, x: Tensor) -> Scores:
+        from torch.nn.utils import parametrize
+
+        with parametrize.cached():
+            for module, name in self._weights:
+                getattr(module, name)  # torch computes a parametrised weight when its attribute is read
+            return self.rest(x)
+
+    def __getattr__(self, name: str) -> Any:  # the rest of D's interface, whatever a plugin adds to it
+        return getattr(self.discriminator, name)
+
+
+def in_bfloat16(discriminator: Discriminator, device: str) -> WeightsFirst:
     """D with its convolutions and products in bfloat16, and spectral norm, losses and weights in full precision.
 
     Scores come back in full precision. D is most of a step's arithmetic. f and g stay in full precision: their norms
     lose accuracy in bfloat16, and rounding in them reaches the codes.
     """
 
-    discriminator: Discriminator
-    device: str
-
-    def __call__(self, x: Tensor) -> Scores:
-        from torch.nn.utils import parametrize
-
-        with parametrize.cached():
-            for module in self.discriminator.modules():  # type: ignore[attr-defined]
-                if parametrize.is_parametrized(module):  # spectral norm, computed before autocast
-                    for name in module.parametrizations:
-                        getattr(module, name)  # torch computes a parametrised weight when its attribute is read
-            with torch.autocast(self.device, torch.bfloat16):
-                scores = self.discriminator(x)
+    def rest(x: Tensor) -> Scores:
+        with torch.autocast(device, torch.bfloat16):
+            scores = discriminator(x)
         return Scores(*(None if score is None else score.to(x.dtype) for score in scores))  # type: ignore[arg-type]
 
-    def __getattr__(self, name: str) -> Any:  # the rest of D's interface, whatever a plugin adds to it
-        return getattr(self.discriminator, name)
+    return WeightsFirst(discriminator, rest)
 
 
 class Wrapped:
@@ -171,7 +186,10 @@ def recomputed(function: Any) -> Any:
 def compiled(players: Players) -> Players:
     """The players with compiled networks, which share the weights; torch compiles at the first call for each shape."""
     autoencoder, plain = Wrapped(players.autoencoder, _compile), players.discriminator
-    discriminator = None if plain is None else _compile(plain)
+    discriminator = None
+    if plain is not None:
+        weights_first = plain if isinstance(plain, WeightsFirst) else WeightsFirst(plain, plain)
+        discriminator = WeightsFirst(weights_first.discriminator, _compile(weights_first.rest))
     uncompiled = plain if players.uncompiled_discriminator is None else players.uncompiled_discriminator
     return replace(players, autoencoder=autoencoder, discriminator=discriminator, uncompiled_discriminator=uncompiled)
 

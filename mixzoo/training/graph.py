@@ -175,7 +175,7 @@ def _changing(players: Players) -> dict[object, Tensor]:
     """Weights, buffers, optimisers' moments and what is known of bad steps, keyed by owner and name."""
     found: dict[object, Tensor] = {("finite", key): value for key, value in players.finite.tensors().items()}
     for name in ("autoencoder", "discriminator", "mixer", "probe"):
-        # hasattr, not isinstance(part, nn.Module): InBfloat16 and Wrapped are no modules but forward to one.
+        # hasattr, not isinstance(part, nn.Module): WeightsFirst and Wrapped are no modules but forward to one.
         if hasattr(part := getattr(players, name), "state_dict"):
             found |= {(name, key): value for key, value in part.state_dict().items()}
     for name, optimiser in players.optimisers.items():

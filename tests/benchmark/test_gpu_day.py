@@ -29,6 +29,18 @@ def test_every_objective_and_every_mixer_is_in_a_row():
         assert {parse_spec(spec).name for spec in specs} == {entry.name for entry in zoo.of_kind(kind)}
 
 
+@pytest.mark.parametrize("quick", [True, False])
+def test_every_objective_and_every_mixer_has_a_config_on_each_kind_of_day(quick):
+    day = Day("cpu", quick=quick)
+    for objective, flags in gpu_day_rows.OBJECTIVES.items():
+        assert (
+            day.config({"objective": objective, "mixer": "mixup"} | flags).names["objective"]
+            == objective.partition(":")[0]
+        )
+    for mixer in gpu_day_rows.MIXERS:
+        assert day.config({"objective": "amr", "mixer": mixer}).names["mixer"] == mixer.partition(":")[0]
+
+
 def test_readmes_first_command_is_the_one_that_trains():
     assert gpu_day_runs.readme_command()[0] == "train"
 

@@ -10,10 +10,17 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from mixzoo import BuildContext
 from mixzoo.benchmark.counting import counted
-from mixzoo.training.engine import InBfloat16
+from mixzoo.training.engine import WeightsFirst, in_bfloat16
 from mixzoo_convnets import discriminator, dsprites, fully_connected
 from mixzoo_convnets import layers as layers_of_networks
-from mixzoo_convnets.spectral import GRAM_ROWS, SpectralNorm, full_precision, grouped, join_spectral_norms
+from mixzoo_convnets.spectral import (
+    GRAM_ROWS,
+    JointPowerIteration,
+    SpectralNorm,
+    full_precision,
+    grouped,
+    join_spectral_norms,
+)
 
 X = torch.linspace(-1, 1, 2 * 3 * 8 * 8, dtype=torch.float64).cos().reshape(2, 3, 8, 8)
 EXACT = {"rtol": 1e-11, "atol": 1e-13}
@@ -231,7 +238,7 @@ def test_bf16_iterates_once_a_pass():
     joint = discriminator.AMR(depth=4).build(CONTEXT)
     plain = deepcopy(joint)
     x = torch.randn(2, 1, 32, 32)
-    InBfloat16(joint, "cpu")(x)
+    in_bfloat16(joint, "cpu")(x)
     plain(x)
     assert all(torch.equal(one, other) for one, other in zip(joint.buffers(), plain.buffers(), strict=True))
 
@@ -256,6 +263,28 @@ def test_a_compiled_network_iterates_layer_by_layer_to_the_same_numbers(unchecke
         torch.testing.assert_close(compiled(X), apart(X), **EXACT)
     assert_same(joint, apart)
     torch.testing.assert_close(joint(X), apart(X), **EXACT)  # and goes on without the compiler
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # the compiler looks at it
+def test_a_compiled_engine_iterates_all_layers_at_once_and_compiles_the_rest_as_one_graph(unchecked, monkeypatch):
+    """Three steps with two passes each, without a compilation after the first pass."""
+    joint, apart = twins()
+    torch._dynamo.reset()  # of what other tests have compiled
+    monkeypatch.setattr("torch._dynamo.config.error_on_recompile", True)
+    passes, iterate = [], JointPowerIteration._iterate
+    monkeypatch.setattr(JointPowerIteration, "_iterate", lambda joint: passes.append(1) or iterate(joint))
+    compiled = WeightsFirst(joint, torch.compile(joint, backend="aot_eager", fullgraph=True))
+    optimisers = [torch.optim.SGD(network.parameters(), lr=0.1) for network in (joint, apart)]
+    for _ in range(3):
+        for network, scored, optimiser in zip((joint, apart), (compiled, apart), optimisers, strict=True):
+            optimiser.zero_grad()
+            (scored(X).sum() + scored(-X).square().sum()).backward()
+            optimiser.step()
+            assert network.training
+        for one, other in zip(joint.parameters(), apart.parameters(), strict=True):
+            torch.testing.assert_close(one.grad, other.grad, **EXACT)
+    assert_same(joint, apart)
+    assert len(passes) == 6
 
 
 def test_functional_call_takes_the_weights_it_is_given():

@@ -19,10 +19,10 @@ from mixzoo.training.build import build_players
 from mixzoo.training.engine import (
     CLOSE,
     Compiling,
-    InBfloat16,
     VerifiedGraphStep,
     build_engine,
     falls_back,
+    in_bfloat16,
     precision_of,
     recorded,
     refuses,
@@ -319,7 +319,7 @@ def test_bf16_leaves_spectral_norm_and_scores_in_full_precision():
     D = create("discriminator", "amr:depth=4", latent_shape=(2, 4, 4))
     x = torch.randn(2, 1, 32, 32)
     D.eval()
-    plain, low = D(x).logits, InBfloat16(D, "cpu")(x).logits
+    plain, low = D(x).logits, in_bfloat16(D, "cpu")(x).logits
     assert low.dtype == torch.float32
     assert not torch.equal(plain, low)
     torch.testing.assert_close(low, plain, rtol=0.05, atol=0.05)
@@ -391,6 +391,22 @@ def test_a_restored_run_of_the_real_networks_goes_on_bit_for_bit(tmp_path):
     assert go(eager(players), range(3, 6)) == go(eager(again), range(3, 6))
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_an_engine_compiles_what_comes_after_the_weights_of_d(monkeypatch, precision):
+    """A stand-in for the compiler: the numbers are those of the eager engine, bit for bit."""
+    given = []
+    monkeypatch.setattr(engine, "_compile", lambda function: given.append(function) or function)
+    expected = trained(lambda players: build_engine(Train(precision=precision), players, CPU), **REAL)
+    train = Train(engine="compile", precision=precision)
+    players = []
+    found = trained(lambda own: players.append(own) or build_engine(train, own, CPU), **REAL)
+    f, g, rest = given
+    assert (f.__name__, g.__name__) == ("encode", "decode")
+    assert (rest is players[0].discriminator) == (precision == "fp32")
+    assert found[0] == expected[0]
+    assert all(torch.equal(one, two) for one, two in zip(found[1], expected[1], strict=True))
+
+
 COMPILED = """
 import sys, torch
 sys.path[:0] = ["tests", "tests/training"]
@@ -401,6 +417,7 @@ objective, mixer, precision = sys.argv[1:]
 expected, _ = t.trained(lambda players: t.build_engine(Train(precision=precision), players, t.CPU), objective, mixer)
 train = Train(engine="compile", precision=precision)
 found, _ = t.trained(lambda players: t.build_engine(train, players, t.CPU), objective, mixer)
+assert not torch._dynamo.utils.counters["graph_break"]
 print(max(abs(one[name] - two[name]) / max(1, abs(two[name])) for one, two in zip(found, expected) for name in two))
 """
 
