@@ -71,6 +71,12 @@ class Batches(ABC):
         """Where batches are."""
         return self.labels.device
 
+    def start(self, step: int) -> None:  # noqa: B027  # most have nothing to start
+        """Start any worker processes, for the batches from this step on; `batch` does it where it was not called.
+
+        They are forked, which is safest before other threads work.
+        """
+
     @abstractmethod
     def batch(self, step: int, index: Int[Tensor, " own"] | None = None) -> Batch:
         """This process's images and labels at this step, on the device.

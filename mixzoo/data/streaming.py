@@ -42,8 +42,12 @@ class StreamedSplit(Batches):
     ) -> None:
         super().__init__(order, labels)
         self._source, self._steps, self._workers = source, steps, workers
-        self._next_step = -1  # the step of the next batch of `_batches`
+        self._next_step = 0  # the step of the next batch of `_batches`
         self._batches: Iterator[tuple[list[int], Tensor | str]] | None = None
+
+    def start(self, step: int) -> None:
+        if self._workers:
+            self._restart(step)
 
     def batch(self, step: int, index: Int[Tensor, " own"] | None = None) -> Batch:
         if self._workers == 0:
@@ -92,6 +96,7 @@ class StreamedSplit(Batches):
         with warnings.catch_warnings():  # Python >= 3.12 warns if a threaded process forks; workers use no OpenMP, CUDA
             warnings.filterwarnings("ignore", ".*multi-threaded, use of fork", DeprecationWarning)
             self._batches = iter(loader)
+        self._next_step = step
 
     def _pinned(self, images: Tensor) -> Tensor:
         return images.pin_memory() if self.device.type == "cuda" else images

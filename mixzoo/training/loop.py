@@ -63,6 +63,8 @@ class Loop:
         started = progress.step
         self.players.finite.begin(started)
         with torch.random.fork_rng(devices=gpus), stop_requested() as stop, self.pictures, self.blocks() as inputs:
+            if started < self.train.steps:
+                self.images.start(started)  # before the threads of pictures and draws, since it forks
             for step in range(started, self.train.steps):
                 report = self.step(step, inputs.at(step))
                 done = step + 1

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import threading
 from dataclasses import replace
 from math import prod
 
@@ -24,6 +25,7 @@ from mixzoo.evaluation.pictures import views
 from mixzoo.registry.zoo import load_zoo
 from mixzoo.runs.run import resume, start
 from mixzoo.testing.metrics import MetricCase
+from mixzoo.training import blocks, picture_writer
 from mixzoo_datasets.folder import Folder, image_size, read_pixels
 from toys import ToyData, toy_config, toy_zoo
 
@@ -88,6 +90,26 @@ def test_a_streamed_run_stopped_within_an_epoch_and_resumed_equals_an_unbroken_o
     resume(zoo, tmp_path / "stopped")
     assert without_clock(tmp_path / "stopped") == without_clock(tmp_path / "whole")
     assert weights(tmp_path / "stopped") == weights(tmp_path / "whole")
+
+
+def test_workers_are_forked_before_the_threads_of_a_run_on_a_gpu_begin(tmp_path, photos, monkeypatch):
+    """A fork copies a lock that another thread holds, and nobody releases the copy. Here a run on the CPU has them."""
+    threads, restart, make = [], StreamedSplit._restart, blocks.Blocks._make
+    for module in (blocks, picture_writer):
+        monkeypatch.setattr(module, "beside_steps", lambda device: True)
+    monkeypatch.setattr(
+        StreamedSplit,
+        "_restart",
+        lambda *given: threads.append({t.name for t in threading.enumerate()}) or restart(*given),
+    )
+    drawing = set()
+    monkeypatch.setattr(
+        blocks.Blocks, "_make", lambda *given: drawing.add(threading.current_thread().name) or make(*given)
+    )
+    before = {thread.name for thread in threading.enumerate()}
+    start(*config_of(photos, data_on="stream", workers=1), tmp_path / "run")
+    assert threads == [before]
+    assert blocks.NAME in drawing
 
 
 @pytest.mark.bit_exact
