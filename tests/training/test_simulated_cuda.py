@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -124,8 +125,10 @@ def built(objective: str, mixer: str, device: torch.device, zoo=ZOO, **flags: st
     return Scene(build_players(zoo, config, data, device), data, device)
 
 
-def takes_steps(objective: str, mixer: str, device: torch.device, modes=MODES, zoo=ZOO, **flags: str) -> int:
-    """Build a run and take a step in each mode, under watch; how many steps were taken."""
+def takes_steps(
+    objective: str, mixer: str, device: torch.device, modes=MODES, zoo=ZOO, graph=None, **flags: str
+) -> int:
+    """Build a run and take a step in each mode, under watch, and those of `graph`; how many steps were taken."""
     scene = built(objective, mixer, device, zoo, **flags)
     inputs = scene.inputs()
     assert scene.players.finite.deferred == (device.type == "cuda")
@@ -139,11 +142,33 @@ def takes_steps(objective: str, mixer: str, device: torch.device, modes=MODES, z
             assert {value.device.type for value in report.values()} == {device.type}
             if train.precision == "bf16" and scene.players.discriminator is not None:
                 assert watch.low["convolution"] + watch.low["addmm"] > 0
-    return len(modes) * len(inputs)
+    return len(modes) * len(inputs) + (graph(scene, inputs) if graph else 0)
+
+
+class Capture(Rerun):
+    """Records at the first call, without steps before it."""
+
+    def warm_up(self, function):
+        pass
+
+
+def replays_a_graph(monkeypatch, scene: Scene, inputs) -> int:
+    """Record a step on a card, and replay it under watch on each of the inputs; how many steps that were.
+
+    What comes in is copied into tensors that stay, draws that are still on the host too.
+    """
+    monkeypatch.setattr(Snapshot, "__init__", lambda *_: None)  # its copies are made before recording
+    monkeypatch.setattr(Snapshot, "restore", lambda _: None)
+    step = CudaGraphStep(scene.players, Capture())
+    step(*inputs[0])
+    for one in inputs:
+        with Watch(transfers=True, deterministic=True):
+            assert {value.device.type for value in step(*one).values()} == {"cuda"}
+    return len(inputs)
 
 
 def in_every_mode(monkeypatch, pairs, backward: tuple[str, ...]) -> int:
-    """Take steps of each objective and mixer on a card in every mode; how many.
+    """Take steps of each objective and mixer on a card in every mode, and replay one as a graph; how many.
 
     Gradients are what the CPU can show, so steps in the modes of `backward`, those whose backward passes differ, are
     taken there too, without numbers: what would wait for a GPU fails there as well.
@@ -151,7 +176,7 @@ def in_every_mode(monkeypatch, pairs, backward: tuple[str, ...]) -> int:
     steps = 0
     for objective, mixer in pairs:
         with on_gpu(monkeypatch):
-            steps += takes_steps(objective, mixer, CARD)
+            steps += takes_steps(objective, mixer, CARD, graph=partial(replays_a_graph, monkeypatch))
         with fake_tensors():
             takes_steps(objective, mixer, CPU, {mode: MODES[mode] for mode in backward})
     return steps
@@ -161,15 +186,15 @@ def test_every_objective_takes_its_steps_on_a_card_without_a_wait(monkeypatch):
     objectives = specs("objective", OBJECTIVES)
     pairs = [(spec, "label" if spec.startswith("amr_supervised") else "mixup") for spec in objectives]
     steps = in_every_mode(monkeypatch, pairs, ("eager", "bf16"))
-    print(f"{len(objectives)} objectives x {len(MODES)} modes: {steps} combinations, all clean")
-    assert steps == len(objectives) * len(MODES) >= 72
+    print(f"{len(objectives)} objectives x {len(MODES)} modes and a graph: {steps} combinations, all clean")
+    assert steps == len(objectives) * (len(MODES) + 1) >= 90
 
 
 def test_every_mixer_takes_its_steps_on_a_card_without_a_wait(monkeypatch):
     mixers = specs("mixer", MIXERS)
     steps = in_every_mode(monkeypatch, [("amr", mixer) for mixer in mixers], ("eager",))
-    print(f"{len(mixers)} mixers x {len(MODES)} modes: {steps} combinations, all clean")
-    assert steps == len(mixers) * len(MODES) >= 72
+    print(f"{len(mixers)} mixers x {len(MODES)} modes and a graph: {steps} combinations, all clean")
+    assert steps == len(mixers) * (len(MODES) + 1) >= 90
 
 
 @pytest.mark.slow
@@ -182,7 +207,7 @@ def test_every_objective_and_mixer_together(monkeypatch):
         alone |= {unmixed: ["mixup"] for unmixed in ("ae", "aegan", "dae", "vae")}
         pairs += [(objective, mixer) for mixer in alone.get(name, mixers)]
     steps = in_every_mode(monkeypatch, pairs, ("eager",))
-    print(f"{len(pairs)} objectives with a mixer x {len(MODES)} modes: {steps} combinations, all clean")
+    print(f"{len(pairs)} objectives with a mixer x {len(MODES)} modes and a graph: {steps} combinations, all clean")
     assert steps > 600
 
 
@@ -247,19 +272,6 @@ def test_a_run_starts_on_a_card(tmp_path, monkeypatch, device, card):
     assert driver.current == card
     record = json.loads((tmp_path / "run" / "environment.json").read_text())
     assert (record["device"], record["device_name"]) == (device.replace("auto", "cuda"), "a simulated GPU")
-
-
-def test_a_recorded_step_takes_its_inputs_on_a_card_without_a_wait(monkeypatch):
-    """What comes in is copied into tensors that stay, draws that are still on the host too."""
-    with on_gpu(monkeypatch):
-        scene = built("amr", "label", CARD)
-        ((x, labels, draws),) = scene.inputs()
-        monkeypatch.setattr(Snapshot, "__init__", lambda *_: None)  # its copies are made before recording
-        monkeypatch.setattr(Snapshot, "restore", lambda _: None)
-        step = CudaGraphStep(scene.players, Rerun())
-        step(x, labels, draws)
-        with Watch(transfers=True):
-            assert {value.device.type for value in step(x, labels, draws).values()} == {"cuda"}
 
 
 @pytest.mark.parametrize("place", ["device", "host"])
