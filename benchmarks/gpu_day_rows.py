@@ -219,7 +219,7 @@ def drawn(day: Day, mixer: str, engine: str) -> Cell:
 
 
 def pictures(day: Day) -> Iterator[Cell]:
-    """A picture at every 50 steps, drawn between two steps, and beside them in another thread."""
+    """Steps with a picture, drawn before them or, in another thread, beside them, relative to steps without one."""
     yield attempted({"engine": "graph" if day.on_gpu else "eager"}, partial(pictured, day))
 
 
@@ -229,7 +229,7 @@ def pictured(day: Day) -> Cell:
     with stepper(ZOO, config) as step, TemporaryDirectory() as folder:
         split, players = step.loop.data.test, step.players
 
-        def decoded(number: int) -> Callable[[], None]:
+        def decode(number: int) -> Callable[[], None]:
             draw = views.mixes_to_draw(players.autoencoder, players.mixer, split, str(step.device))
 
             def write() -> None:
@@ -237,18 +237,20 @@ def pictured(day: Day) -> Cell:
 
             return write
 
-        def steps_and_a_picture(writer: PictureWriter | None) -> None:
+        def a_picture_and_steps(writer: PictureWriter | None) -> None:
+            if writer is not None:
+                writer.write(step.done)
             for _ in range(steps):
                 step()
             if writer is not None:
-                writer.write(step.done)
+                writer.wait()
 
         with (
-            PictureWriter(step.device, decoded, beside=False) as between,
-            PictureWriter(step.device, decoded, beside=True) as beside,
+            PictureWriter(step.device, decode, beside=False) as between,
+            PictureWriter(step.device, decode, beside=True) as beside,
         ):
             writers = {"no picture": None, "between the steps": between, "beside them": beside}
-            ways = {name: partial(steps_and_a_picture, writer) for name, writer in writers.items()}
+            ways = {name: partial(a_picture_and_steps, writer) for name, writer in writers.items()}
             times = interleaved(ways, step.device, repeats=repeats)
         bare = times.pop("no picture").wall
         cell: Cell = {f"ms of {steps} steps": draws_script.three([1e3 * seconds for seconds in bare])}
@@ -387,7 +389,7 @@ ROWS = [  # most important first
     Row("finite", "The check of numbers, and clipping, of a step without", finite_checks),
     Row("spectral", "Spectral norm of all layers at once, and layer by layer", spectral_norms),
     Row("draws", "Draws in the training thread, and made ahead", draws),
-    Row("pictures", "A picture, drawn between the steps and beside them, of steps without one", pictures),
+    Row("pictures", "Steps with a picture, drawn between or beside them, relative to steps without", pictures),
     Row("rates", "A learning rate that rises, in eight steps of a warm-up", rates),
     Row("kernels", "Kernels of a step, and the floor", kernels),
     Row("recompute", "--recompute's memory", recompute),

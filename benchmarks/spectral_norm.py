@@ -103,16 +103,16 @@ def compiled_kernels(run: Callable[[Any], Any]) -> int:
 
     torch._dynamo.reset()
     metrics.reset()
-    judge = DISCRIMINATORS["amr, 32x32"]()
-    run(judge)(torch.rand(2, 1, 32, 32)).logits.square().mean().backward()
+    discriminator = DISCRIMINATORS["amr, 32x32"]()
+    run(discriminator)(torch.rand(2, 1, 32, 32)).logits.square().mean().backward()
     return metrics.generated_kernel_count
 
 
 def compiled_part() -> list[str]:
     """The kernels of a discriminator that is compiled whole, and of one whose weights are computed first."""
     read = counted(reading(DISCRIMINATORS["amr, 32x32"])).operations
-    after = compiled_kernels(lambda judge: WeightsFirst(judge, torch.compile(judge, dynamic=False)))
-    whole = compiled_kernels(lambda judge: torch.compile(judge, dynamic=False))
+    after = compiled_kernels(lambda D: WeightsFirst(D, torch.compile(D, dynamic=False)))
+    whole = compiled_kernels(lambda D: torch.compile(D, dynamic=False))
     return [
         "| compiled | kernels that the compiler writes | operations of the weights before it |",
         "|---|---:|---:|",
@@ -135,7 +135,7 @@ def main() -> None:
     )
     print("\n".join(reads()))
     print("\n## A compiled `amr` once, forward and backward\n")
-    print("Calls of libraries, such as convolutions, are not counted: both have the same.\n")
+    print("Kernels for a CPU. Calls of libraries, such as convolutions, are not counted: both have the same.\n")
     print("\n".join(compiled_part()))
 
 

@@ -274,13 +274,16 @@ def _train(
     """Train from `progress` to the last step and score the run; status.json says how it ended, whatever happens."""
     distributed, data, start_time = players.distributed, loaded.data, monotonic()
 
-    def decoded(step: int) -> Callable[[], None]:
-        drawn = views.mixes_to_draw(players.autoencoder, players.mixer, data.test, str(device))
+    def decode_picture(step: int) -> Callable[[], None]:
+        file = run_dir / "pictures" / f"step-{step:08d}.png"
+        draw = views.mixes_to_draw(players.autoencoder, players.mixer, data.test, str(device))
 
         def write() -> None:
             if not run_dir.is_dir():  # save_png would make the directory again
                 raise StorageError(f"{run_dir}: the run directory is gone")
-            save_png(drawn(), run_dir / "pictures" / f"step-{step:08d}.png")
+            with storage_errors(file, "the picture could not be drawn"):  # fonts and caches are files, too
+                picture = draw()
+            save_png(picture, file)
 
         return write
 
@@ -325,7 +328,7 @@ def _train(
             images = placement.train_batches(loaded, config.train, device, distributed.shard)
             engine = build_engine(config.train, players, device, display.note)
             loop = Loop(config.train, players, engine, data, images, metrics, run_dir / "checkpoints", display,
-                        PictureWriter(device, decoded), config.to_toml(), environment,
+                        PictureWriter(device, decode_picture), config.to_toml(), environment,
                         lambda: set_status("running"), limit)  # fmt: skip
             distributed.sync_parameters(modules_of(players), step=progress.step, data=data.fingerprint)
             with images:

@@ -38,7 +38,7 @@ def commit(
 
     `run` is the text of the run file used for these steps, `environment` what environment.json has. `ready` is called
     when all of it is on the disk, before the checkpoint is visible: it waits for what has to be there by then. Raises
-    StorageError if it cannot be written.
+    StorageError if it cannot be written, and what `ready` raises.
     """
     from safetensors.torch import save
 

@@ -27,6 +27,7 @@ from mixzoo.core.errors import ConfigError
 from mixzoo.core.objective import Terms
 from mixzoo.core.parts import AutoEncoder, Discriminator, HasPosterior, Scores
 from mixzoo.core.random import StepDraws
+from mixzoo.evaluation.codes import eval_mode
 from mixzoo.registry.config import Train
 from mixzoo.training.distributed import SINGLE_PROCESS, DistributedContext
 from mixzoo.training.graph import CudaGraphStep, CUDARecorder, Recorder, Snapshot, kind_of
@@ -124,26 +125,49 @@ class WeightsFirst:
     """D with its parametrised weights, such as those under spectral norm, computed once and before the rest of a pass.
 
     So they are computed as written, all at once and in full precision, where the rest is compiled or runs in bfloat16.
-    A weight that a pass reads twice is computed once.
+    With `if_read_once` this is done only if a pass reads each of them just once: spectral norm iterates at each read,
+    so a layer that is used twice, or not at all, would have another norm than in a plain pass.
     """
 
-    def __init__(self, discriminator: Discriminator, rest: Callable[[Tensor], Scores]) -> None:
+    def __init__(
+        self, discriminator: Discriminator, rest: Callable[[Tensor], Scores], *, if_read_once: bool = False
+    ) -> None:
         from torch.nn.utils import parametrize
 
         self.discriminator, self.rest = discriminator, rest
         modules: Iterable[Any] = discriminator.modules() if isinstance(discriminator, nn.Module) else ()
         parametrised = [module for module in modules if parametrize.is_parametrized(module)]
         self._weights = [(module, name) for module in parametrised for name in module.parametrizations]
+        self._first: bool | None = None if if_read_once else True  # None: not known before the first pass
 
     def __call__(self, x: Tensor) -> Scores:
         from torch.nn.utils import parametrize
 
+        if self._first is None:
+            self._first = self._reads_each_once(x)
+        if not self._first:
+            return self.rest(x)
         with parametrize.cached():
             for module, name in self._weights:
                 getattr(module, name)  # torch computes a parametrised weight when its attribute is read
             return self.rest(x)
 
+    def _reads_each_once(self, x: Tensor) -> bool:
+        """Whether a pass reads each weight once: tried in evaluation mode, which changes no buffer."""
+        lists = [module.parametrizations[name] for module, name in self._weights]
+        reads: Counter[nn.Module] = Counter()
+        hooks = [found.register_forward_hook(lambda read, *_: reads.update([read])) for found in lists]
+        try:
+            with eval_mode(self.discriminator):
+                self.discriminator(x)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return all(reads[found] == 1 for found in lists)
+
     def __getattr__(self, name: str) -> Any:  # the rest of D's interface, whatever a plugin adds to it
+        if name == "discriminator":  # before __init__ has set it, as in a copy
+            raise AttributeError(name)
         return getattr(self.discriminator, name)
 
 
@@ -187,9 +211,10 @@ def compiled(players: Players) -> Players:
     """The players with compiled networks, which share the weights; torch compiles at the first call for each shape."""
     autoencoder, plain = Wrapped(players.autoencoder, _compile), players.discriminator
     discriminator = None
-    if plain is not None:
-        weights_first = plain if isinstance(plain, WeightsFirst) else WeightsFirst(plain, plain)
-        discriminator = WeightsFirst(weights_first.discriminator, _compile(weights_first.rest))
+    if isinstance(plain, WeightsFirst):
+        discriminator = WeightsFirst(plain.discriminator, _compile(plain.rest))
+    elif plain is not None:
+        discriminator = WeightsFirst(plain, _compile(plain), if_read_once=True)
     uncompiled = plain if players.uncompiled_discriminator is None else players.uncompiled_discriminator
     return replace(players, autoencoder=autoencoder, discriminator=discriminator, uncompiled_discriminator=uncompiled)
 

@@ -18,14 +18,14 @@ class PictureWriter:
     on the file, such as a checkpoint: a run that is resumed from it does not draw earlier pictures again. Without,
     `write` itself does it.
 
-    `decoded` takes a step and decodes its images, on the device; the call that it returns draws and writes them, and
+    `decode` takes a step and decodes its images, on the device; the call that it returns draws and writes them, and
     uses neither the device nor the networks.
     """
 
     def __init__(
-        self, device: torch.device, decoded: Callable[[int], Callable[[], None]], *, beside: bool | None = None
+        self, device: torch.device, decode: Callable[[int], Callable[[], None]], *, beside: bool | None = None
     ) -> None:
-        self._decoded = decoded
+        self._decode = decode
         beside = beside_steps(device) if beside is None else beside
         self._worker = Worker[Callable[[], None], None](NAME, lambda draw: draw()) if beside else None
         self._written: Future[None] | None = None
@@ -33,7 +33,7 @@ class PictureWriter:
     def write(self, step: int) -> None:
         """Write the picture of this step, after the one before it. Raises what either of them raised."""
         self.wait()
-        draw = self._decoded(step)
+        draw = self._decode(step)
         if self._worker is None:
             draw()
         else:

@@ -83,9 +83,7 @@ class Worker(Generic[Given, Made]):
             while (task := self._tasks.get()) is not None and not self.closing:
                 given, result = task
                 try:
-                    made = self._function(given)
+                    result.set_result(self._function(given))
                 except BaseException as err:
                     result.set_exception(err)
-                else:
-                    result.set_result(made)
-                del task, given, result  # nothing of a block stays while the thread waits
+                del task, given, result  # nothing that was made stays while the thread waits

@@ -106,9 +106,9 @@ def test_workers_are_forked_before_the_threads_of_a_run_on_a_gpu_begin(tmp_path,
     monkeypatch.setattr(
         blocks.Blocks, "_make", lambda *given: drawing.add(threading.current_thread().name) or make(*given)
     )
-    before = {thread.name for thread in threading.enumerate()}
     start(*config_of(photos, data_on="stream", workers=1), tmp_path / "run")
-    assert threads == [before]
+    (alive,) = threads
+    assert not alive & {blocks.NAME, picture_writer.NAME}
     assert blocks.NAME in drawing
 
 

@@ -5,11 +5,13 @@ A GPU has such threads: for the draws of the next steps, and for pictures. Here 
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from dataclasses import dataclass, replace
 
 import pytest
@@ -18,6 +20,7 @@ import torch
 from mixzoo import LinearMixer
 from mixzoo.core.errors import Interrupted, StorageError
 from mixzoo.data.batches import on_device
+from mixzoo.evaluation.pictures import views
 from mixzoo.registry.zoo import RegisteredPart
 from mixzoo.runs import run as run_module
 from mixzoo.runs.run import resume, start
@@ -39,7 +42,7 @@ SCHEDULE = "schedule:a=mixup,b=(bernoulli:k=3)"
 @pytest.fixture(autouse=True)
 def no_thread_is_left():
     yield
-    assert NAME not in [thread.name for thread in threading.enumerate()]
+    assert not {NAME, picture_writer.NAME} & {thread.name for thread in threading.enumerate()}
 
 
 @dataclass(frozen=True)
@@ -200,6 +203,23 @@ def test_what_a_signal_raises_while_a_step_waits_for_its_draws_ends_the_thread(e
 # --- torch's settings of a thread
 
 
+def test_a_thread_keeps_nothing_of_what_it_made():
+    worker = Worker("made in a test", lambda _: Made())
+    try:
+        result = worker.ask(None).result()
+        kept = weakref.ref(result)
+        worker.ask(None).result()  # the thread waits, or is about to
+        time.sleep(0.05)
+        del result
+        assert kept() is None
+    finally:
+        worker.close()
+
+
+class Made:
+    """Something that a thread makes."""
+
+
 def found_in_a_thread(function):
     worker = Worker("made in a test", lambda _: function())
     try:
@@ -339,24 +359,35 @@ def drawn(run_dir):
 
 
 def test_pictures_drawn_beside_the_steps_are_those_of_their_own_step(tmp_path, monkeypatch):
-    """The networks go on changing while a picture is drawn, and a checkpoint waits for it."""
-    flags = {"evaluate_every": 4, "checkpoint_every": 2}
+    """The networks have changed by the time that a picture is drawn."""
+    flags = {"evaluate_every": 4, "checkpoint_every": STEPS}
     trained(tmp_path / "without", **flags)
     monkeypatch.setattr(picture_writer, "beside_steps", lambda device: True)
-    threads, late = [], run_module.save_png
+    threads, sheet = [], views.sheet
 
-    def slowly(image, path):
+    def late(rows):
         threads.append(threading.current_thread().name)
-        time.sleep(0.2)
-        if path.name == PICTURES[1]:  # the checkpoint of step 8 is on the disk, and not yet to be seen
-            assert [checkpoint.name for checkpoint in saved(tmp_path / "with" / "checkpoints")][-1] == "step-00000006"
-        return late(image, path)
+        time.sleep(0.4)
+        return sheet(rows)
 
-    monkeypatch.setattr(run_module, "save_png", slowly)
+    monkeypatch.setattr(views, "sheet", late)
     trained(tmp_path / "with", **flags)
     assert threads == [picture_writer.NAME] * 3
     assert drawn(tmp_path / "with") == drawn(tmp_path / "without")
-    assert picture_writer.NAME not in [thread.name for thread in threading.enumerate()]
+
+
+def test_a_checkpoint_is_not_visible_before_the_pictures_up_to_its_step(tmp_path, monkeypatch):
+    monkeypatch.setattr(picture_writer, "beside_steps", lambda device: True)
+    visible, save = {}, run_module.save_png
+
+    def late(image, path):
+        time.sleep(0.4)
+        visible[path.name] = [checkpoint.name for checkpoint in saved(tmp_path / "run" / "checkpoints")][-1:]
+        return save(image, path)
+
+    monkeypatch.setattr(run_module, "save_png", late)
+    trained(tmp_path / "run", evaluate_every=4, checkpoint_every=2)
+    assert visible == dict(zip(PICTURES, (["step-00000002"], ["step-00000006"], ["step-00000010"]), strict=True))
 
 
 def test_a_picture_that_cannot_be_written_beside_the_steps_ends_the_run_before_a_checkpoint(tmp_path, monkeypatch):
@@ -377,6 +408,19 @@ def test_a_picture_that_cannot_be_written_beside_the_steps_ends_the_run_before_a
     monkeypatch.setattr(run_module, "save_png", whole)
     resume(zoo_with_faults(), run_dir)
     assert len(drawn(run_dir)) == 3
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_picture_that_cannot_be_drawn_is_one_line_with_its_path(tmp_path, monkeypatch, beside):
+    def no_font(rows):
+        raise OSError("cannot open resource")
+
+    monkeypatch.setattr(picture_writer, "beside_steps", lambda device: beside)
+    monkeypatch.setattr(views, "sheet", no_font)
+    file = tmp_path / "run" / "pictures" / "step-00000004.png"
+    with pytest.raises(StorageError, match=f"^{re.escape(str(file))}: the picture could not be drawn: cannot open"):
+        trained(tmp_path / "run", evaluate_every=4, checkpoint_every=4)
+    assert not [*tmp_path.rglob("checkpoints/*")]
 
 
 def test_a_mixer_that_fails_in_the_thread_ends_the_run_at_its_step(tmp_path, with_a_thread):

@@ -4,13 +4,17 @@ import re
 import subprocess
 import sys
 import warnings
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
+from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 from mixzoo.core.errors import ConfigError
+from mixzoo.core.parts import Scores
 from mixzoo.core.random import StepDraws
 from mixzoo.data.batches import on_device
 from mixzoo.registry.config import Train
@@ -20,6 +24,7 @@ from mixzoo.training.engine import (
     CLOSE,
     Compiling,
     VerifiedGraphStep,
+    WeightsFirst,
     build_engine,
     falls_back,
     in_bfloat16,
@@ -405,6 +410,42 @@ def test_an_engine_compiles_what_comes_after_the_weights_of_d(monkeypatch, preci
     assert (rest is players[0].discriminator) == (precision == "fp32")
     assert found[0] == expected[0]
     assert all(torch.equal(one, two) for one, two in zip(found[1], expected[1], strict=True))
+
+
+class Judge(nn.Module):
+    """A D that uses its layers under spectral norm so many times in a pass."""
+
+    def __init__(self, *uses):
+        super().__init__()
+        self.layers = nn.ModuleList(spectral_norm(nn.Linear(6, 6)) for _ in uses)
+        self.uses, self.last, self.dropout = uses, nn.Linear(6, 1), nn.Dropout(0.5)
+
+    def forward(self, x):
+        for layer, times in zip(self.layers, self.uses, strict=True):
+            for _ in range(times):
+                x = layer(x).tanh()
+        return Scores(self.last(self.dropout(x))[:, 0])
+
+
+@pytest.mark.parametrize("uses", [(1, 1), (2, 1), (0, 1)])
+def test_a_compiled_d_iterates_as_often_as_it_is_written(uses):
+    """The weights come first only where that is so, and to find out moves nothing of D nor of torch's generator."""
+    torch.manual_seed(0)
+    x, plain = torch.randn(4, 6), Judge(*uses)
+    first = deepcopy(plain)
+    first.layers[0].eval()  # a fixed norm stays fixed
+    plain.layers[0].eval()
+    wrapped, found = WeightsFirst(first, first, if_read_once=True), []
+    for scored in (plain, wrapped):
+        torch.manual_seed(1)
+        for _ in range(2):
+            found.append(scored(x).logits)
+    assert torch.equal(found[0], found[2])
+    assert torch.equal(found[1], found[3])
+    assert all(torch.equal(one, other) for one, other in zip(first.buffers(), plain.buffers(), strict=True))
+    assert [m.training for m in first.modules()] == [m.training for m in plain.modules()]
+    assert wrapped._first == (uses == (1, 1))
+    assert len(deepcopy(wrapped).layers) == 2
 
 
 COMPILED = """
