@@ -114,8 +114,11 @@ def _with_sources(data: Dataset, splits: Mapping[str, Split], cache: ImageCache)
 def _make(cache: ImageCache, made_of: Mapping[str, Any]) -> str:
     """Make both files, or those that are missing. Returns '', or why they are made anew."""
     header, problem = cache.path.with_suffix(".json"), ""
-    with storage_errors(cache.path.parent, "the folder of --image-cache cannot be made"):
-        cache.path.parent.mkdir(parents=True, exist_ok=True)
+    folder = cache.path.parent
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise StorageError(f"{printable(str(folder))}: --image-cache is given something that is not a folder; name one")
+    with storage_errors(folder, "the folder of --image-cache cannot be made"):
+        folder.mkdir(parents=True, exist_ok=True)
     if not _is_writable(cache.path):  # one that is shared; every image of it is checked when it is read
         return ""
     try:

@@ -1,6 +1,8 @@
 """Tasks of a Ray cluster."""
 
 import logging
+import os
+import socket
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from time import sleep
@@ -12,6 +14,7 @@ from mixzoo import ConfigError, Job, Lost
 from mixzoo_launchers.member import POLL_SECONDS, STOPPED, Member, stop
 
 RUNS_PER_GPU = "MIXZOO_RUNS_PER_GPU"
+REACH_SECONDS = 10.0  # in which the head of a cluster has to accept a connection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,15 +38,28 @@ class Ray:
             raise ConfigError("launcher 'ray' needs the package ray: pip install 'mixzoo[ray]'")
         import ray
 
+        self._reach()
         # Now and not at the first task: Ray sets a handler for SIGTERM, which must not take the place of ours.
         if not ray.is_initialized():
             try:
                 ray.init(address=self.address, log_to_driver=False, logging_level=logging.ERROR)
             except (ConnectionError, ValueError, RuntimeError) as err:
-                raise ConfigError(
-                    f"launcher 'ray': no cluster at address={self.address} ({str(err).splitlines()[0]}); "
-                    "`ray start --head` begins one"
-                ) from err
+                raise self._no_cluster(str(err).splitlines()[0]) from err
+
+    def _reach(self) -> None:
+        """Raises ConfigError if no program listens at the address: Ray would wait for minutes, deaf to Ctrl-C."""
+        given = os.environ.get("RAY_ADDRESS", "") if self.address == "auto" else self.address
+        host, _, port = given.removeprefix("ray://").rpartition(":")
+        if host and port.isascii() and port.isdecimal():
+            try:
+                socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_SECONDS).close()
+            except (OSError, OverflowError, UnicodeError) as err:
+                raise self._no_cluster(f"{given}: {getattr(err, 'strerror', '') or err}") from err
+
+    def _no_cluster(self, reason: str) -> ConfigError:
+        return ConfigError(
+            f"launcher 'ray': no cluster at address={self.address} ({reason}); `ray start --head` begins one"
+        )
 
     def begin(self, job: Job) -> "RayTask":
         """A task, which waits until the cluster has room for it."""

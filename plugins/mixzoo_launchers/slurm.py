@@ -18,6 +18,7 @@ from mixzoo_launchers.slurm_job import ENDED, SUBMITTED, Group, read, write
 
 FOLDER = ".slurm"  # in the directory of the sweep or run: what submitit and Slurm write about the jobs
 RUNS_PER_GPU = "MIXZOO_RUNS_PER_GPU"
+ANSWER_SECONDS = 60.0  # that a command of Slurm may take
 ASK_SECONDS = 10.0  # between two calls of squeue
 GONE_SECONDS = (
     30.0  # for which the end of a job may be on its way through the file system, or its requeue through Slurm
@@ -49,7 +50,12 @@ class Slurm:
     constraint: Annotated[str, "features that the node must have"] = ""
 
     def check(self) -> None:
-        """Raises ConfigError if submitit or Slurm's commands are missing."""
+        """Raises ConfigError if submitit or Slurm's commands are missing, or Slurm would not take such a job."""
+        if self.warning >= 60 * self.time:
+            raise ConfigError(
+                f"launcher 'slurm': warning={self.warning} seconds are not less than time={self.time} minutes, so a "
+                "run would be saved before it begins; give more time= or a shorter warning="
+            )
         if find_spec("submitit") is None:
             raise ConfigError("launcher 'slurm' needs the package submitit: pip install 'mixzoo[slurm]'")
         if missing := [name for name in ("sbatch", "squeue", "srun") if which(name) is None]:
@@ -57,6 +63,25 @@ class Slurm:
                 f"launcher 'slurm' needs Slurm's command {missing[0]}, which this machine lacks: go to one of the "
                 "cluster's machines from which jobs are submitted"
             )
+        if problem := self._refusal():
+            raise ConfigError(
+                f"launcher 'slurm': Slurm would not take such a job ({problem}); see the partitions and their limits "
+                "with `sinfo`, which has to answer on this machine"
+            )
+
+    def _refusal(self) -> str:
+        """Why Slurm would refuse a job of one run, as sbatch says it without submitting; '' if it would not."""
+        given = {**self._sbatch, "time": self.time, "cpus-per-task": self.cpus}
+        given |= {"mem": f"{1024 * self.memory:.0f}M"} if self.memory else {}
+        given |= {"gpus-per-node": 1} if self.runs_per_gpu else {}
+        options = [f"--{key}={value}" for key, value in given.items()]
+        return answer(["sbatch", "--test-only", *options, "--wrap=true"])[1]
+
+    @property
+    def _sbatch(self) -> dict[str, Any]:
+        """The options that are passed on as they are, if they are given."""
+        named = {"partition": self.partition, "account": self.account, "qos": self.qos, "constraint": self.constraint}
+        return {key: value for key, value in named.items() if value}
 
     def begin(self, job: Job) -> "SlurmTask":
         """Queue a job of its own for one run."""
@@ -92,7 +117,6 @@ class Slurm:
         import submitit
 
         runs = max(map(len, groups))
-        sbatch = {"partition": self.partition, "account": self.account, "qos": self.qos, "constraint": self.constraint}
         parameters: dict[str, Any] = {
             "name": "mixzoo",
             "timeout_min": self.time,
@@ -100,7 +124,7 @@ class Slurm:
             "slurm_signal_delay_s": self.warning,
             "slurm_array_parallelism": max(1, ceil(at_once / runs)),
             "slurm_additional_parameters": {"requeue": True},
-            **{f"slurm_{key}": value for key, value in sbatch.items() if value},
+            **{f"slurm_{key}": value for key, value in self._sbatch.items()},
             **({"mem_gb": self.memory * runs} if self.memory else {}),
             **({"gpus_per_node": 1} if self.runs_per_gpu else {}),
         }
@@ -115,6 +139,15 @@ class Slurm:
         except submitit.core.utils.FailedJobError as err:
             lines = [line for line in str(err).splitlines() if "sbatch:" in line] or str(err).splitlines() or ["failed"]
             raise ConfigError(f"launcher 'slurm': {lines[-1].strip()}") from err
+
+
+def answer(command: Sequence[str]) -> tuple[str, str]:
+    """What a command of Slurm prints, and the last line of its errors if it fails; '' if it does not."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as err:
+        return "", str(err)
+    return done.stdout, (done.stderr.strip().splitlines() or ["failed"])[-1] if done.returncode else ""
 
 
 def _sharing(jobs: Sequence[Job]) -> tuple[Job, ...]:
@@ -140,13 +173,9 @@ class Squeue:
         """The state of a job; '' if Slurm knows no such job. An older answer counts if Slurm does not answer."""
         if monotonic() - self.asked >= ASK_SECONDS:
             command = ["squeue", "--noheader", "--array", "--states=all", f"--user={os.getuid()}", "--format=%i %T"]
-            try:
-                done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-                self.problem = (done.stderr.strip().splitlines() or ["failed"])[-1] if done.returncode else ""
-            except (OSError, subprocess.TimeoutExpired) as err:
-                self.problem = str(err)
+            said, self.problem = answer(command)
             if not self.problem:
-                self.states = dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if " " in line.strip())
+                self.states = dict(line.split(maxsplit=1) for line in said.splitlines() if " " in line.strip())
             self.asked = monotonic()
         return self.states.get(name, "")
 

@@ -366,7 +366,7 @@ def test_auto_says_that_a_cache_is_not_used_by_data_in_memory(photos, home):
     [
         ("a\0b", ConfigError, r"--image-cache a.b: embedded null byte; give the path of a folder"),
         ("~nobody-of-this-name/x", ConfigError, r"--image-cache ~nobody-of-this-name/x: .*; give the path of a folder"),
-        ("FILE", StorageError, r"the folder of --image-cache cannot be made: File exists"),
+        ("FILE", StorageError, r"/FILE: --image-cache is given something that is not a folder; name one"),
     ],
 )
 def test_a_bad_folder_is_refused(tmp_path, photos, text, error, words):

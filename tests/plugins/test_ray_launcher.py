@@ -1,7 +1,9 @@
 """The Ray launcher without a cluster: what is missing, how a task ends and stops. (With one: test_on_clusters.py.)"""
 
 import os
+import re
 import signal
+import socket
 import threading
 
 import pytest
@@ -23,6 +25,31 @@ def test_a_missing_cluster_is_one_line():
     pytest.importorskip("ray")
     with pytest.raises(ConfigError, match=r"^launcher 'ray': no cluster at address=nowhere \(.*\); `ray start --head`"):
         Ray(address="nowhere").check()
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("127.0.0.1:{port}", "Connection refused"),
+        ("ray://127.0.0.1:{port}", "Connection refused"),
+        ("no.such.host.invalid:6379", ".+"),
+        ("127.0.0.1:99999", ".+"),
+    ],
+)
+@pytest.mark.parametrize("named", ["address", "variable"])
+def test_an_address_at_which_nothing_listens_is_one_line_at_once(monkeypatch, address, reason, named):
+    """Ray itself waits for minutes, without an ear for signals."""
+    monkeypatch.setattr(launcher, "find_spec", lambda name: True)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        address = address.format(port=taken.getsockname()[1])
+        given = address if named == "address" else "auto"
+        if named == "variable":
+            monkeypatch.setenv("RAY_ADDRESS", address)
+        with pytest.raises(
+            ConfigError, match=rf"no cluster at address={re.escape(given)} \(.*{reason}.*\); `ray start"
+        ):
+            Ray(address=given).check()
 
 
 def test_a_task_returns_the_exit_code_of_its_run(tmp_path):

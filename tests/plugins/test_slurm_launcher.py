@@ -71,6 +71,46 @@ def test_what_is_missing_is_one_line_before_anything_is_made(mixzoo, tmp_path, m
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif(find_spec("submitit") is None, reason="needs submitit")
+@pytest.mark.parametrize(
+    ("options", "says", "message"),
+    [
+        ("", "sbatch: error: fetch_config: DNS\nsbatch: fatal: no configuration source", "no configuration source"),
+        (
+            ":partition=huge,memory=0.5,runs_per_gpu=2",
+            "sbatch: error: invalid partition specified: huge",
+            "specified: huge",
+        ),
+        (":qos=high", "", "failed"),
+    ],
+)
+def test_a_job_that_slurm_would_not_take_is_one_line_before_anything_is_made(
+    mixzoo, tmp_path, monkeypatch, options, says, message
+):
+    elsewhere = tmp_path.parent / f"{tmp_path.name}-slurm"
+    elsewhere.mkdir()
+    for name in ("srun", "squeue"):
+        command(elsewhere, monkeypatch, name, "exit 1")
+    command(elsewhere, monkeypatch, "sbatch", f'echo "$@" > {elsewhere}/given; echo "{says}" >&2; exit 1')
+    for more in ([], ["--seeds", "1,2"]):
+        code, _, err = mixzoo("train", "--data", "toy_data", "--on", f"slurm{options}", *more)
+        assert (code, err.count("\n")) == (2, 1)
+        assert re.search(rf"launcher 'slurm': Slurm would not take such a job \(.*{message}.*\); see .* `sinfo`", err)
+    assert list(tmp_path.iterdir()) == []
+    given = (elsewhere / "given").read_text().split()
+    assert given[0] == "--test-only"
+    assert set(given) >= {"--time=240", "--cpus-per-task=1", "--wrap=true"}
+    if "partition" in options:
+        assert set(given) >= {"--partition=huge", "--mem=512M", "--gpus-per-node=1"}
+
+
+def test_a_warning_before_the_beginning_of_a_job_is_refused():
+    with pytest.raises(
+        ConfigError, match=r"warning=120 seconds are not less than time=2 minutes.*; give more time= or"
+    ):
+        Slurm(time=2).check()
+
+
 def test_a_job_ends_as_it_has_written_or_is_lost_if_squeue_knows_it_no_more(tmp_path, monkeypatch):
     monkeypatch.setattr(slurm, "ASK_SECONDS", 0.0)
     monkeypatch.setattr(slurm, "GONE_SECONDS", 0.0)
