@@ -26,6 +26,7 @@ from mixzoo.registry.options import to_table
 
 FORMAT = 1  # of the files; another one is another cache
 COMPARED = 8  # images of the cache that each start decodes too
+NO_ROOM_ADVICE = "name a folder on another disk, or leave --image-cache out"
 LARGEST_HEADER = 1_000_000  # bytes
 MOVABLE = ("root", "path")  # options that say where the images are, and not what they are
 _SPLITS = ("train", "validation", "test")
@@ -180,7 +181,7 @@ def _reserve(cache: ImageCache, handle: int) -> None:
     try:
         check_room(folder, cache.nbytes - os.fstat(handle).st_blocks * 512, what)
     except StorageError as err:
-        raise StorageError(f"{err}; name a folder on another disk, or leave --image-cache out") from err
+        raise StorageError(f"{err}; {NO_ROOM_ADVICE}") from err
     with storage_errors(cache.path):
         os.ftruncate(handle, cache.nbytes)
     try:
@@ -188,7 +189,7 @@ def _reserve(cache: ImageCache, handle: int) -> None:
     except OSError as err:  # others are of file systems that cannot reserve
         if err.errno in DISK_FULL or err.errno == errno.EFBIG:
             lacking = no_room(folder, cache.nbytes)
-            raise StorageError(f"no room for {what}{lacking}: {err.strerror}; leave --image-cache out") from err
+            raise StorageError(f"no room for {what}{lacking}: {err.strerror}; {NO_ROOM_ADVICE}") from err
 
 
 def _compare(sources: Sequence[CachedImages], cache: ImageCache) -> tuple[int, int, int | None]:

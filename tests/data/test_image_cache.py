@@ -328,6 +328,25 @@ def test_a_cache_that_does_not_fit_is_refused_at_the_start(photos, home, monkeyp
     assert refused.value.exit_code == 8
 
 
+def test_a_disk_that_cannot_reserve_the_cache_is_refused_at_the_start_and_one_that_never_does_is_not(
+    photos, home, monkeypatch
+):
+    """A quota, say, of which the free space of the disk tells nothing."""
+
+    def fails(number):
+        def fallocate(*_):
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(os, "posix_fallocate", fallocate)
+
+    fails(errno.EDQUOT)
+    words = r"no room for the image cache.*: Disk quota exceeded.*; name a folder on another disk, or leave"
+    with pytest.raises(StorageError, match=words):
+        cached(photos, home)
+    fails(errno.EOPNOTSUPP)
+    assert cached(photos, home)[0].cache_notes[0].startswith("data: 0 of 60 images are in the cache")
+
+
 def test_a_full_cache_needs_no_more_room(photos, home, monkeypatch):
     fill(photos, home)
     real = shutil.disk_usage
