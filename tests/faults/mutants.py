@@ -19,7 +19,7 @@ from mixzoo.training.checkpoint_manifest import manifest_files
 PLAIN_COMMIT, PLAIN_LAST = checkpoint.commit, directory.last_committed
 
 
-def renamed_before_it_is_written(folder, players, progress, *, keep, keep_best=False, run="", environment=None):
+def renamed_before_it_is_written(folder, players, progress, *, keep, keep_best, run, environment, ready):
     """A checkpoint has its name before it has its files."""
     target = checkpoint.path_of(folder, progress.step)
     with storage.storage_errors(target):
@@ -28,6 +28,7 @@ def renamed_before_it_is_written(folder, players, progress, *, keep, keep_best=F
         files = {f"{stem}.safetensors": save(tensors) for stem, tensors in checkpoint.state_of(players).items()}
         for name, content in {**files, **manifest_files(progress, files, run, environment)}.items():
             storage.write_flushed(target / name, content)
+    ready()
     checkpoint.remove_older(folder, progress.step, keep, keep_best=keep_best)
     return target
 
