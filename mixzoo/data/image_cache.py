@@ -54,11 +54,14 @@ class ImageCache:
 
     @contextmanager
     def opened(self) -> Iterator[int | None]:
-        """A handle of the file, for reading alone if it may not be written; None if it cannot be opened."""
+        """A handle of the file, for reading alone if it may not be written; None if it cannot be opened.
+
+        A symbolic link is not followed: whoever shares the folder could let this process write to another file.
+        """
         handle = None
         for mode in (os.O_RDWR, os.O_RDONLY):
             with suppress(OSError):
-                handle = os.open(self.path, mode | os.O_NONBLOCK | os.O_CLOEXEC)
+                handle = os.open(self.path, mode | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
                 break
         try:
             regular = handle is not None and stat.S_ISREG(os.fstat(handle).st_mode)

@@ -149,7 +149,10 @@ def _empty(cache: ImageCache) -> None:
 @contextmanager
 def _opened_for_making(cache: ImageCache) -> Iterator[int]:
     with storage_errors(cache.path):
-        handle = os.open(cache.path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+        if cache.path.is_symlink():
+            raise StorageError(f"{printable(str(cache.path))}: a symbolic link; remove it, or name another folder")
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        handle = os.open(cache.path, flags, 0o666)
         try:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 raise StorageError(

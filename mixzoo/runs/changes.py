@@ -4,9 +4,10 @@ import json
 import tomllib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from mixzoo.core.errors import CheckpointError, truncated_repr
-from mixzoo.core.json_file import Fields
+from mixzoo.core.json_file import Fields, read_object
 from mixzoo.registry.config import RunConfig, Train
 from mixzoo.registry.options import options_of
 from mixzoo.runs.listing import dotted
@@ -20,6 +21,7 @@ FREE = {
     *("dataset.root", "dataset.path", "metrics"),  # data may have moved: their fingerprint is compared
 }
 STEPS = "train.steps"
+QUOTE = '"'
 MAX_LISTED = 8  # changes in a message
 
 
@@ -88,6 +90,20 @@ def earlier_lengths(changes: Iterable[Change], done: int) -> list[tuple[int, int
             found.append((first, last, change.was))
             first = last + 1
     return found
+
+
+def earlier_settings(run_dir: Path, schedule: str) -> str:
+    """What a run was trained with before its run.toml was as it is, such as "steps 8 up to step 8"; '' if nothing else.
+
+    Another number of steps counts only if the learning rate follows it, by the run's `schedule`.
+    """
+    try:
+        rows = recorded_changes(read_object(run_dir / "environment.json"))
+    except CheckpointError:  # such a run is as its run.toml says, and `mixzoo resume` says what is damaged
+        return ""
+    trained = [row for row in rows if row.step and row.key not in FREE]
+    kept = [row for row in trained if row.key != STEPS or schedule not in ("", "constant")]
+    return "; ".join(f"{row.key.removeprefix('train.')} {row.was.strip(QUOTE)} up to step {row.step}" for row in kept)
 
 
 def check_allowed(changes: Sequence[Change], allowed: Collection[str], step: int, where: str) -> None:

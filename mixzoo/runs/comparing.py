@@ -11,12 +11,14 @@ from itertools import product
 from statistics import mean, stdev
 
 from mixzoo.core.errors import ConfigError, listing, nearest
+from mixzoo.runs.changes import earlier_settings
 from mixzoo.runs.listing import SAME_RUN, RunRecord, flat
 from mixzoo.runs.paper import PAPER, PaperMatch, match
 
 BASELINES = {"_pixels": "raw pixels", "_untrained": "untrained network"}  # end of a score's name -> row
 DETAILS = ("probe.best_step", "probe.last_validation_accuracy", "probe.last_test_accuracy")  # columns if asked for
 SIGNS = {"less": -1, "more": 1}  # what a metric says is better of a score; of others no value is the best
+EARLIER = "train.earlier"  # beside the keys of a run file
 PAPER_RUNS = 3  # of a number in its tables
 NOT_OF_THE_DATA = ("dataset.root", "dataset.download", "dataset.train_images")  # test images are the same
 
@@ -169,14 +171,21 @@ def compare(records: Sequence[RunRecord], scores: Sequence[str] | None = None, *
 
 def variants_of(records: Sequence[RunRecord]) -> tuple[Variant, ...]:
     """The runs grouped by their run files without the seed, and what sets each group apart; in the runs' order."""
-    tables = [flat(record.table) for record in records]
+    tables = [trained_with(record) for record in records]
     keys = [key for key in dict.fromkeys(k for table in tables for k in table) if key not in SAME_RUN]
     differing = [key for key in keys if len({table.get(key, "") for table in tables}) > 1]
     groups: dict[tuple[str, ...], list[RunRecord]] = {}
     for record, table in zip(records, tables):
         groups.setdefault(tuple(table.get(key, "") for key in differing), []).append(record)
-    settings = _settings([flat(runs[0].table) for runs in groups.values()], differing)
+    settings = _settings([trained_with(runs[0]) for runs in groups.values()], differing)
     return tuple(Variant(own, tuple(runs)) for own, runs in zip(settings, groups.values()))
+
+
+def trained_with(record: RunRecord) -> dict[str, str]:
+    """A run's settings by key, with those of its earlier steps as EARLIER if they were others."""
+    table = flat(record.table)
+    earlier = earlier_settings(record.path, table.get("train.schedule", ""))
+    return table | ({EARLIER: earlier} if earlier else {})
 
 
 def without_older(records: Sequence[RunRecord]) -> tuple[list[RunRecord], list[str]]:
@@ -187,7 +196,7 @@ def without_older(records: Sequence[RunRecord]) -> tuple[list[RunRecord], list[s
     newest: dict[tuple[object, ...], RunRecord] = {}
     older = []
     for record in sorted(records, key=lambda record: (bool(record.numbers), record.modified)):
-        table = tuple((key, value) for key, value in flat(record.table).items() if key not in SAME_RUN)
+        table = tuple((key, value) for key, value in trained_with(record).items() if key not in SAME_RUN)
         key = (record.seed, *table) if record.table else (record.path,)
         if (former := newest.get(key)) is not None and former.path != record.path:
             only = sorted({name.partition(".")[0] for name in former.numbers.keys() - record.numbers.keys()})

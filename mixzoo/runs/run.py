@@ -15,8 +15,6 @@ from mixzoo.core.process_id import ProcessId
 from mixzoo.core.storage import storage_errors, write_text
 from mixzoo.data import placement
 from mixzoo.data.batches import check_batch_fits, labelled_images
-from mixzoo.evaluation.pictures import views
-from mixzoo.evaluation.pictures.grid import save_png
 from mixzoo.registry.config import RunConfig
 from mixzoo.registry.options import to_table
 from mixzoo.registry.zoo import Zoo
@@ -56,7 +54,7 @@ from mixzoo.training.learning_rate import check_schedule, follows_length
 from mixzoo.training.logs import MetricsFile, NullMetricsFile, ProgressDisplay
 from mixzoo.training.loop import Loop, fresh
 from mixzoo.training.parallel_checks import check_batch_divides, check_parallel
-from mixzoo.training.picture_writer import PictureWriter
+from mixzoo.training.picture_writer import pictures_of
 from mixzoo.training.players import Players
 from mixzoo.training.rehearsal import rehearse
 from mixzoo.training.settings import settings
@@ -274,19 +272,6 @@ def _train(
     """Train from `progress` to the last step and score the run; status.json says how it ended, whatever happens."""
     distributed, data, start_time = players.distributed, loaded.data, monotonic()
 
-    def decode_picture(step: int) -> Callable[[], None]:
-        file = run_dir / "pictures" / f"step-{step:08d}.png"
-        draw = views.mixes_to_draw(players.autoencoder, players.mixer, data.test, str(device))
-
-        def write() -> None:
-            if not run_dir.is_dir():  # save_png would make the directory again
-                raise StorageError(f"{run_dir}: the run directory is gone")
-            with storage_errors(file, "the picture could not be drawn"):  # fonts and caches are files, too
-                picture = draw()
-            save_png(picture, file)
-
-        return write
-
     def set_status(state: str) -> None:
         if distributed.is_main:
             write_status(run_dir, state)
@@ -328,7 +313,7 @@ def _train(
             images = placement.train_batches(loaded, config.train, device, distributed.shard)
             engine = build_engine(config.train, players, device, display.note)
             loop = Loop(config.train, players, engine, data, images, metrics, run_dir / "checkpoints", display,
-                        PictureWriter(device, decode_picture), config.to_toml(), environment,
+                        pictures_of(run_dir, players, data.test, device), config.to_toml(), environment,
                         lambda: set_status("running"), limit)  # fmt: skip
             distributed.sync_parameters(modules_of(players), step=progress.step, data=data.fingerprint)
             with images:

@@ -2,13 +2,42 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from pathlib import Path
 from types import TracebackType
 
 import torch
 
+from mixzoo.core.data import Split
+from mixzoo.core.errors import StorageError
+from mixzoo.core.storage import storage_errors
+from mixzoo.evaluation.pictures import views
+from mixzoo.evaluation.pictures.grid import save_png
+from mixzoo.training.players import Players
 from mixzoo.training.worker import Worker, beside_steps
 
 NAME = "pictures"  # of the thread
+
+
+def pictures_of(run_dir: Path, players: Players, split: Split, device: torch.device) -> "PictureWriter":
+    """The writer of a run's pictures: reconstructions and mixes of the split, at RUN/pictures/step-STEP.png.
+
+    Its calls raise StorageError if a picture cannot be drawn or written, or if the run directory is gone.
+    """
+
+    def decode(step: int) -> Callable[[], None]:
+        file = run_dir / "pictures" / f"step-{step:08d}.png"
+        draw = views.mixes_to_draw(players.autoencoder, players.mixer, split, str(device))
+
+        def write() -> None:
+            if not run_dir.is_dir():  # save_png would make the directory again
+                raise StorageError(f"{run_dir}: the run directory is gone")
+            with storage_errors(file, "the picture could not be drawn"):  # fonts and caches are files, too
+                picture = draw()
+            save_png(picture, file)
+
+        return write
+
+    return PictureWriter(device, decode)
 
 
 class PictureWriter:

@@ -38,9 +38,9 @@ class Ray:
             raise ConfigError("launcher 'ray' needs the package ray: pip install 'mixzoo[ray]'")
         import ray
 
-        self._reach()
         # Now and not at the first task: Ray sets a handler for SIGTERM, which must not take the place of ours.
         if not ray.is_initialized():
+            self._reach()
             try:
                 ray.init(address=self.address, log_to_driver=False, logging_level=logging.ERROR)
             except (ConnectionError, ValueError, RuntimeError) as err:
@@ -48,13 +48,16 @@ class Ray:
 
     def _reach(self) -> None:
         """Raises ConfigError if no program listens at the address: Ray would wait for minutes, deaf to Ctrl-C."""
-        given = os.environ.get("RAY_ADDRESS", "") if self.address == "auto" else self.address
+        given = os.environ.get("RAY_ADDRESS", "auto") if self.address == "auto" else self.address
+        if given == "auto":
+            return
         host, _, port = given.removeprefix("ray://").rpartition(":")
-        if host and port.isascii() and port.isdecimal():
-            try:
-                socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_SECONDS).close()
-            except (OSError, OverflowError, UnicodeError) as err:
-                raise self._no_cluster(f"{given}: {getattr(err, 'strerror', '') or err}") from err
+        if not (host and port.isascii() and port.isdecimal()):  # "local" would start a cluster
+            raise self._no_cluster(f"{given} is not HOST:PORT of its head, and not auto")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_SECONDS).close()
+        except (OSError, OverflowError, UnicodeError) as err:
+            raise self._no_cluster(f"{given}: {getattr(err, 'strerror', '') or err}") from err
 
     def _no_cluster(self, reason: str) -> ConfigError:
         return ConfigError(

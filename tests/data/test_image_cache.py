@@ -319,6 +319,21 @@ def test_a_fifo_in_place_of_a_cache_is_refused(photos, home):
 # --- room
 
 
+def test_a_link_in_place_of_the_images_is_never_written_through(photos, home, tmp_path):
+    """In a shared folder it would let others have a file of this user overwritten."""
+    fill(photos, home)
+    (images,) = home.glob("*.images")
+    victim = tmp_path / "victim"
+    victim.write_bytes(bytes(images.stat().st_size))
+    source = train_source(photos, home)
+    images.unlink()
+    images.symlink_to(victim)
+    assert torch.equal(source.read(torch.arange(48)), pixels(photos))  # a run that has begun decodes
+    with pytest.raises(StorageError, match=r"\.images: a symbolic link; remove it, or name another folder$"):
+        cached(photos, home)
+    assert not any(victim.read_bytes())
+
+
 def test_a_cache_that_does_not_fit_is_refused_at_the_start(photos, home, monkeypatch):
     real = shutil.disk_usage
     monkeypatch.setattr(shutil, "disk_usage", lambda path: real(path)._replace(free=1000))

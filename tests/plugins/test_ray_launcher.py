@@ -34,6 +34,8 @@ def test_a_missing_cluster_is_one_line():
         ("ray://127.0.0.1:{port}", "Connection refused"),
         ("no.such.host.invalid:6379", ".+"),
         ("127.0.0.1:99999", ".+"),
+        ("local", "local is not HOST:PORT of its head, and not auto"),  # Ray would start a cluster
+        ("http://127.0.0.1", "is not HOST:PORT"),
     ],
 )
 @pytest.mark.parametrize("named", ["address", "variable"])

@@ -136,6 +136,33 @@ def test_a_newer_twin_takes_over_the_scores_that_it_lacks(folder):
     assert "| 3 (n=1) |" in render(table, "md")
 
 
+@pytest.mark.parametrize(
+    ("schedule", "change", "earlier"),
+    [
+        ("cosine", ("train.steps", "8", "12"), "earlier=steps 8 up to step 8"),
+        ("constant", ("train.lr", "0.1", "0.2"), "earlier=lr 0.1 up to step 8"),
+        ("constant", ("mixer", '"slerp"', '"mixup"'), "earlier=mixer slerp up to step 8"),
+        ("constant", ("train.steps", "8", "12"), ""),
+        ("cosine", ("train.log_every", "8", "12"), ""),
+    ],
+)
+def test_a_run_whose_earlier_steps_had_other_settings_is_no_repeat(tmp_path, schedule, change, earlier):
+    """Their run.toml is the same in the end, and what they were trained with is not."""
+    for name, seed in (("straight-0", 0), ("straight-1", 1), ("resumed-0", 0)):
+        run = made(tmp_path / name, seed=seed, knn__accuracy=0.9)
+        file = run / "run.toml"
+        file.write_text(file.read_text().replace("[train]\n", f'[train]\nschedule = "{schedule}"\n'))
+    row = dict(zip(("step", "key", "was", "now"), (8, *change), strict=True))
+    (tmp_path / "resumed-0" / "environment.json").write_text(json.dumps({"changes": [row]}))
+    table = compare(find_runs([tmp_path]))
+    if earlier:
+        assert [(variant.name, len(variant.runs)) for variant in table.variants] == [(earlier, 1), ("all runs", 2)]
+        assert table.left_out == ()
+    else:
+        assert [(variant.name, len(variant.runs)) for variant in table.variants] == [("all runs", 2)]
+        assert len(table.left_out) == 1
+
+
 def test_runs_on_different_data_are_not_compared_with_one_another(folder):
     for file in folder.glob("*/run.toml"):
         data = "digits" if "dirichlet" in file.parent.name else "mnist"

@@ -22,7 +22,6 @@ from mixzoo.core.errors import Interrupted, StorageError
 from mixzoo.data.batches import on_device
 from mixzoo.evaluation.pictures import views
 from mixzoo.registry.zoo import RegisteredPart
-from mixzoo.runs import run as run_module
 from mixzoo.runs.run import resume, start
 from mixzoo.training import blocks as module
 from mixzoo.training import picture_writer
@@ -378,14 +377,14 @@ def test_pictures_drawn_beside_the_steps_are_those_of_their_own_step(tmp_path, m
 
 def test_a_checkpoint_is_not_visible_before_the_pictures_up_to_its_step(tmp_path, monkeypatch):
     monkeypatch.setattr(picture_writer, "beside_steps", lambda device: True)
-    visible, save = {}, run_module.save_png
+    visible, save = {}, picture_writer.save_png
 
     def late(image, path):
         time.sleep(0.4)
         visible[path.name] = [checkpoint.name for checkpoint in saved(tmp_path / "run" / "checkpoints")][-1:]
         return save(image, path)
 
-    monkeypatch.setattr(run_module, "save_png", late)
+    monkeypatch.setattr(picture_writer, "save_png", late)
     trained(tmp_path / "run", evaluate_every=4, checkpoint_every=2)
     assert visible == dict(zip(PICTURES, (["step-00000002"], ["step-00000006"], ["step-00000010"]), strict=True))
 
@@ -393,19 +392,19 @@ def test_a_checkpoint_is_not_visible_before_the_pictures_up_to_its_step(tmp_path
 def test_a_picture_that_cannot_be_written_beside_the_steps_ends_the_run_before_a_checkpoint(tmp_path, monkeypatch):
     """After the steps up to the next checkpoint; the run goes on from the one before."""
     monkeypatch.setattr(picture_writer, "beside_steps", lambda device: True)
-    whole, run_dir = run_module.save_png, tmp_path / "run"
+    whole, run_dir = picture_writer.save_png, tmp_path / "run"
 
     def full(image, path):
         if path.name == PICTURES[1]:
             raise StorageError(f"{path}: no space left")
         return whole(image, path)
 
-    monkeypatch.setattr(run_module, "save_png", full)
+    monkeypatch.setattr(picture_writer, "save_png", full)
     with pytest.raises(StorageError, match=r"step-00000008\.png: no space left"):
         trained(run_dir, evaluate_every=4, checkpoint_every=3)
     assert sorted(entry.name for entry in (run_dir / "checkpoints").iterdir()) == ["step-00000003", "step-00000006"]
     assert json.loads((run_dir / "status.json").read_text())["state"] == "failed"
-    monkeypatch.setattr(run_module, "save_png", whole)
+    monkeypatch.setattr(picture_writer, "save_png", whole)
     resume(zoo_with_faults(), run_dir)
     assert len(drawn(run_dir)) == 3
 

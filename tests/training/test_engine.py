@@ -412,7 +412,7 @@ def test_an_engine_compiles_what_comes_after_the_weights_of_d(monkeypatch, preci
     assert all(torch.equal(one, two) for one, two in zip(found[1], expected[1], strict=True))
 
 
-class Judge(nn.Module):
+class Repeated(nn.Module):
     """A D that uses its layers under spectral norm so many times in a pass."""
 
     def __init__(self, *uses):
@@ -431,7 +431,7 @@ class Judge(nn.Module):
 def test_a_compiled_d_iterates_as_often_as_it_is_written(uses):
     """The weights come first only where that is so, and to find out moves nothing of D nor of torch's generator."""
     torch.manual_seed(0)
-    x, plain = torch.randn(4, 6), Judge(*uses)
+    x, plain = torch.randn(4, 6), Repeated(*uses)
     first = deepcopy(plain)
     first.layers[0].eval()  # a fixed norm stays fixed
     plain.layers[0].eval()
