@@ -36,11 +36,11 @@ class Ray:
         """Connect to the cluster. Raises ConfigError if Ray is missing, or no cluster is at the address."""
         if find_spec("ray") is None:
             raise ConfigError("launcher 'ray' needs the package ray: pip install 'mixzoo[ray]'")
+        self._reach()
         import ray
 
         # Now and not at the first task: Ray sets a handler for SIGTERM, which must not take the place of ours.
         if not ray.is_initialized():
-            self._reach()
             try:
                 ray.init(address=self.address, log_to_driver=False, logging_level=logging.ERROR)
             except (ConnectionError, ValueError, RuntimeError) as err:
