@@ -13,7 +13,7 @@ from annotated_types import Ge, Le
 from jaxtyping import Int
 from torch import Tensor
 
-from mixzoo import CheckedFile, DataError, Dataset, Split
+from mixzoo import CheckedFile, DataError, Dataset, Split, truncated_repr
 from mixzoo_datasets.files import check_each, hold_in_memory
 from mixzoo_datasets.folder import (
     Decode,
@@ -27,7 +27,7 @@ from mixzoo_datasets.folder import (
     stack_images,
     train_validation_test,
 )
-from mixzoo_datasets.hf_columns import NO_LABELS, class_of_each_row, image_column, join_images, label_column
+from mixzoo_datasets.hf_columns import LABEL, NO_LABELS, class_of_each_row, image_column, join_images, label_column
 from mixzoo_datasets.hf_opening import choose_splits, open_splits
 from mixzoo_datasets.hf_rows import ImageRows
 from mixzoo_datasets.splits import PHOTOS, TrainImages, build_dataset
@@ -113,6 +113,8 @@ class HF:
         if label is not None:
             names, class_names = class_of_each_row(splits, label, where)
             notes += [f"{split} has no labels and is not used" for split in splits if split not in names]
+        elif self.label is None and LABEL in features:
+            notes.append(f"column {LABEL} holds {truncated_repr(features[LABEL])} and is not used")
         labels = class_numbers(names, class_names, where)
 
         counts = {split: len(rows) for split, rows in names.items()}

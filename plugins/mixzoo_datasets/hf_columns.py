@@ -7,6 +7,7 @@ from typing import Any
 from mixzoo import DataError, escaped, truncated_repr
 
 IMAGE = "image"  # what the column of images is called here, whatever its own name
+LABEL = "label"  # the column of the labels, if none is named and none is of classes
 NO_LABELS = "none"  # label=none: the images have no labels
 NAMED = 20  # columns that one message names
 
@@ -52,9 +53,9 @@ def label_column(features: Mapping[str, Any], wanted: str | None, where: str) ->
         if len(classes) > 1:
             several = f"{len(classes)} columns of labels ({listed(classes)})"
             raise DataError(f"{where}: {several}; give label=COLUMN or label={NO_LABELS}")
-        if not classes and not _holds_labels(features.get("label")):
+        if not classes and not _holds_labels(features.get(LABEL)):
             return None
-        return classes[0] if classes else "label"
+        return classes[0] if classes else LABEL
     if wanted == NO_LABELS and wanted not in features:
         return None
     if wanted not in features:

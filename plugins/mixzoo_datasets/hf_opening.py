@@ -3,13 +3,16 @@
 No code of the data set runs: the package has read none since version 4, and only formats of data are accepted here.
 """
 
+import hashlib
+import os
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from mixzoo import DataError, MixzooError
 from mixzoo_datasets.folder import SPLITS
@@ -17,6 +20,8 @@ from mixzoo_datasets.hf_columns import listed
 from mixzoo_datasets.reading import exists, is_folder, reason, resolve_path
 
 FORMATS = {"parquet", "arrow", "imagefolder", "webdataset", "cache"}  # `cache` is a data set of the hub, read offline
+CARDS = ("README.md", ".huggingface.yaml")  # which may say what files of a folder are read
+PATTERN = ("*", "?", "[", "::")  # what the package takes for a pattern, or a path within an archive
 LONGEST = 300  # characters of a reason that the package gives
 
 
@@ -36,6 +41,8 @@ def open_splits(*, hub: str | None, path: str | None, config: str | None, revisi
     """
     root = None if path is None else resolve_path(path)
     if root is not None and not is_folder(root):
+        if exists(root):
+            raise DataError(f"{root}: not a folder; give path={root.parent}, the folder that holds it")
         raise DataError(f"{root}: no such folder; give path=FOLDER, or hub=OWNER/NAME for a data set of the hub")
     if hub is not None and is_folder(Path(hub)):  # the package would prefer it to the data set of that name
         raise DataError(f"hub={hub} is a folder here; give path={hub}, or start elsewhere for the one of the hub")
@@ -46,15 +53,15 @@ def open_splits(*, hub: str | None, path: str | None, config: str | None, revisi
     except ImportError as err:
         raise DataError(f'{where}: the format needs the package datasets; pip install "mixzoo[hf]"') from err
 
-    cache = Path(datasets.config.EXTRACTED_DATASETS_PATH)  # where archives of images are unpacked
     if root is None:
         with _in_words(where):
             splits = _of_hub(where, config, revision)
         files = Path(HF_HUB_CACHE, f"datasets--{where.replace('/', '--')}")
-        return Opened(splits, where, (files, Path(datasets.config.DOWNLOADED_DATASETS_PATH), cache))
+        unpacked = Path(datasets.config.EXTRACTED_DATASETS_PATH)  # what archives of images are unpacked to
+        return Opened(splits, where, (files, Path(datasets.config.DOWNLOADED_DATASETS_PATH), unpacked))
     with _in_words(where):
-        splits = _of_folder(root, config)
-    return Opened(splits, where, (root.absolute(), root.resolve(), cache))
+        splits, unpacked = _of_folder(root, config)
+    return Opened(splits, where, (root.absolute(), root.resolve(), unpacked))
 
 
 def choose_splits(opened: Opened, train: str) -> dict[str, Any]:
@@ -72,18 +79,77 @@ def choose_splits(opened: Opened, train: str) -> dict[str, Any]:
     return {split: chosen[split] for split in ("train", "validation", "test") if split in chosen}
 
 
-def _of_folder(root: Path, config: str | None) -> Mapping[str, Any]:
+def _of_folder(root: Path, config: str | None) -> tuple[Mapping[str, Any], Path]:
+    """The splits of a folder, and where its archives are unpacked."""
     import datasets
 
+    cache = Path(datasets.config.EXTRACTED_DATASETS_PATH)
     if exists(root / "dataset_dict.json") or exists(root / "state.json"):
         if config is not None:
             raise DataError(f"{root}: config={config} has no effect on a data set that was saved; leave it out")
-        return _by_name(datasets.load_from_disk(str(root), keep_in_memory=False))
-    builder = datasets.load_dataset_builder(str(root.absolute()), name=config)  # "csv" alone would be a format
-    for file in (str(file) for files in (builder.config.data_files or {}).values() for file in files):
-        if not Path(file).is_relative_to(root.resolve()):
-            raise DataError(f"{root}: its README.md names a file elsewhere, {file}; only those of the folder are read")
-    return _prepared(builder, root)
+        return _by_name(datasets.load_from_disk(str(root), keep_in_memory=False)), cache
+    if any(sign in str(root.resolve()) for sign in PATTERN):
+        signs = " ".join(PATTERN)
+        raise DataError(
+            f"{root}: its path has one of {signs}, which the package datasets takes for a pattern; rename it"
+        )
+    _check_cards(root)
+    own = Path(datasets.config.HF_DATASETS_CACHE, "mixzoo")
+    where = str(root.absolute())  # "csv" alone would be a format
+    builder = datasets.load_dataset_builder(where, name=config, cache_dir=str(own))
+    files = sorted(str(file) for files in (builder.config.data_files or {}).values() for file in files)
+    _check_inside(root, files, "its README.md")
+
+    # The package knows a file by its path and its time of change, so it would read one that was changed with its time
+    # kept as it was. The older table may be in use by a run: the new one, and unpacked archives, have their own folder.
+    table = f"{builder.cache_dir}-{_mark(files)}"
+    unpacked = Path(f"{table}-unpacked")
+    download = datasets.DownloadConfig(cache_dir=unpacked, use_etag=False)
+    return _prepared(builder, root, output_dir=table, download_config=download), unpacked
+
+
+def _check_cards(root: Path) -> None:
+    """Raises DataError if a card of the folder names a file elsewhere, before the package looks for it there."""
+    import yaml
+    from huggingface_hub import DatasetCard
+
+    for name in CARDS:
+        if not (root / name).is_file():
+            continue
+        is_page = name.endswith(".md")
+        data = DatasetCard.load(root / name).data.to_dict() if is_page else yaml.safe_load((root / name).read_bytes())
+        configs = data.get("configs") if isinstance(data, dict) else None
+        for config in configs if isinstance(configs, list) else ():
+            if isinstance(config, dict):
+                _check_inside(root, _texts([config.get("data_files"), config.get("data_dir")]), f"its {name}")
+
+
+def _check_inside(root: Path, files: Iterable[str], card: str) -> None:
+    """Raises DataError if a file, or a pattern of files, is not in the folder."""
+    inside = root.resolve()
+    for file in files:
+        for part in file.split("::"):  # `zip://*.png::FILE` is a pattern, too
+            path = inside / part
+            if urlsplit(part).scheme or ".." in path.parts or not path.is_relative_to(inside):
+                raise DataError(f"{root}: {card} names a file elsewhere, {file}; only those of the folder are read")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The texts in a value of YAML, however deep."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | dict):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts(part)
+
+
+def _mark(files: Iterable[str]) -> str:
+    """A hash of the files' sizes and times, of which the last, of any change at all, cannot be set."""
+    digest = hashlib.blake2b(digest_size=8)
+    for file in files:
+        status = os.stat(file)
+        digest.update(f"{file}/{status.st_size}/{status.st_mtime_ns}/{status.st_ctime_ns}/".encode())
+    return digest.hexdigest()
 
 
 def _of_hub(name: str, config: str | None, revision: str | None) -> Mapping[str, Any]:
@@ -95,14 +161,14 @@ def _of_hub(name: str, config: str | None, revision: str | None) -> Mapping[str,
     return _prepared(builder, name)
 
 
-def _prepared(builder: Any, where: Path | str) -> Mapping[str, Any]:
+def _prepared(builder: Any, where: Path | str, **how: Any) -> Mapping[str, Any]:
     """The splits, after the data are downloaded, if they must be, and written as tables into the package's cache."""
     if builder.name not in FORMATS:
         raise DataError(
             f"{where}: its files are of the format {builder.name}; data sets of images are Parquet, Arrow, images in "
             "folders or WebDataset"
         )
-    builder.download_and_prepare()
+    builder.download_and_prepare(**how)
     return _by_name(builder.as_dataset(in_memory=False))
 
 
@@ -150,6 +216,8 @@ def _first_cause(err: BaseException) -> BaseException:
 def _first_line(err: BaseException) -> str:
     """What the package says, without its advice on how to write Python."""
     text = reason(err).partition("Example of usage")[0].strip().rstrip(".")
+    if isinstance(err, LookupError | TypeError | AttributeError):  # which tell nothing by themselves
+        text = f"a file that describes it is damaged, or a split has no rows: {type(err).__name__}: {text}"
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 

@@ -17,6 +17,8 @@ from mixzoo_datasets.files import FINGERPRINTED, check_size, fault, stack, unrea
 from mixzoo_datasets.hf_columns import IMAGE
 from mixzoo_datasets.reading import reason
 
+ELSEWHERE = "a path out of the data set's own folder"
+INSTEAD = "; store images as bytes, in place of paths (docs/large_data.md shows how)"
 AT_ONCE = 256  # rows that are looked up together; what they hold stays on disk until it is read
 
 T = TypeVar("T")
@@ -80,7 +82,8 @@ class ImageRows:
             except Exception as err:
                 reasons[self._name(number)] = fault(err)[0]
         if reasons:
-            raise unreadable(self.where, reasons, len(numbers))
+            advice = INSTEAD if any(why.startswith(ELSEWHERE) for why in reasons.values()) else ""
+            raise unreadable(self.where, reasons, len(numbers), advice=advice)
 
     def _rows(self, numbers: list[int]) -> Iterable[tuple[int, Any]]:
         """The number and the image, still on disk, of each row."""
@@ -103,7 +106,7 @@ class ImageRows:
             raise PictureError("no image", "leave such rows out of the data set")
         path = Path(os.path.normpath(text))  # no .. leads out of a folder
         if not any(path.is_relative_to(root) for root in self.roots):
-            raise PictureError("a path out of the data set's own folder", "no other file is read")
+            raise PictureError(ELSEWHERE, "no other file is read")
         return path
 
     def _fingerprint_part(self, image: Any) -> bytes:

@@ -4,9 +4,11 @@ import io
 import json
 import os
 import pickle
+import re
 import shutil
 import signal
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -206,6 +208,14 @@ def test_a_changed_file_of_a_folder_changes_the_fingerprint(photos, tmp_path):
     file = next((tmp_path / "photos" / "odd").iterdir())
     file.write_bytes(png(np.eye(8, dtype=np.uint8)))
     assert HF(path=str(tmp_path / "photos")).stream(0).fingerprint != before
+
+
+def test_a_label_column_of_another_kind_is_noted(photos, tmp_path):
+    rows = {"picture": columns(photos)["picture"], "label": [[0.5]] * 60}
+    features = {"picture": FEATURES["picture"], "label": datasets.List(datasets.Value("float64"))}
+    data = saved_with(tmp_path, rows, datasets.Features(features)).load(0)
+    assert data.class_names == ()
+    assert data.source.endswith("saved; column label holds List(Value('float64')) and is not used")
 
 
 # --- refusals
@@ -415,13 +425,121 @@ def test_a_folder_may_be_called_as_a_format_is(parquet, tmp_path, monkeypatch):
     assert len(HF(path="csv").load(0).train) == 48
 
 
-def test_a_readme_that_names_files_elsewhere_is_refused(parquet, tmp_path):
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "README.md").write_text(
-        f"---\nconfigs:\n- config_name: default\n  data_files: {parquet}/*.parquet\n---\n"
+@pytest.mark.parametrize(
+    "named",
+    [
+        "{parquet}/*.parquet",
+        "../{parquet.name}/*.parquet",
+        "inside/../../{parquet.name}/*.parquet",
+        "https://example.invalid/a.parquet",  # refused before it is asked for
+        "zip://*.parquet::{parquet}/a.zip",
+        "inside/a.zip::{parquet}/a.zip",
+    ],
+)
+@pytest.mark.parametrize(
+    "key", ["data_files: '{}'", "data_files: [{{split: train, path: ['*', '{}']}}]", "data_dir: '{}'"]
+)
+@pytest.mark.parametrize("card", ["README.md", ".huggingface.yaml"])
+def test_a_card_that_names_files_elsewhere_is_refused(parquet, monkeypatch, card, key, named):
+    folder = parquet.parent / "with_card"
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "inside").mkdir(parents=True)
+    shutil.copy(parquet / "train-00000-of-00002.parquet", folder / "train.parquet")
+    named = named.format(parquet=parquet)
+    text = f"configs:\n- config_name: default\n  {key.format(named)}\n"
+    (folder / card).write_text(f"---\n{text}---\n" if card == "README.md" else text)
+    monkeypatch.setattr(datasets, "load_dataset_builder", lambda *args, **options: pytest.fail("it was opened"))
+    assert_refused(
+        HF(path=str(folder)), f"{folder}: its {card} names a file elsewhere, {named}; only those of the folder"
     )
-    words = f"{tmp_path / 'data'}: its README.md names a file elsewhere, {parquet}/train-00000-of-00002.parquet; only"
-    assert_refused(HF(path=str(tmp_path / "data")), words)
+
+
+@pytest.mark.parametrize(
+    "card", ["---\nconfigs: 3\n---\n", "---\nconfigs: [\n---\n", "---\n- a\n---\n", "---\na: 1\n", ""]
+)
+def test_a_card_without_sense_is_one_line_or_no_matter(parquet, tmp_path, card):
+    shutil.copytree(parquet, tmp_path / "data")
+    (tmp_path / "data" / "README.md").write_text(card)
+    if card.count("---") < 2:
+        assert len(HF(path=str(tmp_path / "data")).load(0).train) == 48
+    else:
+        assert_refused(HF(path=str(tmp_path / "data")), f"{tmp_path / 'data'}: cannot be read as a data set (")
+
+
+def test_files_named_by_a_card_of_the_folder_are_read(parquet, tmp_path):
+    shutil.copytree(parquet, tmp_path / "data" / "deep" / "er")
+    (tmp_path / "data" / "README.md").write_text(
+        "---\nconfigs:\n- config_name: default\n  data_files: [{split: train, path: deep/er/*.parquet}]\n---\n"
+    )
+    assert len(HF(path=str(tmp_path / "data")).load(0).train) == 48
+
+
+@pytest.mark.parametrize("kind", ["parquet", "zip"])
+def test_a_file_that_changed_with_its_time_kept_is_read_as_it_is_and_the_older_table_as_it_was(photos, tmp_path, kind):
+    folder = tmp_path / "data"
+    folder.mkdir()
+
+    def write(value):
+        rows = columns(photos)
+        for image in rows["picture"]:
+            image["bytes"] = png(np.full((8, 8), value, np.uint8))
+        file = folder / f"train.{kind}"
+        if kind == "parquet":
+            table(rows).to_parquet(str(file))
+        else:
+            with zipfile.ZipFile(file, "w") as archive:
+                for name in (f"{i % 2}/{i}.png" for i in range(60)):
+                    archive.writestr(name, rows["picture"][0]["bytes"])
+        os.utime(file, (1e9, 1e9))
+
+    index = torch.arange(4)
+    write(10)
+    before = HF(path=str(folder)).stream(0)
+    assert (before.train.read(index) == 10).all()
+    write(20)
+    after = HF(path=str(folder)).stream(0)
+    assert (after.train.read(index) == 20).all()
+    assert (before.train.read(index) == 10).all()
+    assert after.fingerprint != before.fingerprint
+
+
+def test_a_path_that_the_package_takes_for_a_pattern_is_refused(parquet, tmp_path):
+    for name in ("photos[1]", "photos*", "photos?", "a::b"):
+        shutil.copytree(parquet, tmp_path / name)
+        words = (
+            f"{tmp_path / name}: its path has one of * ? [ ::, which the package datasets takes for a pattern; rename"
+        )
+        assert_refused(HF(path=str(tmp_path / name)), words)
+
+
+def test_a_file_in_place_of_its_folder_is_refused(parquet):
+    file = parquet / "train-00000-of-00002.parquet"
+    assert_refused(HF(path=str(file)), f"{file}: not a folder; give path={parquet}, the folder that holds it")
+
+
+def test_descriptions_without_sense_and_splits_without_rows_are_one_line(photos, tmp_path):
+    words = "cannot be read as a data set (a file that describes it is damaged, or a split has no rows: "
+    rows = table(columns(photos))
+    datasets.DatasetDict({"train": rows, "test": rows.select([])}).save_to_disk(str(tmp_path / "empty"))
+    assert_refused(HF(path=str(tmp_path / "empty")), f"{tmp_path / 'empty'}: {words}")
+    rows.save_to_disk(str(tmp_path / "saved"))
+    for text in ("{}", "[]", '{"_data_files": 3}'):
+        (tmp_path / "saved" / "state.json").write_text(text)
+        assert_refused(HF(path=str(tmp_path / "saved")), f"{tmp_path / 'saved'}: {words}")
+
+
+def test_paths_in_place_of_images_are_refused_with_what_to_do_and_the_page_shows_how(photos, tmp_path, monkeypatch):
+    (tmp_path / "parquet").mkdir()
+    rows = datasets.load_dataset("imagefolder", data_dir=str(photos), split="train")
+    rows.to_parquet(str(tmp_path / "parquet" / "train.parquet"))
+    with pytest.raises(DataError, match=r"60 of 60 .* and 55 more; store images as bytes, in place of paths") as refused:
+        HF(path=str(tmp_path / "parquet")).load(0)
+    assert str(refused.value).count("store images as bytes") == 1
+    page = (Path(__file__).parents[2] / "docs" / "large_data.md").read_text()
+    (code,) = re.findall(r"```python\n(from datasets .*?)```", page, flags=re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(code.replace('"photos"', repr(str(photos))), {})
+    assert_same(HF(path="parquet").load(3), Folder(path=str(photos)).load(3))
 
 
 def test_a_data_set_of_the_hub_without_a_network_says_what_to_do(tmp_path, monkeypatch):
