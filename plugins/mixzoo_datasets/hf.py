@@ -49,8 +49,9 @@ class _Rows(NamedTuple):
 class HF:
     """Any image data set in the format of Hugging Face's `datasets`: hub=OWNER/NAME of the hub, or path=FOLDER.
 
-    A folder holds Parquet or Arrow files, images in a folder for each class, or what `save_to_disk` wrote. Needs
-    `pip install "mixzoo[hf]"`. Whatever is not a table on disk yet becomes one first, in the cache of that package.
+    A folder holds Parquet or Arrow files, images in a folder for each class, zip archives of images without classes, or
+    what `save_to_disk` wrote. Needs `pip install "mixzoo[hf]"`. Whatever is not a table on disk yet becomes one first,
+    in the cache of that package.
 
     Labels are a column of ClassLabel, integers, true and false, or words. Splits called valid, validation or val, and
     test, are used; each of the two that is missing, or has no labels, is a tenth of the train split, by the fixed

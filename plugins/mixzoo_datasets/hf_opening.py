@@ -168,7 +168,15 @@ def _prepared(builder: Any, where: Path | str, **how: Any) -> Mapping[str, Any]:
             f"{where}: its files are of the format {builder.name}; data sets of images are Parquet, Arrow, images in "
             "folders or WebDataset"
         )
-    builder.download_and_prepare(**how)
+    try:
+        builder.download_and_prepare(**how)
+    except Exception as err:
+        if "Invalid string class label" not in str(_first_cause(err)):
+            raise
+        raise DataError(  # it takes the name of the archive for that of the class
+            f"{where}: the package datasets cannot read classes that are folders in an archive; unpack the archive, "
+            "and give path=FOLDER"
+        ) from err
     return _by_name(builder.as_dataset(in_memory=False))
 
 

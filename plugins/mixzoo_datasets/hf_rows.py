@@ -1,4 +1,4 @@
-"""Images in the rows of a table on disk, each the bytes of a file or the path of one."""
+"""Images in the rows of a table on disk, each the bytes of a file, or the path of one, which may be in an archive."""
 
 import hashlib
 import os
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mixzoo import DataError, PictureError, open_regular
 from mixzoo_datasets.files import FINGERPRINTED, check_size, fault, stack, unreadable
+from mixzoo_datasets.hf_archives import member_and_archive, member_mark, read_member
 from mixzoo_datasets.hf_columns import IMAGE
 from mixzoo_datasets.reading import reason
 
@@ -97,23 +98,30 @@ class ImageRows:
 
     def _encoded(self, image: Any) -> Path | bytes:
         """The bytes of a file, or its path. Raises PictureError if there is neither, or it is not the data set's."""
-        content = image["bytes"].as_py() if image.is_valid else None
-        return self._path(image) if content is None else content
+        content: bytes | None = image["bytes"].as_py() if image.is_valid else None
+        if content is not None:
+            return content
+        member, path = self._place(image)
+        return read_member(path, member) if member else path
 
-    def _path(self, image: Any) -> Path:
+    def _place(self, image: Any) -> tuple[str, Path]:
+        """The name within an archive, '' if it is in none, and the path of the file."""
         text = image["path"].as_py() if image.is_valid else None
         if not text:
             raise PictureError("no image", "leave such rows out of the data set")
-        path = Path(os.path.normpath(text))  # no .. leads out of a folder
+        member, file = member_and_archive(text)
+        path = Path(os.path.normpath(file))  # no .. leads out of a folder
         if not any(path.is_relative_to(root) for root in self.roots):
             raise PictureError(ELSEWHERE, "no other file is read")
-        return path
+        return member, path
 
     def _fingerprint_part(self, image: Any) -> bytes:
         if image.is_valid and image["bytes"].is_valid:
             content = memoryview(image["bytes"].as_buffer())
             return b"%d/" % len(content) + bytes(content[:FINGERPRINTED]) + bytes(content[-FINGERPRINTED:])
-        path = self._path(image)
+        member, path = self._place(image)
+        if member:
+            return member_mark(path, member)
         with open_regular(path) as stream:
             length = os.fstat(stream.fileno()).st_size
             start = stream.read(FINGERPRINTED)
