@@ -20,8 +20,8 @@ def plot(
             "--score",
             metavar="NAME",
             autocompletion=completion.term,
-            help="A number to draw, or the beginning of several: discriminator, reconstruct, images_per_second; "
-            "repeatable. [default: all terms, raw scores and accuracies]",
+            help="A number to draw, or the beginning of several: discriminator, reconstruct, lr, images_per_second; "
+            "repeatable. [default: all terms, raw scores, accuracies and learning rates]",
         ),
     ] = None,
     where: Where = None,

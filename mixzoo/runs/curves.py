@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mixzoo.core.errors import CheckpointError, ConfigError, listing, nearest, printable, truncated_repr
+from mixzoo.core.errors import CheckpointError, ConfigError, excerpt, listing, nearest, printable, truncated_repr
 from mixzoo.runs.comparing import Variant, variants_of, without_older
 from mixzoo.runs.listing import RunRecord
 from mixzoo.training.logs import LARGEST, read_metrics
@@ -18,7 +18,10 @@ from mixzoo.training.logs import LARGEST, read_metrics
 PLAYERS = ("autoencoder/", "discriminator/")
 SCORES, PROBE, RATE, SPEED = "D(", "probe/", "lr", "images_per_second"  # names, or their beginnings
 ACCURACIES = ("validation_accuracy", "test_accuracy", "best_validation_accuracy")  # in metrics.jsonl, without "probe/"
+RATE_TITLE = f"learning rate ({RATE})"  # with the name that metrics.jsonl and --term have for it, as of raw scores
 IF_ASKED = (f"{PROBE}best_validation_accuracy", SPEED)  # drawn only if they are named
+
+LINES = 10  # of the log, in the advice for a run that has none
 
 Values = Mapping[int, float]  # step -> value; NaN if it is not finite
 
@@ -78,7 +81,8 @@ def curves_of(records: Sequence[RunRecord], terms: Sequence[str] | None = None, 
         raise (CheckpointError if damaged else ConfigError)(f"no run has metrics to plot ({notes[0]}{more})")
 
     known = sorted(dict.fromkeys(name for own in values.values() for name in own), key=_place)
-    chosen = list(dict.fromkeys(name for wanted in terms or () for name in named(wanted, known)))
+    without = next((_why_no_losses(record) for record in having if _without_losses(values[record.path])), "")
+    chosen = list(dict.fromkeys(name for wanted in terms or () for name in named(wanted, known, without)))
     chosen = chosen or [name for name in known if name not in IF_ASKED] or known
 
     variants = variants_of(having)
@@ -96,6 +100,8 @@ def curves_of(records: Sequence[RunRecord], terms: Sequence[str] | None = None, 
         panels.append(Panel(name, curves))
     for record in having:
         notes += _remarks(record, values[record.path], chosen)
+        if _without_losses(values[record.path]) and not (terms and all(map(is_accuracy, chosen))):
+            notes.append(_why_no_losses(record))
     return Curves(variants, tuple(panels), smooth, tuple(notes))
 
 
@@ -122,17 +128,30 @@ def read_values(record: RunRecord) -> dict[str, Values]:
     return {name: dict(sorted(values.items())) for name, values in found.items()}
 
 
-def named(wanted: str, known: Sequence[str]) -> list[str]:
-    """The numbers of this name, with or without its player, or else those that begin with it."""
+def named(wanted: str, known: Sequence[str], without: str = "") -> list[str]:
+    """The numbers of this name, with or without its player, or of this panel, or else those that begin with it.
+
+    `without` says which run has no losses, for the message if there is no such number.
+    """
     spelt = {name: (name, name.partition("/")[2]) for name in known}
-    found = [name for name, own in spelt.items() if wanted in own]
+    words, titles = _as_words(wanted), {name: _as_words(panel_title(name)) for name in known}
+    found = [name for name, own in spelt.items() if wanted in own or titles[name] == words]
     if not found:
         found = [name for name, own in spelt.items() if any(text.startswith(wanted) for text in own)]
+        found = found or [name for name in known if words and titles[name].startswith(words)]
         found = [name for name in found if name not in IF_ASKED] or found
     if not found or not wanted:
         closest = nearest(wanted, [text for own in spelt.values() for text in own])
-        raise ConfigError(f"--term {wanted}: no run has it ({listing(known)}).{closest}")
+        why = f" {without}." if without else ""
+        if words in (RATE, "learning rate", RATE_TITLE):
+            closest, why = "", f"{why} A learning rate is logged of runs with --schedule or --warmup: others keep one."
+        raise ConfigError(f"--term {excerpt(wanted)}: no run has it ({listing(known)}).{closest}{why}")
     return found
+
+
+def _as_words(text: str) -> str:
+    """The text by which the title of a panel is looked up: "learning_rate" is "Learning rate"."""
+    return " ".join(text.casefold().replace("_", " ").replace("-", " ").split())
 
 
 def is_accuracy(name: str) -> bool:
@@ -143,7 +162,7 @@ def is_accuracy(name: str) -> bool:
 def panel_title(name: str) -> str:
     """A number's name as a reader takes it, such as "autoencoder: reconstruct"."""
     if name in (RATE, SPEED):
-        return "learning rate" if name == RATE else "images per second"
+        return RATE_TITLE if name == RATE else "images per second"
     if name.startswith(SCORES):
         return printable(f"mean raw score {name}")
     player, _, term = name.partition("/")
@@ -202,3 +221,19 @@ def _remarks(record: RunRecord, values: Mapping[str, Values], chosen: Sequence[s
             more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
             remarks.append(f"{record.path}: {name} is not finite at step {bad[0]}{more}: the line has a gap there")
     return remarks
+
+
+def _without_losses(values: Mapping[str, Values]) -> bool:
+    """Whether metrics.jsonl has lines of evaluations only, none of a training step."""
+    return all(map(is_accuracy, values))
+
+
+def _why_no_losses(record: RunRecord) -> str:
+    """Why a run has lines of evaluations only, and how a run gets others."""
+    every, steps = record.value("train.log_every"), record.steps
+    if not (type(every) is int and steps and every > steps):
+        return f"{record.path}: {record.state}, its metrics.jsonl has no line of a training step, so no losses"
+    return (
+        f"{record.path}: no losses, raw scores or learning rate, as it is shorter ({steps} steps) than --log-every "
+        f"{every}; train it again with --log-every {max(1, steps // LINES)}: its numbers stay the same"
+    )

@@ -91,12 +91,37 @@ def test_a_learning_rate_is_drawn_as_it_is_if_the_runs_have_one(folder):
     run = folder / "mixup-0"
     log(run, *({**train(step, 1.0), "lr": rate} for step, rate in ((10, 1e-3), (20, 5e-4))), evaluate(20, 0.5))
     figure = plot(find_runs([run]), smooth=2)
-    assert [axes.get_title(loc="left") for axes in figure.axes][-1] == "learning rate"
-    assert line(figure, "learning rate").get_ydata().tolist() == [1e-3, 5e-4]
+    assert [axes.get_title(loc="left") for axes in figure.axes][-1] == "learning rate (lr)"
+    assert line(figure, "learning rate (lr)").get_ydata().tolist() == [1e-3, 5e-4]
     assert "All but accuracies and learning rates: running mean" in figure.get_supxlabel()
-    assert [axes.get_title(loc="left") for axes in plot(find_runs([run]), "lr", log_scale=True).axes] == [
-        "learning rate"
-    ]
+    for name in ("lr", "learning rate", "learning_rate", "learning rate (lr)", "Learning"):
+        (axes,) = plot(find_runs([run]), name, log_scale=True).axes
+        assert axes.get_title(loc="left") == "learning rate (lr)"
+    with pytest.raises(ConfigError, match=r"--term lr: no run has it .* A learning rate is logged of runs with"):
+        plot(find_runs([folder / "mixup-1"]), "lr")
+
+
+def test_every_panel_is_found_by_its_title(folder):
+    for axes in plot(find_runs([folder])).axes:
+        title = axes.get_title(loc="left")
+        assert [each.get_title(loc="left") for each in plot(find_runs([folder]), title).axes] == [title]
+    with pytest.raises(ConfigError, match=r"--term  : no run has it"):
+        plot(find_runs([folder]), " ")
+
+
+def test_a_run_shorter_than_log_every_says_why_it_has_no_losses(folder):
+    run = log(folder / "mixup-0", evaluate(400, 0.5))
+    (run / "run.toml").write_text((run / "run.toml").read_text().replace("[train]", "[train]\nlog_every = 500"))
+    why = (
+        f"{run}: no losses, raw scores or learning rate, as it is shorter (400 steps) than --log-every 500; train it "
+        "again with --log-every 40: its numbers stay the same"
+    )
+    assert plot(find_runs([run])).notes == (why,)
+    assert plot(find_runs([folder]), "real").notes == (why,)
+    assert plot(find_runs([run]), "test").notes == ()
+    for term in ("real", "lr"):
+        with pytest.raises(ConfigError, match=rf"--term {term}: no run has it \(probe/.*--log-every 40"):
+            plot(find_runs([run]), term)
 
 
 def test_a_running_mean_is_of_the_lines_before_and_leaves_accuracies_alone(folder):
