@@ -41,11 +41,15 @@ def _with_argument_name(message: str) -> str:
 
 
 def texts_of(value: Any, name: str) -> list[str]:
-    """The value, a text or several, as a list. Raises ConfigError, naming the argument, if it is anything else."""
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, Sequence) and not isinstance(value, bytes) and all(isinstance(one, str) for one in value):
-        return list(value)
+    """The value, a text or several, as a list; a Path is its text.
+
+    Raises ConfigError, naming the argument, if it is anything else.
+    """
+    if isinstance(value, str | Path):
+        return [str(value)]
+    listed = isinstance(value, Sequence) and not isinstance(value, bytes)
+    if listed and all(isinstance(one, str | Path) for one in value):
+        return [str(one) for one in value]
     raise ConfigError(f"{name}={truncated_repr(value)} must be a text or a list of texts")
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import cache, partial
 from math import isfinite
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -205,7 +206,12 @@ def checked_value(cls: type, option: Option, value: object, where: str) -> objec
 
 
 def readings(value: object) -> list[object]:
-    """The values that this one may stand for, the likeliest first: itself, then its text parsed, 1e3 as an integer."""
+    """The values that this one may stand for, the likeliest first: itself, then its text parsed, 1e3 as an integer.
+
+    A Path, from Python, stands for its text.
+    """
+    if isinstance(value, Path):
+        return [str(value)]
     found = [value]
     if isinstance(value, str):
         found.append(_from_text(value))

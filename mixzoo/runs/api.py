@@ -96,8 +96,12 @@ def train(
     if unknown := [name for name in numbers if name not in known]:
         raise ConfigError(f"train has no argument {unknown[0]!r} ({listing(known)}).{nearest(unknown[0], known)}")
     zoo = load_zoo()
-    flags = {kind: spec for kind, spec in specs.items() if isinstance(spec, str)}
-    several = {kind: texts_of(spec, kind) for kind, spec in specs.items() if spec is not None and kind not in flags}
+    flags = {kind: str(spec) for kind, spec in specs.items() if isinstance(spec, str | Path)}
+    several = {
+        kind: texts_of(spec, "data" if kind == "dataset" else kind)
+        for kind, spec in specs.items()
+        if spec is not None and kind not in flags
+    }
     gridded = {} if grid is None else table_of(grid, "grid")
     if twice := [key for key in gridded if key in several]:
         raise ConfigError(f"grid has {twice[0]!r}, and {twice[0]}= has a list too; give one of them")

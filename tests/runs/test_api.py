@@ -3,6 +3,7 @@
 import re
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -16,6 +17,7 @@ from mixzoo import ConfigError, LinearMixer, PluginError
 from mixzoo.core.arguments import with_argument_names
 from mixzoo.registry import session
 from mixzoo.runs.comparing import Comparison
+from mixzoo.runs.listing import find_runs
 from mixzoo.runs.run import start
 from toys import TOY_FLAGS, TOY_NUMBERS, toy_config, toy_zoo
 
@@ -49,6 +51,9 @@ def test_a_run_trained_from_python_is_the_run_of_the_command(tmp_path):
         ({"mixer": ["mixup", "mixup"]}, "twice|same"),
         ({"metric": ["knn"]}, "train has no argument 'metric'.* Did you mean 'metrics'"),
         ({"mixer": 5}, "mixer=5 must be a text or a list of texts"),
+        ({"data": 5}, "^data=5 must be a text or a list of texts"),
+        ({"data": Path("a/photos")}, "data=a/photos: .* a path is its option. Did you mean 'folder:path=a/photos'"),
+        ({"steps": Path("5")}, r"steps=PosixPath\('5'\) must be an integer"),
         ({"metrics": [5]}, r"metrics=\[5\] must be a text or a list of texts"),
         ({"seeds": 5}, r"seeds=5 must be a list of integers >= 0, such as \[0, 1, 2\]"),
         ({"seeds": "0,1"}, "seeds='0,1' must be a list of integers"),
@@ -62,6 +67,13 @@ def test_what_is_not_allowed_is_refused_before_anything_is_made(tmp_path, given,
     with pytest.raises(ConfigError, match=line):
         mixzoo.train(**SMALL | given, out=tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_may_be_given_wherever_the_text_of_one_may(tmp_path):
+    run = mixzoo.train(**SMALL, image_cache=tmp_path / "kept", out=tmp_path / "run", progress=False)
+    assert find_runs([run.path])[0].value("train.image_cache") == str(tmp_path / "kept")
+    again = mixzoo.resume(run.path, steps=6, set={"train.image_cache": tmp_path / "other"}, progress=False)
+    assert find_runs([again.path])[0].value("train.image_cache") == str(tmp_path / "other")
 
 
 @dataclass(frozen=True, kw_only=True)
