@@ -276,6 +276,15 @@ def try_status(run_dir: Path, state: str, exit_code: int, reason: str) -> None:
             overwrite(run_dir / STATUS, sealed_text(_status(run_dir, state, exit_code, reason)).encode())
 
 
+def check_is_there(run_dir: Path, err: MixzooError) -> None:
+    """Raises StorageError in place of the error about a file, if the whole run directory is gone."""
+    if isinstance(err, CheckpointError | StorageError) and not run_dir.is_dir():
+        raise StorageError(
+            f"{run_dir}: the run directory is gone: it was moved or removed while the run wrote to it; `mixzoo resume` "
+            "goes on with one that was moved, under its new name"
+        ) from err
+
+
 def record_for_gone(run_dir: Path, exit_code: int, reason: str, gone: ProcessId | None) -> None:
     """Set the status to "failed" in place of the process that was writing to an unfinished run, if that is gone.
 

@@ -23,6 +23,7 @@ from mixzoo.runs.directory import (
     ROOT,
     add_to_environment,
     check_directory_is_new,
+    check_is_there,
     differences,
     environment,
     environment_of,
@@ -339,6 +340,8 @@ def _train(
             record_end("interrupted", err.exit_code, str(err))
         else:
             record_end("failed", err.exit_code, distributed.named(str(err), err))
+        if distributed.is_main:
+            check_is_there(run_dir, err)
         raise
     except KeyboardInterrupt:
         record_end("interrupted", 130, "stopped at once by a second signal; nothing more was committed")

@@ -8,7 +8,6 @@ from types import TracebackType
 import torch
 
 from mixzoo.core.data import Split
-from mixzoo.core.errors import StorageError
 from mixzoo.core.storage import storage_errors
 from mixzoo.evaluation.pictures import views
 from mixzoo.evaluation.pictures.grid import save_png
@@ -21,7 +20,7 @@ NAME = "pictures"  # of the thread
 def pictures_of(run_dir: Path, players: Players, split: Split, device: torch.device) -> "PictureWriter":
     """The writer of a run's pictures: reconstructions and mixes of the split, at RUN/pictures/step-STEP.png.
 
-    Its calls raise StorageError if a picture cannot be drawn or written, or if the run directory is gone.
+    Its calls raise StorageError if a picture cannot be drawn or written.
     """
 
     def decode(step: int) -> Callable[[], None]:
@@ -29,11 +28,9 @@ def pictures_of(run_dir: Path, players: Players, split: Split, device: torch.dev
         draw = views.mixes_to_draw(players.autoencoder, players.mixer, split, str(device))
 
         def write() -> None:
-            if not run_dir.is_dir():  # save_png would make the directory again
-                raise StorageError(f"{run_dir}: the run directory is gone")
             with storage_errors(file, "the picture could not be drawn"):  # fonts and caches are files, too
                 picture = draw()
-            save_png(picture, file)
+            save_png(picture, file, parents=False)  # a run directory that was moved is not made again
 
         return write
 

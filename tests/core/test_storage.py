@@ -26,11 +26,14 @@ from mixzoo.core.errors import (
 )
 from mixzoo.core.json_file import read_object
 from mixzoo.core.storage import write_whole
+from mixzoo.evaluation.pictures import views
 from mixzoo.evaluation.pictures.grid import save_png
 from mixzoo.runs import directory
+from mixzoo.runs import run as run_module
 from mixzoo.runs.directory import lock, new_directory, write_status
 from mixzoo.runs.opening import open_run
 from mixzoo.runs.run import resume, start
+from mixzoo.training import checkpoint, loop, picture_writer
 from mixzoo.training.checkpoint import saved
 from mixzoo.training.logs import MetricsFile, PlainLines, ProgressDisplay, read_metrics
 from mixzoo.training.signals import interruptible
@@ -111,10 +114,37 @@ def test_metrics_that_are_deleted_while_the_run_writes_to_them_end_it_at_the_nex
         resume(toy_zoo(), home)
 
 
+GONE = r"/run: the run directory is gone: it was moved or removed while .*`mixzoo resume` goes on with one"
+
+
 def test_a_run_directory_that_is_deleted_is_not_made_again(tmp_path):
-    with pytest.raises(StorageError, match=r"run.*: (No such file or directory|the run directory is gone)"):
+    with pytest.raises(StorageError, match=GONE):
         run_with(tmp_path / "run", lambda: shutil.rmtree(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
+
+
+PLACES = [  # the directory is moved before one of these is called
+    (loop.Loop, "step"), (loop.Loop, "_commit"), (views, "mixes_to_draw"), (picture_writer, "save_png"),
+    (checkpoint, "write_flushed"), (run_module, "load_selected"), (run_module, "scores"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("owner", "name"), PLACES, ids=[name for _, name in PLACES])
+def test_a_run_directory_that_is_moved_ends_the_run_and_is_not_made_again(tmp_path, monkeypatch, whole, owner, name):
+    home, moved, plain = tmp_path / "run", tmp_path / "moved", getattr(owner, name)
+
+    def after_the_move(*arguments, **settings):
+        if home.exists() and (name != "step" or arguments[1] == 6):
+            home.rename(moved)
+        return plain(*arguments, **settings)
+
+    monkeypatch.setattr(owner, name, after_the_move)
+    with pytest.raises(StorageError, match=GONE):
+        run_with(home, lambda: None)
+    monkeypatch.setattr(owner, name, plain)
+    assert [path.name for path in tmp_path.iterdir()] == ["moved"]
+    resume(toy_zoo(), moved)
+    assert weights(moved) == weights(whole)
 
 
 @pytest.mark.parametrize("what", ["pictures", "checkpoints"])

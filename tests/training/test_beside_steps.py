@@ -379,10 +379,10 @@ def test_a_checkpoint_is_not_visible_before_the_pictures_up_to_its_step(tmp_path
     monkeypatch.setattr(picture_writer, "beside_steps", lambda device: True)
     visible, save = {}, picture_writer.save_png
 
-    def late(image, path):
+    def late(image, path, **how):
         time.sleep(0.4)
         visible[path.name] = [checkpoint.name for checkpoint in saved(tmp_path / "run" / "checkpoints")][-1:]
-        return save(image, path)
+        return save(image, path, **how)
 
     monkeypatch.setattr(picture_writer, "save_png", late)
     trained(tmp_path / "run", evaluate_every=4, checkpoint_every=2)
@@ -394,10 +394,10 @@ def test_a_picture_that_cannot_be_written_beside_the_steps_ends_the_run_before_a
     monkeypatch.setattr(picture_writer, "beside_steps", lambda device: True)
     whole, run_dir = picture_writer.save_png, tmp_path / "run"
 
-    def full(image, path):
+    def full(image, path, **how):
         if path.name == PICTURES[1]:
             raise StorageError(f"{path}: no space left")
-        return whole(image, path)
+        return whole(image, path, **how)
 
     monkeypatch.setattr(picture_writer, "save_png", full)
     with pytest.raises(StorageError, match=r"step-00000008\.png: no space left"):

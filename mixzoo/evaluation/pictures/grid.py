@@ -139,9 +139,12 @@ def enlarge(pixels: UInt8[Tensor, "height width rgb"], scale: int) -> Image.Imag
     return image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
 
 
-def save_png(image: Image.Image, path: Path) -> Path:
-    """Write the file atomically. Raises StorageError if it cannot be written."""
+def save_png(image: Image.Image, path: Path, *, parents: bool = True) -> Path:
+    """Write the file atomically. Raises StorageError if it cannot be written.
+
+    Its folder is made if it is not there, and with `parents` those above it.
+    """
     with whole_file(path, "the picture could not be written") as temporary:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=parents, exist_ok=True)
         image.save(temporary, format="PNG")
     return path
