@@ -132,6 +132,17 @@ class Comparison:
             found[i, PAPER + known.cell.score] = Cell(known.cell.mean, known.cell.std, PAPER_RUNS)
         return found
 
+    @cached_property
+    def equal_differences(self) -> tuple[tuple[int, str], ...]:
+        """The cells that have no p only because their differences to the best are the same for every seed."""
+        found = []
+        for score, group in product(self.scores, self.by_data):
+            values = {i: self.variants[i].by_seed(score) for i in group if (i, score) in self.cells}
+            best = next((own for i, own in values.items() if self.cells[i, score].best), {})
+            tried = {i: differences(own, best) for i, own in values.items() if not self.cells[i, score].best}
+            found += [(i, score) for i, each in tried.items() if len(each) > 1 and are_equal(each)]
+        return tuple(found)
+
 
 def compare(records: Sequence[RunRecord], scores: Sequence[str] | None = None, *, paper: bool = False) -> Comparison:
     """The comparison of these runs by these scores, all that any of them has if none are named.
@@ -217,13 +228,22 @@ def paired_p(a: Mapping[int, float], b: Mapping[int, float]) -> float | None:
     t = mean(d) / (std(d) / sqrt(n)) of the n differences d (Student 1908), two-sided.
     """
     common = sorted(a.keys() & b.keys())
-    differences = [a[seed] - b[seed] for seed in common]
-    if len(common) < 2 or stdev(differences) <= 1e-9 * max(map(abs, differences)):
+    if len(common) < 2 or are_equal(differences(a, b)):
         return None  # equal differences, as of coarse accuracies, would make t infinite: no seed says how sure it is
     from scipy.stats import ttest_rel
 
     p = float(ttest_rel([a[seed] for seed in common], [b[seed] for seed in common]).pvalue)
     return None if math.isnan(p) else p
+
+
+def differences(a: Mapping[int, float], b: Mapping[int, float]) -> list[float]:
+    """a - b of each seed that both have."""
+    return [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())]
+
+
+def are_equal(found: Sequence[float]) -> bool:
+    """Whether two or more differences are equal, but for rounding."""
+    return stdev(found) <= 1e-9 * max(map(abs, found))
 
 
 def _best(sign: int, values: Mapping[int, Mapping[int, float]]) -> list[int]:

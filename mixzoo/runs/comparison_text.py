@@ -14,6 +14,7 @@ P_NOTE = (
     "p: paired t-test against the best of the column, over the seeds that both have; "
     "not corrected for the number of tests"
 )
+EQUAL_NOTE = "no p where each seed differs by the same amount from the best, which leaves a t-test no spread"
 DATA_NOTE = "runs on different data are not compared: the best, and p, are those among the runs on the same data"
 DIGITS = 4  # of a number that is no accuracy
 LARGEST_COUNT = 1e6  # below it a whole number is written whole, as a step is
@@ -138,8 +139,14 @@ def render(comparison: Comparison, form: str) -> str:
 
 
 def notes(comparison: Comparison) -> list[str]:
-    """Lines that explain p in the cells, if there is one, several data sets, and the paper's numbers, if asked for."""
+    """Lines that explain p in the cells, or why some have none, several data sets, and the paper's numbers."""
     lines = [P_NOTE] if any(cell.p is not None for cell in comparison.cells.values()) else []
+    if equal := comparison.equal_differences:
+        without: dict[str, list[str]] = {}
+        for i, score in equal:
+            without.setdefault(comparison.variants[i].name, []).append(head(score).removesuffix(", %"))
+        cells = "; ".join(f"{name} ({', '.join(scores)})" for name, scores in without.items())
+        lines.append(f"{EQUAL_NOTE}: {cells}")
     lines += [DATA_NOTE] if len(comparison.by_data) > 1 else []
     if comparison.paper is not None:
         lines += paper_notes([(comparison.variants[i].name, found) for i, found in comparison.paper.items()])

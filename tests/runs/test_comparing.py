@@ -12,7 +12,7 @@ from test_listing import made
 
 from mixzoo.core.errors import ConfigError
 from mixzoo.runs.comparing import compare, paired_p
-from mixzoo.runs.comparison_text import DATA_NOTE, FORMATS, P_NOTE, number, render
+from mixzoo.runs.comparison_text import DATA_NOTE, EQUAL_NOTE, FORMATS, P_NOTE, number, render
 from mixzoo.runs.listing import find_runs
 from mixzoo.runs.stored_scores import Score, write_score
 
@@ -72,6 +72,22 @@ def test_the_lead_is_tested_on_the_seeds_that_both_have(folder):
     assert paired_p({0: 1.0, 1: 2.0}, {0: 1.0, 1: 2.0}) is None
     assert paired_p({0: 2.0, 1: 3.0}, {0: 1.0, 1: 2.0}) is None
     assert paired_p({0: 260 / 360, 1: 220 / 360}, {0: 258 / 360, 1: 218 / 360}) is None  # equal but for rounding
+
+
+def test_a_cell_without_p_because_every_seed_differs_by_the_same_is_explained(folder):
+    for seed in range(3):
+        numbers = {"knn__accuracy": ACCURACY["dirichlet"][seed] - 0.01, "reconstruction__l1": 0.5 + seed}
+        made(folder / f"cutmix-{seed}", mixer="cutmix", seed=seed, better=BETTER, **numbers)
+    table = compare(find_runs([folder]))
+    cell = (next(i for i, v in enumerate(table.variants) if v.name == "mixer=cutmix"), "knn.accuracy")
+    assert table.cells[cell].p is None
+    assert table.equal_differences == (cell,)
+    for form in ("md", "latex"):
+        assert f"{EQUAL_NOTE}: mixer=cutmix (knn: accuracy)" in render(table, form)
+    one_seed = compare([run for run in find_runs([folder]) if run.seed == 0])
+    assert one_seed.equal_differences == ()
+    assert EQUAL_NOTE not in render(one_seed, "md")
+    assert EQUAL_NOTE not in render(compare([r for r in find_runs([folder]) if r.value("mixer") != "cutmix"]), "md")
 
 
 def test_baselines_are_rows_and_no_columns(folder):

@@ -61,7 +61,7 @@ class ScoreTable:
     columns: Sequence[tuple[Sequence[str], int]]  # lines of its head, and how many runs; 0 of a baseline
     rows: Sequence[ScoreRow]
     left_out: Sequence[str]  # runs that are not in it, and why
-    notes: Sequence[str] = ()  # on the paper's numbers
+    notes: Sequence[str] = ()  # on the paper's numbers, and on cells without p
     winner: str = ""  # which has the highest test accuracy of the probe, and whether that may be chance
     has_best: bool = False
     has_p: bool = False
