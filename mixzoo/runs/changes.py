@@ -33,13 +33,14 @@ class Change:
     key: str
     was: str
     now: str
+    mixer_follows: bool = False  # of the number of steps: the mixer's law follows it, so the steps up to then differ
 
     def __str__(self) -> str:
         was, now = self.was or "missing", self.now or "missing"
         return f"{self.key} was {value_excerpt(was)} and is {value_excerpt(now)}"
 
     def to_json(self) -> dict[str, object]:
-        return asdict(self)
+        return {key: value for key, value in asdict(self).items() if key != "mixer_follows" or value}
 
 
 def value_excerpt(text: str) -> str:
@@ -49,8 +50,13 @@ def value_excerpt(text: str) -> str:
 
 def recorded_changes(environment: Fields) -> list[Change]:
     """The changes recorded in environment.json. Raises CheckpointError if they are damaged."""
-    rows = environment.rows("changes", optional=True)
-    return [Change(row.integer("step"), row.text("key"), row.text("was"), row.text("now")) for row in rows]
+    return [
+        Change(
+            *(row.integer("step"), row.text("key"), row.text("was"), row.text("now")),
+            mixer_follows=row.flag("mixer_follows", default=False),
+        )
+        for row in environment.rows("changes", optional=True)
+    ]
 
 
 def changed(
@@ -95,14 +101,15 @@ def earlier_lengths(changes: Iterable[Change], done: int) -> list[tuple[int, int
 def earlier_settings(run_dir: Path, schedule: str) -> str:
     """What a run was trained with before its run.toml was as it is, such as "steps 8 up to step 8"; '' if nothing else.
 
-    Another number of steps counts only if the learning rate follows it, by the run's `schedule`.
+    Another number of steps counts only if something follows it: the learning rate, by the run's `schedule`, or the
+    mixer's law, which the change itself records.
     """
     try:
         rows = recorded_changes(read_object(run_dir / "environment.json"))
     except CheckpointError:  # such a run is as its run.toml says, and `mixzoo resume` says what is damaged
         return ""
     trained = [row for row in rows if row.step and row.key not in FREE]
-    kept = [row for row in trained if row.key != STEPS or schedule not in ("", "constant")]
+    kept = [row for row in trained if row.key != STEPS or row.mixer_follows or schedule not in ("", "constant")]
     return "; ".join(f"{row.key.removeprefix('train.')} {row.was.strip(QUOTE)} up to step {row.step}" for row in kept)
 
 

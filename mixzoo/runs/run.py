@@ -221,7 +221,8 @@ def resume(
             check_best_is_kept(run_dir, config, progress)
         check_run_fits(config, players, loaded.data.test, run_dir, progress.step)
         rehearsed = [] if plan.has_checkpoint else rehearse(zoo, config, players, loaded.data, device)
-        if any(change.key == STEPS for change in plan.changes) and follows_progress(players, config):
+        if progress.step and any(c.key == STEPS for c in plan.changes) and follows_progress(players, config):
+            plan = replace(plan, changes=[replace(c, mixer_follows=c.key == STEPS) for c in plan.changes])
             warnings.append(
                 f"the mixer's law follows the progress of the training: its first {progress.step} steps were drawn for "
                 f"a run of another length, the later ones for {config.train.steps} steps"

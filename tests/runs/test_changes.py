@@ -7,7 +7,9 @@ from dataclasses import replace
 import pytest
 
 from mixzoo.core.errors import CheckpointError, ConfigError
-from mixzoo.runs.run import resume, start
+from mixzoo.runs.comparing import compare
+from mixzoo.runs.listing import find_runs
+from mixzoo.runs.run import prepare, resume, start
 from mixzoo.training.checkpoint import saved
 from mixzoo.training.logs import CLOCK, ProgressDisplay, read_metrics
 from toys import TOYS, toy_config, toy_zoo
@@ -262,6 +264,25 @@ def test_a_law_that_follows_the_progress_warns_of_the_new_length(tmp_path, mixer
     assert bool(notes) is follows
     if follows:
         assert "its first 12 steps were drawn for a run of another length, the later ones for 16 steps" in notes[0]
+    change = {"step": 12, "key": "train.steps", "was": "12", "now": "16"}
+    recorded = json.loads((tmp_path / "run" / "environment.json").read_text())["changes"]
+    assert recorded == [change | ({"mixer_follows": True} if follows else {})]
+
+    # So that a comparison does not take it for a repeat of one that had this length from the start.
+    start(toy_zoo(), config(flags={"mixer": mixer}, steps=16), tmp_path / "straight")
+    start(toy_zoo(), config(flags={"mixer": mixer}, steps=16, seed=1), tmp_path / "straight-1")
+    variants = compare(find_runs([tmp_path])).variants
+    names = [(variant.name, len(variant.runs)) for variant in variants]
+    assert names == ([("earlier=steps 12 up to step 12", 1)] if follows else []) + [("all runs", 2)]
+
+
+def test_a_run_made_longer_before_its_first_step_has_no_earlier_settings(tmp_path):
+    prepare(config(flags={"mixer": "schedule:a=bernoulli,b=mixup"}), tmp_path / "run")
+    display = Notes()
+    resume(toy_zoo(), tmp_path / "run", lambda *_: display, steps=16)
+    assert not [note for note in display.notes if "follows the progress" in note]
+    (variant,) = compare(find_runs([tmp_path])).variants
+    assert variant.name == "all runs"
 
 
 def test_the_resume_command_takes_steps_and_allow_change(mixzoo, tmp_path):

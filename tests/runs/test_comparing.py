@@ -159,6 +159,7 @@ def test_a_newer_twin_takes_over_the_scores_that_it_lacks(folder):
         ("constant", ("train.lr", "0.1", "0.2"), "earlier=lr 0.1 up to step 8"),
         ("constant", ("mixer", '"slerp"', '"mixup"'), "earlier=mixer slerp up to step 8"),
         ("constant", ("train.steps", "8", "12"), ""),
+        ("constant", ("train.steps", "8", "12", True), "earlier=steps 8 up to step 8"),
         ("cosine", ("train.log_every", "8", "12"), ""),
     ],
 )
@@ -168,7 +169,7 @@ def test_a_run_whose_earlier_steps_had_other_settings_is_no_repeat(tmp_path, sch
         run = made(tmp_path / name, seed=seed, knn__accuracy=0.9)
         file = run / "run.toml"
         file.write_text(file.read_text().replace("[train]\n", f'[train]\nschedule = "{schedule}"\n'))
-    row = dict(zip(("step", "key", "was", "now"), (8, *change), strict=True))
+    row = dict(zip(("step", "key", "was", "now", "mixer_follows"), (8, *change)))
     (tmp_path / "resumed-0" / "environment.json").write_text(json.dumps({"changes": [row]}))
     table = compare(find_runs([tmp_path]))
     if earlier:
