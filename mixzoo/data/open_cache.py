@@ -72,6 +72,24 @@ def with_image_cache(data: Dataset, recipe: Any, name: str, folder: str, *, fill
     return cached, notes
 
 
+def check_cache_folder(text: str) -> None:
+    """Raises ConfigError if --image-cache is given what is no folder and cannot become one. Nothing is made."""
+    directory = _folder(text)
+    for path in (directory, *directory.absolute().parents):
+        try:
+            os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # the first that is there decides
+        except OSError as err:
+            raise ConfigError(f"--image-cache {excerpt(text)}: {err.strerror}; give the path of a folder") from err
+        if not path.is_dir():
+            what = "is not a folder" if path == directory else f"{printable(str(path))} is not a folder"
+            raise ConfigError(
+                f"--image-cache {excerpt(text)}: {what}; give the path of a folder, which is made if it is not there"
+            )
+        return
+
+
 def _folder(text: str) -> Path:
     try:
         if "\0" in text:
@@ -116,8 +134,6 @@ def _make(cache: ImageCache, made_of: Mapping[str, Any]) -> str:
     """Make both files, or those that are missing. Returns '', or why they are made anew."""
     header, problem = cache.path.with_suffix(".json"), ""
     folder = cache.path.parent
-    if os.path.lexists(folder) and not folder.is_dir():
-        raise StorageError(f"{printable(str(folder))}: --image-cache is given something that is not a folder; name one")
     with storage_errors(folder, "the folder of --image-cache cannot be made"):
         folder.mkdir(parents=True, exist_ok=True)
     if not _is_writable(cache.path):  # one that is shared; every image of it is checked when it is read

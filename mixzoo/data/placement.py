@@ -15,7 +15,7 @@ from mixzoo.data.batches import Batches, BatchOrder, DeviceSplit, HostSplit, lab
 from mixzoo.data.contracts import load_dataset
 from mixzoo.data.finite import check_finite
 from mixzoo.data.free_memory import device_free, host_free
-from mixzoo.data.open_cache import with_image_cache
+from mixzoo.data.open_cache import check_cache_folder, with_image_cache
 from mixzoo.data.streaming import StreamedSplit
 from mixzoo.registry.config import Train
 
@@ -59,6 +59,8 @@ def _load(recipe: Any, name: str, train: Train, device: torch.device, fill_cache
             f"--image-cache {excerpt(train.image_cache)} has no effect with --data-on {train.data_on}; use --data-on "
             "stream, or leave it out"
         )
+    if train.image_cache and fill_cache:
+        check_cache_folder(train.image_cache)  # before the data are loaded, which may take long
     if train.data_on == "stream":
         if not can_stream:
             raise ConfigError(f"--data-on stream: data set {name!r} cannot be streamed; use device, host or auto")

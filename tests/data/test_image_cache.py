@@ -396,17 +396,37 @@ def test_auto_says_that_a_cache_is_not_used_by_data_in_memory(photos, home):
 
 
 @pytest.mark.parametrize(
-    ("text", "error", "words"),
+    ("text", "words"),
     [
-        ("a\0b", ConfigError, r"--image-cache a.b: embedded null byte; give the path of a folder"),
-        ("~nobody-of-this-name/x", ConfigError, r"--image-cache ~nobody-of-this-name/x: .*; give the path of a folder"),
-        ("FILE", StorageError, r"/FILE: --image-cache is given something that is not a folder; name one"),
+        ("a\0b", r"a.b: embedded null byte; give the path of a folder"),
+        ("~nobody-of-this-name/x", r"~nobody-of-this-name/x: .*; give the path of a folder"),
+        ("FILE", r"FILE: is not a folder; give the path of a folder, which is made if it is not there$"),
+        ("FILE/a/b", r"FILE/a/b: /.*/FILE is not a folder; give the path of a folder"),
+        ("LINK", r"LINK: is not a folder; give the path of a folder"),
+        ("x" * 300, r"x{80}\.\.\. \(300 characters\): File name too long; give the path of a folder"),
     ],
 )
-def test_a_bad_folder_is_refused(tmp_path, photos, text, error, words):
+@pytest.mark.parametrize("data_on", ["stream", "auto"])
+def test_a_bad_folder_is_refused_before_the_data_are_loaded(tmp_path, monkeypatch, text, words, data_on):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "FILE").write_text("")
-    with pytest.raises(error, match=words):
-        cached(photos, tmp_path / "FILE" if text == "FILE" else text)
+    (tmp_path / "LINK").symlink_to("nowhere")
+    with pytest.raises(ConfigError, match=f"^--image-cache {words}"):
+        placed(Folder(path="no-such-folder"), data_on=data_on, image_cache=text)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["FILE", "LINK"]
+
+
+def test_a_file_in_place_of_a_cache_is_the_exit_code_of_an_option_and_no_trouble_for_a_run_that_is_read(
+    mixzoo, tmp_path, photos, home
+):
+    (tmp_path / "FILE").write_text("")
+    data = ("--data", f"folder:path={photos}", "--data-on", "stream", "--image-cache", "FILE")
+    for more in ((), ("--seeds", "0,1")):
+        code, _, err = mixzoo("train", *data, *more, "--out", "run")
+        assert (code, err.partition(";")[0]) == (2, "mixzoo: --image-cache FILE: is not a folder")
+        assert not (tmp_path / "run").exists()
+    train = toy_config(toy_zoo(), data_on="stream", image_cache=str(tmp_path / "FILE")).train
+    assert placement.load_data(Folder(path=str(photos)), "folder", train, CPU, fill_cache=False).data.train.images
 
 
 @dataclass(frozen=True, kw_only=True)
