@@ -35,7 +35,15 @@ from mixzoo.cli.streams import safe_streams
 from mixzoo.cli.track import track
 from mixzoo.cli.train import train
 from mixzoo.cli.usage import check_no_word_is_empty, usage_message
-from mixzoo.core.errors import INTERRUPTED, MixzooError, OutOfMemoryError, is_out_of_memory, one_line, printable
+from mixzoo.core.errors import (
+    INTERRUPTED,
+    MixzooError,
+    OutOfMemoryError,
+    PluginError,
+    is_out_of_memory,
+    one_line,
+    printable,
+)
 
 app = typer.Typer(
     name="mixzoo",
@@ -102,9 +110,10 @@ def main() -> None:
 
 def _run() -> int:
     """Run the command in sys.argv, print its error if it has one, and return its exit code."""
+    completes = "_MIXZOO_COMPLETE" in os.environ or {"--install-completion", "--show-completion"} & set(sys.argv)
     try:
         command = typer.main.get_command(app)
-        if "_MIXZOO_COMPLETE" in os.environ or {"--install-completion", "--show-completion"} & set(sys.argv):
+        if completes:
             prepare_shell()  # after typer has registered the shells that it knows
         check_no_word_is_empty(sys.argv[1:])
         code = command(prog_name="mixzoo", standalone_mode=False)
@@ -125,6 +134,18 @@ def _run() -> int:
         lines = f"mixzoo: {err}".split("\n")  # the message for a malformed spec has a caret under the mistake
         print("\n".join(map(printable, lines)), file=sys.stderr)
         return err.exit_code
+    except SystemExit as err:
+        if (
+            completes or err.__cause__ is not None
+        ):  # how typer ends, and one of several processes after another's failure
+            raise
+        from mixzoo.registry.contract import reason
+
+        print(
+            f"mixzoo: a part has ended the command: {reason(err)}; it has to raise an exception instead",
+            file=sys.stderr,
+        )
+        return PluginError.exit_code
     except Exception as err:
         if not is_out_of_memory(err):
             raise

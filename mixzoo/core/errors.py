@@ -86,6 +86,14 @@ class Interrupted(MixzooError):
     exit_code = 75
 
 
+class LeaveBlock(BaseException):
+    """Raised by the handler of a signal, wherever the program is; the edge of the block that it leaves catches it.
+
+    Not a subclass of Exception, because a library or a plugin that catches every Exception would take it for a fault of
+    what it was doing: torch's `load_state_dict` for a weight of the wrong shape.
+    """
+
+
 _MEMORY_WORDS = (  # of errors that torch, oneDNN, the loader of libraries and C++ have for it
     *("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "Cannot allocate memory"),
     *("could not create a memory object", "failed to map segment"),

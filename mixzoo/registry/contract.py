@@ -7,7 +7,7 @@ from pathlib import Path
 from traceback import walk_tb
 from typing import Any
 
-from mixzoo.core.errors import MixzooError, PluginError, is_out_of_memory, listing, printable
+from mixzoo.core.errors import LeaveBlock, MixzooError, PluginError, is_out_of_memory, listing, printable
 from mixzoo.registry.kinds import KINDS
 
 LONGEST_REASON = 200  # characters shown of a part's error
@@ -35,28 +35,32 @@ class Contract:
         expected = signatures(self.kind, [method])
         return PluginError(f"{self}: {what}" + (f"; expected {expected}" if expected else ""))
 
-    def check_takes(self, method: str, function: Callable[..., Any], *arguments: str) -> None:
+    def check_takes(self, method: str, function: Any, *arguments: str) -> None:
         """Raises PluginError if the function cannot be called with these arguments, by position."""
         try:
             signature = inspect.signature(function)
         except ValueError:  # as for functions written in C
             return
+        except TypeError as err:
+            raise self.broken(method, f"{method} is {described(function)}, which cannot be called") from err
         try:
             signature.bind(*arguments)
         except TypeError as err:
-            only = f"only a {arguments[0]}" if len(arguments) == 1 else ", ".join(arguments)
-            raise self.broken(method, f"it cannot be called with {only}: {err}") from err
+            only = f"only a {arguments[0]}" if len(arguments) == 1 else ", ".join(arguments) or "no argument"
+            what = "it" if method == "__call__" else method
+            raise self.broken(method, f"{what} cannot be called with {only}: {err}") from err
 
     def call(self, method: str, function: Callable[..., Any], *arguments: Any) -> Any:
         """`function(*arguments)`. An exception in it becomes a PluginError with its place and the signature.
 
-        An error that the user can act on (MixzooError, out of memory) is raised as it is.
+        An error that the user can act on (MixzooError, out of memory) is raised as it is, as is what a signal raises.
+        Nothing else is: a SystemExit of the part would end the command, with exit code 0 as a success.
         """
         try:
             return function(*arguments)
-        except MixzooError:
+        except (MixzooError, KeyboardInterrupt, LeaveBlock):
             raise
-        except Exception as err:
+        except BaseException as err:
             if is_out_of_memory(err):
                 raise
             raise self.broken(method, f"{method} raised {reason(err)}") from err
@@ -64,7 +68,10 @@ class Contract:
 
 def reason(err: BaseException) -> str:
     """The exception's type and first line, and the file and line of the part's code that raised it."""
-    first = next((line.strip() for line in str(err).splitlines() if line.strip()), "")
+    try:
+        first = next((line.strip() for line in str(err).splitlines() if line.strip()), "")
+    except Exception:  # an exception may fail at its own text
+        first = ""
     text = printable(f"{type(err).__name__}: {first}" if first else type(err).__name__)
     frames = [frame for frame, _ in walk_tb(err.__traceback__)]
     lines = [line for _, line in walk_tb(err.__traceback__)]
@@ -84,10 +91,11 @@ def _is_a_parts(file: str) -> bool:
 def check_follows_protocol(contract: Contract, part: Any) -> None:
     """Raises PluginError, with the missing members and how they are declared, if the part does not have them all."""
     protocol = KINDS[contract.kind].protocol
+    members = [m for m in (*vars(protocol), *protocol.__annotations__) if not m.startswith("_") or m == "__call__"]
+    found = {member: contract.call(member, getattr, part, member, None) for member in members}  # it may be a property
     if isinstance(part, protocol):
         return
-    members = [m for m in (*vars(protocol), *protocol.__annotations__) if not m.startswith("_") or m == "__call__"]
-    missing = sorted(m for m in members if not hasattr(part, m))
+    missing = sorted(member for member, value in found.items() if value is None)
     expected = signatures(contract.kind, missing)
     raise PluginError(
         f"{contract} is not a valid {protocol.__name__}: it lacks {listing(missing)}; expected {expected}"

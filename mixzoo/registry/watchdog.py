@@ -14,11 +14,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from mixzoo.core.errors import LeaveBlock
+
 SECONDS = 10  # without an import, counted by signals received
 
 
-class _Hangs(BaseException):
-    """Raised inside the code that hangs; no Exception, which that code might catch."""
+class _Hangs(LeaveBlock):
+    """Raised inside the code that hangs."""
 
 
 @contextmanager

@@ -8,8 +8,9 @@ from pathlib import Path
 from time import monotonic
 from types import FrameType
 
+from mixzoo.core.errors import LeaveBlock
 from mixzoo.training.distributed import DistributedContext
-from mixzoo.training.time_limit import LeaveBlock, TimeLimit, leaves_block
+from mixzoo.training.time_limit import TimeLimit, leaves_block
 
 # SIGHUP: a terminal that is closed; SIGUSR1 and SIGUSR2: a scheduler's warning that time is nearly up
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)

@@ -9,7 +9,7 @@ from time import monotonic
 from types import FrameType
 
 from mixzoo.core.durations import duration_text
-from mixzoo.core.errors import Interrupted
+from mixzoo.core.errors import Interrupted, LeaveBlock
 
 
 class TimeLimit:
@@ -27,14 +27,6 @@ class TimeLimit:
     @property
     def is_over(self) -> bool:
         return not self.left
-
-
-class LeaveBlock(BaseException):
-    """Raised by the handler of a signal, wherever the program is; the edge of the block makes it an Interrupted.
-
-    Not a subclass of Exception, because a library or a plugin that catches every Exception would take it for a fault of
-    what it was doing: torch's `load_state_dict` for a weight of the wrong shape.
-    """
 
 
 @contextmanager

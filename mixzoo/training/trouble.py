@@ -8,6 +8,7 @@ from mixzoo.core.errors import (
     ConfigError,
     MixzooError,
     OutOfMemoryError,
+    PluginError,
     StorageError,
     is_out_of_memory,
     printable,
@@ -15,6 +16,7 @@ from mixzoo.core.errors import (
 )
 from mixzoo.core.gpu_pool import memory_advice
 from mixzoo.registry.config import Train
+from mixzoo.registry.contract import reason
 from mixzoo.training.devices import first_sentence
 
 
@@ -38,6 +40,8 @@ def as_trouble(err: BaseException, train: Train, run_dir: Path) -> MixzooError |
     if isinstance(err, OSError):
         where = printable(str(err.filename or run_dir))
         return StorageError(f"{where}: {err.strerror or err}")
+    if isinstance(err, SystemExit):  # which would end the command with the exit code of its choice, 0 for example
+        return PluginError(f"{run_dir}: a part has ended the run: {reason(err)}; it has to raise an exception instead")
     if isinstance(err, RuntimeError) and "use_deterministic_algorithms" in str(err):
         operation = first_sentence(err).partition(" does not have a deterministic")[0]
         return ConfigError(

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from mixzoo import LinearMixer
-from mixzoo.core.errors import Interrupted, StorageError
+from mixzoo.core.errors import Interrupted, LeaveBlock, StorageError
 from mixzoo.data.batches import on_device
 from mixzoo.evaluation.pictures import views
 from mixzoo.registry.zoo import RegisteredPart
@@ -29,7 +29,6 @@ from mixzoo.training.blocks import NAME, Blocks, StepInputs, kinds_of
 from mixzoo.training.build import build_players
 from mixzoo.training.checkpoint import saved
 from mixzoo.training.logs import CLOCK, ProgressDisplay, read_metrics
-from mixzoo.training.time_limit import LeaveBlock
 from mixzoo.training.worker import ThreadSettings, Worker
 from toys import TOY_PLUGIN, toy_config, toy_zoo
 
