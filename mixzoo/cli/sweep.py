@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from mixzoo.registry.zoo import Zoo
-    from mixzoo.runs.launcher import Place, Watch
+    from mixzoo.runs.launcher import Watch
+    from mixzoo.runs.places import Place
     from mixzoo.runs.sweep import Sweep
     from mixzoo.training.distributed import DistributedContext
     from mixzoo.training.time_limit import TimeLimit

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Protocol, TypeAlias, runtime_checkable
 
-from mixzoo.core.errors import StorageError
+from mixzoo.core.errors import StorageError, truncated_repr
 from mixzoo.core.storage import open_for_appending
+
+LONGEST_REASON = 300  # characters kept of why a job was lost
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,13 @@ class Lost:
 
     reason: str
     again: bool = True  # whether it may be begun again, if the launcher has `retries`
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.reason, str) or not isinstance(self.again, bool):
+            given = f"{truncated_repr(self.reason)}, {truncated_repr(self.again)}"
+            raise TypeError(f"Lost(reason, again) takes a text and a bool, not {given}")
+        line = " ".join(self.reason.split())
+        object.__setattr__(self, "reason", line[:LONGEST_REASON] or "its launcher gives no reason")
 
 
 End: TypeAlias = int | Lost  # an exit code, -n if signal n killed the process

@@ -174,6 +174,8 @@ _ROWS = (
             "poll": "poll() -> an exit code from -255 to 255, a mixzoo.Lost, or None while the job waits or runs",
             "send_signal": "send_signal(number)",
             "check": "check(), which may raise ConfigError",
+            "service": "service() -> a context manager that yields environment variables, {name: text}",
+            "here": "here: a bool, True if the jobs are processes of this machine",
             "slots": "slots: an int of at least 1, the jobs that run at a time",
             "retries": "retries: an int of at least 0",
         },

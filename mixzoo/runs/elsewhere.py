@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mixzoo.core.errors import Interrupted, MixzooError
-from mixzoo.core.launcher import End
+from mixzoo.core.launcher import End, Lost
 from mixzoo.core.storage import check_room, write_text
 from mixzoo.registry.config import RunConfig
 from mixzoo.registry.zoo import Zoo
 from mixzoo.runs.directory import ROOT, check_directory_is_new, lock, new_directory, write_status
-from mixzoo.runs.launcher import Place, Watch, job_of, run_all
+from mixzoo.runs.launcher import Watch, job_of, run_all
 from mixzoo.runs.listing import RUN
 from mixzoo.runs.opening import open_config
-from mixzoo.runs.places import check_place
+from mixzoo.runs.places import Place, check_place
 from mixzoo.runs.reading import Result, known_status, result
 from mixzoo.runs.room import PLANNED
 from mixzoo.runs.run import check_startable
@@ -77,14 +77,22 @@ def _run(
         return run.state
 
     stopped_by = run_all([job_of(run_dir, place, flags)], place, 1, watch, on_end, on_start, limit)
-    come_back = f"`mixzoo resume {run_dir}{place.flag}`"
+    come_back = place.come_back(run_dir, flags)
     if not ends:
         where = "it stays in the queue, and" if place.has_queue else "before it began;"
         raise Interrupted(
             f"left at {stopped_by}: {where} {come_back} {'waits for' if place.has_queue else 'begins'} it"
         )
+    if isinstance(ends[0], Lost):
+        lost = Interrupted if stopped_by else MixzooError
+        raise lost(f"{run_dir}: {ends[0].reason}; {come_back} continues it")
     if ends[0] != 0:
         errors = {error.exit_code: error for error in MixzooError.__subclasses__()}
-        error = errors.get(ends[0], MixzooError) if isinstance(ends[0], int) else MixzooError
-        raise error(run.reason or f"{run_dir}: ended with {ends[0]}; {come_back} continues it")
+        error = errors.get(ends[0], MixzooError)
+        # The run's own process knows nothing of the launcher.
+        reason = run.reason.replace(f"`mixzoo resume {run_dir}`", come_back)
+        raise error(reason or f"{run_dir}: ended with {ends[0]}; {come_back} continues it")
+    status, _ = known_status(run_dir)
+    if status is None or status.state != "completed":
+        raise place.contract.broken("poll", f"poll returned 0, but {run_dir} is not completed")
     return result(run_dir)

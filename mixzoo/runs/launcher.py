@@ -6,7 +6,6 @@ cluster are left there.
 """
 
 import os
-import shlex
 import signal
 import sys
 import threading
@@ -15,18 +14,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from mixzoo.core.errors import StorageError
-from mixzoo.core.launcher import End, HasCheck, HasService, Job, Launcher, Lost, Queue, Task
+from mixzoo.core.launcher import End, Job, Lost, Task
 from mixzoo.core.storage import open_for_appending
-from mixzoo.registry.contract import Contract, check_follows_protocol, described
-from mixzoo.registry.zoo import Zoo
+from mixzoo.runs.places import Place
 from mixzoo.training.time_limit import TimeLimit
 
-LOCAL = "local"  # the launcher unless another is named
-POLL_SECONDS = 0.05
-FAR_POLL_SECONDS = 0.5  # of jobs on other machines, whose logs are read over a network
 LOG = "output.log"  # in the directory of a run: what its process has printed
 PASSED = ("MIXZOO_", "PYTHONPATH", "OMP_NUM_THREADS")  # beginnings of variables that a process elsewhere needs too
 END_SECONDS = 600.0  # for which stopped jobs are waited for after an error in this process
@@ -47,111 +42,6 @@ class Watch:
 
     def close(self) -> None:
         pass
-
-
-@dataclass(frozen=True)
-class Place:
-    """A launcher that is to be used, its calls checked, and what it says about itself."""
-
-    launcher: Launcher
-    contract: Contract
-    spec: str = LOCAL  # as it was given to --on
-
-    @property
-    def is_local(self) -> bool:
-        """Whether it is the one that is used if none is named, without options."""
-        return self.contract.name.rpartition("/")[2] == LOCAL and ":" not in self.spec
-
-    @property
-    def flag(self) -> str:
-        """' --on SPEC', as a user has to give it again to come back; '' for the one that need not be named."""
-        return "" if self.is_local else f" --on {shlex.quote(self.spec)}"
-
-    @property
-    def here(self) -> bool:
-        """Whether the jobs are processes of this machine."""
-        return bool(getattr(self.launcher, "here", False))
-
-    @property
-    def has_queue(self) -> bool:
-        """Whether the jobs go on without this process."""
-        return isinstance(self.launcher, Queue)
-
-    @property
-    def slots(self) -> int | None:
-        """How many jobs run at a time unless the user says; None for all."""
-        return self._integer("slots", None, least=1)
-
-    @property
-    def retries(self) -> int:
-        """How often a job that was lost is begun again."""
-        return self._integer("retries", 0) or 0
-
-    def begin(self, job: Job) -> Task:
-        """Begin a job, or raise PluginError with what is wrong with the launcher."""
-        return self._task("begin", self.contract.call("begin", self.launcher.begin, job))
-
-    def begin_all(self, jobs: Sequence[Job], at_once: int) -> list[Task]:
-        """Put jobs into the launcher's queue."""
-        queue: Any = self.launcher
-        tasks = list(self.contract.call("begin_all", queue.begin_all, jobs, at_once)) if jobs else []
-        if len(tasks) != len(jobs):
-            raise self.contract.broken("begin_all", f"begin_all returned {len(tasks)} tasks for {len(jobs)} jobs")
-        return [self._task("begin_all", task) for task in tasks]
-
-    def attach(self, job: Job) -> Task | None:
-        """The job as an earlier process has begun it, if it is still in the launcher's queue."""
-        if not isinstance(self.launcher, Queue):
-            return None
-        task = self.contract.call("attach", self.launcher.attach, job)
-        return None if task is None else self._task("attach", task)
-
-    @contextmanager
-    def service(self) -> Iterator[Mapping[str, str]]:
-        """What has to run as long as the jobs do; yields environment variables for each of them."""
-        if not isinstance(self.launcher, HasService):
-            yield {}
-            return
-        service: Any = self.contract.call("service", self.launcher.service)
-        variables = self.contract.call("service", lambda: service.__enter__())
-        try:
-            texts = [*variables.items()] if isinstance(variables, Mapping) else [variables]
-            if not all(isinstance(pair, tuple) and all(isinstance(text, str) for text in pair) for pair in texts):
-                raise self.contract.broken("service", f"service yields {described(variables)}, not names and texts")
-            yield variables
-        finally:
-            self.contract.call("service", lambda: service.__exit__(*sys.exc_info()))
-
-    def end_of(self, task: Task) -> End | None:
-        """How a job has ended, if it has."""
-        end = self.contract.call("poll", task.poll)
-        if end is None or isinstance(end, Lost) or (type(end) is int and abs(end) <= 255):
-            return end
-        raise self.contract.broken("poll", f"poll returned {described(end)}")
-
-    def _task(self, method: str, task: Any) -> Task:
-        if not isinstance(task, Task):
-            raise self.contract.broken(
-                method, f"{method} returned {described(task)}, which has no poll and send_signal"
-            )
-        return task
-
-    def _integer(self, name: str, default: int | None, least: int = 0) -> int | None:
-        value = getattr(self.launcher, name, default)
-        if value is not default and (type(value) is not int or value < least):
-            raise self.contract.broken(name, f"{name} is {described(value)}")
-        return value
-
-
-def launcher_named(zoo: Zoo, on: str | None) -> Place:
-    """The launcher of this spec, ready to be used. Raises ConfigError if there is none, or if it cannot be used."""
-    spec = zoo.spec("launcher", LOCAL if on is None else on)
-    recipe = zoo.recipe("launcher", spec)
-    contract = Contract("launcher", spec.name, zoo.plugin_of("launcher", spec.name))
-    check_follows_protocol(contract, recipe)
-    if isinstance(recipe, HasCheck):
-        contract.call("check", recipe.check)
-    return Place(recipe, contract, LOCAL if on is None else on)
 
 
 def job_of(run_dir: Path, place: Place, flags: Sequence[str]) -> Job:
@@ -192,11 +82,12 @@ class Process:
         *complete, self.partial = (self.partial + self.log.read()).split(b"\n")
         yield from (line.decode(errors="replace") for line in complete)
 
-    def pass_on(self, received: Sequence[int]) -> None:
+    def pass_on(self, received: Sequence[int], place: Place) -> None:
         """Send it the new signals, the first as SIGTERM: a run writes a checkpoint, or just ends if it is loading."""
         for i in range(self.signals_sent, len(received)):
-            self.task.send_signal(received[i] if i and received[i] != signal.SIGHUP else signal.SIGTERM)
-        self.signals_sent = len(received)
+            number = received[i] if i and received[i] != signal.SIGHUP else signal.SIGTERM
+            place.send_signal(self.task, number)
+            self.signals_sent += 1
 
 
 def run_all(
@@ -233,7 +124,7 @@ def run_all(
                     running.append(_start(waiting.pop(0), place, on_start))
                     watch.started(running[-1].job.name)
                 for process in list(running):
-                    process.pass_on(received)
+                    process.pass_on(received, place)
                     end = place.end_of(process.task)  # before the lines are read, so that none is missed
                     for line in process.lines():
                         watch.line(process.job.name, line)
@@ -246,9 +137,9 @@ def run_all(
                         running.remove(process)
                         process.log.close()
                         watch.ended(process.job.name, on_end(process.job.name, end, bool(received)))
-                time.sleep(POLL_SECONDS if place.here else FAR_POLL_SECONDS)
+                time.sleep(place.poll_seconds)
         finally:
-            _end(running, place)
+            _end(running, place, received)
             watch.close()
         if limit is not None and out_of_time:
             return limit.name
@@ -310,17 +201,21 @@ def _signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _end(running: Sequence[Process], place: Place) -> None:
-    """Stop the jobs that still run, after an error in this process; those in a queue go on."""
+def _end(running: Sequence[Process], place: Place, received: Sequence[int]) -> None:
+    """Stop the jobs that still run, after an error in this process, and wait for them until a signal is received.
+
+    Those in a queue go on, and so do those whose task fails at it: the error that is on its way tells more.
+    """
     for process in running:
         process.log.close()
     if place.has_queue:
         return
-    for process in running:
-        with suppress(Exception):  # the error that is on its way tells more
-            process.task.send_signal(signal.SIGTERM)
-    ends = time.monotonic() + END_SECONDS
+    ends, signals, stopping = time.monotonic() + END_SECONDS, len(received), list[Process]()
     for process in running:
         with suppress(Exception):
-            while process.task.poll() is None and time.monotonic() < ends:
-                time.sleep(POLL_SECONDS)
+            process.pass_on(received or [signal.SIGTERM], place)
+            stopping.append(process)
+    for process in stopping:
+        with suppress(Exception):
+            while place.end_of(process.task) is None and time.monotonic() < ends and len(received) == signals:
+                time.sleep(place.poll_seconds)

@@ -36,10 +36,10 @@ from mixzoo.runs.directory import (
     write_status,
 )
 from mixzoo.runs.grid import Member, slug
-from mixzoo.runs.launcher import LOG, Place, Watch, job_of, run_all
+from mixzoo.runs.launcher import LOG, Watch, job_of, run_all
 from mixzoo.runs.listing import RUN, SWEEP
 from mixzoo.runs.opening import open_config
-from mixzoo.runs.places import check_place, place_for
+from mixzoo.runs.places import Place, check_place, place_for
 from mixzoo.runs.reading import known_status, result
 from mixzoo.runs.room import PLANNED
 from mixzoo.runs.run import check_startable, prepare
@@ -82,6 +82,7 @@ class Sweep:
     directory: Path
     members: list[Entry]
     command: list[str]
+    come_back: str = ""  # what continues it as it was begun, once it runs
 
     @property
     def failed(self) -> list[Entry]:
@@ -193,8 +194,7 @@ def check_none_failed(sweep: Sweep) -> None:
     if failed := sweep.failed:
         reasons = "; ".join(f"{member.name} ({member.reason.split('; ')[0]})" for member in failed)
         raise SweepError(
-            f"{len(failed)} of {len(sweep.members)} runs failed: {reasons}. `mixzoo resume {sweep.directory}` tries "
-            "them again"
+            f"{len(failed)} of {len(sweep.members)} runs failed: {reasons}. {sweep.come_back} tries them again"
         )
 
 
@@ -210,6 +210,8 @@ def _run(
     limit: TimeLimit | None = None,
 ) -> Sweep:
     """Run a process for each readable member that is not completed, and keep sweep.json up to date."""
+    sweep.come_back = place.come_back(sweep.directory, flags)
+
     # A member may have been completed alone since sweep.json was written, so its directory decides.
     members = {member.name: member for member in sweep.members}
     for name, member in members.items():
@@ -243,14 +245,15 @@ def _run(
     # A member can also be stopped alone, by a signal to its own process.
     if any(member.state in ("waiting", "interrupted") for member in sweep.members):
         completed = sum(member.state == "completed" for member in sweep.members)
-        come_back = f"`mixzoo resume {sweep.directory}{place.flag}`"
         if stopped_by and place.has_queue:
             raise Interrupted(
                 f"left at {stopped_by} with {completed} of {len(members)} completed; the others stay in the queue, and "
-                f"{come_back} waits for them again"
+                f"{sweep.come_back} waits for them again"
             )
         cause = f"stopped by {stopped_by}" if stopped_by else "runs were stopped one by one"
-        raise Interrupted(f"{cause} with {completed} of {len(members)} completed; {come_back} continues the others")
+        raise Interrupted(
+            f"{cause} with {completed} of {len(members)} completed; {sweep.come_back} continues the others"
+        )
     return sweep
 
 
@@ -282,6 +285,8 @@ def update(sweep: Sweep, member: Entry, end: End | None, *, stopping: bool) -> N
 
 def _reason(run_dir: Path, exit_status: int) -> str:
     """Why a process ended, if status.json does not say: the signal that killed it, or the last line it printed."""
+    if exit_status == 0:
+        return "its process is said to have ended with exit code 0, but it is not completed"
     if exit_status < 0:
         number = -exit_status
         return f"killed by {signal.Signals(number).name if number in list(signal.Signals) else f'signal {number}'}"

@@ -10,7 +10,8 @@ import pytest
 from mixzoo.core.errors import StorageError
 from mixzoo.core.launcher import Job
 from mixzoo.registry.contract import Contract
-from mixzoo.runs.launcher import Place, Watch, run_all
+from mixzoo.runs.launcher import Watch, run_all
+from mixzoo.runs.places import Place
 from mixzoo_launchers.local import Local
 
 POLITE = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(75)); print('ready', file=sys.stderr, flush=True); time.sleep(60)"  # noqa: E501

@@ -244,7 +244,7 @@ def test_a_single_run_elsewhere_ends_as_one_here_bit_for_bit(tmp_path, monkeypat
     zoo = load_zoo()
     add_files(zoo, [Path(PLUGIN[1])])  # as the run's process does
     place = place_for(with_launcher(Elsewhere, zoo), "tested")
-    assert (place.here, place.has_queue, place.flag) == (False, False, " --on tested")
+    assert (place.here, place.has_queue) == (False, False)
     done = start_on(zoo, toy_config(zoo, threads=1), tmp_path / "run", place, Watch(), PLUGIN)
     assert read_status(tmp_path / "run").state == "completed"
     assert done.numbers == resume_on(zoo, tmp_path / "run", place, Watch(), PLUGIN).numbers

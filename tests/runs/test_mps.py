@@ -12,7 +12,8 @@ from test_launcher import Notes, jobs_of, place_of
 
 from mixzoo.core.errors import ConfigError, PluginError
 from mixzoo.registry.zoo import load_zoo
-from mixzoo.runs.launcher import launcher_named, run_all
+from mixzoo.runs.launcher import run_all
+from mixzoo.runs.places import launcher_named
 from mixzoo_launchers import mps
 from mixzoo_launchers.local import Local
 from mixzoo_launchers.mps import CONTROL, FOLDER, GPUS

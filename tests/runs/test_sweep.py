@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -162,7 +163,7 @@ def test_the_other_members_run_if_one_diverges(tmp_path):
     assert code == 10, err
     last = err.splitlines()[-1]
     assert last.startswith("mixzoo: 1 of 2 runs failed: train.lr=1e30 (step ")
-    assert last.endswith(". `mixzoo resume sweep` tries them again")
+    assert last.endswith(f". `{shlex.join(['mixzoo', 'resume', 'sweep', *PLUGIN])}` tries them again")
     found = json.loads((tmp_path / "sweep" / "sweep.json").read_text())
     states = {member["name"]: (member["state"], member["exit"]) for member in found["members"]}
     assert states == {"train.lr=1e30": ("failed", 6), "train.lr=1e-3": ("completed", 0)}
@@ -188,7 +189,8 @@ def test_a_sweep_stopped_by_a_signal_and_resumed_has_the_same_result(tmp_path, n
     _, err = process.communicate(timeout=60)
     assert process.returncode == 75, err
     assert err.splitlines()[-1] == (
-        f"mixzoo: stopped by {number.name} with 0 of 3 completed; `mixzoo resume sweep` continues the others"
+        f"mixzoo: stopped by {number.name} with 0 of 3 completed; "
+        f"`{shlex.join(['mixzoo', 'resume', 'sweep', *PLUGIN])}` continues the others"
     )
     status = [json.loads((run_dir / "status.json").read_text()) for run_dir in run_dirs]
     assert [s["state"] for s in status] == ["interrupted", "interrupted", "waiting"]

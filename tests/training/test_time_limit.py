@@ -11,7 +11,8 @@ import mixzoo.runs.run as runs
 from mixzoo.core.errors import Interrupted
 from mixzoo.core.launcher import Job
 from mixzoo.registry.contract import Contract
-from mixzoo.runs.launcher import Place, Watch, run_all
+from mixzoo.runs.launcher import Watch, run_all
+from mixzoo.runs.places import Place
 from mixzoo.runs.run import resume, start
 from mixzoo.training.checkpoint import saved
 from mixzoo.training.distributed import DistributedContext
