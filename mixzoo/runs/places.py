@@ -141,8 +141,11 @@ class Place:
             raise self.contract.broken("service", f"service returned {described(service)}")
         variables = self.contract.call("service", service.__enter__)
         try:
-            if not isinstance(variables, Mapping) or not all(map(_is_variable, variables.items())):
+            if not isinstance(variables, Mapping):
                 raise self.contract.broken("service", f"service yields {described(variables)}")
+            for name, text in variables.items():
+                if not _is_variable(name, text):
+                    raise self.contract.broken("service", f"service yields {{{described(name)}: {described(text)}}}")
             yield variables
         except BaseException:
             with suppress(Exception):  # the error that is on its way tells more
@@ -180,9 +183,8 @@ class Place:
         return self.contract.call(name, getattr, self.launcher, name, *([] if declared else [None]))
 
 
-def _is_variable(pair: tuple[Any, Any]) -> bool:
-    """Whether an environment can have it: a name and a text."""
-    name, text = pair
+def _is_variable(name: Any, text: Any) -> bool:
+    """Whether an environment can have it."""
     are_texts = isinstance(name, str) and isinstance(text, str)
     return are_texts and bool(name) and "=" not in name and "\0" not in name + text
 

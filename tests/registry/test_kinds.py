@@ -7,7 +7,7 @@ import pytest
 
 import mixzoo
 from mixzoo.core.errors import ConfigError
-from mixzoo.core.launcher import HasCheck, Queue, Task
+from mixzoo.core.launcher import HasCheck, HasService, Queue, Task
 from mixzoo.core.logger import LogSession
 from mixzoo.registry import hookspecs
 from mixzoo.registry.kinds import KINDS, kind_named
@@ -21,7 +21,7 @@ def test_a_row_names_what_there_is(kind):
     members = {"__call__", *vars(kind.protocol), *kind.protocol.__annotations__}
     members |= vars(LogSession).keys() if kind.name == "logger" else set()  # what its `open` returns
     if kind.name == "launcher":
-        members |= {"slots", "retries"}.union(*map(vars, (Task, Queue, HasCheck)))
+        members |= {"here", "slots", "retries"}.union(*map(vars, (Task, Queue, HasCheck, HasService)))
     assert {name for name in vars(kind.protocol) if not name.startswith("_")} <= set(kind.signatures) <= {
         *members, "build", "posterior", "draw_at", "discriminator_penalty", "stream", "data_files", "check_data",
         "better", "check_run",

@@ -107,8 +107,8 @@ DURING = [
     ("service = lambda self: iter(())", "service returned a tuple_iterator; expected service() -> a context man"),
     ("service = lambda self: fails()", "service raised RuntimeError: no (broken.py, line "),
     ("service = lambda self: contextlib.nullcontext()", "service yields None; expected service() -> a context manager"),
-    ("service = lambda self: contextlib.nullcontext({'A': 1})", "service yields a dict; expected service() -> a conte"),
-    ("service = lambda self: contextlib.nullcontext({'A=': ''})", "service yields a dict; expected service() -> a con"),
+    ("service = lambda self: contextlib.nullcontext({'A': 1})", "service yields {'A': 1}; expected service() -> a"),
+    ("service = lambda self: contextlib.nullcontext({'A=': ''})", "service yields {'A=': ''}; expected service"),
 ]  # fmt: skip
 
 

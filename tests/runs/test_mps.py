@@ -59,7 +59,10 @@ def test_a_daemon_of_its_own_runs_as_long_as_the_runs_do(tmp_path, daemon, monke
     assert (started, visible, quit_) == (["-d"], "3", [["quit"], folder, "3"])
     assert sorted(notes.printed) == [(name, f"{folder} True") for name in "ab"]
     assert not os.path.exists(folder)
-    assert (place.flag, place.is_local) == (" --on local:mps=true", False)
+    assert (place.is_local, place.come_back(tmp_path, [])) == (
+        False,
+        f"`mixzoo resume {tmp_path} --on local:mps=true`",
+    )
 
 
 @pytest.mark.parametrize(
@@ -117,10 +120,10 @@ class Served(Local):
 @pytest.mark.parametrize(
     ("way", "message"),
     [
-        ("none", "service raised AttributeError: 'NoneType' object has no attribute '__enter__'"),
+        ("none", "service returned None; expected service() -> a context manager that yields environment variables"),
         ("start", "service raised OSError: no such program"),
         ("number", "service yields "),
-        ("nothing", "service yields None, not names and texts"),
+        ("nothing", "service yields None; expected service() -> a context manager that yields environment variables"),
         ("end", "service raised OSError: it does not end"),
     ],
 )
