@@ -7,12 +7,13 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from test_launcher import Notes, place_of, ran
+from test_launcher import Notes, jobs_of, place_of, ran
 from test_sweep import PLUGIN, equals_the_run_alone, mixzoo_in
 
 import warm
@@ -261,22 +262,76 @@ def test_a_single_run_elsewhere_fails_with_its_own_exit_code_and_reason(tmp_path
         resume_on(zoo, tmp_path / "run", place_for(zoo, "tested:losses=9,retries=1"), Watch(), [])
 
 
-def test_the_page_of_launchers_is_true(tmp_path, monkeypatch):
-    """Its launcher, with an ssh that runs the command on this machine, trains a sweep."""
+SSH = """
+import os, pty, signal, sys
+
+with open({hosts!r}, "a") as hosts:
+    print(*sys.argv[1:-1], file=hosts)
+process, terminal = pty.fork()
+if not process:
+    os.execvp("sh", ["sh", "-c", sys.argv[-1]])
+signal.signal(signal.SIGTERM, lambda *_: os._exit(255))
+try:
+    while output := os.read(terminal, 65536):
+        os.write(1, output)
+except OSError:  # it has ended
+    pass
+code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+sys.exit(255 if code < 0 else code)
+"""
+
+
+@pytest.fixture
+def page(tmp_path, monkeypatch):
+    """The launcher of the page in ssh.py, and an ssh that runs commands in a terminal of this machine: its hosts."""
     (source,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
     (tmp_path / "ssh.py").write_text(source)
     ssh = tmp_path / "bin" / "ssh"
     ssh.parent.mkdir()
-    ssh.write_text(f'#!/bin/sh\necho "$1 $2" >> {tmp_path}/hosts\nexec sh -c "$3"\n')
+    ssh.write_text(f"#!{sys.executable}{SSH.format(hosts=str(tmp_path / 'hosts'))}")
     ssh.chmod(ssh.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{ssh.parent}:{os.environ['PATH']}")
+    return tmp_path / "hosts"
+
+
+def test_the_page_of_launchers_is_true(tmp_path, page):
+    """Its launcher trains a sweep. The logs have what the runs print on no terminal."""
     given = ["--seeds", "1,2", "--on", "ssh:host=gpu2", "--plugin", tmp_path / "ssh.py", "--out", "sweep"]
     code, out, err = mixzoo_in(tmp_path, "train", *TOYS, *SMALL, *given)
     assert code == 0, err
-    assert (tmp_path / "hosts").read_text() == "-tt gpu2\n" * 2
+    assert page.read_text() == "-tt -o LogLevel=ERROR gpu2\n" * 2
     assert "seed=2: completed\n" in err
     assert re.search(r"│ all runs +│ +2 │", out)
+    log = (tmp_path / "sweep" / "seed=1" / "output.log").read_bytes()
+    assert b"step 2/4  probe: validation" in log
+    assert not re.search(rb"[\r\x1b]", log)
     assert equals_the_run_alone(tmp_path, tmp_path / "sweep" / "seed=1")
+
+
+def test_the_launcher_of_the_page_keeps_the_contract(tmp_path, page, monkeypatch):
+    zoo = toy_zoo()
+    add_files(zoo, [tmp_path / "ssh.py"])
+    report = check_part("ssh", kind="launcher", zoo=zoo)
+    assert not report.failed, "\n".join(report.lines())
+    assert len(report.passed) == 7
+
+    # A signal to ssh reaches the run as SIGHUP, and an ssh that cannot connect is a run that is lost.
+    ssh, go = zoo.recipe("launcher", "ssh"), tmp_path / "got"
+    code = f"import pathlib, signal, sys, time; signal.signal(signal.SIGHUP, lambda *_: (pathlib.Path({str(go)!r}).touch(), sys.exit())); print('ready', file=sys.stderr, flush=True); time.sleep(60)"  # noqa: E501
+    (job,) = jobs_of(tmp_path, {"a b": code})
+    task = ssh.begin(job)
+    wait_for(lambda: "ready" in job.log.read_text())
+    task.send_signal(signal.SIGTERM)
+    wait_for(go.exists)
+    wait_for(lambda: task.poll() is not None)
+    assert task.poll() == Lost("ssh could not connect, or was cut off")
+
+
+def wait_for(condition):
+    until = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.02)
 
 
 def test_unknown_launchers_and_folders_that_cannot_be_locked_are_refused(mixzoo, tmp_path, monkeypatch):
