@@ -37,11 +37,13 @@ PARTS = (ROOT / "docs/parts.md").read_text()
 RUNS = (ROOT / "docs/runs.md").read_text()
 SWEEPS = (ROOT / "docs/sweeps.md").read_text()
 AFTER_TRAINING = (ROOT / "docs/after_training.md").read_text()
+LAUNCHERS = (ROOT / "docs/launchers.md").read_text()
+WRITE_A_LAUNCHER = (ROOT / "docs/write_a_launcher.md").read_text()
 PROCESSES = (ROOT / "docs/several_processes.md").read_text()
 INDEX = (ROOT / "docs/README.md").read_text()
 RUN_FILES = (ROOT / "zoo_configs/README.md").read_text()
 PAGES = (PARTS, RUNS, SWEEPS, AFTER_TRAINING, PROCESSES, TIMM, CONDITIONED, OWN_IMAGES, LARGE_DATA, FIGURES, REPORT)
-WITH_COMMANDS = (README, CONTRIBUTING, *PAGES, RUN_FILES, LOGGERS, WRITE_A_FIGURE)
+WITH_COMMANDS = (README, CONTRIBUTING, *PAGES, RUN_FILES, LOGGERS, WRITE_A_FIGURE, LAUNCHERS, WRITE_A_LAUNCHER)
 
 
 def blocks(text, language):
@@ -108,8 +110,8 @@ def test_every_command_in_the_documents_names_real_commands_flags_and_parts(argu
         assert flag in printed
     zoo = load_zoo()
     for flag, value in pairwise(rest):
-        kind = {"--data": "dataset"}.get(flag, flag[2:])
-        if kind in KINDS and value != "poles":
+        kind = {"--data": "dataset", "--on": "launcher"}.get(flag, flag[2:])
+        if kind in KINDS and value.partition(":")[0] not in ("poles", "ssh"):
             zoo.recipe(kind, parse_spec(value))
         if kind == "config":
             assert (ROOT / value).is_file()
