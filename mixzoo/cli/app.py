@@ -135,16 +135,12 @@ def _run() -> int:
         print("\n".join(map(printable, lines)), file=sys.stderr)
         return err.exit_code
     except SystemExit as err:
-        if (
-            completes or err.__cause__ is not None
-        ):  # how typer ends, and one of several processes after another's failure
+        if completes or err.__cause__ is not None:  # typer ends so, and a process of several after another's failure
             raise
         from mixzoo.registry.contract import reason
 
-        print(
-            f"mixzoo: a part has ended the command: {reason(err)}; it has to raise an exception instead",
-            file=sys.stderr,
-        )
+        line = f"mixzoo: a part has ended the command: {reason(err)}; it has to raise an exception instead"
+        print(line, file=sys.stderr)
         return PluginError.exit_code
     except Exception as err:
         if not is_out_of_memory(err):
