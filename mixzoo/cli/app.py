@@ -37,6 +37,7 @@ from mixzoo.cli.train import train
 from mixzoo.cli.usage import check_no_word_is_empty, usage_message
 from mixzoo.core.errors import (
     INTERRUPTED,
+    EndedWithAnother,
     MixzooError,
     OutOfMemoryError,
     PluginError,
@@ -110,10 +111,10 @@ def main() -> None:
 
 def _run() -> int:
     """Run the command in sys.argv, print its error if it has one, and return its exit code."""
-    completes = "_MIXZOO_COMPLETE" in os.environ or {"--install-completion", "--show-completion"} & set(sys.argv)
+    is_completion = "_MIXZOO_COMPLETE" in os.environ or {"--install-completion", "--show-completion"} & set(sys.argv)
     try:
         command = typer.main.get_command(app)
-        if completes:
+        if is_completion:
             prepare_shell()  # after typer has registered the shells that it knows
         check_no_word_is_empty(sys.argv[1:])
         code = command(prog_name="mixzoo", standalone_mode=False)
@@ -135,7 +136,7 @@ def _run() -> int:
         print("\n".join(map(printable, lines)), file=sys.stderr)
         return err.exit_code
     except SystemExit as err:
-        if completes or err.__cause__ is not None:  # typer ends so, and a process of several after another's failure
+        if is_completion or isinstance(err, EndedWithAnother):
             raise
         from mixzoo.registry.contract import reason
 

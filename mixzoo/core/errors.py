@@ -86,6 +86,10 @@ class Interrupted(MixzooError):
     exit_code = 75
 
 
+class EndedWithAnother(SystemExit):
+    """Ends one of several processes of a run, of which another one reports why."""
+
+
 class LeaveBlock(BaseException):
     """Raised by the handler of a signal, wherever the program is; the edge of the block that it leaves catches it.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Protocol, TypeAlias, runtime_checkable
 
-from mixzoo.core.errors import StorageError, truncated_repr
+from mixzoo.core.errors import StorageError, escaped, truncated_repr
 from mixzoo.core.storage import open_for_appending
 
 LONGEST_REASON = 300  # characters kept of why a job was lost
@@ -45,10 +45,9 @@ class Lost:
     again: bool = True  # whether it may be begun again, if the launcher has `retries`
 
     def __post_init__(self) -> None:
-        if not isinstance(self.reason, str) or not isinstance(self.again, bool):
-            given = f"{truncated_repr(self.reason)}, {truncated_repr(self.again)}"
-            raise TypeError(f"Lost(reason, again) takes a text and a bool, not {given}")
-        line = " ".join(self.reason.split())
+        if not isinstance(self.again, bool):
+            raise TypeError(f"Lost(reason, again): again is a bool, not {truncated_repr(self.again)}")
+        line = escaped(" ".join(str(self.reason).split()))  # it may be an exception
         object.__setattr__(self, "reason", line[:LONGEST_REASON] or "its launcher gives no reason")
 
 

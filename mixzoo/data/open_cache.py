@@ -78,12 +78,15 @@ def check_cache_folder(text: str) -> None:
     for path in (directory, *directory.absolute().parents):
         try:
             os.lstat(path)
+            is_folder = path.is_dir()
         except (FileNotFoundError, NotADirectoryError):
             continue  # the first that is there decides
         except OSError as err:
-            raise ConfigError(f"--image-cache {excerpt(text)}: {err.strerror}; give the path of a folder") from err
-        if not path.is_dir():
-            what = "is not a folder" if path == directory else f"{printable(str(path))} is not a folder"
+            raise ConfigError(
+                f"--image-cache {excerpt(text)}: {err.strerror}; give a folder that you may write to"
+            ) from err
+        if not is_folder:
+            what = "not a folder" if path == directory else f"{printable(str(path))} is not a folder"
             raise ConfigError(
                 f"--image-cache {excerpt(text)}: {what}; give the path of a folder, which is made if it is not there"
             )

@@ -33,7 +33,7 @@ class Change:
     key: str
     was: str
     now: str
-    mixer_follows: bool = False  # of the number of steps: the mixer's law follows it, so the steps up to then differ
+    mixer_follows: bool = False  # of train.steps: whether the mixer's law depends on the length of the run
 
     def __str__(self) -> str:
         was, now = self.was or "missing", self.now or "missing"
@@ -52,7 +52,10 @@ def recorded_changes(environment: Fields) -> list[Change]:
     """The changes recorded in environment.json. Raises CheckpointError if they are damaged."""
     return [
         Change(
-            *(row.integer("step"), row.text("key"), row.text("was"), row.text("now")),
+            step=row.integer("step"),
+            key=row.text("key"),
+            was=row.text("was"),
+            now=row.text("now"),
             mixer_follows=row.flag("mixer_follows", default=False),
         )
         for row in environment.rows("changes", optional=True)

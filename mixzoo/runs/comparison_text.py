@@ -14,7 +14,7 @@ P_NOTE = (
     "p: paired t-test against the best of the column, over the seeds that both have; "
     "not corrected for the number of tests"
 )
-EQUAL_NOTE = "no p where each seed differs by the same amount from the best, which leaves a t-test no spread"
+EQUAL_NOTE = "no p where the difference to the best is the same for every seed: a t-test needs differences that vary"
 DATA_NOTE = "runs on different data are not compared: the best, and p, are those among the runs on the same data"
 DIGITS = 4  # of a number that is no accuracy
 LARGEST_COUNT = 1e6  # below it a whole number is written whole, as a step is

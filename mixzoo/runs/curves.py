@@ -20,8 +20,7 @@ SCORES, PROBE, RATE, SPEED = "D(", "probe/", "lr", "images_per_second"  # names,
 ACCURACIES = ("validation_accuracy", "test_accuracy", "best_validation_accuracy")  # in metrics.jsonl, without "probe/"
 RATE_TITLE = f"learning rate ({RATE})"  # with the name that metrics.jsonl and --term have for it, as of raw scores
 IF_ASKED = (f"{PROBE}best_validation_accuracy", SPEED)  # drawn only if they are named
-
-LINES = 10  # of the log, in the advice for a run that has none
+LOGGED_LINES = 10  # of a run, with the --log-every that the advice names
 
 Values = Mapping[int, float]  # step -> value; NaN if it is not finite
 
@@ -144,7 +143,8 @@ def named(wanted: str, known: Sequence[str], without: str = "") -> list[str]:
         closest = nearest(wanted, [text for own in spelt.values() for text in own])
         why = f" {without}." if without else ""
         if words in (RATE, "learning rate", RATE_TITLE):
-            closest, why = "", f"{why} A learning rate is logged of runs with --schedule or --warmup: others keep one."
+            closest = ""
+            why += " The learning rate is logged only for runs with --schedule or --warmup; in others it is constant."
         raise ConfigError(f"--term {excerpt(wanted)}: no run has it ({listing(known)}).{closest}{why}")
     return found
 
@@ -235,5 +235,5 @@ def _why_no_losses(record: RunRecord) -> str:
         return f"{record.path}: {record.state}, its metrics.jsonl has no line of a training step, so no losses"
     return (
         f"{record.path}: no losses, raw scores or learning rate, as it is shorter ({steps} steps) than --log-every "
-        f"{every}; train it again with --log-every {max(1, steps // LINES)}: its numbers stay the same"
+        f"{every}; train it again with --log-every {max(1, steps // LOGGED_LINES)}: its numbers stay the same"
     )

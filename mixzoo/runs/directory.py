@@ -276,7 +276,7 @@ def try_status(run_dir: Path, state: str, exit_code: int, reason: str) -> None:
             overwrite(run_dir / STATUS, sealed_text(_status(run_dir, state, exit_code, reason)).encode())
 
 
-def check_is_there(run_dir: Path, err: MixzooError) -> None:
+def check_run_dir_exists(run_dir: Path, err: MixzooError) -> None:
     """Raises StorageError in place of the error about a file, if the whole run directory is gone."""
     if isinstance(err, CheckpointError | StorageError) and not run_dir.is_dir():
         raise StorageError(

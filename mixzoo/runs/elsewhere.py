@@ -16,7 +16,7 @@ from mixzoo.runs.places import Place, check_place
 from mixzoo.runs.reading import Result, known_status, result
 from mixzoo.runs.room import PLANNED
 from mixzoo.runs.run import check_startable
-from mixzoo.runs.sweep import Entry, Sweep, check_not_under_torchrun, update
+from mixzoo.runs.sweep import Entry, Sweep, check_not_under_torchrun, update, wait_until_seen
 from mixzoo.training.time_limit import TimeLimit
 
 
@@ -72,27 +72,27 @@ def _run(
         return {}
 
     def on_end(name: str, end: End, stopping: bool) -> str:
+        wait_until_seen(run_dir, end, place)
         update(alone, run, end, stopping=stopping)
         ends.append(end)
         return run.state
 
     stopped_by = run_all([job_of(run_dir, place, flags)], place, 1, watch, on_end, on_start, limit)
-    come_back = place.come_back(run_dir, flags)
+    resume_command = place.resume_command(run_dir, flags)
     if not ends:
         where = "it stays in the queue, and" if place.has_queue else "before it began;"
         raise Interrupted(
-            f"left at {stopped_by}: {where} {come_back} {'waits for' if place.has_queue else 'begins'} it"
+            f"left at {stopped_by}: {where} {resume_command} {'waits for' if place.has_queue else 'begins'} it"
         )
+    if run.state == "completed":  # whatever became of its process afterwards
+        return result(run_dir)
     if isinstance(ends[0], Lost):
         lost = Interrupted if stopped_by else MixzooError
-        raise lost(f"{run_dir}: {ends[0].reason}; {come_back} continues it")
+        raise lost(f"{run_dir}: {run.reason}; {resume_command} continues it")
     if ends[0] != 0:
         errors = {error.exit_code: error for error in MixzooError.__subclasses__()}
         error = errors.get(ends[0], MixzooError)
         # The run's own process knows nothing of the launcher.
-        reason = run.reason.replace(f"`mixzoo resume {run_dir}`", come_back)
-        raise error(reason or f"{run_dir}: ended with {ends[0]}; {come_back} continues it")
-    status, _ = known_status(run_dir)
-    if status is None or status.state != "completed":
-        raise place.contract.broken("poll", f"poll returned 0, but {run_dir} is not completed")
-    return result(run_dir)
+        reason = run.reason.replace(f"`mixzoo resume {run_dir}`", resume_command)
+        raise error(reason or f"{run_dir}: ended with {ends[0]}; {resume_command} continues it")
+    raise place.contract.broken("poll", f"poll returned 0, but {run_dir} is not completed")

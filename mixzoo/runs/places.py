@@ -55,7 +55,7 @@ class Place:
         """Whether it is the one that is used if none is named, without options."""
         return self.contract.name in (LOCAL, f"{OWN}/{LOCAL}") and ":" not in self.spec
 
-    def come_back(self, directory: Path, flags: Sequence[str]) -> str:
+    def resume_command(self, directory: Path, flags: Sequence[str]) -> str:
         """What continues the run or sweep with this launcher, to be pasted; `flags` are those of `mixzoo resume`."""
         if self.only_here:
             return f"`mixzoo.resume({str(directory)!r}, on={self.spec!r})`"
@@ -75,12 +75,12 @@ class Place:
         """Whether the jobs go on without this process."""
         return self._member("begin_all") is not None
 
-    @cached_property
+    @property
     def slots(self) -> int | None:
         """How many jobs run at a time unless the user says; None for all."""
         return self._integer("slots", least=1)
 
-    @cached_property
+    @property
     def retries(self) -> int:
         """How often a job that was lost is begun again."""
         return self._integer("retries", least=0) or 0
@@ -90,8 +90,8 @@ class Place:
         """The time between two looks at the jobs."""
         return POLL_SECONDS if self.here else FAR_POLL_SECONDS
 
-    def check_members(self) -> None:
-        """Raises PluginError if a member of the launcher is not as it is declared, before anything is made."""
+    def check(self) -> None:
+        """Raises PluginError if a member is wrong, ConfigError if the launcher says that it cannot be used here."""
         given = [name for name in QUEUE if self._member(name) is not None]
         if len(given) == 1:
             (other,) = set(QUEUE) - {*given}
@@ -99,13 +99,9 @@ class Place:
         for name, arguments in ARGUMENTS.items():
             if (method := self._member(name)) is not None:
                 self.contract.check_takes(name, method, *arguments)
-        _ = self.here, self.slots, self.retries
-
-    def check(self) -> None:
-        """Raises ConfigError if the launcher says that it cannot be used here, PluginError if a member is wrong."""
-        self.check_members()
         if (check := self._member("check")) is not None:
             self.contract.call("check", check)
+        _ = self.here, self.slots, self.retries  # which may be known only after its check, of a cluster for example
 
     def begin(self, job: Job) -> Task:
         """Begin a job, or raise PluginError with what is wrong with the launcher."""

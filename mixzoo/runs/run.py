@@ -23,7 +23,7 @@ from mixzoo.runs.directory import (
     ROOT,
     add_to_environment,
     check_directory_is_new,
-    check_is_there,
+    check_run_dir_exists,
     differences,
     environment,
     environment_of,
@@ -342,7 +342,7 @@ def _train(
         else:
             record_end("failed", err.exit_code, distributed.named(str(err), err))
         if distributed.is_main:
-            check_is_there(run_dir, err)
+            check_run_dir_exists(run_dir, err)
         raise
     except KeyboardInterrupt:
         record_end("interrupted", 130, "stopped at once by a second signal; nothing more was committed")
@@ -353,6 +353,8 @@ def _train(
         reason = distributed.named(str(trouble or f"{type(err).__name__}: {err}"), err)
         record_end("failed", trouble.exit_code if trouble else 1, reason)
         if trouble:
+            if distributed.is_main:
+                check_run_dir_exists(run_dir, trouble)
             raise trouble from err
         raise
     finally:

@@ -11,10 +11,11 @@ import re
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import mean, stdev
+from time import monotonic, sleep
 
 import torch
 
@@ -48,6 +49,7 @@ from mixzoo.training.time_limit import TimeLimit
 
 GPU_JOBS = 4  # processes that share a GPU
 LONGEST_LOG = 1_000_000_000  # bytes
+SEEN_SECONDS = 60.0  # in which a network file system shows what another machine has written
 
 
 @dataclass
@@ -82,7 +84,7 @@ class Sweep:
     directory: Path
     members: list[Entry]
     command: list[str]
-    come_back: str = ""  # what continues it as it was begun, once it runs
+    resume_command: str = ""  # what continues it as it was begun, once it runs
 
     @property
     def failed(self) -> list[Entry]:
@@ -194,7 +196,7 @@ def check_none_failed(sweep: Sweep) -> None:
     if failed := sweep.failed:
         reasons = "; ".join(f"{member.name} ({member.reason.split('; ')[0]})" for member in failed)
         raise SweepError(
-            f"{len(failed)} of {len(sweep.members)} runs failed: {reasons}. {sweep.come_back} tries them again"
+            f"{len(failed)} of {len(sweep.members)} runs failed: {reasons}. {sweep.resume_command} tries them again"
         )
 
 
@@ -210,7 +212,7 @@ def _run(
     limit: TimeLimit | None = None,
 ) -> Sweep:
     """Run a process for each readable member that is not completed, and keep sweep.json up to date."""
-    sweep.come_back = place.come_back(sweep.directory, flags)
+    sweep.resume_command = place.resume_command(sweep.directory, flags)
 
     # A member may have been completed alone since sweep.json was written, so its directory decides.
     members = {member.name: member for member in sweep.members}
@@ -234,6 +236,7 @@ def _run(
 
     def on_end(name: str, end: End, stopping: bool) -> str:
         pool.leave(name)
+        wait_until_seen(sweep.directory / name, end, place)
         update(sweep, members[name], end, stopping=stopping)
         _write(sweep)
         return members[name].state
@@ -248,11 +251,11 @@ def _run(
         if stopped_by and place.has_queue:
             raise Interrupted(
                 f"left at {stopped_by} with {completed} of {len(members)} completed; the others stay in the queue, and "
-                f"{sweep.come_back} waits for them again"
+                f"{sweep.resume_command} waits for them again"
             )
         cause = f"stopped by {stopped_by}" if stopped_by else "runs were stopped one by one"
         raise Interrupted(
-            f"{cause} with {completed} of {len(members)} completed; {sweep.come_back} continues the others"
+            f"{cause} with {completed} of {len(members)} completed; {sweep.resume_command} continues the others"
         )
     return sweep
 
@@ -272,7 +275,8 @@ def update(sweep: Sweep, member: Entry, end: End | None, *, stopping: bool) -> N
         return
     member.state, member.steps = "waiting", last_committed(run_dir) or 0
     if isinstance(end, Lost):
-        member.state, member.reason = "interrupted" if stopping else "failed", end.reason
+        own = f"{status.reason} (then: {end.reason})" if status.state == "failed" else end.reason
+        member.state, member.reason = "interrupted" if stopping else "failed", own
     if exit_status is None:
         return
 
@@ -283,10 +287,24 @@ def update(sweep: Sweep, member: Entry, end: End | None, *, stopping: bool) -> N
     member.state = "interrupted" if stopped else "failed"
 
 
+def wait_until_seen(run_dir: Path, end: End, place: Place) -> None:
+    """Wait until a run that ended well elsewhere is seen here as completed.
+
+    A network file system may show a file that another machine has replaced half a minute later (NFS: acdirmin).
+    """
+    until = monotonic() + SEEN_SECONDS
+    while end == 0 and not place.here and monotonic() < until:
+        with suppress(CheckpointError):  # `update` says what is wrong with it
+            status, _ = known_status(run_dir)
+            if status is not None and status.state == "completed":
+                return
+        sleep(place.poll_seconds)
+
+
 def _reason(run_dir: Path, exit_status: int) -> str:
     """Why a process ended, if status.json does not say: the signal that killed it, or the last line it printed."""
     if exit_status == 0:
-        return "its process is said to have ended with exit code 0, but it is not completed"
+        return "the launcher reports exit code 0, but the run is not completed"
     if exit_status < 0:
         number = -exit_status
         return f"killed by {signal.Signals(number).name if number in list(signal.Signals) else f'signal {number}'}"

@@ -62,7 +62,7 @@ def check_is_a_launcher(launcher: Any) -> None:
 def check_options_of_its_own_are_usable(launcher: Any) -> None:
     """`here`, `slots` and `retries`, if it has them, are as they should be; its methods take what they are given."""
     try:
-        Place(launcher, Contract("launcher", "checked")).check_members()
+        Place(launcher, Contract("launcher", "checked")).check()
     except MixzooError as err:
         raise AssertionError(str(err)) from err
 

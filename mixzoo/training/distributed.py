@@ -32,6 +32,7 @@ from torch.distributed.rendezvous import rendezvous
 from mixzoo.core.errors import (
     CheckpointError,
     ConfigError,
+    EndedWithAnother,
     Interrupted,
     MixzooError,
     PluginError,
@@ -257,10 +258,10 @@ def joined(lost_after: float = LOST_AFTER) -> Iterator[DistributedContext]:
             _leave(distributed)
         if distributed.is_main:
             raise
-        raise SystemExit(err.exit_code if isinstance(err, Interrupted) else 130) from err
+        raise EndedWithAnother(err.exit_code if isinstance(err, Interrupted) else 130) from err
     except BaseException as err:
         if distributed.monitor is not None and not distributed.monitor.fail(err):
-            raise SystemExit(getattr(err, "exit_code", 1)) from err  # any exception; mixzoo's own have a code
+            raise EndedWithAnother(getattr(err, "exit_code", 1)) from err  # any exception; mixzoo's own have a code
         raise
     _wait_for_main(distributed)
     _leave(distributed)

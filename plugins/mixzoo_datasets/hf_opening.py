@@ -5,6 +5,7 @@ No code of the data set runs: the package has read none since version 4, and onl
 
 import hashlib
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,16 +13,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from mixzoo import DataError, MixzooError
-from mixzoo_datasets.folder import SPLITS
+from mixzoo_datasets.folder import ENDINGS, SPLITS
 from mixzoo_datasets.hf_columns import listed
 from mixzoo_datasets.reading import exists, is_folder, reason, resolve_path
 
 FORMATS = {"parquet", "arrow", "imagefolder", "webdataset", "cache"}  # `cache` is a data set of the hub, read offline
 CARDS = ("README.md", ".huggingface.yaml")  # which may say what files of a folder are read
-PATTERN = ("*", "?", "[", "::")  # what the package takes for a pattern, or a path within an archive
+PATTERN = re.compile(r"[*?]|\[.*\]|::")  # what the package takes for a pattern, or a path within an archive
 LONGEST = 300  # characters of a reason that the package gives
 
 
@@ -88,21 +88,21 @@ def _of_folder(root: Path, config: str | None) -> tuple[Mapping[str, Any], Path]
         if config is not None:
             raise DataError(f"{root}: config={config} has no effect on a data set that was saved; leave it out")
         return _by_name(datasets.load_from_disk(str(root), keep_in_memory=False)), cache
-    if any(sign in str(root.resolve()) for sign in PATTERN):
-        signs = " ".join(PATTERN)
+    if sign := PATTERN.search(str(root.resolve())):
         raise DataError(
-            f"{root}: its path has one of {signs}, which the package datasets takes for a pattern; rename it"
+            f"{root}: its path has {sign[0]}, which the package datasets takes for a pattern; rename that folder"
         )
     _check_cards(root)
     own = Path(datasets.config.HF_DATASETS_CACHE, "mixzoo")
     where = str(root.absolute())  # "csv" alone would be a format
     builder = datasets.load_dataset_builder(where, name=config, cache_dir=str(own))
     files = sorted(str(file) for files in (builder.config.data_files or {}).values() for file in files)
-    _check_inside(root, files, "its README.md")
+    _check_inside(root, files, "its card")
 
     # The package knows a file by its path and its time of change, so it would read one that was changed with its time
     # kept as it was. The older table may be in use by a run: the new one, and unpacked archives, have their own folder.
-    table = f"{builder.cache_dir}-{_mark(files)}"
+    copied = [file for file in files if Path(file).suffix.lower() not in ENDINGS]  # of images it keeps paths alone
+    table = f"{builder.cache_dir}-{_version(copied)}"
     unpacked = Path(f"{table}-unpacked")
     download = datasets.DownloadConfig(cache_dir=unpacked, use_etag=False)
     return _prepared(builder, root, output_dir=table, download_config=download), unpacked
@@ -114,24 +114,31 @@ def _check_cards(root: Path) -> None:
     from huggingface_hub import DatasetCard
 
     for name in CARDS:
-        if not (root / name).is_file():
+        if not exists(root / name):
             continue
+        if not (root / name).is_file():  # a pipe would wait for a writer
+            raise DataError(f"{root / name}: not a regular file; remove it")
         is_page = name.endswith(".md")
         data = DatasetCard.load(root / name).data.to_dict() if is_page else yaml.safe_load((root / name).read_bytes())
         configs = data.get("configs") if isinstance(data, dict) else None
         for config in configs if isinstance(configs, list) else ():
             if isinstance(config, dict):
-                _check_inside(root, _texts([config.get("data_files"), config.get("data_dir")]), f"its {name}")
+                files = list(_texts([config.get("data_files"), config.get("data_dir")]))
+                if remote := [file for file in files if "://" in file or "::" in file]:
+                    what = f"a URL or a file in an archive, {_short(remote[0])}"
+                    raise DataError(
+                        f"{root}: its {name} names {what}; download or unpack it, and name files of the folder"
+                    )
+                _check_inside(root, files, f"its {name}")
 
 
 def _check_inside(root: Path, files: Iterable[str], card: str) -> None:
     """Raises DataError if a file, or a pattern of files, is not in the folder."""
     inside = root.resolve()
     for file in files:
-        for part in file.split("::"):  # `zip://*.png::FILE` is a pattern, too
-            path = inside / part
-            if urlsplit(part).scheme or ".." in path.parts or not path.is_relative_to(inside):
-                raise DataError(f"{root}: {card} names a file elsewhere, {file}; only those of the folder are read")
+        path = inside / file
+        if ".." in path.parts or not path.is_relative_to(inside):
+            raise DataError(f"{root}: {card} names a file elsewhere, {_short(file)}; only those of the folder are read")
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -143,7 +150,7 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(part)
 
 
-def _mark(files: Iterable[str]) -> str:
+def _version(files: Iterable[str]) -> str:
     """A hash of the files' sizes and times, of which the last, of any change at all, cannot be set."""
     digest = hashlib.blake2b(digest_size=8)
     for file in files:
@@ -171,7 +178,9 @@ def _prepared(builder: Any, where: Path | str, **how: Any) -> Mapping[str, Any]:
     try:
         builder.download_and_prepare(**how)
     except Exception as err:
-        if "Invalid string class label" not in str(_first_cause(err)):
+        files = [str(file) for files in (builder.config.data_files or {}).values() for file in files]
+        is_archive = builder.name == "imagefolder" and any(Path(file).suffix.lower() not in ENDINGS for file in files)
+        if not is_archive or "Invalid string class label" not in str(_first_cause(err)):
             raise
         raise DataError(  # it takes the name of the archive for that of the class
             f"{where}: the package datasets cannot read classes that are folders in an archive; unpack the archive, "
@@ -226,17 +235,23 @@ def _first_line(err: BaseException) -> str:
     text = reason(err).partition("Example of usage")[0].strip().rstrip(".")
     if isinstance(err, LookupError | TypeError | AttributeError):  # which tell nothing by themselves
         text = f"a file that describes it is damaged, or a split has no rows: {type(err).__name__}: {text}"
+    return _short(text)
+
+
+def _short(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Inside, the package neither logs nor warns, and draws bars of progress only on a terminal."""
+    """Inside, the package and that of the hub neither log nor warn, and draw bars of progress only on a terminal."""
     from datasets import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
     from datasets.utils import logging
+    from huggingface_hub.utils import logging as hub_logging
 
-    level, had_bars = logging.get_verbosity(), not are_progress_bars_disabled()
+    level, hub_level, had_bars = logging.get_verbosity(), hub_logging.get_verbosity(), not are_progress_bars_disabled()
     logging.set_verbosity(logging.CRITICAL)
+    hub_logging.set_verbosity(logging.CRITICAL)
     if had_bars and not sys.stderr.isatty():
         disable_progress_bars()
     try:
@@ -245,5 +260,6 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.set_verbosity(level)
+        hub_logging.set_verbosity(hub_level)
         if had_bars:
             enable_progress_bars()

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from mixzoo import DataError, PictureError, open_regular
 from mixzoo_datasets.files import FINGERPRINTED, check_size, fault, stack, unreadable
-from mixzoo_datasets.hf_archives import member_and_archive, member_mark, read_member
+from mixzoo_datasets.hf_archives import member_and_archive, member_fingerprint, read_member
 from mixzoo_datasets.hf_columns import IMAGE
 from mixzoo_datasets.reading import reason
 
-ELSEWHERE = "a path out of the data set's own folder"
+ELSEWHERE = "a path outside the data set's own folder"
 INSTEAD = "; store images as bytes, in place of paths (docs/large_data.md shows how)"
 AT_ONCE = 256  # rows that are looked up together; what they hold stays on disk until it is read
 
@@ -69,7 +69,10 @@ class ImageRows:
         return read(self._encoded(image))
 
     def fingerprint(self) -> bytes:
-        """A hash of every image's length, first 4096 and last 4096 bytes, and of the name of its file if it has one."""
+        """A hash of every image's length, first 4096 and last 4096 bytes, and of the name of its file if it has one.
+
+        Of an image in an archive, its name, length and check sum.
+        """
         digest = hashlib.blake2b(repr(self.size).encode(), digest_size=16)
         for part in self._read_rows(self.numbers, self._fingerprint_part):
             digest.update(part)
@@ -121,7 +124,7 @@ class ImageRows:
             return b"%d/" % len(content) + bytes(content[:FINGERPRINTED]) + bytes(content[-FINGERPRINTED:])
         member, path = self._place(image)
         if member:
-            return member_mark(path, member)
+            return member_fingerprint(path, member)
         with open_regular(path) as stream:
             length = os.fstat(stream.fileno()).st_size
             start = stream.read(FINGERPRINTED)

@@ -2,7 +2,12 @@
 
 import logging
 import os
+import signal
 import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from time import sleep
@@ -36,11 +41,13 @@ class Ray:
         """Connect to the cluster. Raises ConfigError if Ray is missing, or no cluster is at the address."""
         if find_spec("ray") is None:
             raise ConfigError("launcher 'ray' needs the package ray: pip install 'mixzoo[ray]'")
+        if (loaded := sys.modules.get("ray")) is not None and loaded.is_initialized():
+            return
         self._reach()
         import ray
 
         # Now and not at the first task: Ray sets a handler for SIGTERM, which must not take the place of ours.
-        if not ray.is_initialized():
+        with _own_sigterm():
             try:
                 ray.init(address=self.address, log_to_driver=False, logging_level=logging.ERROR)
             except (ConnectionError, ValueError, RuntimeError) as err:
@@ -78,6 +85,17 @@ class Ray:
             **({"memory": self.memory * 2**30} if self.memory else {}),
         )
         return RayTask(task.remote(job))
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """At the end SIGTERM has the handler of the beginning: Ray's raises a SystemExit, wherever the program is."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():  # Ray sets one there alone
+            signal.signal(signal.SIGTERM, before)
 
 
 def run_here(job: Job) -> int:

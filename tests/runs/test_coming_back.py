@@ -92,7 +92,7 @@ def test_a_launcher_of_this_process_is_named_as_python_has_it(tmp_path, monkeypa
     monkeypatch.setattr(session, "_PARTS", {})
     mixzoo.register("launcher", "mine", Local)
     place = launcher_named(load_zoo(), "mine:mps=false")
-    assert place.come_back(Path("a b"), []) == "`mixzoo.resume('a b', on='mine:mps=false')`"
+    assert place.resume_command(Path("a b"), []) == "`mixzoo.resume('a b', on='mine:mps=false')`"
 
 
 def test_only_the_own_local_launcher_need_not_be_named(tmp_path):
@@ -100,8 +100,8 @@ def test_only_the_own_local_launcher_need_not_be_named(tmp_path):
     zoo.registered.append(RegisteredPart("launcher", "local", TOY_PLUGIN, Local))
     flags = ["--no-plugins", "--plugin", "it's.py"]
     assert (
-        launcher_named(zoo, None).come_back(Path("a"), flags)
+        launcher_named(zoo, None).resume_command(Path("a"), flags)
         == """`mixzoo resume a --no-plugins --plugin 'it'"'"'s.py'`"""
     )
-    assert launcher_named(zoo, "toys/local").come_back(Path("a"), []) == "`mixzoo resume a --on toys/local`"
+    assert launcher_named(zoo, "toys/local").resume_command(Path("a"), []) == "`mixzoo resume a --on toys/local`"
     assert [launcher_named(zoo, on).is_local for on in (None, "mixzoo/local", "toys/local")] == [True, True, False]

@@ -9,12 +9,25 @@ import time
 
 import pytest
 from test_launcher import POLITE, Notes, ran
+from test_sweep import mixzoo_in
 
 from mixzoo import PluginError
+from mixzoo.registry.contract import Contract
+from mixzoo.registry.zoo import add_files, load_zoo
+from mixzoo.runs import sweep
+from mixzoo.runs.directory import read_status, write_status
+from mixzoo.runs.places import Place, launcher_named
 from mixzoo_launchers.local import Local
 from toys import SMALL, TOYS
 
 pytestmark = pytest.mark.usefixtures("unchecked")
+
+
+@pytest.fixture(autouse=True)
+def _seen_soon(monkeypatch):
+    """A run that its launcher calls completed, and that is not, is not looked at for long."""
+    monkeypatch.setattr("mixzoo.runs.sweep.SEEN_SECONDS", 0.1)
+
 
 FILE = """
 import contextlib
@@ -90,8 +103,7 @@ BEFORE = [  # found before anything is made
 QUEUE = "attach = lambda self, job: None; begin_all = lambda self, jobs, at_once: "
 DURING = [
     ("begin = lambda self, job: exit(0)", "begin raised SystemExit: 0 (broken.py, line "),
-    ("begin = lambda self, job: lost(5)", "poll raised TypeError: Lost(reason, again) takes a text and a bool, not 5,"),
-    ("begin = lambda self, job: lost('a', 'no')", "poll raised TypeError: Lost(reason, again) takes a text and a bool"),
+    ("begin = lambda self, job: lost('a', 'no')", "poll raised TypeError: Lost(reason, again): again is a bool, "),
     ("begin = lambda self, job: Task(fails)", "poll raised RuntimeError: no (broken.py, line "),
     ("begin = lambda self, job: Task(lambda: exit(0))", "poll raised SystemExit: 0 (broken.py, line "),
     ("begin = lambda self, job: Task(lambda job: 0)", "poll raised TypeError: "),
@@ -146,13 +158,16 @@ def test_the_reason_of_a_lost_job_is_kept_as_one_line(mixzoo, tmp_path):
     )
     assert re.search(r"^mixzoo: 1 of 1 runs failed: seed=1 \(on fire x{292}\)\. `mixzoo resume", err, re.M), err
     assert code == 10
+    said = "begin = lambda self, job: lost(OSError(5, 'a\\x1b[31m'))"
+    code, err = trained_on(mixzoo, tmp_path, said, "--seeds", "1", "--out", "three")
+    assert r"seed=1 ([Errno 5] a\x1b[31m). `mixzoo" in err
     code, err = trained_on(mixzoo, tmp_path, "begin = lambda self, job: lost('')", "--seeds", "1", "--out", "two")
     assert "seed=1 (its launcher gives no reason). `mixzoo" in err
 
 
 def test_an_exit_code_of_0_is_no_success_of_a_run_that_is_not_completed(mixzoo, tmp_path):
     code, err = trained_on(mixzoo, tmp_path, "", "--seeds", "1")
-    assert "seed=1 (its process is said to have ended with exit code 0, but it is not completed). " in err
+    assert "seed=1 (the launcher reports exit code 0, but the run is not completed). " in err
     assert code == 10
 
 
@@ -167,19 +182,24 @@ class Mixed:
     """Processes, of which those that are named are deaf."""
 
     def __init__(self, *deaf):
-        self.deaf, self.begun = deaf, {}
+        self.deaf, self.begun, self.begun_jobs = deaf, {}, []
+        self.timer = threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGINT))
 
     def begin(self, job):
         if job.name == "wrong":
+            while "ready" not in self.begun_jobs[0].log.read_text():
+                time.sleep(0.05)
+            self.timer.start()
             raise RuntimeError("no host")
         process = Local().begin(job)
         if job.name in self.deaf:
             process.__class__ = Deaf
         self.begun[job.name] = process
+        self.begun_jobs.append(job)
         return process
 
 
-COUNTS = "import signal, sys, time\ndef say(*_): print('told', file=sys.stderr, flush=True)\nsignal.signal(signal.SIGTERM, say); print('ready', file=sys.stderr, flush=True)\nuntil = time.monotonic() + 1.5\nwhile time.monotonic() < until: time.sleep(0.05)"  # noqa: E501
+COUNTS = "import signal, sys, time\ntold = []\ndef say(*_): told.append(1); print('told', file=sys.stderr, flush=True)\nsignal.signal(signal.SIGTERM, say); print('ready', file=sys.stderr, flush=True)\nuntil = time.monotonic() + 60\nwhile not told and time.monotonic() < until: time.sleep(0.05)\ntime.sleep(0.5)"  # noqa: E501
 
 
 class Stop(Notes):
@@ -211,16 +231,18 @@ def test_a_task_that_cannot_be_signalled_keeps_no_signal_from_the_others(tmp_pat
 
 def test_the_next_signal_ends_the_wait_for_jobs_that_do_not_stop(tmp_path):
     mixed = Mixed()
-    stubborn = "import pathlib, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
-    timer = threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
+    stubborn = (
+        "import signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        "print('ready', file=sys.stderr, flush=True); time.sleep(60)"
+    )
     begun = time.monotonic()
     try:
         with pytest.raises(PluginError, match=r"begin raised RuntimeError: no host"):
             ran(tmp_path, {"a": stubborn, "wrong": "pass"}, 2, None, mixed)
-        assert time.monotonic() - begun < 30
+        assert 2 <= time.monotonic() - begun < 30
+        assert mixed.begun["a"].poll() is None
     finally:
-        timer.cancel()
+        mixed.timer.cancel()
         mixed.begun["a"].kill()
         mixed.begun["a"].wait()
 
@@ -249,3 +271,81 @@ def test_the_end_of_a_service_hides_no_earlier_error(tmp_path):
         ran(tmp_path, {"a": POLITE}, watch=Broken(), launcher=Served())
     with pytest.raises(PluginError, match=r"service raised RuntimeError: the service does not end"):
         ran(tmp_path, {"a": "pass"}, launcher=Served())
+
+
+CONNECTS = """
+    client = [[]]
+
+    def check(self):
+        self.client[0] = ["a host", "another"]
+
+    slots = property(lambda self: len(self.client[0]))
+    here = property(lambda self: self.client[0] == [])
+"""
+
+
+def test_what_a_launcher_knows_only_after_its_check_is_asked_then(tmp_path):
+    (tmp_path / "broken.py").write_text(FILE.format(body=CONNECTS))
+    zoo = load_zoo()
+    add_files(zoo, [tmp_path / "broken.py"])
+    place = launcher_named(zoo, "broken")
+    assert (place.slots, place.here) == (2, False)
+    place.launcher.client[0].append("a third")
+    assert place.slots == 3
+
+
+COMPLETES = """
+import subprocess
+from dataclasses import dataclass
+
+import mixzoo
+
+
+class Task:
+    def __init__(self, process):
+        self.process = process
+
+    def poll(self):
+        return None if self.process.poll() is None else mixzoo.Lost("the connection was cut off")
+
+    def send_signal(self, number):
+        self.process.send_signal(number)
+
+
+@dataclass(frozen=True)
+class Cut:
+    def begin(self, job):
+        with job.open_log() as log:
+            command = ["env", *job.arguments]
+            return Task(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log, cwd=job.folder))
+
+
+@mixzoo.hookimpl
+def mixzoo_launchers():
+    return {"cut": Cut}
+"""
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("seeds", [["--seeds", "1"], []], ids=["sweep", "run"])
+def test_a_completed_run_is_no_failure_if_its_launcher_then_loses_it(tmp_path, seeds):
+    (tmp_path / "cut.py").write_text(COMPLETES)
+    given = [*seeds, "--on", "cut", "--plugin", tmp_path / "cut.py", "--out", "out"]
+    code, _, err = mixzoo_in(tmp_path, "train", *TOYS, *SMALL, *given)
+    assert code == 0, err
+    directory = tmp_path / "out" / "seed=1" if seeds else tmp_path / "out"
+    assert read_status(directory).state == "completed"
+
+
+def test_the_end_of_a_run_elsewhere_that_is_seen_late_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep, "SEEN_SECONDS", 60.0)
+    write_status(tmp_path, "running")
+    threading.Timer(0.8, write_status, (tmp_path, "completed")).start()
+    begun = time.monotonic()
+    sweep.wait_until_seen(tmp_path, 0, Place(Local(), Contract("launcher", "local")))  # here files are seen at once
+    assert time.monotonic() - begun < 0.5
+    sweep.wait_until_seen(tmp_path, 75, Place(Mixed(), Contract("launcher", "mixed")))
+    assert time.monotonic() - begun < 0.5
+    sweep.wait_until_seen(tmp_path, 0, Place(Mixed(), Contract("launcher", "mixed")))
+    assert read_status(tmp_path).state == "completed"
+    assert time.monotonic() - begun < 30

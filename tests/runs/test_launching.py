@@ -313,7 +313,7 @@ def test_the_launcher_of_the_page_keeps_the_contract(tmp_path, page, monkeypatch
     add_files(zoo, [tmp_path / "ssh.py"])
     report = check_part("ssh", kind="launcher", zoo=zoo)
     assert not report.failed, "\n".join(report.lines())
-    assert len(report.passed) == 7
+    assert not report.skipped
 
     # A signal to ssh reaches the run as SIGHUP, and an ssh that cannot connect is a run that is lost.
     ssh, go = zoo.recipe("launcher", "ssh"), tmp_path / "got"

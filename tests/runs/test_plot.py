@@ -97,7 +97,9 @@ def test_a_learning_rate_is_drawn_as_it_is_if_the_runs_have_one(folder):
     for name in ("lr", "learning rate", "learning_rate", "learning rate (lr)", "Learning"):
         (axes,) = plot(find_runs([run]), name, log_scale=True).axes
         assert axes.get_title(loc="left") == "learning rate (lr)"
-    with pytest.raises(ConfigError, match=r"--term lr: no run has it .* A learning rate is logged of runs with"):
+    with pytest.raises(
+        ConfigError, match=r"--term lr: no run has it .* The learning rate is logged only for runs with"
+    ):
         plot(find_runs([folder / "mixup-1"]), "lr")
 
 
