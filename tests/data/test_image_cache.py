@@ -400,10 +400,10 @@ def test_auto_says_that_a_cache_is_not_used_by_data_in_memory(photos, home):
     [
         ("a\0b", r"a.b: embedded null byte; give the path of a folder"),
         ("~nobody-of-this-name/x", r"~nobody-of-this-name/x: .*; give the path of a folder"),
-        ("FILE", r"FILE: is not a folder; give the path of a folder, which is made if it is not there$"),
+        ("FILE", r"FILE: not a folder; give the path of a folder, which is made if it is not there$"),
         ("FILE/a/b", r"FILE/a/b: /.*/FILE is not a folder; give the path of a folder"),
-        ("LINK", r"LINK: is not a folder; give the path of a folder"),
-        ("x" * 300, r"x{80}\.\.\. \(300 characters\): File name too long; give the path of a folder"),
+        ("LINK", r"LINK: not a folder; give the path of a folder"),
+        ("x" * 300, r"x{80}\.\.\. \(300 characters\): File name too long; give a folder that you may write to"),
     ],
 )
 @pytest.mark.parametrize("data_on", ["stream", "auto"])
@@ -423,7 +423,7 @@ def test_a_file_in_place_of_a_cache_is_the_exit_code_of_an_option_and_no_trouble
     data = ("--data", f"folder:path={photos}", "--data-on", "stream", "--image-cache", "FILE")
     for more in ((), ("--seeds", "0,1")):
         code, _, err = mixzoo("train", *data, *more, "--out", "run")
-        assert (code, err.partition(";")[0]) == (2, "mixzoo: --image-cache FILE: is not a folder")
+        assert (code, err.partition(";")[0]) == (2, "mixzoo: --image-cache FILE: not a folder")
         assert not (tmp_path / "run").exists()
     train = toy_config(toy_zoo(), data_on="stream", image_cache=str(tmp_path / "FILE")).train
     assert placement.load_data(Folder(path=str(photos)), "folder", train, CPU, fill_cache=False).data.train.images

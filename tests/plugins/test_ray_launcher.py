@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import socket
+import sys
 import threading
 
 import pytest
@@ -73,3 +74,29 @@ def test_a_task_that_is_cancelled_stops_its_run_after_a_checkpoint(tmp_path):
     finally:
         signal.signal(signal.SIGINT, before)
     thread.join()
+
+
+class StandIn:
+    """What `check` calls of Ray, where it need not be installed."""
+
+    def __init__(self, initialized):
+        self.initialized, self.asked = initialized, []
+
+    def is_initialized(self):
+        return self.initialized
+
+    def init(self, address, **options):
+        self.asked.append(address)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(15))  # as Ray does in the process that connects
+
+
+@pytest.mark.parametrize("initialized", [False, True])
+def test_a_connection_leaves_the_handler_of_sigterm_and_an_older_one_is_used(monkeypatch, initialized):
+    ray, before = StandIn(initialized), signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(launcher, "find_spec", lambda name: True)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    if initialized:
+        monkeypatch.setenv("RAY_ADDRESS", "local")  # which would be refused
+    Ray().check()
+    assert ray.asked == ([] if initialized else ["auto"])
+    assert signal.getsignal(signal.SIGTERM) is before

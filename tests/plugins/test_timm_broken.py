@@ -6,6 +6,8 @@ import pytest
 
 import warm
 
+pytestmark = pytest.mark.faults
+
 BREAKS = 'raise RuntimeError("operator torchvision::nms does not exist\\nand more")'
 AFRESH = "import sys; [sys.modules.pop(name) for name in list(sys.modules) if name.partition('.')[0] == 'timm']"
 SMALL = ["--steps", "1", "--batch-images", "4", "--objective", "ae"]

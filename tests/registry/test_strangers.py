@@ -10,6 +10,8 @@ from broken_plugins import GOOD, TWELVE, install, install_twelve, run_beside
 from mixzoo.core.json_file import read_object
 from toys import SMALL, TOYS, edited
 
+pytestmark = pytest.mark.faults
+
 NOISY = "print('hello from a plugin')\nimport os\nos.chdir('/')\n" + GOOD.replace("halves", "noisy_halves")
 MIXUP = GOOD.replace('"halves"', '"mixup"')  # claims the name of a part of mixzoo's own
 AMR = GOOD.replace('"halves"', '"amr"').replace("mixzoo_mixers", "mixzoo_objectives")

@@ -20,7 +20,7 @@ from mixzoo.runs.places import Place, launcher_named
 from mixzoo_launchers.local import Local
 from toys import SMALL, TOYS
 
-pytestmark = pytest.mark.usefixtures("unchecked")
+pytestmark = [pytest.mark.usefixtures("unchecked"), pytest.mark.faults]
 
 
 @pytest.fixture(autouse=True)
@@ -326,7 +326,6 @@ def mixzoo_launchers():
 """
 
 
-@pytest.mark.faults
 @pytest.mark.parametrize("seeds", [["--seeds", "1"], []], ids=["sweep", "run"])
 def test_a_completed_run_is_no_failure_if_its_launcher_then_loses_it(tmp_path, seeds):
     (tmp_path / "cut.py").write_text(COMPLETES)

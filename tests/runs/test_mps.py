@@ -59,7 +59,7 @@ def test_a_daemon_of_its_own_runs_as_long_as_the_runs_do(tmp_path, daemon, monke
     assert (started, visible, quit_) == (["-d"], "3", [["quit"], folder, "3"])
     assert sorted(notes.printed) == [(name, f"{folder} True") for name in "ab"]
     assert not os.path.exists(folder)
-    assert (place.is_local, place.come_back(tmp_path, [])) == (
+    assert (place.is_local, place.resume_command(tmp_path, [])) == (
         False,
         f"`mixzoo resume {tmp_path} --on local:mps=true`",
     )

@@ -43,6 +43,8 @@ from recorder import Rerun
 from simulated_cuda import GPUFault, Watch, fake_tensors, install_cards, on_gpu, real
 from toys import TOY_PLUGIN, ToyData, toy_config, toy_zoo
 
+pytestmark = pytest.mark.card
+
 CARD, CPU = torch.device("cuda"), torch.device("cpu")
 MODES: dict[str, tuple[Train, bool]] = {  # how a step is run, and whether the auto-encoder moves
     "eager": (Train(engine="eager"), True),
