@@ -22,6 +22,7 @@ from mixzoo_datasets.reading import exists, is_folder, reason, resolve_path
 FORMATS = {"parquet", "arrow", "imagefolder", "webdataset", "cache"}  # `cache` is a data set of the hub, read offline
 CARDS = ("README.md", ".huggingface.yaml")  # which may say what files of a folder are read
 PATTERN = re.compile(r"[*?]|\[.*\]|::")  # what the package takes for a pattern, or a path within an archive
+ARCHIVES = {".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"}
 LONGEST = 300  # characters of a reason that the package gives
 
 
@@ -179,7 +180,7 @@ def _prepared(builder: Any, where: Path | str, **how: Any) -> Mapping[str, Any]:
         builder.download_and_prepare(**how)
     except Exception as err:
         files = [str(file) for files in (builder.config.data_files or {}).values() for file in files]
-        is_archive = builder.name == "imagefolder" and any(Path(file).suffix.lower() not in ENDINGS for file in files)
+        is_archive = builder.name == "imagefolder" and any(Path(file).suffix.lower() in ARCHIVES for file in files)
         if not is_archive or "Invalid string class label" not in str(_first_cause(err)):
             raise
         raise DataError(  # it takes the name of the archive for that of the class
