@@ -97,7 +97,10 @@ def _folder(text: str) -> Path:
     try:
         if "\0" in text:
             raise ValueError("embedded null byte")
+        text.encode()  # as it is written into run.toml
         return Path(text).expanduser()
+    except UnicodeEncodeError as err:
+        raise ConfigError(f"--image-cache {excerpt(text)}: its name is not UTF-8; give another folder") from err
     except (RuntimeError, ValueError) as err:  # RuntimeError: ~name of an unknown user
         raise ConfigError(f"--image-cache {excerpt(text)}: {err}; give the path of a folder") from err
 

@@ -66,13 +66,18 @@ class Contract:
             raise self.broken(method, f"{method} raised {reason(err)}") from err
 
 
-def reason(err: BaseException) -> str:
-    """The exception's type and first line, and the file and line of the part's code that raised it."""
+def said(err: BaseException) -> str:
+    """The exception's type and first line; its type alone if it has no text, or fails at it."""
     try:
         first = next((line.strip() for line in str(err).splitlines() if line.strip()), "")
-    except Exception:  # an exception may fail at its own text
+    except Exception:
         first = ""
-    text = printable(f"{type(err).__name__}: {first}" if first else type(err).__name__)
+    return f"{type(err).__name__}: {first}" if first else type(err).__name__
+
+
+def reason(err: BaseException) -> str:
+    """The exception's type and first line, and the file and line of the part's code that raised it."""
+    text = printable(said(err))
     frames = [frame for frame, _ in walk_tb(err.__traceback__)]
     lines = [line for _, line in walk_tb(err.__traceback__)]
     own = [i for i, frame in enumerate(frames) if _is_a_parts(frame.f_code.co_filename)]

@@ -44,6 +44,7 @@ OWN = "mixzoo"  # the distribution that the first-party plugins come with
 UNKNOWN = "unknown-distribution"
 LONGEST_PROBLEM = 500  # characters shown of a plugin's error
 SHORTEST_WORD = 3  # letters of an unknown name that is looked for in the parts' descriptions
+FILE_NOTE = " If it is in a file, give --plugin FILE."
 MOST_DESCRIBED = 3  # parts with that word that a message names
 MOST_BROKEN = 3  # broken plugins that a message about something else names
 
@@ -98,9 +99,10 @@ class Lookup(Generic[E]):
                     f"{place}{noun} {truncated_repr(name)} cannot be used, {plugin} is broken: {plugin.problem}"
                 )
         names = {o.name for o in known}
+        meant = self._meant(kind, name) or self._described(kind, bare) or nearest(bare, names)
+        meant = meant or (FILE_NOTE if kind == "launcher" else "")  # no run file says where it came from
         raise ConfigError(
-            f"{place}unknown {noun} {truncated_repr(name)} (available: {listing(names)})."
-            f"{self._meant(kind, name) or self._described(kind, bare) or nearest(bare, names)}{self._broken_note()}"
+            f"{place}unknown {noun} {truncated_repr(name)} (available: {listing(names)}).{meant}{self._broken_note()}"
         )
 
     def _described(self, kind: str, word: str) -> str:

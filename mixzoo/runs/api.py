@@ -94,6 +94,10 @@ def train(
     }
     known = [*ARGUMENTS, *(option.name for option in options_of(Train))]
     if unknown := [name for name in numbers if name not in known]:
+        if unknown[0] in ("plugin", "plugins"):
+            raise ConfigError(
+                f"train has no argument {unknown[0]!r}; use mixzoo.register(kind, name, recipe) for a part"
+            )
         raise ConfigError(f"train has no argument {unknown[0]!r} ({listing(known)}).{nearest(unknown[0], known)}")
     zoo = load_zoo()
     flags = {kind: str(spec) for kind, spec in specs.items() if isinstance(spec, str | Path)}

@@ -144,7 +144,7 @@ def named(wanted: str, known: Sequence[str], without: str = "") -> list[str]:
         why = f" {without}." if without else ""
         if words in (RATE, "learning rate", RATE_TITLE):
             closest = ""
-            why += " The learning rate is logged only for runs with --schedule or --warmup; in others it is constant."
+            why = " The learning rate is logged only for runs with --schedule or --warmup; in others it is constant."
         raise ConfigError(f"--term {excerpt(wanted)}: no run has it ({listing(known)}).{closest}{why}")
     return found
 

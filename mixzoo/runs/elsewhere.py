@@ -80,10 +80,10 @@ def _run(
     stopped_by = run_all([job_of(run_dir, place, flags)], place, 1, watch, on_end, on_start, limit)
     resume_command = place.resume_command(run_dir, flags)
     if not ends:
-        where = "it stays in the queue, and" if place.has_queue else "before it began;"
-        raise Interrupted(
-            f"left at {stopped_by}: {where} {resume_command} {'waits for' if place.has_queue else 'begins'} it"
-        )
+        where = f"it stays in the queue, and {resume_command} waits for it"
+        if not place.has_queue:
+            where = f"it has not begun, or not stopped; {resume_command} begins or continues it"
+        raise Interrupted(f"left at {stopped_by}: {where}")
     if run.state == "completed":  # whatever became of its process afterwards
         return result(run_dir)
     if isinstance(ends[0], Lost):

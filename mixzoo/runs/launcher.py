@@ -22,8 +22,10 @@ from mixzoo.core.storage import open_for_appending
 from mixzoo.runs.places import Place
 from mixzoo.training.time_limit import TimeLimit
 
+STILL = "warning: it has not stopped, and may go on; `mixzoo resume` says so while it does"
 LOG = "output.log"  # in the directory of a run: what its process has printed
 PASSED = ("MIXZOO_", "PYTHONPATH", "OMP_NUM_THREADS")  # beginnings of variables that a process elsewhere needs too
+GIVE_UP = 3  # received signals after which jobs that do not end are left
 END_SECONDS = 600.0  # for which stopped jobs are waited for after an error in this process
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -103,7 +105,7 @@ def run_all(
 
     `on_start(name)` returns additional environment variables for the process. `on_end(name, end, stopping)` returns its
     final state; stopping is whether all are being stopped. Jobs in a queue are not stopped: this function then returns
-    at a signal, and they go on.
+    at a signal, and they go on. After GIVE_UP signals it waits for no job.
     """
     running, out_of_time = list[Process](), False
     service: AbstractContextManager[Mapping[str, str]] = place.service() if jobs else nullcontext({})
@@ -137,9 +139,15 @@ def run_all(
                         running.remove(process)
                         process.log.close()
                         watch.ended(process.job.name, on_end(process.job.name, end, bool(received)))
+                if len(received) >= GIVE_UP:
+                    for process in running:
+                        process.log.close()
+                        watch.line(process.job.name, STILL)
+                    running = []
+                    break
                 time.sleep(place.poll_seconds)
         finally:
-            _end(running, place, received)
+            _end(running, place, received, watch)
             watch.close()
         if limit is not None and out_of_time:
             return limit.name
@@ -201,10 +209,10 @@ def _signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _end(running: Sequence[Process], place: Place, received: Sequence[int]) -> None:
+def _end(running: Sequence[Process], place: Place, received: Sequence[int], watch: Watch) -> None:
     """Stop the jobs that still run, after an error in this process, and wait for them until a signal is received.
 
-    Those in a queue go on, and so do those whose task fails at it: the error that is on its way tells more.
+    Those in a queue go on. Those whose task fails at it may go on, and a line says so.
     """
     for process in running:
         process.log.close()
@@ -213,7 +221,11 @@ def _end(running: Sequence[Process], place: Place, received: Sequence[int]) -> N
     ends, signals, stopping = time.monotonic() + END_SECONDS, len(received), list[Process]()
     for process in running:
         with suppress(Exception):
-            process.pass_on(received or [signal.SIGTERM], place)
+            try:
+                process.pass_on(received or [signal.SIGTERM], place)
+            except Exception:  # the error that is on its way tells more
+                watch.line(process.job.name, STILL)
+                raise
             stopping.append(process)
     for process in stopping:
         with suppress(Exception):

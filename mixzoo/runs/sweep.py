@@ -19,7 +19,7 @@ from time import monotonic, sleep
 
 import torch
 
-from mixzoo.core.errors import CheckpointError, ConfigError, Interrupted, StorageError, SweepError
+from mixzoo.core.errors import INTERRUPTED, CheckpointError, ConfigError, Interrupted, StorageError, SweepError
 from mixzoo.core.gpu_pool import GpuPool, visible
 from mixzoo.core.json_file import read_object, write_json
 from mixzoo.core.launcher import End, Lost
@@ -283,7 +283,7 @@ def update(sweep: Sweep, member: Entry, end: End | None, *, stopping: bool) -> N
     # status.json has the reason, unless the process died before it could write it.
     recorded = status.exit == exit_status and status.state in ("interrupted", "failed")
     member.reason = status.reason if recorded else _reason(run_dir, exit_status)
-    stopped = exit_status == Interrupted.exit_code or (stopping and (exit_status < 0 or status.exit == 130))
+    stopped = exit_status == Interrupted.exit_code or (stopping and (exit_status < 0 or exit_status == INTERRUPTED))
     member.state = "interrupted" if stopped else "failed"
 
 

@@ -400,6 +400,7 @@ def test_auto_says_that_a_cache_is_not_used_by_data_in_memory(photos, home):
     [
         ("a\0b", r"a.b: embedded null byte; give the path of a folder"),
         ("~nobody-of-this-name/x", r"~nobody-of-this-name/x: .*; give the path of a folder"),
+        ("a\udcff", r"a.: its name is not UTF-8; give another folder$"),
         ("FILE", r"FILE: not a folder; give the path of a folder, which is made if it is not there$"),
         ("FILE/a/b", r"FILE/a/b: /.*/FILE is not a folder; give the path of a folder"),
         ("LINK", r"LINK: not a folder; give the path of a folder"),

@@ -16,6 +16,7 @@ from mixzoo.registry.contract import Contract
 from mixzoo.registry.zoo import add_files, load_zoo
 from mixzoo.runs import sweep
 from mixzoo.runs.directory import read_status, write_status
+from mixzoo.runs.launcher import STILL
 from mixzoo.runs.places import Place, launcher_named
 from mixzoo_launchers.local import Local
 from toys import SMALL, TOYS
@@ -221,7 +222,8 @@ def test_a_task_that_cannot_be_signalled_keeps_no_signal_from_the_others(tmp_pat
     scripts = {"a": COUNTS, "b": POLITE, "c": COUNTS}
     begun = time.monotonic()
     with pytest.raises(PluginError, match=r"send_signal raised RuntimeError: no \(.*; expected send_signal\(number\)$"):
-        ran(tmp_path, scripts, 3, Stop(3), mixed)
+        ran(tmp_path, scripts, 3, stop := Stop(3), mixed)
+    assert [name for name, text in stop.printed if text == STILL] == ["b"]
     assert time.monotonic() - begun < 30  # the deaf one is not waited for
     assert [process.returncode for process in mixed.begun.values()] == [0, None, 0]
     assert [(tmp_path / f"{name}.log").read_text() for name in "ac"] == ["ready\ntold\n"] * 2
@@ -348,3 +350,34 @@ def test_the_end_of_a_run_elsewhere_that_is_seen_late_is_waited_for(tmp_path, mo
     sweep.wait_until_seen(tmp_path, 0, Place(Mixed(), Contract("launcher", "mixed")))
     assert read_status(tmp_path).state == "completed"
     assert time.monotonic() - begun < 30
+
+
+class Ignored(subprocess.Popen):
+    """A process that is not told to stop."""
+
+    def send_signal(self, number):
+        pass
+
+
+def test_the_third_signal_leaves_jobs_that_do_not_end(tmp_path):
+    class Begins:
+        def begin(self, job):
+            self.process = Local().begin(job)
+            self.process.__class__ = Ignored
+            return self.process
+
+    class Thrice(Notes):
+        def line(self, name, text):
+            super().line(name, text)
+            if text == "ready":
+                for _ in range(3):
+                    os.kill(os.getpid(), signal.SIGINT)
+
+    begins, notes = Begins(), Thrice()
+    try:
+        assert ran(tmp_path, {"a": POLITE}, 1, notes, begins) == ("SIGINT", {})
+        assert notes.printed[-1] == ("a", STILL)
+        assert begins.process.poll() is None
+    finally:
+        begins.process.kill()
+        begins.process.wait()

@@ -284,8 +284,8 @@ sys.exit(255 if code < 0 else code)
 @pytest.fixture
 def page(tmp_path, monkeypatch):
     """The launcher of the page in ssh.py, and an ssh that runs commands in a terminal of this machine: its hosts."""
-    (source,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
-    (tmp_path / "ssh.py").write_text(source)
+    for name, source in zip(("nicely", "ssh"), re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)):
+        (tmp_path / f"{name}.py").write_text(source)
     ssh = tmp_path / "bin" / "ssh"
     ssh.parent.mkdir()
     ssh.write_text(f"#!{sys.executable}{SSH.format(hosts=str(tmp_path / 'hosts'))}")
@@ -306,6 +306,17 @@ def test_the_page_of_launchers_is_true(tmp_path, page):
     assert b"step 2/4  probe: validation" in log
     assert not re.search(rb"[\r\x1b]", log)
     assert equals_the_run_alone(tmp_path, tmp_path / "sweep" / "seed=1")
+
+
+def test_the_first_launcher_of_the_page_keeps_the_contract_and_trains(tmp_path, page):
+    zoo = toy_zoo()
+    add_files(zoo, [tmp_path / "nicely.py"])
+    report = check_part("nicely", kind="launcher", zoo=zoo)
+    assert not report.failed, "\n".join(report.lines())
+    given = ["--on", "nicely:by=19", "--plugin", tmp_path / "nicely.py", "--out", "run"]
+    code, _, err = mixzoo_in(tmp_path, "train", *TOYS, *SMALL, *given)
+    assert code == 0, err
+    assert read_status(tmp_path / "run").state == "completed"
 
 
 def test_the_launcher_of_the_page_keeps_the_contract(tmp_path, page, monkeypatch):
@@ -339,6 +350,8 @@ def test_unknown_launchers_and_folders_that_cannot_be_locked_are_refused(mixzoo,
     assert (code, err.count("\n")) == (2, 1)
     assert "unknown launcher 'slurn'" in err
     assert "Did you mean 'slurm'?" in err
+    code, _, err = mixzoo("train", *TOYS, "--on", "qqq", "--seeds", "1,2")
+    assert (code, err.splitlines()[-1][-40:]) == (2, " If it is in a file, give --plugin FILE.")
     check_locks(tmp_path)
     assert list(tmp_path.iterdir()) == []
     mount = "36 25 0:32 / {} rw,relatime shared:1 - {} server:/home rw,vers=3,{},addr=10.0.0.1\n"

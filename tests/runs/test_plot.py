@@ -121,8 +121,8 @@ def test_a_run_shorter_than_log_every_says_why_it_has_no_losses(folder):
     assert plot(find_runs([run])).notes == (why,)
     assert plot(find_runs([folder]), "real").notes == (why,)
     assert plot(find_runs([run]), "test").notes == ()
-    for term in ("real", "lr"):
-        with pytest.raises(ConfigError, match=rf"--term {term}: no run has it \(probe/.*--log-every 40"):
+    for term, words in (("real", "--log-every 40"), ("lr", "only for runs with --schedule or --warmup")):
+        with pytest.raises(ConfigError, match=rf"--term {term}: no run has it \(probe/.*{words}"):
             plot(find_runs([run]), term)
 
 

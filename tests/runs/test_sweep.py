@@ -252,20 +252,21 @@ def test_resuming_a_prepared_run_starts_it(tmp_path):
 
 
 def test_a_process_that_writes_no_status_has_its_signal_or_last_line_as_the_reason(tmp_path):
-    sweep = planned_sweep(tmp_path, "a", "b", "c", "d")
+    sweep = planned_sweep(tmp_path, "a", "b", "c", "d", "e")
     log = sweep.directory / "b" / "output.log"
     log.write_text("warning: x\nmixzoo: b: process 7 on here is writing to it; wait\n")
     (sweep.directory / "d" / "output.log").write_text("")
-    for member, status in zip(sweep.members, (-9, 5, -15, 3)):
-        sweeps.update(sweep, member, status, stopping=member.name == "c")
+    for member, status in zip(sweep.members, (-9, 5, -15, 3, 130)):
+        sweeps.update(sweep, member, status, stopping=member.name in "ce")
     assert [(m.state, m.reason) for m in sweep.members] == [
         ("failed", "killed by SIGKILL"),
         ("failed", "b: process 7 on here is writing to it; wait"),
         ("interrupted", "killed by SIGTERM"),
         ("failed", "exit code 3"),
+        ("interrupted", "exit code 130"),  # of a run that was loading, to which a terminal's Ctrl-C came directly
     ]
     with pytest.raises(
-        SweepError, match=r"3 of 4 runs failed: a \(killed by SIGKILL\); b \(b: process 7 .* it\); d \("
+        SweepError, match=r"3 of 5 runs failed: a \(killed by SIGKILL\); b \(b: process 7 .* it\); d \("
     ):
         check_none_failed(sweep)
 
