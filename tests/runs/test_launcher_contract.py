@@ -379,5 +379,5 @@ def test_the_third_signal_leaves_jobs_that_do_not_end(tmp_path):
         assert notes.printed[-1] == ("a", STILL)
         assert begins.process.poll() is None
     finally:
-        begins.process.kill()
+        os.kill(begins.process.pid, signal.SIGKILL)
         begins.process.wait()
