@@ -144,8 +144,11 @@ def _escape(character: str) -> str:
 
 
 def one_line(err: BaseException) -> str:
-    """The first line of an exception's message, printable."""
-    return printable(str(err).strip().partition("\n")[0])
+    """The first line of an exception's message, printable; '' if the exception fails at its own text."""
+    try:
+        return printable(str(err).strip().partition("\n")[0].strip())
+    except Exception:  # of a plugin's `__str__`
+        return ""
 
 
 def excerpt(text: object) -> str:

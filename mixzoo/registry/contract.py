@@ -7,7 +7,7 @@ from pathlib import Path
 from traceback import walk_tb
 from typing import Any
 
-from mixzoo.core.errors import LeaveBlock, MixzooError, PluginError, is_out_of_memory, listing, printable
+from mixzoo.core.errors import LeaveBlock, MixzooError, PluginError, is_out_of_memory, listing, one_line
 from mixzoo.registry.kinds import KINDS
 
 LONGEST_REASON = 200  # characters shown of a part's error
@@ -66,18 +66,10 @@ class Contract:
             raise self.broken(method, f"{method} raised {reason(err)}") from err
 
 
-def said(err: BaseException) -> str:
-    """The exception's type and first line; its type alone if it has no text, or fails at it."""
-    try:
-        first = next((line.strip() for line in str(err).splitlines() if line.strip()), "")
-    except Exception:
-        first = ""
-    return f"{type(err).__name__}: {first}" if first else type(err).__name__
-
-
 def reason(err: BaseException) -> str:
     """The exception's type and first line, and the file and line of the part's code that raised it."""
-    text = printable(said(err))
+    first = one_line(err)
+    text = f"{type(err).__name__}: {first}" if first else type(err).__name__
     frames = [frame for frame, _ in walk_tb(err.__traceback__)]
     lines = [line for _, line in walk_tb(err.__traceback__)]
     own = [i for i, frame in enumerate(frames) if _is_a_parts(frame.f_code.co_filename)]

@@ -9,14 +9,13 @@ from time import monotonic
 import torch
 
 from mixzoo.core.arguments import texts_of
-from mixzoo.core.errors import CheckpointError, ConfigError, Interrupted, MixzooError, StorageError
+from mixzoo.core.errors import CheckpointError, ConfigError, Interrupted, MixzooError, StorageError, one_line
 from mixzoo.core.json_file import read_object, write_json
 from mixzoo.core.process_id import ProcessId
 from mixzoo.core.storage import storage_errors, write_text
 from mixzoo.data import placement
 from mixzoo.data.batches import check_batch_fits, labelled_images
 from mixzoo.registry.config import RunConfig
-from mixzoo.registry.contract import said
 from mixzoo.registry.options import to_table
 from mixzoo.registry.zoo import Zoo
 from mixzoo.runs.changes import STEPS, earlier_lengths
@@ -351,7 +350,7 @@ def _train(
     except BaseException as err:
         # An error that a user can act on, such as out of memory, becomes a MixzooError; any other is raised as it is.
         trouble = as_trouble(err, config.train, run_dir)
-        reason = distributed.named(str(trouble or said(err)), err)
+        reason = distributed.named(str(trouble or f"{type(err).__name__}: {one_line(err)}"), err)
         record_end("failed", trouble.exit_code if trouble else 1, reason)
         if trouble:
             if distributed.is_main:

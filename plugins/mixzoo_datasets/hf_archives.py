@@ -28,7 +28,8 @@ def read_member(archive: Path, name: str) -> bytes:
     try:
         with opened.open(info) as stream:
             content = stream.read(LONGEST_IMAGE + 1)
-    except (BadZipFile, zlib.error, EOFError, NotImplementedError) as err:  # a method that Python lacks
+    except (BadZipFile, zlib.error, EOFError, NotImplementedError) as err:  # damaged; NotImplementedError: a way of
+        # packing that Python has not
         raise PictureError(f"in the archive {archive.name}: {str(err)[:100]}", "unpack it, or make it again") from err
     if len(content) > LONGEST_IMAGE:
         raise PictureError("a file of too many bytes", f"at most {LONGEST_IMAGE:,} are read of an archive")

@@ -97,7 +97,7 @@ def _of_folder(root: Path, config: str | None) -> tuple[Mapping[str, Any], Path]
     own = Path(datasets.config.HF_DATASETS_CACHE, "mixzoo")
     where = str(root.absolute())  # "csv" alone would be a format
     builder = datasets.load_dataset_builder(where, name=config, cache_dir=str(own))
-    files = sorted(str(file) for files in (builder.config.data_files or {}).values() for file in files)
+    files = _data_files(builder)
     _check_inside(root, files, "its card")
 
     # The package knows a file by its path and its time of change, so it would read one that was changed with its time
@@ -131,6 +131,11 @@ def _check_cards(root: Path) -> None:
                         f"{root}: its {name} names {what}; download or unpack it, and name files of the folder"
                     )
                 _check_inside(root, files, f"its {name}")
+
+
+def _data_files(builder: Any) -> list[str]:
+    """The files, of all splits, that the package has found."""
+    return sorted(str(file) for files in (builder.config.data_files or {}).values() for file in files)
 
 
 def _check_inside(root: Path, files: Iterable[str], card: str) -> None:
@@ -179,9 +184,12 @@ def _prepared(builder: Any, where: Path | str, **how: Any) -> Mapping[str, Any]:
     try:
         builder.download_and_prepare(**how)
     except Exception as err:
-        files = [str(file) for files in (builder.config.data_files or {}).values() for file in files]
-        is_archive = builder.name == "imagefolder" and any(Path(file).suffix.lower() in ARCHIVES for file in files)
-        if not is_archive or "Invalid string class label" not in str(_first_cause(err)):
+        has_archive = any(Path(file).suffix.lower() in ARCHIVES for file in _data_files(builder))
+        if (
+            builder.name != "imagefolder"
+            or not has_archive
+            or "Invalid string class label" not in str(_first_cause(err))
+        ):
             raise
         raise DataError(  # it takes the name of the archive for that of the class
             f"{where}: the package datasets cannot read classes that are folders in an archive; unpack the archive, "
